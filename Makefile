@@ -1,0 +1,58 @@
+# Every target sets up .venv itself when it is missing or older than the lists of dependencies.
+PYTHON ?= python3
+ARGS ?=
+
+PY := .venv/bin/python
+STAMP := .venv/.installed
+# The venv first, its python3 kernel before any other one of the user's.
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH" JUPYTER_PREFER_ENV_PATH=1
+REPORT := build/report/05_experiments
+
+.DEFAULT_GOAL := help
+.PHONY: help report test lab notebooks lint bench clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+report: $(STAMP)  ## the experiments (notebook 05) into build/report; ARGS="-p epochs 2" sets parameters
+	@mkdir -p build/report
+	@rm -f $(REPORT).metrics.json
+	$(RUN) MINDLIB_OUTPUT="$(CURDIR)/$(REPORT).ipynb" \
+	  $(PY) -m papermill -k python3 $(ARGS) notebooks/05_experiments.ipynb $(REPORT).ipynb
+	@echo
+	@echo "executed notebook  $(REPORT).ipynb"
+	@echo "metrics            $(REPORT).metrics.json"
+	@echo "figures            figures/"
+
+test: lint  ## lint, the tests, then the notebooks at quick settings
+	$(RUN) $(PY) -m pytest
+	$(RUN) $(PY) -m pytest -m notebook
+
+lab: $(STAMP)  ## JupyterLab on the notebooks
+	$(RUN) $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
+	  --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+
+notebooks: $(STAMP)  ## execute notebooks/*.py into the .ipynb beside them; ARGS="05_experiments" for some
+	$(RUN) $(PY) notebooks/_build.py $(ARGS)
+
+lint: $(STAMP)  ## ruff check, ruff format --check, pyright
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m pyright
+
+bench: $(STAMP)  ## the side-by-side benchmarks
+	$(PY) benchmarks/bench.py $(ARGS)
+
+clean:  ## remove what was built (not .venv)
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -print | xargs rm -rf
+
+$(STAMP): pyproject.toml constraints.txt
+	@if [ -x $(PY) ]; then python=$(PY); else python="$(PYTHON)"; fi; \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "mindlib needs Python 3.11 or newer; '$$python' is $$("$$python" --version 2>/dev/null || echo missing)." >&2; \
+	  echo "Name a newer one: rm -rf .venv && make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@echo "installing mindlib and its dependencies into .venv (some minutes the first time)"
+	@$(PY) -m pip install -q -e '.[dev]' -c constraints.txt
+	@touch $@

@@ -1,0 +1,153 @@
+"""The planted-interest world: users whose interests are known, so that answers can be checked.
+
+Items live in clusters. Every user has a few interests, each a cluster, and most of her events come
+from them; the rest is noise. Her profile (a segment) makes some clusters likelier. Since all of
+this is known, so is the best that any model can do: `PlantedWorld.probability`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float, Int
+
+from mindlib.data.interactions import Interactions
+
+CLUSTERS_PER_DEPARTMENT = 4
+BRANDS = 12
+MINUTE = 60
+
+
+@dataclass(frozen=True)
+class PlantedConfig:
+    """The size and the difficulty of a planted world.
+
+    Attributes:
+        num_users, num_clusters, items_per_cluster: sizes.
+        max_interests: a user has 1 to this many interests, each number equally often.
+        events: the fewest and the most events of a user, before repeats are dropped.
+        noise: the probability that an event is a uniformly random item.
+        num_segments: values of the profile field; a user draws her first interest from the
+            clusters of her segment, which is how the profile predicts something.
+        popularity: exponent of the Zipf law within a cluster; 0 makes its items equally popular.
+    """
+
+    num_users: int = 3000
+    num_clusters: int = 24
+    items_per_cluster: int = 40
+    max_interests: int = 4
+    events: tuple[int, int] = (12, 60)
+    noise: float = 0.1
+    num_segments: int = 6
+    popularity: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("num_users", "num_clusters", "items_per_cluster", "num_segments"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
+        if not 1 <= self.max_interests <= self.num_clusters:
+            raise ValueError(
+                f"max_interests={self.max_interests}: expected 1 to num_clusters="
+                f"{self.num_clusters}, for each interest is a cluster of its own"
+            )
+        if not 1 <= self.events[0] <= self.events[1]:
+            raise ValueError(f"events={self.events}: expected (fewest, most), 1 <= fewest <= most")
+        if not 0 <= self.noise <= 1:
+            raise ValueError(f"noise={self.noise}: expected a probability, 0 to 1")
+        if self.num_segments > self.num_clusters:
+            raise ValueError(
+                f"num_segments={self.num_segments}: expected at most num_clusters="
+                f"{self.num_clusters}"
+            )
+
+
+@dataclass(frozen=True)
+class PlantedWorld:
+    """A generated log with the truth behind it.
+
+    Attributes:
+        log: the interactions, first ones only.
+        item_clusters: the cluster of each item, -1 for padding.
+        interests: which clusters each user is interested in (row 0 is padding).
+        probabilities: for each cluster the popularity of each item in it (rows sum to 1).
+    """
+
+    config: PlantedConfig
+    log: Interactions
+    item_clusters: Int[np.ndarray, " items"]
+    interests: Bool[np.ndarray, "users clusters"]
+    probabilities: Float[np.ndarray, "clusters items"]
+
+    def probability(self, users: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n items"]:
+        """The true probability of each item for some users' next event: nobody can know more."""
+        interests = self.interests[users]
+        share = interests / np.maximum(interests.sum(1, keepdims=True), 1)
+        uniform = 1 / (self.probabilities.shape[1] - 1)
+        known = (1 - self.config.noise) * (share @ self.probabilities)
+        return known + self.config.noise * uniform
+
+
+def planted_interests(config: PlantedConfig | None = None, *, seed: int = 0) -> PlantedWorld:
+    """Generate a world.
+
+    Items carry two fields, department (four neighbouring clusters) and brand (at random), and
+    users one, segment. None of them gives a cluster away.
+    """
+    config = config or PlantedConfig()
+    rng = np.random.default_rng(seed)
+    users, clusters, per_cluster = config.num_users, config.num_clusters, config.items_per_cluster
+
+    within = np.arange(1, per_cluster + 1, dtype=np.float64) ** -config.popularity
+    within /= within.sum()
+    segments = rng.integers(config.num_segments, size=users)
+    # The first interest comes from the segment's own clusters, the others from anywhere.
+    taste = rng.random((users, clusters))
+    own = np.arange(clusters) % config.num_segments == segments[:, None]
+    first = np.where(own, taste, -1).argmax(1)
+    taste[np.arange(users), first] = 2
+    ranking = np.argsort(-taste, axis=1)[:, : config.max_interests]
+    counts = rng.integers(1, config.max_interests + 1, size=users)
+
+    lengths = rng.integers(config.events[0], config.events[1] + 1, size=users)
+    user = np.repeat(np.arange(users), lengths)
+    chosen = ranking[user, (rng.random(len(user)) * counts[user]).astype(np.int64)]
+    item = chosen * per_cluster + rng.choice(per_cluster, size=len(user), p=within)
+    noisy = rng.random(len(user)) < config.noise
+    item[noisy] = rng.integers(clusters * per_cluster, size=int(noisy.sum()))
+    step = np.arange(len(user)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+
+    every = np.arange(clusters * per_cluster)
+    log = Interactions.from_frames(
+        pl.DataFrame({"user": user, "item": item, "timestamp": step * MINUTE}),
+        pl.DataFrame(
+            {
+                "item": every,
+                "department": [
+                    f"department {i // per_cluster // CLUSTERS_PER_DEPARTMENT}" for i in every
+                ],
+                "brand": [f"brand {b}" for b in rng.integers(BRANDS, size=len(every))],
+                "title": [f"cluster {i // per_cluster}, item {i % per_cluster}" for i in every],
+            }
+        ),
+        pl.DataFrame({"user": np.arange(users), "segment": [f"segment {s}" for s in segments]}),
+        item_fields=("department", "brand"),
+        profile_fields=("segment",),
+        title="title",
+        name="planted",
+    ).first_only()
+
+    kept_items = log.item_ids[1:].astype(np.int64)
+    kept_users = log.user_ids[1:].astype(np.int64)
+    item_clusters = np.r_[-1, kept_items // per_cluster]
+    probabilities = np.zeros((clusters, log.num_items + 1))
+    probabilities[item_clusters[1:], np.arange(1, log.num_items + 1)] = within[
+        kept_items % per_cluster
+    ]
+    probabilities /= probabilities.sum(1, keepdims=True).clip(1e-12)
+    interests = np.zeros((log.num_users + 1, clusters), dtype=bool)
+    for rank in range(config.max_interests):
+        has = counts[kept_users] > rank
+        interests[np.flatnonzero(has) + 1, ranking[kept_users[has], rank]] = True
+    return PlantedWorld(config, log, item_clusters, interests, probabilities)

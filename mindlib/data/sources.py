@@ -1,0 +1,239 @@
+"""Where logs come from: the default data, and the forms in which the field publishes others.
+
+Ids that a text file writes as whole numbers become integers; all others stay text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from mindlib.data.atomic import recbole
+from mindlib.data.columns import build
+from mindlib.data.features import CATEGORIES, TITLES, FeatureFile, side_arguments
+from mindlib.data.files import (
+    column_names,
+    existing,
+    form,
+    read_table,
+    read_text,
+    require_columns,
+)
+from mindlib.data.interactions import Interactions
+from mindlib.data.journey import complete_journey
+
+__all__ = ["FeatureFile", "complete_journey", "load", "recbole", "sequences", "table"]
+
+NAMES = ("complete-journey", "planted")
+Missing = Literal["error", "unknown"]
+
+
+def sequences(
+    path: str | Path,
+    items: FeatureFile | str | Path | None = None,
+    users: FeatureFile | str | Path | None = None,
+    *,
+    missing: Missing = "error",
+    name: str | None = None,
+) -> Interactions:
+    """Text with a user on a line, `user item item ...`, oldest first, as SASRec's followers use.
+
+    A behaviour's place among those of its user, from 0, is its timestamp. If a user has several
+    lines, they follow one another (SASRec's own files have a line for each pair).
+
+    Args:
+        path: the text, plain or .gz; white space separates.
+        items, users: what is known about items and users; of a plain path the columns are those
+            that `FeatureFile.guess` finds.
+        missing: as in `Interactions.from_frames`.
+        name: what to call the data; the name of the file's folder if it is not given.
+
+    Raises:
+        FileNotFoundError, ValueError: a file or column is missing, or a line has no item.
+    """
+    path = existing(path)
+    sides = side_arguments(items, users)
+    lines = pl.DataFrame({"line": read_text(path).split("\n")}).with_row_index("number", 1)
+    tokens = lines.select("number", tokens=pl.col("line").str.extract_all(r"\S+"))
+    tokens = tokens.filter(pl.col("tokens").list.len() > 0)
+    lonely = tokens.filter(pl.col("tokens").list.len() == 1)
+    if len(lonely):
+        raise ValueError(
+            f"{path}, line {lonely['number'][0]}, has the user {lonely['tokens'][0][0]!r} and no "
+            f"item; expected `user item item ...`: remove such lines ({len(lonely)} in all)"
+        )
+    log = (
+        tokens.select(user=pl.col("tokens").list.first(), item=pl.col("tokens").list.slice(1))
+        .explode("item")
+        .with_columns(timestamp=pl.int_range(pl.len()).over("user"))
+    )
+    return build(path, log, missing=missing, name=name or path.resolve().parent.name, **sides)
+
+
+def table(
+    path: str | Path,
+    user: str = "user",
+    item: str = "item",
+    timestamp: str | None = "timestamp",
+    *,
+    item_fields: Sequence[str] = (),
+    profile_fields: Sequence[str] = (),
+    title: str | None = None,
+    items: FeatureFile | str | Path | None = None,
+    users: FeatureFile | str | Path | None = None,
+    missing: Missing = "error",
+    name: str | None = None,
+) -> Interactions:
+    """A log in CSV (or another of `files.SEPARATORS`) or Parquet, with a map of its columns.
+
+    Args:
+        path: .csv, .csv.gz, .parquet, ...; text has a header.
+        user, item, timestamp: what these are called in the file. timestamp=None takes the order
+            of the rows; otherwise it is seconds since 1970, or a date, or a datetime.
+        item_fields, title, profile_fields: columns of the log itself that say something about
+            the item or the user; the first row of each item or user counts.
+        items, users: or a second file that says it (not both).
+        missing: as in `Interactions.from_frames`.
+        name: what to call the data; the file's name if it is not given.
+
+    Raises:
+        FileNotFoundError, ValueError: a file or column is missing, or has the wrong form.
+    """
+    path = existing(path)
+    twice = (items is not None and (item_fields or title), users is not None and profile_fields)
+    if any(twice):
+        raise ValueError(
+            "features are given twice, by columns of the log and by a second file; choose one"
+        )
+    wanted = [
+        user,
+        item,
+        *([timestamp] if timestamp else []),
+        *item_fields,
+        *profile_fields,
+        *([title] if title else []),
+    ]
+    require_columns(path, column_names(path), wanted)
+    sides = side_arguments(items, users)
+    rows = read_table(path)
+    if item_fields or title:
+        first = rows.unique(item, keep="first", maintain_order=True)
+        named = {"item": item} | {field: field for field in (*item_fields, *_some(title))}
+        sides |= {"items": first.select(**named), "item_fields": item_fields, "title": title}
+    if profile_fields:
+        first = rows.unique(user, keep="first", maintain_order=True)
+        named = {"user": user} | {field: field for field in profile_fields}
+        sides |= {"users": first.select(**named), "profile_fields": profile_fields}
+    time = pl.col(timestamp) if timestamp else pl.int_range(pl.len())
+    log = rows.select(time.alias("timestamp"), user=user, item=item)
+    return build(path, log, missing=missing, name=name or path.name.split(".")[0], **sides)
+
+
+def load(dataset: str | Path, **options: Any) -> Interactions:
+    """A log by its name, or by its path.
+
+    Args:
+        dataset: "complete-journey" or "planted"; or
+            - a folder (or prefix) with a `.inter` file: `recbole`;
+            - a folder with sequences.txt, and perhaps items.tsv, items.csv, or MovieLens'
+              movies.dat and users.dat, or items.txt with lines of id and name: `sequences`;
+            - a folder with interactions.csv, .csv.gz or .parquet: `table`;
+            - a .txt or .txt.gz file: `sequences`;
+            - a .csv, .csv.gz or .parquet file with the columns user, item and timestamp: `table`.
+            Item tables and item columns are used as `FeatureFile.guess` says.
+        options: passed to that function.
+
+    Raises:
+        FileNotFoundError, ValueError: neither a name nor a path of one of these forms.
+    """
+    if dataset == "complete-journey":
+        return complete_journey(**options)
+    if dataset == "planted":
+        from mindlib.data.planted import planted_interests
+
+        return planted_interests(**options).log
+    path = Path(dataset).expanduser()
+    if path.is_dir():
+        return _load_folder(path, options)
+    if path.suffix == ".inter" or path.with_name(path.name + ".inter").is_file():
+        return recbole(path, **options)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"no data set {str(dataset)!r}: it is neither a name ({', '.join(NAMES)}) nor a file "
+            f"or folder that exists (from {Path.cwd()})"
+        )
+    if form(path) == ".txt":
+        return sequences(path, **options)
+    if form(path) in (".csv", ".parquet"):
+        return _load_table(path, options)
+    raise ValueError(
+        f"{path}: expected a name ({', '.join(NAMES)}), a folder, or a file in .inter, .txt, "
+        f".txt.gz, .csv, .csv.gz or .parquet"
+    )
+
+
+def _load_folder(folder: Path, options: dict[str, Any]) -> Interactions:
+    if any(folder.glob("*.inter")):
+        return recbole(folder, **options)
+    for name in ("sequences.txt", "sequences.txt.gz"):
+        if (folder / name).is_file():
+            return sequences(folder / name, **(_known_tables(folder) | options))
+    for name in ("interactions.csv", "interactions.csv.gz", "interactions.parquet"):
+        if (folder / name).is_file():
+            return _load_table(folder / name, {"name": folder.resolve().name} | options)
+    found = ", ".join(sorted(file.name for file in folder.iterdir())[:10]) or "nothing"
+    raise ValueError(
+        f"{folder} holds {found}; expected a .inter file, sequences.txt or interactions.csv "
+        f"(.csv.gz, .parquet): name the file, or call sequences() or table() with its columns"
+    )
+
+
+def _load_table(path: Path, options: dict[str, Any]) -> Interactions:
+    found = column_names(path)
+    columns = [options.get(name, name) for name in ("user", "item", "timestamp")]
+    absent = [name for name in columns if name is not None and name not in found]
+    if absent:
+        raise ValueError(
+            f"{path} has no column {', '.join(map(repr, absent))}; its columns are "
+            f"{', '.join(map(repr, found))}: call mindlib.data.sources.table(path, user=..., "
+            f"item=..., timestamp=...) with their names"
+        )
+    if "items" not in options:
+        options = {
+            "item_fields": [name for name in CATEGORIES if name in found],
+            "title": next((name for name in TITLES if name in found), None),
+        } | options
+    return table(path, **options)
+
+
+def _known_tables(folder: Path) -> dict[str, Any]:
+    """The tables that lie beside a sequences.txt, as arguments of `sequences`."""
+    known = {
+        "items.tsv": FeatureFile.guess,
+        "items.csv": FeatureFile.guess,
+        "movies.dat": lambda path: FeatureFile(
+            path,
+            title="title",
+            columns=("movie_id", "title", "genres"),
+            split={"genre": ("genres", 0)},
+        ),
+        "items.txt": lambda path: FeatureFile(path, title="name", columns=("item_id", "name")),
+    }
+    tables: dict[str, Any] = {}
+    for name, describe in known.items():
+        if (folder / name).is_file():
+            tables["items"] = describe(folder / name)
+            # MovieLens-1M circulates with a table that lacks a film or two.
+            tables["missing"] = "unknown" if name == "movies.dat" else "error"
+            break
+    if (folder / "users.dat").is_file():
+        columns = ("user_id", "gender", "age", "occupation", "zip")
+        tables["users"] = FeatureFile(folder / "users.dat", columns[1:4], columns=columns)
+    return tables
+
+
+def _some(value: str | None) -> tuple[str, ...]:
+    return (value,) if value else ()

@@ -1,0 +1,248 @@
+"""Three ways to divide a log into what a model may learn from and what it is judged on (§4.1).
+
+In all of them a behaviour belongs to a target's history only if it happened *strictly before*:
+products of one basket share a timestamp, and none of them may give another away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from mindlib.data.histories import Histories
+from mindlib.data.interactions import Interactions
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Training pairs (u, i): the past of u and the item i that followed it."""
+
+    histories: Histories
+    targets: Int[Tensor, " cases"]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What is judged: pasts, and for each the set of items that came next.
+
+    Case n has the targets `targets[offsets[n]:offsets[n + 1]]`, at least one, none twice. The
+    catalogue they are retrieved from is 1..num_items.
+    """
+
+    histories: Histories
+    targets: Int[Tensor, " targets"]
+    offsets: Int[Tensor, " cases_plus_one"]
+    num_items: int
+
+    def __len__(self) -> int:
+        return len(self.histories)
+
+    @cached_property
+    def rows(self) -> Int[Tensor, " targets"]:
+        """To which case each target belongs."""
+        return torch.repeat_interleave(torch.arange(len(self)), self.offsets.diff())
+
+    def head(self, n: int) -> Cases:
+        """The first n cases (all, if there are fewer)."""
+        n = min(n, len(self))
+        return Cases(
+            self.histories.select(slice(0, n)),
+            self.targets[: int(self.offsets[n])],
+            self.offsets[: n + 1],
+            self.num_items,
+        )
+
+
+@dataclass(frozen=True)
+class Split:
+    """A log, the events of it that training may use, and the cases held out.
+
+    Attributes:
+        log: the events that may be seen as behaviours. (Of the random split it lacks the
+            held-out events altogether.)
+        train_events: True for the events that a model may learn from.
+        validation, test: held out for choosing models, and for judging them.
+    """
+
+    name: str
+    log: Interactions
+    train_events: Bool[np.ndarray, " events"]
+    validation: Cases
+    test: Cases
+
+    @cached_property
+    def train(self) -> Samples:
+        """Every training event that has a past, as a target of that past."""
+        log = self.log
+        targets = np.flatnonzero(self.train_events & (log.before > log.offsets[log.users]))
+        return Samples(
+            _histories(log, log.users[targets], log.before[targets]),
+            torch.from_numpy(log.items[targets]),
+        )
+
+    @cached_property
+    def train_counts(self) -> Int[np.ndarray, " items_plus_one"]:
+        """How often each item occurs in what training may use; entry 0 is 0."""
+        return np.bincount(self.log.items[self.train_events], minlength=self.log.num_items + 1)
+
+
+def leave_last_out(log: Interactions) -> Split:
+    """Each user's last step is the test, the step before it the validation.
+
+    A step is all that shares a timestamp: one interaction in most logs, a basket in some. Users
+    with fewer than three steps are used for training only.
+
+    Raises:
+        ValueError: no user has three steps.
+    """
+    ends = log.offsets[2:]
+    starts = log.offsets[1:-1]
+    last = log.before[ends - 1]
+    second = log.before[np.maximum(last - 1, 0)]
+    held_out = (last > starts) & (second > starts)
+    if not held_out.any():
+        raise ValueError(
+            f"leave-last-out needs a user with three steps; none of the {log.num_users} users of "
+            f"{log.name!r} has them: use the random split, or data with longer histories"
+        )
+    users = np.flatnonzero(held_out) + 1
+    train_events = np.ones(len(log), dtype=bool)
+    place = np.arange(len(log)) - np.where(held_out, second, ends)[log.users - 1]
+    train_events[place >= 0] = False
+    return Split(
+        name="leave-last-out",
+        log=log,
+        train_events=train_events,
+        validation=_cases(log, users, second[held_out], last[held_out]),
+        test=_cases(log, users, last[held_out], ends[held_out]),
+    )
+
+
+def held_out_users(log: Interactions, seed: int) -> Split:
+    """ComiRec's protocol: users 8:1:1; a held-out user's first 80 % predict her last 20 %.
+
+    Raises:
+        ValueError: fewer than ten users, or none of the held-out ones has two steps.
+    """
+    if log.num_users < 10:
+        raise ValueError(
+            f"users are divided 8:1:1, which needs at least 10; {log.name!r} has {log.num_users}"
+        )
+    order = np.random.default_rng(seed).permutation(log.num_users) + 1
+    tenth = log.num_users // 10
+    parts = {"validation": order[:tenth], "test": order[tenth : 2 * tenth]}
+    cases = {}
+    for part, users in parts.items():
+        users = np.sort(users)
+        starts, ends = log.offsets[users], log.offsets[users + 1]
+        # At least one event stays on each side; a basket that the cut would split is a target.
+        cut = starts + np.clip(((ends - starts) * 0.8).astype(np.int64), 1, None)
+        cut = log.before[np.minimum(cut, ends - 1)]
+        whole = cut > starts
+        if not whole.any():
+            raise ValueError(
+                f"none of the {len(users)} {part} users of {log.name!r} has two steps, so nothing "
+                f"predicts anything; use data with longer histories"
+            )
+        cases[part] = _cases(log, users[whole], cut[whole], ends[whole])
+    train_events = ~np.isin(log.users, np.r_[parts["validation"], parts["test"]])
+    return Split("held-out users 8:1:1", log, train_events, **cases)
+
+
+def random_interactions(log: Interactions, seed: int) -> Split:
+    """The paper's protocol: interactions divided 19:1 at random, one target a user.
+
+    A twentieth of the events is the test and, since the paper names no validation set, another
+    twentieth the validation. Of each user's held-out events one, drawn at random, is the target;
+    her behaviours before it are the past. Held-out events are never anybody's behaviours, so
+    that training cannot meet a test pair at all, unless the log has repeats: then another event
+    of the pair may be visible.
+
+    Raises:
+        ValueError: the log is too small to hold out an event for test and validation.
+    """
+    rng = np.random.default_rng(seed)
+    part = rng.choice(3, size=len(log), p=(0.90, 0.05, 0.05))
+    visible = part == 0
+    # Only the log of what is visible may be gathered from; ids stay those of the whole log.
+    seen = Interactions(
+        users=log.users[visible],
+        items=log.items[visible],
+        timestamps=log.timestamps[visible],
+        user_ids=log.user_ids,
+        item_ids=log.item_ids,
+        item_features=log.item_features,
+        profiles=log.profiles,
+        titles=log.titles,
+        name=log.name,
+    )
+    visible_before = np.r_[0, np.cumsum(visible)][log.before]
+    cases = []
+    for number in (1, 2):
+        events = rng.permutation(np.flatnonzero(part == number))
+        events = events[visible_before[events] > seen.offsets[log.users[events]]]
+        events = events[np.unique(log.users[events], return_index=True)[1]]
+        if not len(events):
+            raise ValueError(
+                f"a twentieth of the {len(log)} interactions of {log.name!r} leaves no target "
+                f"with a past; the random split needs a larger log"
+            )
+        cases.append(
+            Cases(
+                _histories(seen, log.users[events], visible_before[events]),
+                torch.from_numpy(log.items[events]),
+                torch.arange(len(events) + 1),
+                log.num_items,
+            )
+        )
+    return Split("random 19:1", seen, np.ones(len(seen), dtype=bool), *cases)
+
+
+SPLITS: dict[str, Callable[[Interactions, int], Split]] = {
+    "leave-last-out": lambda log, seed: leave_last_out(log),
+    "held-out-users": held_out_users,
+    "random": random_interactions,
+}
+
+
+def _histories(
+    log: Interactions, users: Int[np.ndarray, " cases"], ends: Int[np.ndarray, " cases"]
+) -> Histories:
+    """The pasts of `users` that end at `ends`, on the flat log."""
+    profiles = log.profiles.codes if log.profiles else np.zeros((log.num_users + 1, 0), np.int64)
+    return Histories(
+        items=torch.from_numpy(log.items),
+        starts=torch.from_numpy(log.offsets[users]),
+        ends=torch.from_numpy(ends),
+        users=torch.from_numpy(users),
+        profiles=torch.from_numpy(profiles),
+    )
+
+
+def _cases(
+    log: Interactions,
+    users: Int[np.ndarray, " cases"],
+    starts: Int[np.ndarray, " cases"],
+    ends: Int[np.ndarray, " cases"],
+) -> Cases:
+    """Cases whose targets are the distinct items of the events starts..ends of each user."""
+    lengths = ends - starts
+    rows = np.repeat(np.arange(len(users)), lengths)
+    places = np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+    pairs = np.unique(rows * (log.num_items + 1) + log.items[places])
+    rows, targets = np.divmod(pairs, log.num_items + 1)
+    return Cases(
+        _histories(log, users, starts),
+        torch.from_numpy(targets),
+        torch.from_numpy(np.searchsorted(rows, np.arange(len(users) + 1))),
+        log.num_items,
+    )

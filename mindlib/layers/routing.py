@@ -1,0 +1,238 @@
+"""Capsules and their routing (§3.3): Sabour's dynamic routing, and B2I, behaviour to interest.
+
+A capsule is a vector whose length, between 0 and 1, says how present something is and whose
+direction says how. Routing decides how much of each low capsule (a behaviour) flows into each
+high capsule (an interest): by agreement, in a few rounds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+SoftmaxOver = Literal["interests", "behaviors"]
+Gradient = Literal["last", "all"]
+
+# Keeps the gradient of the length finite at the zero vector.
+TINY = 1e-30
+
+
+def squash(z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+    """squash(z) = |z|² / (1 + |z|²) · z / |z| (Eq. 7): keeps the direction, length below 1."""
+    square = z.square().sum(-1, keepdim=True)
+    return z * (torch.sqrt(square + TINY) / (1 + square))
+
+
+def num_interests(lengths: Int[Tensor, "*batch"], max_interests: int) -> Int[Tensor, "*batch"]:
+    """K'_u = max(1, min(K, log2 |I_u|)) (Eq. 9), rounded down.
+
+    Args:
+        lengths: |I_u|, the number of behaviours; 0 counts as 1.
+        max_interests: K.
+    """
+    # frexp is exact where log2 in floating point is not: n = m * 2^e with 1/2 <= m < 1.
+    exponent = torch.frexp(lengths.clamp(min=1).to(torch.float64)).exponent - 1
+    return exponent.clamp(min=1, max=max_interests).to(lengths.dtype)
+
+
+def active_interests(
+    lengths: Int[Tensor, " batch"], max_interests: int, *, adaptive: bool
+) -> Bool[Tensor, "batch interests"]:
+    """Which of the K interest capsules each user has: the first K'_u (all, if not adaptive)."""
+    order = torch.arange(max_interests, device=lengths.device)
+    if not adaptive:
+        return (order >= 0).expand(len(lengths), -1)
+    return order < num_interests(lengths, max_interests)[:, None]
+
+
+class Capsules(NamedTuple):
+    """What routing returns.
+
+    Attributes:
+        vectors: the high capsules (interests), zeros where not active.
+        active: which of them the user has.
+        coupling: w, rows interests, columns behaviours; 0 for padding and inactive interests.
+        logits: b after the last round's coupling was computed.
+    """
+
+    vectors: Float[Tensor, "batch interests dim"]
+    active: Bool[Tensor, "batch interests"]
+    coupling: Float[Tensor, "batch interests length"]
+    logits: Float[Tensor, "batch interests length"]
+
+
+def dynamic_routing(
+    votes: Float[Tensor, "batch low high dim"],
+    iterations: int,
+    *,
+    logits: Float[Tensor, "batch low high"] | None = None,
+) -> tuple[Float[Tensor, "batch high dim"], Float[Tensor, "batch low high"]]:
+    """The original routing by agreement between two layers of capsules (§3.3.1, Eqs. 4-7).
+
+    Args:
+        votes: S_ij c_i, what low capsule i predicts for high capsule j.
+        iterations: r, at least 1.
+        logits: the initial b_ij; zeros, as in the original, if not given.
+
+    Returns:
+        The high capsules, and the coupling w (which sums to 1 over the high capsules).
+    """
+    _check_iterations(iterations)
+    logits = votes.new_zeros(votes.shape[:3]) if logits is None else logits
+    for iteration in range(iterations):
+        coupling = logits.softmax(-1)
+        capsules = squash(torch.einsum("blh,blhd->bhd", coupling, votes))
+        if iteration < iterations - 1:
+            logits = logits + torch.einsum("bhd,blhd->blh", capsules, votes)
+    return capsules, coupling  # pyright: ignore[reportPossiblyUnboundVariable]
+
+
+def gaussian_logits(
+    items: Int[Tensor, "batch length"], max_interests: int, *, sigma: float, seed: int
+) -> Float[Tensor, "batch interests length"]:
+    """Initial logits for evaluation: N(0, sigma²), a pure function of (seed, item, interest).
+
+    The paper redraws b_ij at every call; then the same user gets other vectors at every request.
+    Hashing the item instead of counting positions makes her vectors the same twice, whatever else
+    is in the batch, wherever the window starts, and in whatever order her behaviours come.
+    """
+    keys = (
+        items[:, None, :] * max_interests
+        + torch.arange(max_interests, device=items.device)[:, None]
+    )
+    first = _uniform(_mix(keys + _mix(torch.tensor(2 * seed, device=items.device))))
+    second = _uniform(_mix(keys + _mix(torch.tensor(2 * seed + 1, device=items.device))))
+    # Box-Muller: two uniforms make a Gaussian.
+    return sigma * torch.sqrt(-2 * torch.log(first)) * torch.cos(2 * math.pi * second)
+
+
+def _mix(x: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+    """The finaliser of SplitMix64: every input bit flips about half of the output bits."""
+    for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15)):
+        x = (x ^ _shift_right(x, shift)) * factor
+    return x ^ _shift_right(x, 31)
+
+
+def _shift_right(x: Int[Tensor, "*shape"], by: int) -> Int[Tensor, "*shape"]:
+    # torch has no unsigned 64-bit shift: mask the copies of the sign away.
+    return (x >> by) & ((1 << (64 - by)) - 1)
+
+
+def _uniform(x: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """The top 24 bits as a number in (0, 1)."""
+    return (_shift_right(x, 40).to(torch.float32) + 0.5) / (1 << 24)
+
+
+@dataclass(frozen=True)
+class RoutingConfig:
+    """The readings of §3.3.2 that routing can take; the defaults are the paper's.
+
+    Attributes:
+        max_interests: K.
+        iterations: r.
+        sigma: standard deviation of the initial logits; 0 makes all interests identical.
+        adaptive: K'_u of Eq. 9; otherwise every user has K interests.
+        softmax_over: Eq. 6 sums over interests in Algorithm 1; much public code sums over
+            behaviours instead.
+        gradient: through the last weighted sum only (coupling is a constant), or through all
+            iterations.
+    """
+
+    max_interests: int = 4
+    iterations: int = 3
+    sigma: float = 1.0
+    adaptive: bool = True
+    softmax_over: SoftmaxOver = "interests"
+    gradient: Gradient = "last"
+
+    def __post_init__(self) -> None:
+        if self.max_interests < 1:
+            raise ValueError(f"max_interests={self.max_interests}: expected K >= 1")
+        _check_iterations(self.iterations)
+        if not (self.sigma >= 0 and math.isfinite(self.sigma)):
+            raise ValueError(f"sigma={self.sigma}: expected a finite standard deviation >= 0")
+        if self.softmax_over not in ("interests", "behaviors"):
+            raise ValueError(
+                f"softmax_over={self.softmax_over!r}: expected 'interests' or 'behaviors'"
+            )
+        if self.gradient not in ("last", "all"):
+            raise ValueError(f"gradient={self.gradient!r}: expected 'last' or 'all'")
+
+
+class B2IRouting(nn.Module):
+    """Behaviour-to-interest routing (§3.3.2, Algorithm 1) with one shared bilinear map S.
+
+    The module holds no state but S: the initial logits come in with each call.
+    """
+
+    def __init__(self, dim: int, config: RoutingConfig, *, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.bilinear_map = nn.Parameter(torch.empty(dim, dim))
+        nn.init.xavier_normal_(self.bilinear_map, generator=generator)
+
+    def forward(
+        self,
+        behaviors: Float[Tensor, "batch length dim"],
+        mask: Bool[Tensor, "batch length"],
+        logits: Float[Tensor, "batch interests length"],
+    ) -> Capsules:
+        """Route behaviours into interests.
+
+        Args:
+            behaviors: e_i, behaviour embeddings.
+            mask: True where there is a behaviour.
+            logits: the initial b_ij, N(0, sigma²); rows interests, columns behaviours.
+        """
+        active = active_interests(
+            mask.sum(1), self.config.max_interests, adaptive=self.config.adaptive
+        )
+        votes = behaviors @ self.bilinear_map.T  # S e_i, for every behaviour i
+        return route(votes, mask, active, logits, self.config)
+
+
+def route(
+    votes: Float[Tensor, "batch length dim"],
+    mask: Bool[Tensor, "batch length"],
+    active: Bool[Tensor, "batch interests"],
+    logits: Float[Tensor, "batch interests length"],
+    config: RoutingConfig,
+) -> Capsules:
+    """Algorithm 1, after S has been applied: `votes` are S e_i."""
+    constant = votes.detach() if config.gradient == "last" else votes
+    weights = coupling(logits, mask, active, config.softmax_over)
+    for _ in range(config.iterations - 1):
+        interests = squash(weights @ constant)
+        logits = logits + interests @ constant.transpose(1, 2)  # b_ij += u_j' S e_i (Eq. 8)
+        weights = coupling(logits, mask, active, config.softmax_over)
+    return Capsules(squash(weights @ votes), active, weights, logits)
+
+
+def coupling(
+    logits: Float[Tensor, "batch interests length"],
+    mask: Bool[Tensor, "batch length"],
+    active: Bool[Tensor, "batch interests"],
+    softmax_over: SoftmaxOver,
+) -> Float[Tensor, "batch interests length"]:
+    """w_ij (Eq. 6): 0 for padding and for inactive interests.
+
+    Over interests, each behaviour's weights sum to 1, so that padding can be masked after the
+    softmax. Over behaviours, each interest's weights sum to 1: padding must be masked before.
+    """
+    present = active[:, :, None] & mask[:, None, :]
+    if softmax_over == "interests":
+        weights = logits.masked_fill(~active[:, :, None], -torch.inf).softmax(1)
+    else:
+        # A finite floor: a user without any behaviour would otherwise get NaN.
+        weights = logits.masked_fill(~mask[:, None, :], torch.finfo(logits.dtype).min).softmax(2)
+    return weights * present
+
+
+def _check_iterations(iterations: int) -> None:
+    if iterations < 1:
+        raise ValueError(f"iterations={iterations}: routing needs r >= 1 rounds")

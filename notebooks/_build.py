@@ -1,0 +1,128 @@
+"""Execute notebooks/NN_*.py and write the results to the .ipynb beside them.
+
+    python notebooks/_build.py [NAME ...]        # all notebooks when none is named
+
+The .py is the source: the .ipynb gets its cells, in order, and from the execution only outputs
+and execution counts. A notebook that fails, or prints to stderr anything but a progress bar,
+leaves the old .ipynb as it was. The run itself, with the metrics it writes, stays in
+build/notebooks/NAME.ipynb.
+"""
+
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import jupytext
+import nbformat
+import papermill
+from nbformat import NotebookNode
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+PROGRESS_BAR = re.compile(r"\d+%\|.*\||\d+\w*(it)? \[\d+:\d\d")  # tqdm with, and without a total
+ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+class BuildError(Exception):
+    pass
+
+
+def is_progress_bar(text: str) -> bool:
+    lines = [line for line in re.split(r"[\r\n]+", ANSI.sub("", text)) if line.strip()]
+    return all(PROGRESS_BAR.search(line) for line in lines)
+
+
+def kept_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """The outputs for a page: no progress bars, no live widgets, split streams joined again."""
+    kept: list[NotebookNode] = []
+    for output in outputs:
+        last = kept[-1] if kept else None
+        if output.output_type == "stream" and last and last.get("name") == output.name:
+            last.text += output.text
+        elif WIDGET_VIEW not in output.get("data", {}):
+            kept.append(output)
+    return [o for o in kept if o.get("name") != "stderr" or not is_progress_bar(o.text)]
+
+
+def executed(name: str, source: NotebookNode) -> NotebookNode:
+    """Run the notebook at its default parameters in this Python's own kernel."""
+    run_path = ROOT / "build" / "notebooks" / f"{name}.ipynb"
+    run_path.parent.mkdir(parents=True, exist_ok=True)
+    os.environ["MINDLIB_OUTPUT"] = str(run_path)
+    with tempfile.TemporaryDirectory() as folder:
+        input_path = Path(folder) / f"{name}.ipynb"
+        nbformat.write(source, input_path)
+        try:
+            return papermill.execute_notebook(
+                input_path, run_path, kernel_name="python3", cwd=ROOT, progress_bar=False
+            )
+        except papermill.PapermillExecutionError as error:
+            raise BuildError(f"{name}: a cell failed; see {run_path}\n{error}") from None
+
+
+def build(name: str) -> None:
+    source = jupytext.read(HERE / f"{name}.py")
+    source.metadata = NotebookNode(
+        jupytext={"formats": "ipynb,py:percent"},
+        kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
+        language_info={
+            "file_extension": ".py",
+            "mimetype": "text/x-python",
+            "name": "python",
+            "pygments_lexer": "ipython3",
+        },
+    )
+    for index, cell in enumerate(source.cells):
+        cell["id"] = f"cell-{index:03d}"  # the same in every build
+    source.nbformat, source.nbformat_minor = 4, 5
+
+    run = executed(name, source)
+    if len(run.cells) != len(source.cells):
+        raise BuildError(f"{name}: the run has {len(run.cells)} cells, not {len(source.cells)}")
+    count = 0
+    for cell, done in zip(source.cells, run.cells, strict=True):
+        if cell.cell_type != "code":
+            continue
+        cell.outputs = kept_outputs(done.outputs)
+        cell.execution_count = done.execution_count
+        for output in cell.outputs:
+            if output.get("name") == "stderr":
+                raise BuildError(f"{name}: {cell.id} printed to stderr:\n{output.text}")
+        if cell.source.strip():
+            count += 1
+            if cell.execution_count != count:
+                raise BuildError(
+                    f"{name}: {cell.id} ran as number {cell.execution_count}, not {count}"
+                )
+
+    nbformat.validate(source)
+    target = HERE / f"{name}.ipynb"
+    part = target.with_suffix(".ipynb.part")
+    part.write_text(nbformat.writes(source) + "\n", encoding="utf-8")
+    os.replace(part, target)
+    print(f"{name}: {count} code cells, {target.stat().st_size / 1000:.0f} kB", flush=True)
+
+
+def main(arguments: list[str]) -> int:
+    available = sorted(path.stem for path in HERE.glob("[0-9][0-9]_*.py"))
+    names = [Path(argument).stem for argument in arguments] or available
+    if unknown := sorted(set(names) - set(available)):
+        print(f"no such notebook: {', '.join(unknown)}; there are {', '.join(available)}")
+        return 2
+    os.environ["PYTHONHASHSEED"] = "0"
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this Python's kernel before one of the user's
+    os.environ.pop("MPLBACKEND", None)  # the kernel's default: inline
+    try:
+        for name in names:
+            build(name)
+    except BuildError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

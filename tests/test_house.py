@@ -1,0 +1,78 @@
+"""The project's own files agree with each other."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DIRECT: dict[str, Requirement] = {
+    canonicalize_name(requirement.name): requirement
+    for requirement in map(
+        Requirement,
+        PROJECT["dependencies"]
+        + [line for extra in PROJECT["optional-dependencies"].values() for line in extra],
+    )
+}
+
+
+def constraints() -> list[str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def pins() -> dict[str, str]:
+    pairs = (line.split("==") for line in constraints() if "==" in line)
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def test_conda_installs_exactly_what_pip_does() -> None:
+    dependencies = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))[
+        "dependencies"
+    ]
+    (python,) = [d for d in dependencies if isinstance(d, str) and d.startswith("python=")]
+    (pip_section,) = [d["pip"] for d in dependencies if isinstance(d, dict)]
+    assert [d for d in dependencies if isinstance(d, str) and d != python] == ["pip"]
+    assert sorted(pip_section) == ["-c constraints.txt", "-e .[dev]"]
+    version = python.removeprefix("python=").strip("=").replace(".*", ".99")
+    assert version in SpecifierSet(PROJECT["requires-python"])
+
+
+def test_constraints_are_exact_portable_pins() -> None:
+    bad = [line for line in constraints() if not re.fullmatch(r"[\w.-]+==[\w.]+", line)]
+    assert not bad, f"not of the form name==version (no local version, no address): {bad}"
+
+
+def test_constraints_leave_the_torch_build_to_the_machine() -> None:
+    builds = [n for n in pins() if n in {"torch", "triton", "mindlib"} or n.startswith("nvidia-")]
+    assert not builds
+
+
+@pytest.mark.parametrize("name", sorted(set(DIRECT) - {"torch"}))
+def test_direct_dependency_is_pinned_within_its_range(name: str) -> None:
+    assert name in pins(), f"constraints.txt has no {name}"
+    assert pins()[name] in DIRECT[name].specifier
+
+
+def test_the_files_name_one_version() -> None:
+    version = PROJECT["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == version
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert version in changelog, f"CHANGELOG.md does not mention {version}"
+
+
+@pytest.mark.parametrize("page", ["README.md", ".ci/run"])
+def test_every_make_target_that_a_page_names_exists(page: str) -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    # at the start of a line of code, or of an inline `code`
+    named = set(re.findall(r"(?:^[ \t]*\$?[ \t]*|`)make ([a-z]+)\b", text, re.M))
+    assert named, f"{page} names no target"
+    assert named <= set(targets), f"no such target: {sorted(named - set(targets))}"
