@@ -11,10 +11,10 @@ from torch import Tensor
 
 from mindlib.data.histories import Histories
 
-# Scores held at once: 2^24 floats are 64 MiB, whatever the number of users and items.
-SCORES_AT_ONCE = 1 << 24
+# Scores held at once, whatever the number of users and items: 8 MiB of floats stay in the cache.
+SCORES_AT_ONCE = 1 << 21
 # Items of one block in the search for the best: see `top_n`.
-BLOCK = 64
+BLOCK = 16
 
 
 class Recommendations(NamedTuple):
@@ -120,15 +120,12 @@ def score_by_best_interest(
     items: Float[Tensor, "items dim"],
 ) -> Float[Tensor, "users items"]:
     """f_score(V_u, e_i) = max_k e_i' v_u^k over the user's active interests (Eq. 3)."""
-    # One product per interest keeps the peak at two users x items blocks instead of K.
-    best = torch.empty(0)
-    for k in range(interests.shape[1]):
-        scores = interests[:, k] @ items.T
-        if k == 0:
-            best = scores  # the first interest is active for everybody: K'_u >= 1
-        else:
-            has = active[:, k]
-            best[has] = torch.maximum(best[has], scores[has])
+    # An inactive interest stands in as a copy of the first, which everybody has (K'_u >= 1): it
+    # cannot change the maximum. One product an interest keeps the peak at two blocks of scores.
+    interests = torch.where(active[:, :, None], interests, interests[:, :1])
+    best = interests[:, 0] @ items.T
+    for k in range(1, interests.shape[1]):
+        torch.maximum(best, interests[:, k] @ items.T, out=best)
     return best
 
 

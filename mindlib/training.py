@@ -143,14 +143,37 @@ def sampled_softmax_loss(
         target_ids, negative_ids: which items they are.
         log_expected: log(n q_j), or None for no correction.
     """
-    positive = (users * targets).sum(1, keepdim=True)
-    if log_expected is None:
-        others = users @ negatives.T
-    else:
-        others = torch.addmm(-log_expected, users, negatives.T)
-    others = others.masked_fill(target_ids[:, None] == negative_ids, -torch.inf)
-    logits = torch.cat([positive, others], dim=1)
-    return (logits.logsumexp(1, keepdim=True) - positive).mean()
+    hits = target_ids[:, None] == negative_ids
+    shift = torch.zeros_like(negatives[:, 0]) if log_expected is None else -log_expected
+    return _SampledSoftmax.apply(users, targets, negatives, hits, shift)
+
+
+class _SampledSoftmax(torch.autograd.Function):
+    """The mean of logsumexp([v'e_i, v'e_j + shift_j for j no hit]) - v'e_i, in few passes.
+
+    Autograd would keep and walk a batch x negatives matrix at every step of this formula; the
+    gradient of a softmax is known, so one such matrix is enough.
+    """
+
+    @staticmethod
+    def forward(ctx, users, targets, negatives, hits, shift):  # type: ignore[override]
+        logits = users.new_empty(len(users), 1 + len(negatives))
+        torch.sum(users * targets, dim=1, out=logits[:, 0])
+        torch.addmm(shift, users, negatives.T, out=logits[:, 1:])
+        logits[:, 1:].masked_fill_(hits, -torch.inf)
+        log_probability = torch.log_softmax(logits, dim=1)
+        ctx.save_for_backward(users, targets, negatives, log_probability)
+        return -log_probability[:, 0].mean()
+
+    @staticmethod
+    def backward(ctx, *gradient):  # type: ignore[override]
+        users, targets, negatives, log_probability = ctx.saved_tensors
+        slope = log_probability.exp_()
+        slope[:, 0] -= 1
+        slope *= gradient[0] / len(users)
+        own, others = slope[:, :1], slope[:, 1:]
+        by_user = torch.addmm(own * targets, others, negatives)
+        return by_user, own * users, others.T @ users, None, None
 
 
 @dataclass(frozen=True)
@@ -265,10 +288,9 @@ def training_step(
     ids = torch.cat([history.items.flatten(), batch.targets, negative_ids])
     distinct, index = torch.unique(ids, return_inverse=True)
     vectors = model.items(distinct)
-    places = history.items.numel()
-    behaviors = torch.nn.functional.embedding(index[:places], vectors)
-    targets = torch.nn.functional.embedding(index[places : places + len(batch)], vectors)
-    negatives = torch.nn.functional.embedding(index[places + len(batch) :], vectors)
+    behaviors, targets, negatives = torch.nn.functional.embedding(index, vectors).split(
+        [history.items.numel(), len(batch), config.negatives]
+    )
     interests = model.encode(
         behaviors.unflatten(0, history.items.shape), history, generator=generator
     )

@@ -29,6 +29,7 @@ def route(behaviors, s, logits, iterations, most):
     dim, count = len(s), how_many(len(behaviors), most)
     votes = [[sum(s[a][b] * e[b] for b in range(dim)) for a in range(dim)] for e in behaviors]
     b = [list(row) for row in logits[:count]]
+    interests, w = [], []
     for _ in range(iterations):
         w = [[0.0] * len(behaviors) for _ in range(count)]
         for i in range(len(behaviors)):

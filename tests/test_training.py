@@ -222,7 +222,7 @@ def test_every_parameter_is_trained(split):
 def test_a_model_of_another_catalogue_is_refused(split):
     other = planted_interests(PlantedConfig(num_users=50, num_clusters=4, num_segments=2)).log
     model = YouTubeDNN(other, generator=torch.Generator())
-    with pytest.raises(ValueError, match="build the model from split.log"):
+    with pytest.raises(ValueError, match="build the model from split"):
         fit(model, split, progress=False)
 
 

@@ -192,45 +192,51 @@ class B2IRouting(nn.Module):
         active = active_interests(
             mask.sum(1), self.config.max_interests, adaptive=self.config.adaptive
         )
-        votes = behaviors @ self.bilinear_map.T  # S e_i, for every behaviour i
-        return route(votes, mask, active, logits, self.config)
+        s = self.bilinear_map
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.gradient == "all"):
+            weights, logits = route(behaviors, s, mask, active, logits, self.config)
+        return Capsules(squash(weights @ behaviors @ s.T), active, weights, logits)
 
 
 def route(
-    votes: Float[Tensor, "batch length dim"],
+    behaviors: Float[Tensor, "batch length dim"],
+    bilinear_map: Float[Tensor, "dim dim"],
     mask: Bool[Tensor, "batch length"],
     active: Bool[Tensor, "batch interests"],
     logits: Float[Tensor, "batch interests length"],
     config: RoutingConfig,
-) -> Capsules:
-    """Algorithm 1, after S has been applied: `votes` are S e_i."""
-    constant = votes.detach() if config.gradient == "last" else votes
-    weights = coupling(logits, mask, active, config.softmax_over)
+) -> tuple[Float[Tensor, "batch interests length"], Float[Tensor, "batch interests length"]]:
+    """The rounds of Algorithm 1: the coupling w of the last one, and the logits behind it.
+
+    S is shared, so sum_i w_ij S e_i = S (sum_i w_ij e_i) and u_j' S e_i = (S' u_j)' e_i: S is
+    applied to the few interests and never to the many behaviours.
+    """
+    absent = ~(active[:, :, None] & mask[:, None, :])
+    weights = coupling(logits, absent, config.softmax_over)
     for _ in range(config.iterations - 1):
-        interests = squash(weights @ constant)
-        logits = logits + interests @ constant.transpose(1, 2)  # b_ij += u_j' S e_i (Eq. 8)
-        weights = coupling(logits, mask, active, config.softmax_over)
-    return Capsules(squash(weights @ votes), active, weights, logits)
+        interests = squash(weights @ behaviors @ bilinear_map.T)
+        # b_ij <- b_ij + u_j' S e_i (Eq. 8)
+        logits = torch.baddbmm(logits, interests @ bilinear_map, behaviors.transpose(1, 2))
+        weights = coupling(logits, absent, config.softmax_over)
+    return weights, logits
 
 
 def coupling(
     logits: Float[Tensor, "batch interests length"],
-    mask: Bool[Tensor, "batch length"],
-    active: Bool[Tensor, "batch interests"],
+    absent: Bool[Tensor, "batch interests length"],
     softmax_over: SoftmaxOver,
 ) -> Float[Tensor, "batch interests length"]:
-    """w_ij (Eq. 6): 0 for padding and for inactive interests.
+    """w_ij (Eq. 6): for each behaviour the weights over interests sum to 1.
 
-    Over interests, each behaviour's weights sum to 1, so that padding can be masked after the
-    softmax. Over behaviours, each interest's weights sum to 1: padding must be masked before.
+    In the other reading, for each interest the weights over behaviours do.
+
+    Args:
+        absent: True for padding and for inactive interests, whose weight is 0. Before the softmax
+            they get a finite floor, so that they take nothing from the others; where all are
+            absent the softmax is even (with -inf it would be NaN), hence the zeros after it.
     """
-    present = active[:, :, None] & mask[:, None, :]
-    if softmax_over == "interests":
-        weights = logits.masked_fill(~active[:, :, None], -torch.inf).softmax(1)
-    else:
-        # A finite floor: a user without any behaviour would otherwise get NaN.
-        weights = logits.masked_fill(~mask[:, None, :], torch.finfo(logits.dtype).min).softmax(2)
-    return weights * present
+    floored = logits.masked_fill(absent, torch.finfo(logits.dtype).min)
+    return floored.softmax(1 if softmax_over == "interests" else 2).masked_fill(absent, 0)
 
 
 def _check_iterations(iterations: int) -> None:

@@ -252,17 +252,17 @@ def test_gradient_last_treats_coupling_as_a_constant():
 def test_routing_separates_two_planted_groups():
     """Behaviours in two orthogonal groups: one interest each, in most draws."""
     generator = torch.Generator().manual_seed(0)
-    draws, votes = 200, torch.zeros(1, 8, DIM)
-    votes[:, :4, 0], votes[:, 4:, 1] = 4, 4
+    draws, behaviors = 200, torch.zeros(1, 8, DIM)
+    behaviors[:, :4, 0], behaviors[:, 4:, 1] = 4, 4
     logits = torch.randn(draws, 2, 8, generator=generator)
-    mask = torch.ones(draws, 8, dtype=torch.bool)
-    weights = route(
-        votes.expand(draws, -1, -1),
-        mask,
+    weights, _ = route(
+        behaviors.expand(draws, -1, -1),
+        torch.eye(DIM),
+        torch.ones(draws, 8, dtype=torch.bool),
         torch.ones(draws, 2, dtype=torch.bool),
         logits,
         RoutingConfig(max_interests=2, iterations=5),
-    ).coupling
+    )
     of_group = weights.unflatten(2, (2, 4)).mean(3)
     parted = (of_group.argmax(2)[:, 0] != of_group.argmax(2)[:, 1]).float().mean()
     assert parted > 0.8
@@ -309,7 +309,7 @@ def test_masking_after_a_softmax_over_behaviors_would_shrink_interests():
     """Why the order of mask and softmax is a rule: the weights would not sum to 1."""
     mask = torch.arange(50) < 5
     logits = torch.zeros(1, 1, 50)
-    right = coupling(logits, mask[None], torch.ones(1, 1, dtype=torch.bool), "behaviors")
+    right = coupling(logits, ~mask[None, None], "behaviors")
     wrong = logits.softmax(2) * mask
     assert right.sum() == pytest.approx(1)
     assert wrong.sum() == pytest.approx(0.1)

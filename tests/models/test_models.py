@@ -114,9 +114,9 @@ def test_training_redraws_the_logits_and_evaluation_does_not(world):
     behaviors = model.items(history.items.flatten()).unflatten(0, history.items.shape)
     generator = torch.Generator().manual_seed(0)
     drawn = [model.encode(behaviors, history, generator=generator).vectors for _ in range(2)]
-    assert not torch.allclose(*drawn)
+    assert not torch.allclose(drawn[0], drawn[1])
     fixed = [model.encode(behaviors, history, generator=None).vectors for _ in range(2)]
-    assert torch.equal(*fixed)
+    assert torch.equal(fixed[0], fixed[1])
 
 
 def test_training_logits_have_the_deviation_sigma(world, monkeypatch):
