@@ -9,7 +9,7 @@ import platform
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from mindlib.data.splits import Samples, Split
+from mindlib.data.histories import Histories
+from mindlib.data.splits import Cases, Split
 from mindlib.evaluation import evaluate
 from mindlib.models.vector import VectorModel
 from mindlib.optim import RowAdam
@@ -30,8 +31,8 @@ class TrainingConfig:
     """How a model is trained; the same for every model in a table.
 
     Attributes:
-        epochs: passes over the training pairs, at most.
-        batch_size: pairs a step.
+        epochs: passes over the training cases, at most.
+        batch_size: training pairs (past, target) a step.
         negatives: items drawn a step, shared by the batch.
         proposal: what negatives are drawn from: uniform, log-uniform in the popularity rank, or
             popularity to the power alpha.
@@ -212,7 +213,9 @@ def fit(
     """
     config = config or TrainingConfig()
     if not len(split.train):
-        raise ValueError(f"{split.log.name!r} ({split.name}) has no training pair with a past")
+        raise ValueError(
+            f"{split.log.name!r} ({split.name}) has no training case: no event has a past"
+        )
     if model.items.num_items != split.log.num_items:
         raise ValueError(
             f"the model knows {model.items.num_items} items and the log has "
@@ -222,7 +225,7 @@ def fit(
     place = choose_device(device)
     model.to(place)
     generator = torch.Generator(place).manual_seed(config.seed)
-    samples = Samples(split.train.histories.to(place), split.train.targets.to(place))
+    cases = split.train.to(place)
     probabilities = proposal_probabilities(config.proposal, split.train_counts, config.alpha)
     sampler = NegativeSampler(probabilities, place)
     optimizers = make_optimizers(model, config.learning_rate)
@@ -230,18 +233,18 @@ def fit(
 
     log: list[dict[str, Any]] = []
     best, best_epoch, best_weights = -math.inf, 0, copy.deepcopy(model.state_dict())
-    steps = math.ceil(len(samples) / config.batch_size)
+    steps = math.ceil(len(cases) / config.batch_size)
     with tqdm(total=config.epochs * steps, unit="step", disable=not progress, leave=False) as bar:
         for epoch in range(1, config.epochs + 1):
             started, total = time.perf_counter(), torch.zeros((), device=place)
             model.train()
-            for batch in batches(samples, config.batch_size, generator):
+            for batch in batches(cases, config.batch_size, generator):
                 loss = training_step(model, batch, sampler, config, generator)
                 for optimizer in optimizers:
                     optimizer.step()
-                total += loss.detach() * len(batch)
+                total += loss.detach() * len(batch.targets)
                 bar.update()
-            loss_value = float(total) / len(samples)
+            loss_value = float(total) / len(cases)
             if not math.isfinite(loss_value):
                 raise FloatingPointError(
                     f"the loss of epoch {epoch} is {loss_value}; lower learning_rate="
@@ -257,7 +260,7 @@ def fit(
                     "loss": loss_value,
                     **metrics,
                     "seconds": seconds,
-                    "samples_per_second": len(samples) / seconds,
+                    "samples_per_second": len(cases) / seconds,
                 }
             )
             bar.set_postfix_str(
@@ -275,7 +278,7 @@ def fit(
 
 def training_step(
     model: VectorModel,
-    batch: Samples,
+    batch: Batch,
     sampler: NegativeSampler,
     config: TrainingConfig,
     generator: torch.Generator,
@@ -289,7 +292,7 @@ def training_step(
     distinct, index = torch.unique(ids, return_inverse=True)
     vectors = model.items(distinct)
     behaviors, targets, negatives = torch.nn.functional.embedding(index, vectors).split(
-        [history.items.numel(), len(batch), config.negatives]
+        [history.items.numel(), len(batch.targets), config.negatives]
     )
     interests = model.encode(
         behaviors.unflatten(0, history.items.shape), history, generator=generator
@@ -306,11 +309,26 @@ def training_step(
     return loss
 
 
-def batches(samples: Samples, batch_size: int, generator: torch.Generator) -> Iterator[Samples]:
-    """All samples once, in random order."""
-    order = torch.randperm(len(samples), generator=generator, device=generator.device)
+class Batch(NamedTuple):
+    """Training pairs (u, i): pasts, and of each an item that followed."""
+
+    histories: Histories
+    targets: Int[Tensor, " batch"]
+
+
+def batches(cases: Cases, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+    """Every case once, in random order, each with one of its targets drawn at random (§4.1).
+
+    Drawing one costs a basket of ten no more than a basket of one; over the epochs all have
+    their turn.
+    """
+    device = generator.device
+    order = torch.randperm(len(cases), generator=generator, device=device)
+    luck = torch.rand(len(cases), generator=generator, device=device, dtype=torch.float64)
+    sizes = cases.offsets.diff()
+    chosen = cases.targets[cases.offsets[:-1] + (luck * sizes).to(torch.int64)]
     for rows in order.split(batch_size):
-        yield Samples(samples.histories.select(rows), samples.targets[rows])
+        yield Batch(cases.histories.select(rows), chosen[rows])
 
 
 def make_optimizers(model: VectorModel, learning_rate: float) -> list[torch.optim.Optimizer]:

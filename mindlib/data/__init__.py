@@ -7,7 +7,6 @@ from mindlib.data.sources import complete_journey, load, recbole, sequences, tab
 from mindlib.data.splits import (
     SPLITS,
     Cases,
-    Samples,
     Split,
     held_out_users,
     leave_last_out,
@@ -23,7 +22,6 @@ __all__ = [
     "Interactions",
     "PlantedConfig",
     "PlantedWorld",
-    "Samples",
     "Split",
     "complete_journey",
     "held_out_users",

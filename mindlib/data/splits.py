@@ -20,20 +20,10 @@ from mindlib.data.interactions import Interactions
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Training pairs (u, i): the past of u and the item i that followed it."""
-
-    histories: Histories
-    targets: Int[Tensor, " cases"]
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-
-@dataclass(frozen=True)
 class Cases:
-    """What is judged: pasts, and for each the set of items that came next.
+    """Pasts, and for each the set of items that came next.
 
+    Training draws one of them as the target, evaluation judges a list by all of them.
     Case n has the targets `targets[offsets[n]:offsets[n + 1]]`, at least one, none twice. The
     catalogue they are retrieved from is 1..num_items.
     """
@@ -50,6 +40,15 @@ class Cases:
     def rows(self) -> Int[Tensor, " targets"]:
         """To which case each target belongs."""
         return torch.repeat_interleave(torch.arange(len(self)), self.offsets.diff())
+
+    def to(self, device: torch.device | str) -> Cases:
+        """The same on another device."""
+        return Cases(
+            self.histories.to(device),
+            self.targets.to(device),
+            self.offsets.to(device),
+            self.num_items,
+        )
 
     def head(self, n: int) -> Cases:
         """The first n cases (all, if there are fewer)."""
@@ -80,14 +79,12 @@ class Split:
     test: Cases
 
     @cached_property
-    def train(self) -> Samples:
-        """Every training event that has a past, as a target of that past."""
+    def train(self) -> Cases:
+        """Every step of the training events that has a past: what came next, after that past."""
         log = self.log
-        targets = np.flatnonzero(self.train_events & (log.before > log.offsets[log.users]))
-        return Samples(
-            _histories(log, log.users[targets], log.before[targets]),
-            torch.from_numpy(log.items[targets]),
-        )
+        starts = np.unique(log.before[self.train_events & (log.before > log.offsets[log.users])])
+        ends = np.searchsorted(log.before, starts, side="right")
+        return _cases(log, log.users[starts], starts, ends)
 
     @cached_property
     def train_counts(self) -> Int[np.ndarray, " items_plus_one"]:
