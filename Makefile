@@ -24,8 +24,9 @@ report: $(STAMP)  ## the experiments (notebook 05) into build/report; ARGS="-p e
 	@echo "metrics            $(REPORT).metrics.json"
 	@echo "figures            figures/"
 
-test: lint  ## lint, the tests, then the notebooks at quick settings
+test: lint  ## lint, the tests, the mutants, then the notebooks at quick settings
 	$(RUN) $(PY) -m pytest
+	$(RUN) $(PY) -m pytest -m mutants
 	$(RUN) $(PY) -m pytest -m notebook
 
 lab: $(STAMP)  ## JupyterLab on the notebooks

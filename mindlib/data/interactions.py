@@ -117,7 +117,8 @@ class Interactions:
         users, items, timestamps: shape (events,), sorted by user, then timestamp.
         user_ids, item_ids: the original id of each contiguous id; entry 0 is None.
         item_features, profiles: categorical fields of items and of users, if there are any.
-        titles: a readable name for each item (entry 0 is empty), if there is one.
+        titles: a readable name for each item, its original id where none is known (entry 0 is
+            empty), if the data have titles.
         name: what the data set is called in tables and figures.
     """
 
@@ -286,9 +287,9 @@ class Interactions:
             wanted = [*item_fields, *([title] if title and title not in item_fields else [])]
             table = FeatureTable.from_frame(items, "item", item_ids, wanted, missing, "item")
             if title:
-                titles = tuple(
-                    "" if row == 0 else text for row, text in enumerate(table.names(title))
-                )
+                known = table.column(title) > 0
+                ids = ["", *map(str, item_ids.to_list())]
+                titles = tuple(np.where(known, table.names(title), ids).tolist())
             if item_fields:
                 count = len(item_fields)
                 features = FeatureTable(

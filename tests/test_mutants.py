@@ -1,0 +1,552 @@
+"""Break each rule on purpose, in a copy of the package, and see the test that bears its name fail.
+
+A test suite that passes says little before it is known to fail. Each mutant is one wrong reading
+of the paper, or one mistake that public code makes.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+ATTENTION = "layers/attention.py"
+EVALUATION = "evaluation.py"
+MIND = "models/mind.py"
+POOLING = "layers/pooling.py"
+RETRIEVAL = "retrieval.py"
+ROUTING = "layers/routing.py"
+SPLITS = "data/splits.py"
+TRAINING = "training.py"
+VECTOR = "models/vector.py"
+YOUTUBE = "models/youtube_dnn.py"
+
+# What stands in the folder of the mutant and is loaded by pytest there.
+WITNESS = """
+import json
+import pathlib
+import sys
+
+failed = {}
+
+
+def pytest_exception_interact(node, call, report):
+    if report.when == "call":
+        failed[report.nodeid] = call.excinfo.typename
+
+
+def pytest_sessionfinish():
+    package = sys.modules.get("mindlib")
+    facts = {"package": package and package.__file__, "failed": failed}
+    pathlib.Path("facts.json").write_text(json.dumps(facts), encoding="utf-8")
+"""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One rule broken.
+
+    Attributes:
+        rule: what the mutant does wrong.
+        module: the file of the package.
+        find: the source to replace; stands in the file exactly once.
+        replacement: the wrong source.
+        killers: the tests that must all fail, below tests/.
+    """
+
+    rule: str
+    module: str
+    find: str
+    replacement: str
+    killers: tuple[str, ...]
+
+    def mutate(self, package: Path) -> None:
+        path = package / self.module
+        source = path.read_text(encoding="utf-8")
+        found = source.count(self.find)
+        assert found == 1, f"{self.module} has {found} times, instead of once: {self.find!r}"
+        path.write_text(source.replace(self.find, self.replacement), encoding="utf-8")
+
+
+def mutant(rule: str, module: str, find: str, replacement: str, *killers: str) -> Mutant:
+    return Mutant(rule, module, find, replacement, killers)
+
+
+IN_ROUTING = "layers/test_routing.py::"
+IN_ROUTING_RULES = "layers/test_routing_rules.py::"
+IN_ATTENTION = "layers/test_attention.py::"
+IN_POOLING = "layers/test_pooling.py::"
+IN_POOLING_RULES = "layers/test_pooling_rules.py::"
+IN_MODELS = "models/test_models.py::"
+IN_MIND_RULES = "models/test_mind_rules.py::"
+IN_TRAINING = "test_training.py::"
+IN_TRAINING_RULES = "test_training_rules.py::"
+IN_RETRIEVAL = "test_retrieval.py::"
+IN_EVALUATION = "test_evaluation.py::"
+IN_DIAGNOSTICS = "test_diagnostic_rules.py::"
+IN_SPLITS = "data/test_splits.py::"
+
+ALGORITHM_1 = IN_ROUTING + "test_routing_equals_algorithm_1"
+K_TABLE = IN_ROUTING + "test_number_of_interests_for_1_to_1000_behaviors"
+K_BY_HAND = IN_ROUTING + "test_number_of_interests_by_hand"
+LAST = IN_ROUTING + "test_gradient_of_the_last_iteration_equals_algorithm_1_with_constant_coupling"
+READINGS = IN_ROUTING_RULES + "test_the_readings_are_the_documented_ones_unless_asked_otherwise"
+REPRODUCIBLE = IN_MODELS + "test_evaluation_is_reproducible_whatever_else_is_in_the_batch"
+REDRAWS = IN_MODELS + "test_training_redraws_the_logits_and_evaluation_does_not"
+DEVIATION = IN_MODELS + "test_training_logits_have_the_deviation_sigma"
+ATTENDED = IN_ATTENTION + "test_inactive_interests_take_no_part_in_attention"
+PADDING_IN_MIND = IN_TRAINING + "test_every_parameter_is_trained"
+PADDING_ALONE = IN_POOLING_RULES + "test_padding_without_features_is_zero_and_is_never_trained"
+LOGQ = IN_TRAINING + "test_sampled_softmax_with_logq_converges_to_the_full_softmax"
+LOGQ_IN_STEP = (
+    IN_TRAINING_RULES + "test_a_training_step_corrects_for_the_proposal_unless_told_not_to"
+)
+BEST_EPOCH = IN_TRAINING_RULES + "test_the_weights_of_the_best_epoch_are_kept_and_not_the_last_ones"
+LEAVE_LAST_OUT = IN_SPLITS + "test_no_leakage_leave_last_out"
+
+MUTANTS = [
+    # §3.3: routing
+    mutant(
+        "softmax over behaviours instead of interests", ROUTING,
+        'floored.softmax(1 if softmax_over == "interests" else 2)', "floored.softmax(2)",
+        ALGORITHM_1, IN_ROUTING + "test_coupling_sums_to_one_over_interests",
+    ),
+    mutant(
+        "softmax over behaviours by default", ROUTING,
+        'softmax_over: SoftmaxOver = "interests"', 'softmax_over: SoftmaxOver = "behaviors"',
+        ALGORITHM_1, READINGS,
+    ),
+    mutant(
+        "absent slots take part in the softmax", ROUTING,
+        "floored = logits.masked_fill(absent, torch.finfo(logits.dtype).min)", "floored = logits",
+        ALGORITHM_1, IN_ROUTING + "test_inactive_interests_take_no_part_in_routing",
+        IN_ROUTING + "test_padding_length_changes_nothing",
+    ),
+    mutant(
+        "absent slots keep a weight after the softmax", ROUTING,
+        "else 2).masked_fill(absent, 0)", "else 2)",
+        IN_ROUTING + "test_coupling_sums_to_one_over_interests",
+        IN_ROUTING + "test_inactive_interests_take_no_part_in_routing",
+    ),
+    mutant(
+        "logits kept from call to call", ROUTING,
+        "            weights, logits = route(behaviors, s, mask, active, logits, self.config)",
+        "            kept = getattr(self, 'kept', logits)\n"
+        "            logits = kept if kept.shape == logits.shape else logits\n"
+        "            weights, logits = route(behaviors, s, mask, active, logits, self.config)\n"
+        "            self.kept = logits.detach()",
+        IN_ROUTING + "test_no_state_between_calls", REPRODUCIBLE,
+    ),
+    mutant(
+        "logits replaced instead of accumulated", ROUTING,
+        "torch.baddbmm(logits, interests @ bilinear_map,", "torch.bmm(interests @ bilinear_map,",
+        ALGORITHM_1,
+    ),
+    mutant(
+        "agreement with S transposed", ROUTING,
+        "torch.baddbmm(logits, interests @ bilinear_map,",
+        "torch.baddbmm(logits, interests @ bilinear_map.T,",
+        ALGORITHM_1,
+    ),
+    mutant(
+        "one iteration too many", ROUTING,
+        "range(config.iterations - 1)", "range(config.iterations)",
+        ALGORITHM_1,
+    ),
+    mutant(
+        "squash missing", ROUTING,
+        "return z * (torch.sqrt(square + TINY) / (1 + square))", "return z",
+        IN_ROUTING + "test_squash_keeps_direction_and_bounds_length",
+    ),
+    mutant(
+        "squash missing at the end of routing", ROUTING,
+        "Capsules(squash(weights @ behaviors @ s.T),", "Capsules(weights @ behaviors @ s.T,",
+        ALGORITHM_1,
+    ),
+    mutant(
+        "squash missing between the iterations", ROUTING,
+        "interests = squash(weights @ behaviors @ bilinear_map.T)",
+        "interests = weights @ behaviors @ bilinear_map.T",
+        ALGORITHM_1,
+    ),
+    mutant(
+        "gradient through all iterations by default", ROUTING,
+        'gradient: Gradient = "last"', 'gradient: Gradient = "all"',
+        READINGS, IN_ROUTING_RULES + "test_no_gradient_reaches_the_logits_by_default",
+    ),
+    mutant(
+        "gradient through all iterations always", ROUTING,
+        'torch.is_grad_enabled() and self.config.gradient == "all"', "torch.is_grad_enabled()",
+        LAST, IN_ROUTING_RULES + "test_no_gradient_reaches_the_logits_by_default",
+    ),
+    mutant(
+        "gradient through the last iteration always", ROUTING,
+        'torch.is_grad_enabled() and self.config.gradient == "all"', "False",
+        IN_ROUTING + "test_gradient_through_all_iterations_equals_algorithm_1",
+    ),
+    mutant(
+        "zero start in evaluation", ROUTING,
+        "return sigma * torch.sqrt(", "return 0 * torch.sqrt(",
+        IN_ROUTING + "test_evaluation_logits_depend_on_the_item_and_not_on_its_place",
+        IN_MIND_RULES + "test_the_interests_of_a_user_differ_in_training_and_in_evaluation",
+    ),
+    mutant(
+        "zero start in training", MIND,
+        "logits = routing.sigma * torch.randn(", "logits = 0 * torch.randn(",
+        REDRAWS, DEVIATION,
+        IN_MIND_RULES + "test_the_interests_of_a_user_differ_in_training_and_in_evaluation",
+    ),
+    mutant(
+        "sigma ignored in training", MIND,
+        "logits = routing.sigma * torch.randn(", "logits = torch.randn(",
+        DEVIATION,
+    ),
+    mutant(
+        "sigma ignored in evaluation", ROUTING,
+        "return sigma * torch.sqrt(", "return torch.sqrt(",
+        IN_ROUTING + "test_evaluation_logits_are_standard_gaussian_and_independent",
+    ),
+    mutant(
+        "logits redrawn in evaluation", MIND,
+        "seed=self.config.evaluation_seed,", "seed=int(torch.randint(1 << 30, ())),",
+        REPRODUCIBLE, REDRAWS,
+    ),
+    mutant(
+        "logits not redrawn in training", MIND,
+        "if generator is not None:", "if False:",
+        REDRAWS,
+    ),
+    mutant(
+        "evaluation logits by place instead of by item", ROUTING,
+        "items[:, None, :] * max_interests",
+        "torch.arange(items.shape[1]).expand_as(items)[:, None, :] * max_interests",
+        IN_ROUTING + "test_evaluation_logits_depend_on_the_item_and_not_on_its_place",
+        IN_MODELS + "test_the_order_of_behaviors_changes_nothing",
+    ),
+    # Eq. 9: how many interests
+    mutant(
+        "number of interests rounded up", ROUTING,
+        "torch.frexp(lengths.clamp(min=1).to(torch.float64)).exponent - 1",
+        "torch.log2(lengths.clamp(min=1).to(torch.float64)).ceil().to(torch.int32)",
+        K_TABLE, K_BY_HAND, ALGORITHM_1,
+    ),
+    mutant(
+        "number of interests by the natural logarithm", ROUTING,
+        "torch.frexp(lengths.clamp(min=1).to(torch.float64)).exponent - 1",
+        "torch.log(lengths.clamp(min=1).to(torch.float64)).to(torch.int32)",
+        K_TABLE, K_BY_HAND,
+    ),
+    mutant(
+        "number of interests not at least one", ROUTING,
+        "exponent.clamp(min=1, max=max_interests)", "exponent.clamp(max=max_interests)",
+        K_TABLE, K_BY_HAND,
+    ),
+    mutant(
+        "number of interests not at most K", ROUTING,
+        "exponent.clamp(min=1, max=max_interests)", "exponent.clamp(min=1)",
+        K_TABLE, K_BY_HAND,
+    ),
+    mutant(
+        "every user has K interests", ROUTING,
+        "if not adaptive:", "if True:",
+        K_TABLE, IN_MODELS + "test_inactive_interests_are_zero_after_the_head",
+    ),
+    mutant(
+        "every user has K interests by default", ROUTING,
+        "adaptive: bool = True", "adaptive: bool = False",
+        READINGS, ALGORITHM_1,
+    ),
+    # Interests that a user does not have
+    mutant(
+        "inactive interests given a vector by the head", MIND,
+        "vectors = vectors * capsules.active[:, :, None]", "vectors = vectors * 1",
+        IN_MODELS + "test_inactive_interests_are_zero_after_the_head",
+    ),
+    mutant(
+        "inactive interests searched at serving", RETRIEVAL,
+        "interests = torch.where(active[:, :, None], interests, interests[:, :1])", "pass",
+        IN_RETRIEVAL + "test_the_score_is_the_best_active_interest",
+    ),
+    mutant(
+        "inactive interests attended", ATTENTION,
+        "sharpened.masked_fill(~active, -torch.inf).softmax(1)", "sharpened.softmax(1)",
+        ATTENDED,
+    ),
+    mutant(
+        "inactive interests attended by the argmax", ATTENTION,
+        "scores.masked_fill(~active, -torch.inf).argmax(1)", "scores.argmax(1)",
+        ATTENDED,
+    ),
+    mutant(
+        "inactive interests in the mean cosine", EVALUATION,
+        "pairs = (active[:, :, None] & active[:, None, :])",
+        "pairs = torch.ones_like(active[:, :, None] & active[:, None, :])",
+        IN_EVALUATION + "test_interest_cosine_counts_active_pairs_only",
+    ),
+    mutant(
+        "inactive interests in the routing entropy", EVALUATION,
+        "entropy.sum(1) / active.sum(1)", "entropy.mean(1)",
+        IN_DIAGNOSTICS + "test_routing_entropy_is_a_mean_over_active_interests_only",
+    ),
+    mutant(
+        "inactive interests recover a planted one", EVALUATION,
+        "rows, columns = active.nonzero(as_tuple=True)",
+        "rows, columns = torch.ones_like(active).nonzero(as_tuple=True)",
+        IN_DIAGNOSTICS + "test_an_inactive_interest_recovers_nothing",
+    ),
+    # §3.4: attention
+    mutant(
+        "power ignored", ATTENTION,
+        "sharpened = scores * power if", "sharpened = scores if",
+        IN_ATTENTION + "test_weights_follow_the_formula_and_grow_with_the_score",
+        IN_ATTENTION + "test_power_zero_is_the_mean_of_active_interests",
+    ),
+    mutant(
+        "power of the configuration ignored", MIND,
+        "labels, self.config.power, self", "labels, 1.0, self",
+        IN_MIND_RULES + "test_training_sees_the_user_through_the_power_of_the_configuration",
+    ),
+    mutant(
+        "argmax blind to the sign", ATTENTION,
+        "best = scores.masked_fill", "best = scores.abs().masked_fill",
+        IN_ATTENTION
+        + "test_power_infinity_is_the_best_active_interest_for_scores_of_any_sign",
+    ),
+    mutant(
+        "literal power by default", ATTENTION,
+        'form: PowerForm = "scaled",\n) -> Float[Tensor, "batch interests"]:',
+        'form: PowerForm = "literal",\n) -> Float[Tensor, "batch interests"]:',
+        IN_ATTENTION + "test_the_literal_power_is_blind_to_the_sign",
+        IN_ATTENTION + "test_the_literal_power_is_nan_for_a_negative_score_and_a_fractional_power",
+    ),
+    mutant(
+        "literal power by default in attention over vectors", ATTENTION,
+        'form: PowerForm = "scaled",\n) -> Float[Tensor, "batch dim"]:',
+        'form: PowerForm = "literal",\n) -> Float[Tensor, "batch dim"]:',
+        IN_ATTENTION + "test_a_large_power_approaches_the_argmax",
+    ),
+    mutant(
+        "literal power by default in MIND", MIND,
+        'power_form: PowerForm = "scaled"', 'power_form: PowerForm = "literal"',
+        IN_MIND_RULES + "test_training_sees_the_user_through_the_power_of_the_configuration",
+    ),
+    # §3.5: training
+    mutant(
+        "logQ missing", TRAINING,
+        "is None else -log_expected", "is None else 0 * log_expected",
+        LOGQ,
+    ),
+    mutant(
+        "logQ with the wrong sign", TRAINING,
+        "is None else -log_expected", "is None else log_expected",
+        LOGQ,
+    ),
+    mutant(
+        "logQ not passed on by training", TRAINING,
+        "log_expected if config.logq else None,", "None,",
+        LOGQ_IN_STEP,
+    ),
+    mutant(
+        "logQ off by default", TRAINING,
+        "logq: bool = True", "logq: bool = False",
+        LOGQ_IN_STEP,
+    ),
+    mutant(
+        "accidental hits kept", TRAINING,
+        "logits[:, 1:].masked_fill_(hits, -torch.inf)", "pass",
+        IN_TRAINING + "test_an_accidental_hit_is_not_counted",
+        IN_TRAINING + "test_only_hits_among_the_negatives_leave_a_loss_of_zero",
+    ),
+    mutant(
+        "the last epoch kept instead of the best", TRAINING,
+        "model.load_state_dict(best_weights)", "pass",
+        BEST_EPOCH,
+    ),
+    mutant(
+        "the weights of the best epoch trained on", TRAINING,
+        "best_weights = copy.deepcopy(model.state_dict())", "best_weights = model.state_dict()",
+        BEST_EPOCH,
+    ),
+    # §3.2: embedding and pooling
+    mutant(
+        "padding row trained", POOLING,
+        "F.embedding(items, self.weight, padding_idx=0, sparse=True)",
+        "F.embedding(items, self.weight, sparse=True)",
+        PADDING_ALONE,
+    ),
+    mutant(
+        "padding row not zero", POOLING,
+        "weight[0] = 0", "pass",
+        PADDING_ALONE, PADDING_IN_MIND,
+    ),
+    mutant(
+        "unknown features averaged in", POOLING,
+        'mode="mean", padding_idx=0, sparse=True', 'mode="mean", sparse=True',
+        IN_POOLING + "test_an_item_is_the_mean_of_its_id_and_its_known_features",
+        IN_POOLING + "test_padding_embeds_to_zeros_and_is_never_trained",
+    ),
+    mutant(
+        "unknown features looked up as an item", POOLING,
+        "np.where(known > 0, known + rows - 1, 0)", "known + rows - 1",
+        IN_POOLING + "test_an_item_is_the_mean_of_its_id_and_its_known_features",
+    ),
+    mutant(
+        "mean over places instead of behaviours in YouTube DNN", YOUTUBE,
+        "history.mask.sum(1, keepdim=True).clamp(min=1)", "history.mask.shape[1]",
+        IN_MODELS + "test_youtube_dnn_takes_the_mean_over_behaviors_and_not_over_places",
+    ),
+    # Retrieval
+    mutant(
+        "the sum over interests instead of the best", RETRIEVAL,
+        "torch.maximum(best, interests[:, k] @ items.T, out=best)",
+        "best += interests[:, k] @ items.T",
+        IN_RETRIEVAL + "test_the_score_is_the_best_active_interest",
+    ),
+    mutant(
+        "history not excluded", RETRIEVAL,
+        "if exclude_history:", "if False:",
+        IN_RETRIEVAL + "test_history_is_excluded_from_the_list",
+        IN_MODELS + "test_every_recommender_returns_n_distinct_items_outside_the_history",
+    ),
+    mutant(
+        "history excluded only within a window", RETRIEVAL,
+        "rows, items = part.pairs()",
+        "window = part.window(50)\n"
+        "            rows, places = window.mask.nonzero(as_tuple=True)\n"
+        "            items = window.items[rows, places]",
+        IN_RETRIEVAL + "test_all_of_a_long_history_is_excluded_and_not_only_a_window",
+    ),
+    mutant(
+        "history excluded whatever is asked for", VECTOR,
+        "num_items, exclude_history=exclude_history)", "num_items, exclude_history=True)",
+        IN_MIND_RULES + "test_the_history_may_be_recommended_where_that_is_asked_for",
+    ),
+    mutant(
+        "padding recommended", RETRIEVAL,
+        "scores[:, 0] = -torch.inf", "pass",
+        IN_RETRIEVAL + "test_padding_is_never_recommended",
+    ),
+    mutant(
+        "an item twice in a merged list", RETRIEVAL,
+        "repeated[:, 1:] = by_item[:, 1:] == by_item[:, :-1]", "pass",
+        IN_RETRIEVAL + "test_merging_never_returns_an_item_twice_and_pads_with_nothing",
+        IN_RETRIEVAL + "test_merging_the_lists_of_each_interest_equals_brute_force",
+    ),
+    mutant(
+        "the worst copy of an item in a merged list", RETRIEVAL,
+        "flat_scores.sort(1, descending=True)", "flat_scores.sort(1)",
+        IN_RETRIEVAL + "test_merging_never_returns_an_item_twice_and_pads_with_nothing",
+    ),
+    # Evaluation
+    mutant(
+        "NDCG with an ideal list longer than N", EVALUATION,
+        "ideal[sizes.clamp(max=n)]", "ideal[sizes]",
+        IN_EVALUATION + "test_metrics_by_hand",
+    ),
+    mutant(
+        "Recall over N instead of the targets", EVALUATION,
+        "= hits / sizes", "= hits / n",
+        IN_EVALUATION + "test_metrics_by_hand",
+        IN_EVALUATION + "test_metrics_equal_plain_python",
+    ),
+    # Splits
+    mutant(
+        "a target's own basket in its past", SPLITS,
+        "last = log.before[ends - 1]", "last = ends - 1",
+        LEAVE_LAST_OUT, IN_SPLITS + "test_leave_last_out_keeps_steps_whole",
+    ),
+    mutant(
+        "a target's own basket in the past of a held out user", SPLITS,
+        "cut = log.before[np.minimum(cut, ends - 1)]", "cut = np.minimum(cut, ends - 1)",
+        IN_SPLITS + "test_no_leakage_held_out_users",
+    ),
+    mutant(
+        "a target's own basket in the past of the random split", SPLITS,
+        "np.r_[0, np.cumsum(visible)][log.before]", "np.r_[0, np.cumsum(visible)][:-1]",
+        IN_SPLITS + "test_no_leakage_random",
+    ),
+    mutant(
+        "held out events learnt from", SPLITS,
+        "train_events[place >= 0] = False", "pass",
+        LEAVE_LAST_OUT,
+    ),
+    mutant(
+        "popularity counts held out events", SPLITS,
+        "np.bincount(self.log.items[self.train_events],", "np.bincount(self.log.items,",
+        LEAVE_LAST_OUT,
+    ),
+]  # fmt: skip
+
+
+def run_tests(folder: Path, node_ids: list[str]) -> tuple[int, dict[str, Any], str]:
+    """Run tests beside the package in `folder`: the exit code, what the witness saw, the output."""
+    (folder / "witness.py").write_text(WITNESS, encoding="utf-8")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    # The folder comes before the installed package; hypothesis draws the same examples every time.
+    environment |= {"PYTHONPATH": str(folder), "CI": "true"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "witness"]
+    command += ["--assert=plain"]  # to explain a difference can take a minute, which nobody reads
+    run = subprocess.run(
+        [*command, *(f"tests/{node_id}" for node_id in node_ids)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    output = run.stdout + run.stderr
+    facts = folder / "facts.json"
+    assert facts.exists(), output
+    return run.returncode, json.loads(facts.read_text(encoding="utf-8")), output
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the package, its tests and their settings, to be broken freely."""
+    for name in ("mindlib", "tests"):
+        ignored = shutil.ignore_patterns("__pycache__", ".*")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def test_each_mutant_breaks_a_place_that_exists_and_has_a_name_of_its_own(folder: Path):
+    originals = {m.module: (folder / "mindlib" / m.module).read_bytes() for m in MUTANTS}
+    for m in MUTANTS:
+        m.mutate(folder / "mindlib")
+        path = folder / "mindlib" / m.module
+        compile(path.read_text(encoding="utf-8"), str(path), "exec")
+        path.write_bytes(originals[m.module])
+    assert len({m.rule for m in MUTANTS}) == len(MUTANTS)
+
+
+@pytest.mark.mutants
+def test_the_copy_without_a_mutant_passes(folder: Path):
+    """The control: what kills below is the mutant, not the copying."""
+    killers = list(dict.fromkeys(killer for m in MUTANTS for killer in m.killers))
+    code, facts, output = run_tests(folder, killers)
+    assert code == pytest.ExitCode.OK, output
+    assert facts["failed"] == {}
+    assert facts["package"] == str(folder / "mindlib" / "__init__.py")
+
+
+@pytest.mark.mutants
+@pytest.mark.parametrize("m", MUTANTS, ids=lambda m: m.rule.replace(" ", "-"))
+def test_a_named_test_kills(m: Mutant, folder: Path):
+    m.mutate(folder / "mindlib")
+    code, facts, output = run_tests(folder, list(m.killers))
+    assert facts["package"] == str(folder / "mindlib" / "__init__.py"), "another package was tested"
+    assert code != pytest.ExitCode.OK, f"it survives: no test notices {m.rule!r}\n{output}"
+    assert code == pytest.ExitCode.TESTS_FAILED, output
+    # Without parameters: one of a test's cases is enough.
+    failed = {node_id.partition("[")[0]: kind for node_id, kind in facts["failed"].items()}
+    assert set(failed) == {f"tests/{killer}" for killer in m.killers}, output
+    # The mutant gives a wrong answer. (One that merely crashes would prove nothing.)
+    assert set(failed.values()) <= {"AssertionError", "Failed"}, output
