@@ -42,8 +42,11 @@ def kept_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
         last = kept[-1] if kept else None
         if output.output_type == "stream" and last and last.get("name") == output.name:
             last.text += output.text
-        elif WIDGET_VIEW not in output.get("data", {}):
-            kept.append(output)
+        else:
+            # Without a kernel a live view is nothing; the picture beside it stays.
+            live = output.get("data", {}).pop(WIDGET_VIEW, None) is not None
+            if not live or any(kind.startswith("image/") for kind in output.data):
+                kept.append(output)
     return [o for o in kept if o.get("name") != "stderr" or not is_progress_bar(o.text)]
 
 

@@ -34,7 +34,20 @@ import json
 import pathlib
 import sys
 
+from hypothesis import Phase, settings
+
 failed = {}
+
+
+def pytest_configure():
+    # The first failing example will do: no search for the simplest one, nor for a second failure.
+    settings.register_profile(
+        "mutants",
+        settings.get_profile("mindlib"),
+        phases=[Phase.generate],
+        report_multiple_bugs=False,
+    )
+    settings.load_profile("mutants")
 
 
 def pytest_exception_interact(node, call, report):
@@ -490,7 +503,8 @@ def run_tests(folder: Path, node_ids: list[str]) -> tuple[int, dict[str, Any], s
     (folder / "witness.py").write_text(WITNESS, encoding="utf-8")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     # The folder comes before the installed package; hypothesis draws the same examples every time.
-    environment |= {"PYTHONPATH": str(folder), "CI": "true"}
+    # One thread each: the tests are small, and several mutants may run side by side.
+    environment |= {"PYTHONPATH": str(folder), "CI": "true", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "witness"]
     command += ["--assert=plain"]  # to explain a difference can take a minute, which nobody reads
     run = subprocess.run(

@@ -1,4 +1,4 @@
-"""Every figure of the report, in one style that reads on light and on dark pages."""
+"""The figures of notebook 05, the report."""
 
 from __future__ import annotations
 
@@ -6,47 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import shorten
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from cycler import cycler
 from jaxtyping import Float, Int
 from matplotlib import pyplot as plt
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-# Middle tones: at least 3:1 against white and against JupyterLab's dark #111111.
-INK = "#7a7a7a"
-COLORS = ("#3b82c4", "#d9722e", "#2f9e6e", "#b565c9", "#c9a227", "#d1495b", "#4aa3b5", "#8a8f3c")
-PAPER_COLORMAP = "viridis"
-
-STYLE: dict[Any, Any] = {
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "axes.titlecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.prop_cycle": cycler(color=COLORS),
-    "axes.titlesize": "medium",
-    "figure.dpi": 100,
-    "font.size": 9,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "mindlib",
-}
-
-
-def use_style() -> None:
-    """Make the style the notebook's own."""
-    mpl.rcParams.update(STYLE)
+from mindlib.plots.style import COLORMAP, COLORS, INK
 
 
 def data_at_a_glance(
@@ -150,7 +118,7 @@ def coupling_heatmap(
                    ha="left", va="bottom", rotation=30, color=colors[name])  # fmt: skip
     strip.set_axis_off()
     picture = axes.imshow(
-        coupling[:, order], aspect="auto", cmap=PAPER_COLORMAP, vmin=0, vmax=1,
+        coupling[:, order], aspect="auto", cmap=COLORMAP, vmin=0, vmax=1,
         interpolation="nearest",
     )  # fmt: skip
     axes.set_yticks(range(len(coupling)), [f"interest {k + 1}" for k in range(len(coupling))])
