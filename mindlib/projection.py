@@ -29,10 +29,17 @@ class Projection(NamedTuple):
 def project(
     vectors: Float[np.ndarray, "n dim"], *, neighbors: int = 15, min_dist: float = 0.1, seed: int
 ) -> Projection:
-    """UMAP by cosine distance, reproducible for a seed (and therefore single-threaded)."""
+    """UMAP by cosine distance, reproducible for a seed (and therefore single-threaded).
+
+    Raises:
+        ValueError: fewer than five vectors.
+    """
     import umap  # compiles for seconds at import: only where a picture is wanted
 
-    neighbors = min(neighbors, len(vectors) - 1)
+    # Trustworthiness is defined for fewer neighbours than half the points.
+    neighbors = min(neighbors, (len(vectors) - 1) // 2)
+    if neighbors < 2:
+        raise ValueError(f"{len(vectors)} vectors: a projection needs at least five")
     with warnings.catch_warnings():
         # It says that a seed costs parallelism, which is meant.
         warnings.filterwarnings("ignore", message="n_jobs value", category=UserWarning)

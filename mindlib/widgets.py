@@ -31,7 +31,7 @@ def explore(draw: Callable[..., Figure], **controls: ipywidgets.ValueWidget) -> 
     for control in controls.values():
         control.observe(update, names="value")
     view = ipywidgets.VBox([*controls.values(), picture])
-    live = view._repr_mimebundle_()
+    live: Any = view._repr_mimebundle_()
     display({**live, "image/png": picture.value}, raw=True)
     return view
 

@@ -43,7 +43,7 @@ def test_an_inactive_interest_recovers_nothing():
     config = PlantedConfig(num_users=100, num_clusters=6, items_per_cluster=20)
     world = planted_interests(config, seed=0)
     (user, *_) = np.flatnonzero(world.interests.sum(1) == 2)
-    first, second = np.flatnonzero(world.interests[user])
+    own = torch.from_numpy(np.flatnonzero(world.interests[user]))
     items = torch.eye(6)[torch.from_numpy(world.item_clusters)]
     histories = Histories(
         torch.from_numpy(world.log.items),
@@ -52,7 +52,7 @@ def test_an_inactive_interest_recovers_nothing():
         torch.tensor([user]),
         torch.zeros((1, 0), dtype=torch.int64),
     )
-    vectors = torch.eye(6)[[first, second]][None]
+    vectors = torch.eye(6)[own][None]
     for active, expected in (([True, True], 1.0), ([True, False], 0.5)):
         model = Given(vectors, torch.tensor([active]), items)
         assert recovered_interests(model, world, histories).tolist() == [expected]

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,38 @@ def pytest_sessionfinish():
     package = sys.modules.get("mindlib")
     facts = {"package": package and package.__file__, "failed": failed}
     pathlib.Path("facts.json").write_text(json.dumps(facts), encoding="utf-8")
+"""
+
+
+# Most of what a run of pytest takes is spent on imports that are the same for every mutant. (Not
+# mindlib, which is another one each time.)
+HOST = """
+import json
+import os
+import signal
+import sys
+
+import beartype
+import hypothesis
+import polars
+import pytest
+import scipy.stats
+import torch
+
+for line in sys.stdin:
+    folder, arguments = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(300)
+        os.chdir(folder)
+        sys.path.insert(0, folder)  # before the installed package
+        output = os.open("output.txt", os.O_WRONLY | os.O_CREAT)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        code = pytest.main(arguments)
+        sys.stdout.flush()
+        os._exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -498,27 +531,49 @@ MUTANTS = [
 ]  # fmt: skip
 
 
-def run_tests(folder: Path, node_ids: list[str]) -> tuple[int, dict[str, Any], str]:
-    """Run tests beside the package in `folder`: the exit code, what the witness saw, the output."""
-    (folder / "witness.py").write_text(WITNESS, encoding="utf-8")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
-    # The folder comes before the installed package; hypothesis draws the same examples every time.
-    # One thread each: the tests are small, and several mutants may run side by side.
-    environment |= {"PYTHONPATH": str(folder), "CI": "true", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "witness"]
-    command += ["--assert=plain"]  # to explain a difference can take a minute, which nobody reads
-    run = subprocess.run(
-        [*command, *(f"tests/{node_id}" for node_id in node_ids)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    output = run.stdout + run.stderr
-    facts = folder / "facts.json"
-    assert facts.exists(), output
-    return run.returncode, json.loads(facts.read_text(encoding="utf-8")), output
+class Host:
+    """A process that runs pytest again and again, each time in a child that has changed nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+        # One thread, so that it can be forked, and several mutants may run side by side. With CI
+        # hypothesis draws the same examples every time.
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "CI": "true"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", HOST],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, folder: Path, node_ids: Sequence[str]) -> tuple[int, dict[str, Any], str]:
+        """Run tests in `folder`: the exit code, what the witness saw, the output."""
+        (folder / "witness.py").write_text(WITNESS, encoding="utf-8")
+        # To explain a difference can take a minute, hence plain assertions.
+        options = ["-q", "--assert=plain", "-p", "no:cacheprovider", "-p", "witness"]
+        arguments = [*options, *(f"tests/{node_id}" for node_id in node_ids)]
+        process = self.process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps([str(folder), arguments]) + "\n")
+        process.stdin.flush()
+        code = int(process.stdout.readline())
+        output = (folder / "output.txt").read_text(encoding="utf-8")
+        facts = folder / "facts.json"
+        assert facts.exists(), f"exit code {code}\n{output}"
+        return code, json.loads(facts.read_text(encoding="utf-8")), output
+
+    def close(self) -> None:
+        self.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    host = Host(tmp_path_factory.mktemp("host"))
+    yield host
+    host.close()
 
 
 @pytest.fixture
@@ -542,10 +597,10 @@ def test_each_mutant_breaks_a_place_that_exists_and_has_a_name_of_its_own(folder
 
 
 @pytest.mark.mutants
-def test_the_copy_without_a_mutant_passes(folder: Path):
+def test_the_copy_without_a_mutant_passes(folder: Path, host: Host):
     """The control: what kills below is the mutant, not the copying."""
     killers = list(dict.fromkeys(killer for m in MUTANTS for killer in m.killers))
-    code, facts, output = run_tests(folder, killers)
+    code, facts, output = host.run(folder, killers)
     assert code == pytest.ExitCode.OK, output
     assert facts["failed"] == {}
     assert facts["package"] == str(folder / "mindlib" / "__init__.py")
@@ -553,9 +608,9 @@ def test_the_copy_without_a_mutant_passes(folder: Path):
 
 @pytest.mark.mutants
 @pytest.mark.parametrize("m", MUTANTS, ids=lambda m: m.rule.replace(" ", "-"))
-def test_a_named_test_kills(m: Mutant, folder: Path):
+def test_a_named_test_kills(m: Mutant, folder: Path, host: Host):
     m.mutate(folder / "mindlib")
-    code, facts, output = run_tests(folder, list(m.killers))
+    code, facts, output = host.run(folder, m.killers)
     assert facts["package"] == str(folder / "mindlib" / "__init__.py"), "another package was tested"
     assert code != pytest.ExitCode.OK, f"it survives: no test notices {m.rule!r}\n{output}"
     assert code == pytest.ExitCode.TESTS_FAILED, output

@@ -9,7 +9,7 @@ from cycler import cycler
 
 # Middle tones: at least 3:1 against white and against JupyterLab's dark #111111.
 INK = "#7a7a7a"
-COLORS = ("#3b82c4", "#d9722e", "#2f9e6e", "#b565c9", "#c9a227", "#d1495b", "#4aa3b5", "#8a8f3c")
+COLORS = ("#3b82c4", "#d9722e", "#2f9e6e", "#b565c9", "#a8841a", "#d1495b", "#3a93a6", "#8a8f3c")
 COLORMAP = "viridis"
 
 STYLE: dict[Any, Any] = {
