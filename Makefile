@@ -26,7 +26,7 @@ report: $(STAMP)  ## the experiments (notebook 05) into build/report; ARGS="-p e
 
 test: lint  ## lint, the tests, the mutants, then the notebooks at quick settings
 	$(RUN) $(PY) -m pytest
-	$(RUN) $(PY) -m pytest -m mutants
+	$(RUN) $(PY) -m pytest -m mutants -n 2
 	$(RUN) $(PY) -m pytest -m notebook
 
 lab: $(STAMP)  ## JupyterLab on the notebooks

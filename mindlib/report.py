@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
 
 
@@ -18,8 +19,8 @@ from matplotlib.figure import Figure
 class Number:
     """A parameter that is a number from low to high; a whole one if `whole`."""
 
-    low: float
-    high: float
+    low: int | float
+    high: int | float
     whole: bool = False
 
     def __str__(self) -> str:
@@ -111,12 +112,17 @@ def save_figure(figure: Figure, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     metadata = {"Date": None} if path.suffix == ".svg" else {}  # the same picture, the same file
-    _write(
-        path,
-        lambda part: figure.savefig(
-            part, format=path.suffix[1:], transparent=True, bbox_inches="tight", metadata=metadata
-        ),
-    )
+    with mpl.rc_context({"svg.hashsalt": "mindlib"}):
+        _write(
+            path,
+            lambda part: figure.savefig(
+                part,
+                format=path.suffix[1:],
+                transparent=True,
+                bbox_inches="tight",
+                metadata=metadata,
+            ),
+        )
     return path
 
 

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.notebook
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 QUICK: dict[str, dict[str, object]] = {
+    "00_problem_formalization": {"dataset": "planted"},
     "05_experiments": {"dataset": "planted", "epochs": 1, "seeds": 2},
 }
 

@@ -30,7 +30,6 @@ STYLE: dict[Any, Any] = {
     "figure.dpi": 100,
     "font.size": 9,
     "svg.fonttype": "path",
-    "svg.hashsalt": "mindlib",
 }
 
 

@@ -186,9 +186,9 @@ def test_inactive_interests_take_no_part_in_routing(seed, lengths):
 @pytest.mark.parametrize("most", [1, 3, 4, 7, 20])
 def test_number_of_interests_for_1_to_1000_behaviors(most):
     lengths = torch.arange(1, 1001)
-    expected = [max(1, min(most, n.bit_length() - 1)) for n in range(1, 1001)]
-    assert num_interests(lengths, most).tolist() == expected
-    assert active_interests(lengths, most, adaptive=True).sum(1).tolist() == expected
+    expected = torch.tensor([max(1, min(most, n.bit_length() - 1)) for n in range(1, 1001)])
+    assert torch.equal(num_interests(lengths, most), expected)
+    assert torch.equal(active_interests(lengths, most, adaptive=True).sum(1), expected)
     assert active_interests(lengths, most, adaptive=False).all()
 
 
@@ -239,7 +239,7 @@ def test_one_interest_makes_every_weight_one():
     torch.testing.assert_close(result.vectors[:, 0], squash(summed))
 
 
-def test_gradient_last_treats_coupling_as_a_constant():
+def test_gradient_all_reaches_the_initial_logits():
     behaviors, mask, logits = draw(0, 2, 8, 3)
     logits.requires_grad_()
     module(RoutingConfig(max_interests=3, gradient="all"))(
