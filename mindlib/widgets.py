@@ -22,7 +22,8 @@ def explore(draw: Callable[..., Figure], **controls: ipywidgets.ValueWidget) -> 
         draw: makes a figure from the controls' values, by name.
         controls: an ipywidgets control for each argument of `draw`.
     """
-    picture = ipywidgets.Image(value=_png(draw, controls), format="png")
+    first = _png(draw, controls)
+    picture = ipywidgets.Image(value=first, format="png")
     picture.layout.max_width = "100%"
 
     def update(_: Any) -> None:
@@ -32,7 +33,7 @@ def explore(draw: Callable[..., Figure], **controls: ipywidgets.ValueWidget) -> 
         control.observe(update, names="value")
     view = ipywidgets.VBox([*controls.values(), picture])
     live: Any = view._repr_mimebundle_()
-    display({**live, "image/png": picture.value}, raw=True)
+    display({**live, "image/png": first}, raw=True)
     return view
 
 
