@@ -22,7 +22,7 @@ report: $(STAMP)  ## the experiments (notebook 05) into build/report; ARGS="-p e
 	@echo
 	@echo "executed notebook  $(REPORT).ipynb"
 	@echo "metrics            $(REPORT).metrics.json"
-	@echo "figures            figures/"
+	@echo "figures            build/report/figures/"
 
 test: lint  ## lint, the tests, the mutants, then the notebooks at quick settings
 	$(RUN) $(PY) -m pytest

@@ -18,7 +18,7 @@
 # > **You need** PyTorch. What capsules and routing are, notebooks 01 and 02 will explain; here they are
 # > a model among others.
 # >
-# > **It takes** about four minutes on two cores at the settings below (the last cell says how long
+# > **It takes** under five minutes on two cores at the settings below (the last cell says how long
 # > this run took).
 # >
 # > **The data** are *The Complete Journey*: a year of purchases of 2,469 households in a grocery

@@ -4,8 +4,8 @@
 
 The .py is the source: the .ipynb gets its cells, in order, and from the execution only outputs
 and execution counts. A notebook that fails, or prints to stderr anything but a progress bar,
-leaves the old .ipynb as it was. The run itself, with the metrics it writes, stays in
-build/notebooks/NAME.ipynb.
+leaves the old .ipynb as it was. The figures go to figures/; the run itself, with the metrics it
+writes, stays in build/notebooks/NAME.ipynb.
 """
 
 import os
@@ -55,6 +55,7 @@ def executed(name: str, source: NotebookNode) -> NotebookNode:
     run_path = ROOT / "build" / "notebooks" / f"{name}.ipynb"
     run_path.parent.mkdir(parents=True, exist_ok=True)
     os.environ["MINDLIB_OUTPUT"] = str(run_path)
+    os.environ["MINDLIB_FIGURES"] = str(ROOT / "figures")
     with tempfile.TemporaryDirectory() as folder:
         input_path = Path(folder) / f"{name}.ipynb"
         nbformat.write(source, input_path)
