@@ -31,9 +31,7 @@
 # computed by the cell above it.
 
 # %% tags=["parameters"]
-dataset: str = (
-    "complete-journey"  # a name ("complete-journey", "planted") or the path of a data set
-)
+dataset: str = "complete-journey"  # a name ("complete-journey", "planted") or a path
 seeds: int = 3  # how often each model is trained
 epochs: int = 6  # passes over the training steps, at most
 max_interests: int = 4  # K, the most interests that a user of MIND-K can have
