@@ -881,7 +881,7 @@ def score(interests, active, items):
 checked = BEST_INTEREST.check(score)
 
 
-# %% tags=["solution"] jupyter={"source_hidden": true}
+# %% jupyter={"source_hidden": true} tags=["solution"]
 def score(interests, active, items):
     scores = interests @ items.T
     return scores.masked_fill(~active[:, :, None], -torch.inf).amax(1)
@@ -903,7 +903,7 @@ def pool_features(table, codes):
 checked = POOLING.check(pool_features)
 
 
-# %% tags=["solution"] jupyter={"source_hidden": true}
+# %% jupyter={"source_hidden": true} tags=["solution"]
 def pool_features(table, codes):
     known = (codes > 0)[:, :, None]
     return (table[codes] * known).sum(1) / known.sum(1).clamp(min=1)

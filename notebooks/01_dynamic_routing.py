@@ -192,7 +192,7 @@ def my_squash(z):
 done = SQUASH.check(my_squash)
 
 
-# %% tags=["solution"] jupyter={"source_hidden": true}
+# %% jupyter={"source_hidden": true} tags=["solution"]
 def solution_squash(z):
     square = z.square().sum(dim=-1, keepdim=True)
     return square / (1 + square) * z / square.sqrt()
@@ -358,7 +358,7 @@ def my_round(logits, votes):
 done = ROUTING_ROUND.check(my_round)
 
 
-# %% tags=["solution"] jupyter={"source_hidden": true}
+# %% jupyter={"source_hidden": true} tags=["solution"]
 def solution_round(logits, votes):
     coupling = logits.softmax(dim=2)
     capsules = squash((coupling[..., None] * votes).sum(dim=1))

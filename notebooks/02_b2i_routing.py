@@ -1099,7 +1099,7 @@ def number_of_interests(lengths, most):
 NUMBER_OF_INTERESTS.check(number_of_interests)
 
 
-# %% tags=["solution"] jupyter={"source_hidden": true}
+# %% jupyter={"source_hidden": true} tags=["solution"]
 def number_of_interests(lengths, most):
     # The whisker keeps log2(8) = 3 from being rounded down to 2.
     return (lengths.double().log2() + 1e-9).floor().clamp(min=1, max=most).long()
@@ -1123,7 +1123,7 @@ def one_round(behaviors, bilinear_map, mask, active, logits):
 ONE_ROUND.check(one_round)
 
 
-# %% tags=["solution"] jupyter={"source_hidden": true}
+# %% jupyter={"source_hidden": true} tags=["solution"]
 def one_round(behaviors, bilinear_map, mask, active, logits):
     absent = ~active[:, :, None]
     weights = logits.masked_fill(absent, -torch.inf).softmax(1)

@@ -1034,7 +1034,7 @@ def weights(interests, active, label, power):
 ATTENTION_WEIGHTS.check(weights)
 
 
-# %% tags=["solution"] jupyter={"source_hidden": true}
+# %% jupyter={"source_hidden": true} tags=["solution"]
 def weights(interests, active, label, power):
     scores = (interests * label[:, None, :]).sum(2)
     if power == inf:
@@ -1060,7 +1060,7 @@ def hard_readout(interests, active, label):
 HARD_READOUT.check(hard_readout)
 
 
-# %% tags=["solution"] jupyter={"source_hidden": true}
+# %% jupyter={"source_hidden": true} tags=["solution"]
 def hard_readout(interests, active, label):
     scores = (interests @ label[:, :, None]).squeeze(2)
     best = scores.masked_fill(~active, -inf).argmax(1)

@@ -81,7 +81,7 @@ plots.use_style()
 # %% [markdown]
 # ## 1. The data at a glance
 #
-# A row of the log says: household 1, product 1035, 17 February. From it we keep **first purchases**.
+# A row of the log says which household bought which product, and when. From it we keep **first purchases**.
 # A repeat needs no recommender: the household's own shopping list answers it. What a matching model is
 # for is the product that the household has not had yet. So an *item* is a product (not a product
 # type: there are so few types that the popular ones cover most of what anybody buys), an *interaction*

@@ -69,6 +69,16 @@ def test_pair_is_one_notebook(name: str) -> None:
     assert found is None, f"{found}\nThe .py is the source: make notebooks ARGS={name}"
 
 
+def test_the_script_is_written_as_jupytext_writes_it(name: str) -> None:
+    """JupyterLab compares the pair as text, and refuses to open it over the order of two tags."""
+
+    def body(text: str) -> str:
+        return text.split("# ---\n", 2)[2]
+
+    script = (NOTEBOOKS / f"{name}.py").read_text(encoding="utf-8")
+    assert body(jupytext.writes(read(name), fmt="py:percent")) == body(script)
+
+
 def test_notebook_was_executed_from_top_to_bottom(name: str) -> None:
     notebook = read(name)
     assert notebook.metadata.kernelspec.name == "python3"
