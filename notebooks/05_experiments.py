@@ -337,7 +337,7 @@ print(
 figure = plots.coupling_heatmap(
     coupling, [log.label(i) for i in behaviors], list(groups[behaviors])
 )
-save_figure(figure, "05_coupling.svg")
+_ = save_figure(figure, "05_coupling.svg")
 
 # %% [markdown]
 # A column with one bright cell is a behaviour that belongs to one interest; a column of equal cells
@@ -392,7 +392,7 @@ for name, candidate in (("trained", model), ("untrained", untrained)):
     panels.append(plots.Panel(plane.points[: len(items)], plane.points[len(items) :], caption))
 assert all(q["trust"] > 0.6 for q in quality.values()), "0.5 is what a random layout has"
 figure = plots.item_map(panels, list(groups[frequent]))
-save_figure(figure, "05_items.png")
+_ = save_figure(figure, "05_items.png")
 
 # %% [markdown]
 # ## What to remember
