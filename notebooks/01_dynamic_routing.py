@@ -53,14 +53,15 @@ check_parameters(
 started = time.perf_counter()
 
 # %%
-import inspect
 
 import ipywidgets
 import numpy as np
 import torch
-from IPython.display import Code, Markdown, display
+from IPython.display import Markdown, display
 
-from mindlib.agreement import (
+from mindlib.exercises.routing import ROUTING_ROUND, SQUASH
+from mindlib.layers.routing import dynamic_routing, squash
+from mindlib.lessons.agreement import (
     groups_found,
     length_cost,
     padding_trial,
@@ -72,20 +73,13 @@ from mindlib.agreement import (
     share_with_interval,
     total_agreement,
 )
-from mindlib.exercises.routing import ROUTING_ROUND, SQUASH
-from mindlib.layers.routing import dynamic_routing, squash
+from mindlib.lessons.page import show_source
 from mindlib.plots import routing as pictures
 from mindlib.plots import use_style
 from mindlib.widgets import explore
 
 use_style()
 torch.set_default_dtype(torch.float64)
-
-
-def show(function):
-    """A function's own source, so that the text cannot drift from the code."""
-    source = Code(inspect.getsource(function), language="python")
-    display(source, exclude=["text/latex"])
 
 
 def drawn(number):
@@ -124,7 +118,7 @@ assert torch.isclose(new_length, torch.tensor(25 / 26))
 # is a number and not 0/0:
 
 # %%
-show(squash)
+show_source(squash)
 
 # %%
 many = torch.randn(1000, 8, generator=drawn(1))
@@ -308,14 +302,14 @@ save_figure(figure, "01_by_hand.svg")
 # The equations, one number after the other:
 
 # %%
-show(routing_by_loops)
+show_source(routing_by_loops)
 
 # %% [markdown]
 # Three nested loops over $i$, $j$ and $d$ are two `einsum`s: the sum over $i$ makes the capsules, the
 # sum over $d$ makes the agreements. This is mindlib's form, for a whole batch:
 
 # %%
-show(dynamic_routing)
+show_source(dynamic_routing)
 
 # %% [markdown]
 # The last round updates no logits: nobody would look at them. Loops, written-out `einsum`, mindlib and
@@ -407,7 +401,7 @@ for s_in in (0.1, 0.5, 1.0, 2.0, 5.0):
 # checked:
 
 # %%
-show(total_agreement)
+show_source(total_agreement)
 
 # %%
 trial = torch.randn(50, 6, 4, 8, generator=drawn(3))
@@ -863,7 +857,7 @@ for name in names.values():
     for count, length, share in zip(places, mean_length[name], mean_share[name], strict=True):
         print(f"{name}, {count:2} places: mean length {length:.3f}, weight kept {share:.0%}")
 right, wrong = names.values()
-assert all(torch.equal(trials[right, 5].capsules, trials[right, n].capsules) for n in places)
+assert all(torch.allclose(trials[right, 5].capsules, trials[right, n].capsules) for n in places)
 assert np.all(np.diff(mean_length[wrong]) < 0)
 assert np.all(np.diff(mean_share[wrong]) < 0)
 figure = pictures.padding_effect(places, mean_length, mean_share)

@@ -47,12 +47,10 @@ check_parameters(
 started = time.perf_counter()
 
 # %%
-import inspect
 
 import ipywidgets
 import numpy as np
 import torch
-from IPython.display import Code, Markdown, display
 from torch.nn.functional import cosine_similarity, normalize
 
 from mindlib.data import PlantedConfig, leave_last_out, load, planted_interests
@@ -61,11 +59,10 @@ from mindlib.exercises.b2i import NUMBER_OF_INTERESTS, ONE_ROUND
 from mindlib.experiments import compare_models, run_all
 from mindlib.layers import routing
 from mindlib.layers.routing import RoutingConfig, dynamic_routing, squash
-from mindlib.models import MIND, MINDConfig, Oracle, YouTubeDNN, YouTubeDNNConfig
-from mindlib.models.pooled import Pooled, PooledConfig
-from mindlib.mutants import MUSEUM, Routing, in_batches, violations
-from mindlib.plots import b2i, use_style
-from mindlib.routing_trials import (
+from mindlib.lessons.page import show_source, show_table
+from mindlib.lessons.pooled import Pooled, PooledConfig
+from mindlib.lessons.routing_museum import MUSEUM, Routing, in_batches, violations
+from mindlib.lessons.routing_trials import (
     average,
     best_match,
     diagnose,
@@ -84,21 +81,12 @@ from mindlib.routing_trials import (
     share,
     train_reading,
 )
+from mindlib.models import MIND, MINDConfig, Oracle, YouTubeDNN, YouTubeDNNConfig
+from mindlib.plots import b2i, use_style
 from mindlib.training import TrainingConfig
 from mindlib.widgets import explore
 
 use_style()
-
-
-def show_source(function):
-    display(Code(inspect.getsource(function), language="python"))
-
-
-def show_table(header, rows):
-    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
-    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
-    display(Markdown("\n".join(lines)))
-
 
 # %% [markdown]
 # ## A user to think with
@@ -989,7 +977,7 @@ view = explore(
 # ## 8. The bug museum
 #
 # Seven mistakes from public code. None raises an error; each returns interests that look like interests. In
-# `mindlib.mutants` routing is put together from three parts, and each exhibit exchanges one. The first
+# `mindlib.lessons.routing_museum` routing is put together from three parts, and each exhibit exchanges one. The first
 # cell shows that the parts, put together rightly, are `B2IRouting`.
 
 # %%

@@ -31,7 +31,6 @@ max_interests: int = 4  # K, the most interests that a user can have
 draws: int = 200  # repetitions of the small simulations
 
 # %%
-import inspect
 import time
 from itertools import pairwise
 from math import inf, isinf
@@ -54,11 +53,16 @@ started = time.perf_counter()
 import ipywidgets
 import numpy as np
 import torch
-from IPython.display import Code, Markdown, display
 from matplotlib import rcParams
 
-from mindlib.attention_museum import EXHIBITS, RULES, broken, random_scores, wrong_interest
-from mindlib.attention_study import (
+from mindlib.data.planted import PlantedConfig, planted_interests
+from mindlib.data.splits import leave_last_out
+from mindlib.evaluation import evaluate, interest_cosine
+from mindlib.exercises.attention import ATTENTION_WEIGHTS, HARD_READOUT
+from mindlib.layers.attention import attention_weights, label_aware_attention
+from mindlib.layers.routing import RoutingConfig
+from mindlib.lessons.attention_museum import EXHIBITS, RULES, broken, random_scores, wrong_interest
+from mindlib.lessons.attention_study import (
     WatchedMIND,
     best_interest,
     by_epoch,
@@ -67,12 +71,7 @@ from mindlib.attention_study import (
     mismatch,
     unused_interests,
 )
-from mindlib.data.planted import PlantedConfig, planted_interests
-from mindlib.data.splits import leave_last_out
-from mindlib.evaluation import evaluate, interest_cosine
-from mindlib.exercises.attention import ATTENTION_WEIGHTS, HARD_READOUT
-from mindlib.layers.attention import attention_weights, label_aware_attention
-from mindlib.layers.routing import RoutingConfig
+from mindlib.lessons.page import show_source, show_table
 from mindlib.models import MINDConfig, Oracle, Popularity
 from mindlib.plots import attention as plots
 from mindlib.plots.style import use_style
@@ -84,23 +83,11 @@ use_style()
 rcParams["figure.dpi"] = 85  # the pictures on this page; the saved ones are vector graphics
 
 
-def source(function):
-    """The function's source as it stands in mindlib: it cannot drift from what runs."""
-    display(Code(inspect.getsource(function), language="python"))
-
-
 def spread(values, digits=1, factor=100):
     """Mean and standard deviation over seeds, in percent unless told otherwise."""
     values = factor * np.asarray(values, dtype=float)
     deviation = values.std(ddof=1) if len(values) > 1 else 0.0
     return f"{values.mean():.{digits}f} ± {deviation:.{digits}f}"
-
-
-def table(head, rows):
-    """A table of the page; the first column is text."""
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
-    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
-    display(Markdown("\n".join(lines)))
 
 
 # %% [markdown]
@@ -148,8 +135,8 @@ assert scores[0].tolist() == [1.0, 0.6000000238418579, -2.0]
 # which is where the trouble of section 3 comes from. mindlib's default reads it as *multiply by* $p$.
 
 # %%
-source(attention_weights)
-source(label_aware_attention)
+show_source(attention_weights)
+show_source(label_aware_attention)
 
 # %% [markdown]
 # **Equality.** The same in three ways: mindlib, the matrix form of the equation, and a plain loop
@@ -512,7 +499,7 @@ print(
 # others exactly nothing.
 
 # %%
-source(interest_gradients)
+show_source(interest_gradients)
 
 # %% [markdown]
 # **Equality** with what autograd computes:
@@ -564,7 +551,7 @@ entropies = {
     name: [float(np.mean([step.entropy for step in steps[name, seed]])) for seed in range(seeds)]
     for name in powers
 }
-table(
+show_table(
     [
         "",
         "attention of the best, %",
@@ -667,7 +654,7 @@ def interval(hits):
     return f"{100 * share:.0f} ({100 * low:.0f} to {100 * high:.0f})"
 
 
-table(
+show_table(
     [
         "",
         f"free vectors: draws with a starved one, % (95 % interval, {draws} draws)",
@@ -724,7 +711,7 @@ def epochs_needed(run, share=0.9):
     return next(n for n, value in enumerate(run, 1) if value >= share * max(run))
 
 
-table(
+show_table(
     [
         "",
         "last loss",
@@ -804,7 +791,7 @@ assert gain < 0.05, "less than five points"
 # Attending to a candidate picks its best interest, and its score with that is the maximum.
 
 # %%
-source(score_by_best_interest)
+show_source(score_by_best_interest)
 
 # %%
 few = vectors[:20]
@@ -842,7 +829,7 @@ print(
 )
 assert in_training[0] > in_training[1]
 assert at_serving[0] < at_serving[1]
-source(sampled_softmax_loss)
+show_source(sampled_softmax_loss)
 
 # %% [markdown]
 # The loss takes *one* `users` vector for a target and all its negatives. It never sees the rival's
@@ -885,7 +872,7 @@ figure = plots.two_ways_to_score(
     attended, served, overtaken, metric, {"popularity": test_floor, "oracle": test_ceiling}
 )
 save_figure(figure, "03_mismatch.svg")
-table(
+show_table(
     [
         "",
         f"(a) attended, {metric}, %",
@@ -941,7 +928,7 @@ tight_attended, tight_served, tight_overtaken = (
         lambda m: float(m.overtaken.mean()),
     )
 )
-table(
+show_table(
     [
         "",
         f"d = 16: served {metric}, %",
@@ -1004,7 +991,7 @@ cosines = {
     ]
     for name in powers
 }
-table(
+show_table(
     [
         "",
         "targets that rank higher in another interest's list, %",
@@ -1102,7 +1089,7 @@ _ = save_figure(figure, "03_museum.svg")
 # %%
 effects = {name: float(wrong_interest(w, test_scores, owned, p)) for name, w, p in shown}
 by_chance = {name: float(wrong_interest(w, drawn, has, p)) for name, w, p in shown}
-table(
+show_table(
     [
         "variant",
         "caught by the rule",

@@ -17,7 +17,7 @@ from mindlib.plots.style import COLORMAP, COLORS, INK
 
 
 class Interval(NamedTuple):
-    """A value with its confidence interval; `mindlib.routing_trials.Estimate` is one."""
+    """A value with its confidence interval; `mindlib.lessons.routing_trials.Estimate` is one."""
 
     value: float
     low: float

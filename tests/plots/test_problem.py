@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from mindlib.geometry import circle_world, retrieved
+from mindlib.lessons.geometry import circle_world, retrieved
 from mindlib.plots import problem
 from mindlib.plots.style import COLORS, INK, use_style
 

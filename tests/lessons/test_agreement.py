@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindlib.agreement import (
+from mindlib.layers.routing import dynamic_routing, squash
+from mindlib.lessons.agreement import (
     Rounds,
     groups_found,
     holds_from,
@@ -21,7 +22,6 @@ from mindlib.agreement import (
     share_with_interval,
     total_agreement,
 )
-from mindlib.layers.routing import dynamic_routing, squash
 
 
 def draw(seed, *shape):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindlib.geometry import (
+from mindlib.lessons.geometry import (
     BETWEEN,
     REST,
     circle_world,

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from mindlib.attention_museum import (
+from mindlib.layers.attention import attention_weights
+from mindlib.lessons.attention_museum import (
     EXHIBITS,
     RULES,
     argmax_of_pow,
@@ -13,7 +14,6 @@ from mindlib.attention_museum import (
     random_scores,
     wrong_interest,
 )
-from mindlib.layers.attention import attention_weights
 
 NAMES = [exhibit.name for exhibit in EXHIBITS]
 # Everything that a variant breaks at the power at which it is shown, its killer among them.

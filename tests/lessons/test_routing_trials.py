@@ -7,8 +7,7 @@ import torch
 
 from mindlib.data import PlantedConfig, leave_last_out, planted_interests
 from mindlib.layers.routing import RoutingConfig, num_interests
-from mindlib.models import MINDConfig
-from mindlib.routing_trials import (
+from mindlib.lessons.routing_trials import (
     Estimate,
     average,
     best_match,
@@ -29,6 +28,7 @@ from mindlib.routing_trials import (
     share,
     train_reading,
 )
+from mindlib.models import MINDConfig
 from mindlib.training import TrainingConfig
 
 THREE = RoutingConfig(max_interests=3)

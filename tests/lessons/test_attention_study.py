@@ -8,7 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindlib.attention_study import (
+from mindlib.data.planted import PlantedConfig, planted_interests
+from mindlib.data.splits import Cases, leave_last_out
+from mindlib.layers.attention import label_aware_attention
+from mindlib.layers.routing import RoutingConfig
+from mindlib.lessons.attention_study import (
     Step,
     WatchedMIND,
     best_interest,
@@ -19,10 +23,6 @@ from mindlib.attention_study import (
     share,
     unused_interests,
 )
-from mindlib.data.planted import PlantedConfig, planted_interests
-from mindlib.data.splits import Cases, leave_last_out
-from mindlib.layers.attention import label_aware_attention
-from mindlib.layers.routing import RoutingConfig
 from mindlib.models import MIND, MINDConfig
 from mindlib.training import TrainingConfig, fit
 

@@ -5,8 +5,8 @@ import torch
 
 from mindlib.data import PlantedConfig, leave_last_out, planted_interests
 from mindlib.layers.routing import RoutingConfig
+from mindlib.lessons.pooled import Pooled, PooledConfig
 from mindlib.models import MIND, MINDConfig, YouTubeDNN, YouTubeDNNConfig
-from mindlib.models.pooled import Pooled, PooledConfig
 from mindlib.training import TrainingConfig, fit
 from tests.conftest import unchecked
 

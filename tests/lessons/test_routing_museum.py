@@ -9,7 +9,7 @@ import torch
 
 from mindlib.layers import routing
 from mindlib.layers.routing import Capsules, RoutingConfig, gaussian_logits, squash
-from mindlib.mutants import (
+from mindlib.lessons.routing_museum import (
     BATCH,
     DIFFER,
     MUSEUM,
@@ -26,7 +26,7 @@ from mindlib.mutants import (
     unused_interests_share,
     violations,
 )
-from mindlib.routing_trials import routing_with
+from mindlib.lessons.routing_trials import routing_with
 
 EXHIBITS = {exhibit.name: exhibit for exhibit in MUSEUM}
 KILLERS = {

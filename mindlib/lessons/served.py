@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from mindlib.data.histories import Histories
 from mindlib.data.interactions import Interactions
 from mindlib.data.planted import PlantedWorld
-from mindlib.geometry import climb, recall_of_each, retrieved
+from mindlib.lessons.geometry import climb, recall_of_each, retrieved
 from mindlib.models.vector import VectorModel
 
 WINDOW = 60

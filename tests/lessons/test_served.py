@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from mindlib.data import PlantedConfig, PlantedWorld, planted_interests
+from mindlib.lessons.served import TwoInterests, cold_items, without_items
 from mindlib.models import YouTubeDNN, YouTubeDNNConfig
-from mindlib.served import TwoInterests, cold_items, without_items
 
 CONFIG = PlantedConfig(num_users=80, num_clusters=8, items_per_cluster=10, num_segments=4)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mindlib.costs import inner_products, inverted_index, item_attention, layers, ranker
+from mindlib.lessons.costs import inner_products, inverted_index, item_attention, layers, ranker
 
 
 def test_layers_count_the_weights_of_a_network():

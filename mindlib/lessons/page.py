@@ -1,0 +1,26 @@
+"""What the notebooks put on the page besides figures: mindlib's own source, and tables."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from IPython.display import Markdown, display
+
+
+def show_source(thing: Callable[..., Any]) -> None:
+    """Show a function's or a class's source as it stands: it cannot drift from what runs.
+
+    Shown as Markdown, so that the page's own theme, light or dark, colours it.
+    """
+    name = f"{inspect.getmodule(thing).__name__}.{thing.__qualname__}"  # pyright: ignore[reportOptionalMemberAccess]
+    code = inspect.cleandoc("\n" + inspect.getsource(thing))
+    display(Markdown(f"`{name}`\n```python\n{code}\n```"))
+
+
+def show_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Show a table whose first column is text and whose others are numbers, set to the right."""
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
+    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    display(Markdown("\n".join(lines)))
