@@ -1,4 +1,4 @@
-"""From interest vectors to the top N items (§3.5, §5): exact search, and the merging of K lists."""
+"""Scores of the whole catalogue, its exact top N, and the merging of K lists (§3.5)."""
 
 from __future__ import annotations
 

@@ -5,9 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindlib import retrieval
 from mindlib.data import Histories
-from mindlib.retrieval import merge, score_by_best_interest, top_items, top_n
+from mindlib.retrieval import merge, score_by_best_interest, scores, top_items, top_n
 
 SEEDS = st.integers(0, 2**31)
 
@@ -101,7 +100,7 @@ def test_padding_is_never_recommended():
 
 
 def test_users_are_scored_in_chunks(monkeypatch, score_by_id):
-    monkeypatch.setattr(retrieval, "SCORES_AT_ONCE", 25)  # two users of eleven scores
+    monkeypatch.setattr(scores, "SCORES_AT_ONCE", 25)  # two users of eleven scores
     sizes = []
 
     def score(part):
