@@ -279,24 +279,22 @@ MUTANTS = [
     # Eq. 9: how many interests
     mutant(
         "number of interests rounded up", ROUTING,
-        "torch.frexp(lengths.clamp(min=1).to(torch.float64)).exponent - 1",
-        "torch.log2(lengths.clamp(min=1).to(torch.float64)).ceil().to(torch.int32)",
+        "(lengths[..., None] >= powers)", "(lengths[..., None] > powers // 2)",
         K_TABLE, K_BY_HAND, ALGORITHM_1,
     ),
     mutant(
         "number of interests by the natural logarithm", ROUTING,
-        "torch.frexp(lengths.clamp(min=1).to(torch.float64)).exponent - 1",
-        "torch.log(lengths.clamp(min=1).to(torch.float64)).to(torch.int32)",
+        "(lengths[..., None] >= powers)", "(lengths[..., None] >= math.e ** powers.log2())",
         K_TABLE, K_BY_HAND,
     ),
     mutant(
         "number of interests not at least one", ROUTING,
-        "exponent.clamp(min=1, max=max_interests)", "exponent.clamp(max=max_interests)",
+        ">= powers).sum(-1).clamp(min=1)", ">= powers).sum(-1)",
         K_TABLE, K_BY_HAND,
     ),
     mutant(
         "number of interests not at most K", ROUTING,
-        "exponent.clamp(min=1, max=max_interests)", "exponent.clamp(min=1)",
+        "min(max_interests, 62)", "62",
         K_TABLE, K_BY_HAND,
     ),
     mutant(

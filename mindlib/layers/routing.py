@@ -35,9 +35,10 @@ def num_interests(lengths: Int[Tensor, "*batch"], max_interests: int) -> Int[Ten
         lengths: |I_u|, the number of behaviours; 0 counts as 1.
         max_interests: K.
     """
-    # frexp is exact where log2 in floating point is not: n = m * 2^e with 1/2 <= m < 1.
-    exponent = torch.frexp(lengths.clamp(min=1).to(torch.float64)).exponent - 1
-    return exponent.clamp(min=1, max=max_interests).to(lengths.dtype)
+    # How many of 2, 4, 8, ... the number reaches: exact where log2 in floating point is not, and
+    # an operation that exports. (2^62 is the last power of two in 64 bits.)
+    powers = 2 ** torch.arange(1, min(max_interests, 62) + 1, device=lengths.device)
+    return (lengths[..., None] >= powers).sum(-1).clamp(min=1).to(lengths.dtype)
 
 
 def active_interests(
@@ -46,7 +47,8 @@ def active_interests(
     """Which of the K interest capsules each user has: the first K'_u (all, if not adaptive)."""
     order = torch.arange(max_interests, device=lengths.device)
     if not adaptive:
-        return (order >= 0).expand(len(lengths), -1)
+        # shape[0], not len(): it stays a symbol where the graph is traced for any batch.
+        return (order >= 0).expand(lengths.shape[0], -1)
     return order < num_interests(lengths, max_interests)[:, None]
 
 

@@ -56,7 +56,7 @@ class YouTubeDNN(VectorModel):
         count = history.mask.sum(1, keepdim=True).clamp(min=1)
         mean = (behaviors * history.mask[:, :, None]).sum(1) / count
         vectors = self.head(mean[:, None, :], self.profile(history.profile))
-        return Interests(vectors, history.mask.new_ones(len(mean), 1), None)
+        return Interests(vectors, history.mask.new_ones(mean.shape[0], 1), None)
 
     def readout(
         self, interests: Interests, labels: Float[Tensor, "batch dim"]
