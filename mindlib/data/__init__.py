@@ -1,5 +1,6 @@
 """From a log of (user, item, time) to histories, targets, profiles and item features (§4.1)."""
 
+from mindlib.data.catalogue import Catalogue, Request, UnknownItems
 from mindlib.data.histories import Histories, History
 from mindlib.data.interactions import FeatureTable, Interactions
 from mindlib.data.planted import PlantedConfig, PlantedWorld, planted_interests
@@ -16,13 +17,16 @@ from mindlib.data.splits import (
 __all__ = [
     "SPLITS",
     "Cases",
+    "Catalogue",
     "FeatureTable",
     "Histories",
     "History",
     "Interactions",
     "PlantedConfig",
     "PlantedWorld",
+    "Request",
     "Split",
+    "UnknownItems",
     "complete_journey",
     "held_out_users",
     "leave_last_out",

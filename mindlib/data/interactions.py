@@ -93,7 +93,7 @@ class FeatureTable:
         rows = ids.alias(key).to_frame().join(frame, on=key, how="left", maintain_order="left")
         codes, vocabularies = [], []
         for field in fields:
-            values = rows[field].cast(pl.String).fill_null("")
+            values = words(rows[field])
             names = values.filter(values != "").unique().sort()
             index = pl.DataFrame({"name": names, "code": np.arange(1, len(names) + 1)})
             joined = (
@@ -310,6 +310,14 @@ class Interactions:
             titles=titles,
             name=name,
         )
+
+
+def words(values: pl.Series) -> pl.Series:
+    """The values of a categorical field as its vocabulary writes them; "" is unknown.
+
+    A log and a request at serving must be read alike: both come through here.
+    """
+    return values.cast(pl.String).fill_null("")
 
 
 def _require_columns(frame: pl.DataFrame, columns: Sequence[str], where: str) -> None:
