@@ -1,5 +1,12 @@
-"""From interest vectors to the top N items (§3.5, §5): scores, indexes, and merging K lists."""
+"""From interest vectors to the top N items (§3.5, §5): scores, indexes, and merging K lists.
 
+`mindlib.retrieval.faiss` and `mindlib.retrieval.milvus` have the indexes of those engines, which
+are imported by nobody else.
+"""
+
+from mindlib.retrieval.exact import ExactIndex
+from mindlib.retrieval.index import VectorIndex, catalogue, search
+from mindlib.retrieval.recommender import IndexRecommender
 from mindlib.retrieval.scores import (
     InterestModel,
     Recommendations,
@@ -12,12 +19,17 @@ from mindlib.retrieval.scores import (
 )
 
 __all__ = [
+    "ExactIndex",
+    "IndexRecommender",
     "InterestModel",
     "Recommendations",
     "Recommender",
     "Scorer",
+    "VectorIndex",
+    "catalogue",
     "merge",
     "score_by_best_interest",
+    "search",
     "top_items",
     "top_n",
 ]
