@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -71,7 +71,12 @@ class VectorModel(nn.Module):
     Subclasses say how behaviours become vectors (`encode`) and which vector a label meets in
     training (`readout`); everything else is the same for all, so that a difference in a table is
     a difference between models.
+
+    Attributes:
+        config: the frozen dataclass that the model was built with.
     """
+
+    config: Any
 
     def __init__(
         self,
