@@ -50,14 +50,6 @@ class FaissConfig:
         for name in ("nprobe", "ef_search", "refine"):
             if not getattr(self, name) >= 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
-        try:
-            # Only to see whether it can be read; 64 divides by the usual numbers of subquantisers.
-            faiss.index_factory(64, self.factory, faiss.METRIC_INNER_PRODUCT)
-        except RuntimeError as error:
-            raise ValueError(
-                f"factory={self.factory!r}: Faiss cannot read it ({_cause(error)}); expected "
-                f'"Flat", "HNSW32", "IVF4096,SQfp16" or the like'
-            ) from error
 
     @staticmethod
     def for_size(num_items: int) -> FaissConfig:
@@ -119,7 +111,8 @@ class FaissIndex:
             config: `FaissConfig.for_size` if it is not given.
 
         Raises:
-            ValueError: as `VectorIndex.build`; or the factory's index does not fit the items.
+            ValueError: as `VectorIndex.build`; or Faiss cannot make what the factory says of these
+                items.
         """
         items, ids = check_items(items, ids)
         config = config or FaissConfig.for_size(len(items))
@@ -127,15 +120,18 @@ class FaissIndex:
         try:
             dim = items.shape[1]
             engine = faiss.index_factory(dim, config.factory, faiss.METRIC_INNER_PRODUCT)
+            index = cls(engine, ids.clone(), config)
+            index._parameters(engine, 1)  # refuses what cannot be searched, before the long work
             if not engine.is_trained:
                 engine.train(_sample(items, engine, config.seed).numpy())
             engine.add(items.numpy())
         except RuntimeError as error:
             raise ValueError(
-                f"factory={config.factory!r} does not fit {len(items)} items of dimension "
-                f"{items.shape[1]} ({_cause(error)}); use FaissConfig.for_size({len(items)})"
+                f"factory={config.factory!r}: Faiss cannot build it for {len(items)} items of "
+                f"dimension {items.shape[1]} ({_cause(error)}); expected something like "
+                f"{FaissConfig.for_size(len(items)).factory!r}"
             ) from error
-        return cls(engine, ids, config)
+        return index
 
     def add(self, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]) -> None:
         """See `VectorIndex.add`. The centroids stay what they were."""
@@ -176,6 +172,12 @@ class FaissIndex:
         if isinstance(engine, faiss.IndexHNSW):
             return faiss.SearchParametersHNSW(
                 sel=self._selector, efSearch=max(self.config.ef_search, n)
+            )
+        if not isinstance(engine, faiss.IndexFlat | faiss.IndexScalarQuantizer):
+            raise ValueError(
+                f"factory={self.config.factory!r}: Faiss's {type(engine).__name__} cannot skip "
+                f'removed items; expected "Flat", "SQ…", "HNSW…" or "IVF…" (before it PCA or OPQ, '
+                f"after it a refinement)"
             )
         return faiss.SearchParameters(sel=self._selector)
 

@@ -1,0 +1,130 @@
+"""Approximate search: how much of the exact lists it finds, and which index is built by default."""
+
+import pytest
+import torch
+
+from mindlib.retrieval import ExactIndex, search
+from mindlib.retrieval import faiss as module
+from mindlib.retrieval.faiss import FaissConfig, FaissIndex
+from tests.conftest import unchecked
+from tests.retrieval.vectors import clustered
+
+N = 50
+FACTORIES = pytest.mark.parametrize(
+    ("config", "floor"),
+    [
+        (FaissConfig("Flat"), 1.0),
+        (FaissConfig("HNSW32", ef_search=200), 0.95),
+        (FaissConfig("IVF64,SQfp16", nprobe=8), 0.95),
+        (FaissConfig("IVF64,PQ16x4fs,RFlat", nprobe=8, refine=4.0), 0.90),
+        (FaissConfig("PCA24,IVF64,SQ8,Refine(SQfp16)", nprobe=8, refine=4.0), 0.90),
+    ],
+    ids=lambda value: value.factory if isinstance(value, FaissConfig) else None,
+)
+
+
+@pytest.fixture(scope="module")
+def world():
+    return clustered(6000, 32, 60, seed=1, users=20)
+
+
+def recall(found, exact):
+    """The share of the exact lists that was found."""
+    shared = [torch.isin(a[a > 0], b).sum() for a, b in zip(found.items, exact.items, strict=True)]
+    return float(sum(shared)) / exact.items.numel()
+
+
+@FACTORIES
+def test_recall_of_the_exact_lists(config, floor, world):
+    exact = search(ExactIndex.build(world.items, world.ids), world.interests, world.active, N)
+    index = FaissIndex.build(world.items, world.ids, config)
+    found = search(index, world.interests, world.active, N)
+    assert recall(found, exact) >= floor
+    assert (found.items > 0).all()
+
+
+def test_the_floor_tells_a_broken_index(world):
+    """Codes of two bytes are not enough, nor is a graph of two edges a node."""
+    exact = search(ExactIndex.build(world.items, world.ids), world.interests, world.active, N)
+    for config in (FaissConfig("IVF1,PQ2x4"), FaissConfig("HNSW2", ef_search=1)):
+        index = FaissIndex.build(world.items, world.ids, config)
+        assert recall(search(index, world.interests, world.active, N), exact) < 0.9
+
+
+@FACTORIES
+def test_what_is_removed_is_not_found_and_what_is_added_is(config, floor, world):
+    index = FaissIndex.build(world.items[:5000], world.ids[:5000], config)
+    index.add(world.items[5000:], world.ids[5000:])
+    first = search(index, world.interests, world.active, N)
+    gone = first.items.unique()
+    assert (gone > 5000).any()
+    index.remove(gone)
+    found = search(index, world.interests, world.active, N)
+    assert not torch.isin(found.items, gone).any()
+    left = ~torch.isin(world.ids, gone)
+    rest = ExactIndex.build(world.items[left], world.ids[left])
+    assert recall(found, search(rest, world.interests, world.active, N)) >= floor
+
+
+def test_long_lists_are_not_cut_by_few_probes(world):
+    """A list of half the catalogue cannot lie in one inverted list of 64."""
+    index = FaissIndex.build(world.items, world.ids, FaissConfig("IVF64,SQfp16", nprobe=1))
+    found = search(index, world.interests, world.active, 3000)
+    assert (found.items > 0).all()
+
+
+def test_a_graph_keeps_as_many_candidates_as_results(world):
+    index = FaissIndex.build(world.items, world.ids, FaissConfig("HNSW32", ef_search=1))
+    exact = search(ExactIndex.build(world.items, world.ids), world.interests, world.active, 500)
+    assert recall(search(index, world.interests, world.active, 500), exact) > 0.9
+
+
+def test_the_default_is_chosen_by_size(monkeypatch, world):
+    assert FaissConfig.for_size(50_000).factory == "Flat"
+    assert FaissConfig.for_size(100_000) == FaissConfig("IVF1024,SQfp16", nprobe=64)
+    assert FaissConfig.for_size(1_000_000) == FaissConfig("IVF4096,SQfp16", nprobe=128)
+    monkeypatch.setattr(module, "FLAT_UP_TO", 100)
+    index = FaissIndex.build(world.items, world.ids)
+    assert index.config == FaissConfig.for_size(6000)
+    exact = search(ExactIndex.build(world.items, world.ids), world.interests, world.active, N)
+    assert recall(search(index, world.interests, world.active, N), exact) >= 0.99
+
+
+def test_a_build_is_reproducible(world):
+    config = FaissConfig("IVF8,SQfp16", nprobe=2)
+    queries = world.interests.flatten(0, 1)
+    lists = [
+        FaissIndex.build(world.items, world.ids, config).nearest(queries, 50) for _ in range(2)
+    ]
+    assert torch.equal(lists[0].items, lists[1].items)
+
+
+@pytest.mark.parametrize("name", ["nprobe", "ef_search", "refine"])
+@pytest.mark.parametrize("value", [0, -1, float("nan")])
+def test_settings_below_one_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name}={value}: expected at least 1"):
+        unchecked(FaissConfig, **{name: value})
+
+
+@pytest.mark.parametrize("factory", ["PQ4x4", "IDMap,Flat"])
+def test_a_factory_that_cannot_skip_removed_items_is_refused(factory):
+    with pytest.raises(ValueError, match=r"cannot skip removed items; expected .*IVF"):
+        FaissIndex.build(torch.randn(20, 16), torch.arange(1, 21), FaissConfig(factory))
+
+
+@pytest.mark.parametrize("factory", ["IVF64,SQfp16", "PQ5", "HNWS32"])
+def test_a_factory_that_faiss_cannot_build_is_refused(factory):
+    with pytest.raises(
+        ValueError, match=r"cannot build it for 20 items of dimension 16 \(.+\); .*'Flat'"
+    ):
+        FaissIndex.build(torch.randn(20, 16), torch.arange(1, 21), FaissConfig(factory))
+
+
+def test_numbers_beyond_half_precision_are_refused():
+    config = FaissConfig("SQfp16")
+    index = FaissIndex.build(torch.eye(3), torch.arange(1, 4), config)
+    message = "the vector of item 9 has a number beyond 65504, the largest in half precision"
+    with pytest.raises(ValueError, match=message):
+        index.add(torch.full((1, 3), -70_000.0), torch.tensor([9]))
+    with pytest.raises(ValueError, match=message):
+        FaissIndex.build(torch.full((1, 3), 70_000.0), torch.tensor([9]), config)

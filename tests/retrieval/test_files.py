@@ -1,0 +1,171 @@
+"""An index on disk: the same answers after loading, and no answer at all from a wrong file."""
+
+import errno
+import json
+import resource
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from mindlib.retrieval import ExactIndex, files
+from mindlib.retrieval.faiss import FaissConfig, FaissIndex
+from tests.retrieval.vectors import clustered
+
+KINDS = pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (ExactIndex, {}),
+        (FaissIndex, {}),
+        (FaissIndex, {"config": FaissConfig("HNSW16", ef_search=99)}),
+        (FaissIndex, {"config": FaissConfig("IVF8,SQfp16", nprobe=3)}),
+        (FaissIndex, {"config": FaissConfig("IVF8,PQ8x4fs,RFlat", nprobe=3, refine=3.0)}),
+    ],
+    ids=["exact", "flat", "hnsw", "ivf", "pq"],
+)
+
+
+def built(kind, options, num_items=400):
+    p = clustered(num_items, 16, 8, seed=0)
+    return kind.build(p.items, p.ids, **options), p
+
+
+@KINDS
+def test_a_loaded_index_gives_the_same_answers(kind, options, tmp_path):
+    index, p = built(kind, options)
+    index.remove(torch.tensor([1, 5, 400]))
+    index.save(tmp_path / "index")
+    loaded = kind.load(tmp_path / "index", dim=16, ids=index.ids.flip(0))
+    queries = p.interests.flatten(0, 1)
+    found, before = loaded.nearest(queries, 20), index.nearest(queries, 20)
+    assert torch.equal(found.items, before.items)
+    assert torch.equal(found.scores, before.scores)
+    assert not torch.isin(found.items, torch.tensor([1, 5, 400])).any()
+    assert torch.equal(loaded.ids, index.ids)
+    # It goes on living: what was removed can come back.
+    loaded.add(p.items[4:5], torch.tensor([5]))
+    assert 5 in loaded.ids
+
+
+def test_the_settings_of_a_search_are_kept(tmp_path):
+    config = FaissConfig("IVF8,SQfp16", nprobe=3, seed=7)
+    built(FaissIndex, {"config": config})[0].save(tmp_path / "index")
+    assert FaissIndex.load(tmp_path / "index").config == config
+
+
+@pytest.fixture
+def saved(tmp_path):
+    index, _ = built(ExactIndex, {}, num_items=50)
+    index.save(tmp_path / "index")
+    return tmp_path / "index"
+
+
+def test_the_manifest_says_what_the_file_holds(saved):
+    with safe_open(saved, framework="pt") as file:
+        manifest = json.loads(file.metadata()["manifest"])
+    assert manifest["format"] == files.FORMAT
+    assert manifest["metric"] == "inner product"
+    assert (manifest["engine"], manifest["dim"], manifest["num_items"]) == ("ExactIndex", 16, 50)
+    assert manifest["fingerprint"] == files.fingerprint(torch.arange(50, 0, -1))
+    assert manifest["fingerprint"] != files.fingerprint(torch.arange(2, 52))
+    assert manifest["mindlib"] == "0.1.0"
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, -1])
+def test_a_file_cut_short_is_refused(saved, kept):
+    saved.write_bytes(saved.read_bytes()[:kept])
+    with pytest.raises(ValueError, match=r"is cut short or no index .*; build it again"):
+        ExactIndex.load(saved)
+
+
+def test_another_dimension_is_refused(saved):
+    with pytest.raises(ValueError, match="vectors of dimension 16; expected 8; build it again"):
+        ExactIndex.load(saved, dim=8)
+
+
+def test_another_catalogue_is_refused(saved):
+    with pytest.raises(ValueError, match=r"another catalogue \(50 items .* expected 51"):
+        ExactIndex.load(saved, ids=torch.arange(1, 52))
+    with pytest.raises(ValueError, match="another catalogue"):
+        ExactIndex.load(saved, ids=torch.arange(2, 52))
+
+
+def test_another_engine_is_refused(saved):
+    with pytest.raises(ValueError, match=r"the engine is 'ExactIndex', .* expected 'FaissIndex'"):
+        FaissIndex.load(saved)
+
+
+def test_another_version_of_the_format_is_refused(saved, monkeypatch):
+    monkeypatch.setattr(files, "FORMAT", "mindlib index 2")
+    with pytest.raises(ValueError, match=r"format is 'mindlib index 1', written by mindlib 0\."):
+        ExactIndex.load(saved)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    save_file({"weight": torch.zeros(2)}, tmp_path / "model")
+    with pytest.raises(ValueError, match="the format is None"):
+        ExactIndex.load(tmp_path / "model")
+
+
+def test_ids_that_do_not_fit_the_manifest_are_refused(saved):
+    stored = files.read(saved, "ExactIndex", dim=None, ids=None)
+    manifest = json.dumps(stored.manifest)
+    swapped = replace(stored, ids=stored.ids + 1)
+    save_file({"ids": swapped.ids, **swapped.tensors}, saved, {"manifest": manifest})
+    with pytest.raises(ValueError, match=r"the ids do not fit the manifest \(fingerprint\)"):
+        ExactIndex.load(saved)
+
+
+def test_no_file_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no index at .*; build one and save it"):
+        ExactIndex.load(tmp_path / "index")
+
+
+def test_a_full_disk_leaves_the_older_index_and_nothing_else(saved):
+    """A limit on the size of files stands in for the disk: the kernel refuses just the same."""
+    before = saved.read_bytes()
+    larger, _ = built(ExactIndex, {}, num_items=4000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
+    try:
+        with pytest.raises(OSError, match=r"could not be written .* what was there is unchanged"):
+            larger.save(saved)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_a_read_only_folder_is_refused(saved, monkeypatch):
+    def denied(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    before = saved.read_bytes()
+    index = ExactIndex.load(saved)
+    monkeypatch.setattr(files, "save_file", denied)  # root may write anywhere
+    with pytest.raises(OSError, match=r"Permission denied.* Choose a folder that exists, is writ"):
+        index.save(saved)
+    assert saved.read_bytes() == before
+
+
+@pytest.mark.parametrize("where", ["missing/index", "index/inside"])
+def test_a_folder_that_is_none_is_refused(saved, where):
+    index = ExactIndex.load(saved)
+    with pytest.raises(OSError, match=r"could not be written to .* Choose a folder that exists"):
+        index.save(saved.parent / where)
+
+
+def test_an_interrupted_move_leaves_nothing_behind(saved, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    before = saved.read_bytes()
+    index = ExactIndex.load(saved)
+    index.remove(torch.tensor([1]))
+    monkeypatch.setattr(files.os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        index.save(saved)
+    assert list(saved.parent.iterdir()) == [saved]
+    assert saved.read_bytes() == before
