@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mindlib.data import (
@@ -33,6 +33,7 @@ M = TypeVar("M", bound=VectorModel)
 LENGTH = 12
 LOG = planted_interests(PlantedConfig(num_users=200, num_clusters=6), seed=0).log
 BARE = dataclasses.replace(LOG, item_features=None, profiles=None)
+EXAMPLES = settings(max_examples=20)  # for each of the models
 TOLERANCE = 1e-5  # relative; the effects below are a thousand times as large
 
 
@@ -122,6 +123,7 @@ def difference(a, b) -> float:
     return float((a - b).norm() / b.norm())
 
 
+@EXAMPLES
 @given(users=st.lists(st.tuples(PASTS, SEGMENTS), min_size=1, max_size=6))
 def test_served_vectors_equal_those_of_evaluation(pair, users):
     model, exported = pair
@@ -139,6 +141,7 @@ def test_a_whole_evaluation_comes_out_the_same(pair):
     assert served["HitRate@20"] > 0
 
 
+@EXAMPLES
 @given(
     users=st.lists(st.tuples(PASTS, SEGMENTS), min_size=1, max_size=6),
     length=st.integers(1, LENGTH),
@@ -154,6 +157,7 @@ def test_the_graph_takes_any_batch_and_any_length(pair, users, length):
     assert difference(vectors, ours.vectors) <= TOLERANCE
 
 
+@EXAMPLES
 @given(
     user=st.tuples(PASTS, SEGMENTS),
     others=st.lists(st.tuples(PASTS, SEGMENTS), min_size=1, max_size=4),
@@ -173,6 +177,7 @@ def test_a_user_depends_on_nobody_else_and_not_on_padding(pair, user, others, da
         assert difference(vectors[0], alone) <= TOLERANCE
 
 
+@EXAMPLES
 @given(user=st.tuples(PASTS, SEGMENTS), other=st.tuples(PASTS, SEGMENTS))
 def test_nothing_is_drawn_and_nothing_kept_between_calls(pair, user, other):
     model, exported = pair

@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ATTENTION = "layers/attention.py"
 EVALUATION = "evaluation.py"
+EXPORT = "export.py"
+EXPORTED = "exported.py"
 MIND = "models/mind.py"
 POOLING = "layers/pooling.py"
 RETRIEVAL = "retrieval/scores.py"
@@ -138,6 +140,8 @@ IN_RETRIEVAL = "retrieval/test_scores.py::"
 IN_EVALUATION = "test_evaluation.py::"
 IN_DIAGNOSTICS = "test_diagnostic_rules.py::"
 IN_SPLITS = "data/test_splits.py::"
+IN_EXPORT = "test_export.py::"
+IN_EXPORTED = "test_exported.py::"
 
 ALGORITHM_1 = IN_ROUTING + "test_routing_equals_algorithm_1"
 K_TABLE = IN_ROUTING + "test_number_of_interests_for_1_to_1000_behaviors"
@@ -525,6 +529,46 @@ MUTANTS = [
         "popularity counts held out events", SPLITS,
         "np.bincount(self.log.items[self.train_events],", "np.bincount(self.log.items,",
         LEAVE_LAST_OUT,
+    ),
+    # Serving
+    mutant(
+        "logits drawn in the export", ROUTING,
+        "return sigma * torch.sqrt(-2 * torch.log(first)) * torch.cos(2 * math.pi * second)",
+        "return sigma * torch.randn_like(first)",
+        IN_EXPORT + "test_nothing_is_drawn_and_nothing_kept_between_calls",
+    ),
+    mutant(
+        "mask dropped in the export", EXPORT,
+        "History(items, mask, profile)", "History(items, torch.ones_like(mask), profile)",
+        IN_EXPORT + "test_served_vectors_equal_those_of_evaluation",
+    ),
+    mutant(
+        "profile ignored in the export", EXPORT,
+        "History(items, mask, profile)", "History(items, mask, torch.zeros_like(profile))",
+        IN_EXPORT + "test_the_profile_reaches_the_served_vectors",
+    ),
+    mutant(
+        "attention left in the export", EXPORT,
+        "return interests.vectors, interests.active",
+        "read = self.model.readout(interests, behaviors[:, 0])\n"
+        "        return read[:, None] * interests.active[:, :, None], interests.active",
+        IN_EXPORT + "test_label_aware_attention_is_absent",
+    ),
+    mutant(
+        "an export's catalogue not compared", EXPORTED,
+        "catalogue is not None and", "False and",
+        IN_EXPORTED + "test_another_catalogue_is_refused",
+    ),
+    mutant(
+        "an export's bytes not compared", EXPORTED,
+        "if found != expected:", "if False:",
+        IN_EXPORTED + "test_a_changed_byte_is_refused",
+    ),
+    mutant(
+        "an export that failed left behind", EXPORT,
+        "shutil.rmtree(partial, ignore_errors=True)", "pass",
+        IN_EXPORTED + "test_on_a_full_disk_nothing_is_left",
+        IN_EXPORTED + "test_an_interrupted_export_leaves_nothing",
     ),
 ]  # fmt: skip
 
