@@ -1,29 +1,71 @@
-"""Training (§3.5): the sampled softmax of Eqs. 10-11, and one `fit` for every vector model."""
+"""Training (§3.5): one `fit` for every vector model."""
 
 from __future__ import annotations
 
 import copy
 import ctypes
+import dataclasses
 import math
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from tqdm.auto import tqdm
 
+from mindlib.checkpoints import (
+    Checkpoint,
+    Checkpoints,
+    identity,
+    load_weights,
+    pack,
+    pack_weights,
+    refuse_another,
+    unpack,
+    weights_in,
+)
 from mindlib.data.histories import Histories
 from mindlib.data.splits import Cases, Split
+from mindlib.distributed import ALONE, Workers, join, own_device
 from mindlib.evaluation import evaluate
 from mindlib.models.vector import VectorModel
-from mindlib.optim import RowAdam
+from mindlib.optim import RowAdam, Schedule, make_schedulers
+from mindlib.sampling import (
+    NegativeSampler,
+    Proposal,
+    proposal_probabilities,
+    sampled_softmax_loss,
+    target_probabilities,
+)
 
-Proposal = Literal["uniform", "log-uniform", "popularity"]
+__all__ = [
+    "Batch",
+    "EpochRecord",
+    "Fit",
+    "NegativeSampler",
+    "Proposal",
+    "TrainingConfig",
+    "batches",
+    "choose_device",
+    "fit",
+    "keep_freed_memory",
+    "make_optimizers",
+    "make_sampler",
+    "proposal_probabilities",
+    "sampled_softmax_loss",
+    "target_probabilities",
+    "training_step",
+]
+
+# Steps between two looks at the loss: each look waits for the device.
+STEPS_UNSEEN = 256
 
 
 @dataclass(frozen=True)
@@ -39,7 +81,10 @@ class TrainingConfig:
         alpha: the exponent for proposal="popularity".
         logq: correct the negatives' logits for how often they are drawn (see
             `sampled_softmax_loss`).
+        in_batch: let the batch's other targets be negatives too (see `NegativeSampler.mix`).
         learning_rate: of Adam.
+        warmup_steps: steps over which the learning rate rises to that.
+        schedule: "constant" keeps it there, "cosine" lets it fall to 0 over the rest of `epochs`.
         monitor: the validation metric that chooses the epoch to keep.
         patience: stop after this many epochs without a better value.
         exclude_history: whether validation leaves out what the user has already had.
@@ -52,7 +97,10 @@ class TrainingConfig:
     proposal: Proposal = "uniform"
     alpha: float = 0.75
     logq: bool = True
+    in_batch: bool = False
     learning_rate: float = 2e-3
+    warmup_steps: int = 0
+    schedule: Schedule = "constant"
     monitor: str = "Recall@50"
     patience: int = 2
     exclude_history: bool = True
@@ -64,6 +112,10 @@ class TrainingConfig:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate={self.learning_rate}: expected a positive number")
+        if self.warmup_steps < 0:
+            raise ValueError(f"warmup_steps={self.warmup_steps}: expected 0 (none) or more")
+        if self.schedule not in ("constant", "cosine"):
+            raise ValueError(f"schedule={self.schedule!r}: expected 'constant' or 'cosine'")
         if self.proposal not in ("uniform", "log-uniform", "popularity"):
             raise ValueError(
                 f"proposal={self.proposal!r}: expected 'uniform', 'log-uniform' or 'popularity'"
@@ -77,104 +129,34 @@ class TrainingConfig:
             )
 
 
-def proposal_probabilities(
-    proposal: Proposal, counts: Int[np.ndarray, " items"], alpha: float = 0.75
-) -> Float[np.ndarray, " items"]:
-    """q, with which each item is drawn as a negative; entry 0 (padding) is 0.
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch came to. `record["Recall@50"]` is a metric, `record["loss"]` a field.
 
-    Every item has a positive probability, for the sampled softmax estimates a sum over all items.
-
-    Args:
-        counts: how often each item occurs in the training events; entry 0 is ignored.
-        alpha: exponent of "popularity".
-    """
-    if proposal == "uniform":
-        weights = np.ones(len(counts) - 1)
-    elif proposal == "log-uniform":
-        rank = np.empty(len(counts) - 1)
-        rank[np.argsort(-counts[1:], kind="stable")] = np.arange(len(counts) - 1)
-        weights = np.log((rank + 2) / (rank + 1))
-    else:
-        weights = np.maximum(counts[1:], 1).astype(np.float64) ** alpha
-    return np.r_[0, weights / weights.sum()]
-
-
-class NegativeSampler:
-    """Draws negatives with replacement, in time that hardly depends on the catalogue's size.
-
-    Args:
-        probabilities: q, see `proposal_probabilities`.
+    Attributes:
+        epoch: from 1.
+        step: steps made since training began.
+        loss: the mean over the epoch's pairs.
+        metrics: on the validation cases.
+        learning_rate: after the epoch's last step.
+        seconds: that training took, without validation.
+        samples_per_second: in that time. (These two alone differ when a training is repeated.)
     """
 
-    def __init__(self, probabilities: Float[np.ndarray, " items"], device: torch.device) -> None:
-        cumulative = np.cumsum(probabilities[1:])
-        self._cumulative = torch.from_numpy(cumulative / cumulative[-1]).to(device)
-        self._log_q = torch.from_numpy(np.log(probabilities[1:])).to(torch.float32).to(device)
+    epoch: int
+    step: int
+    loss: float
+    metrics: Mapping[str, float]
+    learning_rate: float
+    seconds: float
+    samples_per_second: float
 
-    def draw(
-        self, n: int, generator: torch.Generator
-    ) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
-        """n item ids, and the logarithm of how often each is expected among them, log(n q)."""
-        uniform = torch.rand(
-            n, generator=generator, dtype=torch.float64, device=self._cumulative.device
-        )
-        index = torch.searchsorted(self._cumulative, uniform, right=True)
-        index = index.clamp_(max=len(self._cumulative) - 1)
-        return index + 1, self._log_q[index] + math.log(n)
-
-
-def sampled_softmax_loss(
-    users: Float[Tensor, "batch dim"],
-    targets: Float[Tensor, "batch dim"],
-    negatives: Float[Tensor, "n dim"],
-    target_ids: Int[Tensor, " batch"],
-    negative_ids: Int[Tensor, " n"],
-    log_expected: Float[Tensor, " n"] | None,
-) -> Float[Tensor, ""]:
-    """-log Pr(i | u) (Eqs. 10-11), with the sum over the catalogue estimated from negatives.
-
-    The denominator is exp(v'e_i) + sum over j != i of exp(v'e_j). Of the second part, negatives
-    drawn with probability q give the unbiased estimate sum exp(v'e_j) / (n q_j): in logits, the
-    correction -log(n q_j). A negative that is the target itself is an accidental hit: it must not
-    be counted, for the target already stands in the first part.
-
-    Args:
-        users: v_u, as seen from the target.
-        targets, negatives: item embeddings.
-        target_ids, negative_ids: which items they are.
-        log_expected: log(n q_j), or None for no correction.
-    """
-    hits = target_ids[:, None] == negative_ids
-    shift = torch.zeros_like(negatives[:, 0]) if log_expected is None else -log_expected
-    return _SampledSoftmax.apply(users, targets, negatives, hits, shift)
-
-
-class _SampledSoftmax(torch.autograd.Function):
-    """The mean of logsumexp([v'e_i, v'e_j + shift_j for j no hit]) - v'e_i, in few passes.
-
-    Autograd would keep and walk a batch x negatives matrix at every step of this formula; the
-    gradient of a softmax is known, so one such matrix is enough.
-    """
-
-    @staticmethod
-    def forward(ctx, users, targets, negatives, hits, shift):  # type: ignore[override]
-        logits = users.new_empty(len(users), 1 + len(negatives))
-        torch.sum(users * targets, dim=1, out=logits[:, 0])
-        torch.addmm(shift, users, negatives.T, out=logits[:, 1:])
-        logits[:, 1:].masked_fill_(hits, -torch.inf)
-        log_probability = torch.log_softmax(logits, dim=1)
-        ctx.save_for_backward(users, targets, negatives, log_probability)
-        return -log_probability[:, 0].mean()
-
-    @staticmethod
-    def backward(ctx, *gradient):  # type: ignore[override]
-        users, targets, negatives, log_probability = ctx.saved_tensors
-        slope = log_probability.exp_()
-        slope[:, 0] -= 1
-        slope *= gradient[0] / len(users)
-        own, others = slope[:, :1], slope[:, 1:]
-        by_user = torch.addmm(own * targets, others, negatives)
-        return by_user, own * users, others.T @ users, None, None
+    def __getitem__(self, name: str) -> Any:
+        fields = vars(self)
+        if name == "metrics" or (name not in fields and name not in self.metrics):
+            known = ", ".join([*(field for field in fields if field != "metrics"), *self.metrics])
+            raise KeyError(f"no {name!r} in the record of an epoch; it has {known}")
+        return fields[name] if name in fields else self.metrics[name]
 
 
 @dataclass(frozen=True)
@@ -182,12 +164,12 @@ class Fit:
     """What `fit` did.
 
     Attributes:
-        log: a row for each epoch: epoch, loss, the validation metrics, seconds, samples_per_second.
+        log: a record for each epoch, those before an interruption included.
         best_epoch: the epoch whose weights the model now has.
         device: where it ran.
     """
 
-    log: list[dict[str, Any]]
+    log: list[EpochRecord]
     best_epoch: int
     device: str
 
@@ -199,81 +181,231 @@ def fit(
     *,
     device: str = "auto",
     progress: bool = True,
+    checkpoints: str | Path | None = None,
 ) -> Fit:
     """Train on `split.train`, keep the weights of the epoch that is best on `split.validation`.
+
+    With `checkpoints` the state after each epoch is written to that folder, and a call that finds
+    a checkpoint there goes on from it: the same call again, after a crash, ends with the very
+    weights that it would have had without one. More `epochs` than before are more training; any
+    other change is refused. Started by torchrun, the processes train one model together (see
+    `mindlib.distributed`), and only the first of them writes.
 
     Args:
         model: trained in place; afterwards it has the weights of the best epoch.
         device: "auto" takes a GPU if there is one.
         progress: show a bar.
+        checkpoints: a folder, which is made if it is not there; None writes nothing.
 
     Raises:
-        ValueError: the split has no training pairs, or the model another catalogue.
+        ValueError: the split has no training pair or no validation case, the model another
+            catalogue, or the folder checkpoints that do not fit or are damaged.
+        OSError: a checkpoint cannot be written.
         FloatingPointError: the loss became NaN or infinite; the model keeps its last weights.
     """
     config = config or TrainingConfig()
-    if not len(split.train):
-        raise ValueError(
-            f"{split.log.name!r} ({split.name}) has no training case: no event has a past"
-        )
-    if model.items.num_items != split.log.num_items:
+    steps = math.ceil(len(split.train) / config.batch_size)
+    _check(model, split, config, steps)
+    keep_freed_memory()
+    place = own_device(choose_device(device))
+    workers = join(place)
+    folder = Checkpoints(checkpoints) if checkpoints is not None else None
+    if folder:
+        workers.lead(folder.prepare)
+    model.to(place)
+    if workers.size > 1:
+        load_weights(workers.share(lambda: (pack_weights(model), None), place)[0], model)
+    state = _State(
+        model,
+        make_optimizers(model, config.learning_rate),
+        torch.Generator(place).manual_seed(config.seed),
+        log=[],
+        best_epoch=0,
+        best_weights=copy.deepcopy(model.state_dict()),
+    )
+    run = _run(model, split, config, place, workers) if folder else {}
+    if folder:
+        _resume(state, folder, run, config, workers, place)
+    schedulers = make_schedulers(
+        state.optimizers,
+        steps=config.epochs * steps,
+        done=len(state.log) * steps,
+        warmup_steps=config.warmup_steps,
+        schedule=config.schedule,
+    )
+    cases = split.train.to(place)
+    sampler = make_sampler(split, config, place)
+
+    log = state.log
+    with tqdm(
+        total=config.epochs * steps,
+        initial=len(log) * steps,
+        unit="step",
+        disable=not (progress and workers.leads),
+        leave=False,
+    ) as bar:
+        while len(log) < config.epochs and len(log) - state.best_epoch < config.patience:
+            started = time.perf_counter()
+            loss = _train_epoch(state, cases, sampler, config, schedulers, workers, bar)
+            seconds = time.perf_counter() - started
+            metrics = workers.lead(_validate, model, split, config)
+            record = EpochRecord(
+                epoch=len(log) + 1,
+                step=(len(log) + 1) * steps,
+                loss=loss,
+                metrics=metrics,
+                learning_rate=state.optimizers[0].param_groups[0]["lr"],
+                seconds=seconds,
+                samples_per_second=len(cases) / seconds,
+            )
+            bar.set_postfix_str(f"loss {loss:.3f}, {config.monitor} {record[config.monitor]:.4f}")
+            best = log[state.best_epoch - 1][config.monitor] if state.best_epoch else -math.inf
+            log.append(record)
+            if record[config.monitor] > best:
+                state.best_epoch = record.epoch
+                state.best_weights = copy.deepcopy(model.state_dict())
+            if folder:
+                workers.lead(_save, state, folder, run)
+    model.load_state_dict(state.best_weights)
+    model.eval()
+    return Fit(log, state.best_epoch, str(place))
+
+
+@dataclass
+class _State:
+    """What training changes."""
+
+    model: VectorModel
+    optimizers: list[torch.optim.Optimizer]
+    generator: torch.Generator
+    log: list[EpochRecord]
+    best_epoch: int
+    best_weights: dict[str, Tensor]
+
+
+def _check(model: VectorModel, split: Split, config: TrainingConfig, steps: int) -> None:
+    """Refuse what could only fail later."""
+    what = f"{split.log.name!r} ({split.name})"
+    num_items = split.log.num_items
+    if not steps:
+        raise ValueError(f"{what} has no training case: no event has a past")
+    if not len(split.validation):
+        raise ValueError(f"{what} has no validation case, by which to choose the epoch to keep")
+    if model.items.num_items != num_items:
         raise ValueError(
             f"the model knows {model.items.num_items} items and the log has "
-            f"{split.log.num_items}; build the model from split.log"
+            f"{num_items}; build the model from split.log"
         )
-    keep_freed_memory()
-    place = choose_device(device)
-    model.to(place)
-    generator = torch.Generator(place).manual_seed(config.seed)
-    cases = split.train.to(place)
-    probabilities = proposal_probabilities(config.proposal, split.train_counts, config.alpha)
-    sampler = NegativeSampler(probabilities, place)
-    optimizers = make_optimizers(model, config.learning_rate)
-    cutoff = int(config.monitor.partition("@")[2])
+    if int(config.monitor.partition("@")[2]) > num_items:
+        raise ValueError(
+            f"monitor={config.monitor!r}: {what} has only {num_items} items; choose a smaller N"
+        )
+    if config.warmup_steps >= config.epochs * steps:
+        raise ValueError(
+            f"warmup_steps={config.warmup_steps}: {config.epochs} epochs of {what} are "
+            f"{config.epochs * steps} steps, and the learning rate must have risen before the last"
+        )
 
-    log: list[dict[str, Any]] = []
-    best, best_epoch, best_weights = -math.inf, 0, copy.deepcopy(model.state_dict())
-    steps = math.ceil(len(cases) / config.batch_size)
-    with tqdm(total=config.epochs * steps, unit="step", disable=not progress, leave=False) as bar:
-        for epoch in range(1, config.epochs + 1):
-            started, total = time.perf_counter(), torch.zeros((), device=place)
-            model.train()
-            for batch in batches(cases, config.batch_size, generator):
-                loss = training_step(model, batch, sampler, config, generator)
-                for optimizer in optimizers:
-                    optimizer.step()
-                total += loss.detach() * len(batch.targets)
-                bar.update()
-            loss_value = float(total) / len(cases)
-            if not math.isfinite(loss_value):
+
+def _train_epoch(
+    state: _State,
+    cases: Cases,
+    sampler: NegativeSampler,
+    config: TrainingConfig,
+    schedulers: list[LambdaLR],
+    workers: Workers,
+    bar: tqdm,
+) -> float:
+    """One pass over the training cases; the mean loss of a pair."""
+    model, generator = state.model, state.generator
+    table, dense = parameters(model)
+    epoch, steps = len(state.log) + 1, math.ceil(len(cases) / config.batch_size)
+    own = generator
+    if workers.size > 1:  # what one process draws alone must not put it out of step with the rest
+        own = torch.Generator(generator.device).manual_seed(
+            int(np.random.SeedSequence([config.seed, epoch, workers.rank]).generate_state(1)[0])
+        )
+    losses, seen = torch.zeros(steps, device=generator.device), 0
+    model.train()
+    for number, batch in enumerate(batches(cases, config.batch_size, generator, workers), start=1):
+        loss = training_step(model, batch, sampler, config, generator, own)
+        workers.sum_gradients(table, dense)
+        for optimizer in state.optimizers:
+            optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+        losses[number - 1] = loss.detach() * len(batch.targets)
+        bar.update()
+        if number - seen == STEPS_UNSEEN or number == steps:
+            unseen = workers.sum_(losses[seen:number])
+            if not bool(unseen.isfinite().all()):
+                first = int(unseen.isfinite().logical_not().nonzero()[0])
                 raise FloatingPointError(
-                    f"the loss of epoch {epoch} is {loss_value}; lower learning_rate="
-                    f"{config.learning_rate}, or use a power that is safe for negative scores"
+                    f"the loss of epoch {epoch} is {float(unseen[first])} at step "
+                    f"{seen + first + 1} of {steps}; lower learning_rate={config.learning_rate}, "
+                    f"or use a power that is safe for negative scores"
                 )
-            seconds = time.perf_counter() - started
-            metrics = evaluate(
-                model, split.validation, (cutoff,), exclude_history=config.exclude_history
-            ).means()
-            log.append(
-                {
-                    "epoch": epoch,
-                    "loss": loss_value,
-                    **metrics,
-                    "seconds": seconds,
-                    "samples_per_second": len(cases) / seconds,
-                }
+            seen = number
+    return float(losses.double().sum()) / len(cases)
+
+
+def _validate(model: VectorModel, split: Split, config: TrainingConfig) -> dict[str, float]:
+    cutoff = int(config.monitor.partition("@")[2])
+    return evaluate(
+        model, split.validation, (cutoff,), exclude_history=config.exclude_history
+    ).means()
+
+
+def _run(
+    model: VectorModel, split: Split, config: TrainingConfig, place: torch.device, workers: Workers
+) -> dict[str, Any]:
+    """What a checkpoint must have been trained on to be gone on from."""
+    run = identity(model, split, config, device=place.type, processes=workers.size)
+    epochs = run.pop("training.epochs")
+    if config.schedule != "constant":  # then the learning rate of every step depends on it
+        run["training.epochs"] = epochs
+    return run
+
+
+def _resume(
+    state: _State,
+    folder: Checkpoints,
+    run: dict[str, Any],
+    config: TrainingConfig,
+    workers: Workers,
+    place: torch.device,
+) -> None:
+    """Go on from the newest checkpoint, if there is one."""
+    epoch = max(workers.lead(folder.epochs), default=0)
+    if not epoch:
+        return
+
+    def newest() -> Checkpoint:
+        checkpoint = folder.read(epoch)
+        refuse_another(checkpoint.facts["run"], run, folder.path(epoch))
+        if epoch > config.epochs:
+            raise ValueError(
+                f"epochs={config.epochs}: {folder.path(epoch)} has been trained for more already; "
+                f"pass at least {epoch}, or checkpoints= another folder"
             )
-            bar.set_postfix_str(
-                f"loss {loss_value:.3f}, {config.monitor} {metrics[config.monitor]:.4f}"
-            )
-            if metrics[config.monitor] > best:
-                best, best_epoch = metrics[config.monitor], epoch
-                best_weights = copy.deepcopy(model.state_dict())
-            elif epoch - best_epoch >= config.patience:
-                break
-    model.load_state_dict(best_weights)
-    model.eval()
-    return Fit(log, best_epoch, str(place))
+        return checkpoint
+
+    tensors, facts = workers.share(newest, place)
+    unpack(tensors, state.model, state.optimizers, state.generator)
+    state.log += [EpochRecord(**record) for record in facts["log"]]
+    state.best_epoch = facts["best_epoch"]
+    if state.best_epoch not in (0, epoch):
+        tensors, _ = workers.share(lambda: folder.read(state.best_epoch), place)
+    state.best_weights = weights_in(tensors)
+
+
+def _save(state: _State, folder: Checkpoints, run: dict[str, Any]) -> None:
+    epoch = len(state.log)
+    tensors = pack(state.model, state.optimizers, state.generator)
+    log = [dataclasses.asdict(record) for record in state.log]
+    facts = {"run": run, "best_epoch": state.best_epoch, "log": log}
+    folder.write(epoch, Checkpoint(tensors, facts))
+    folder.keep({epoch, state.best_epoch})
 
 
 def training_step(
@@ -282,20 +414,30 @@ def training_step(
     sampler: NegativeSampler,
     config: TrainingConfig,
     generator: torch.Generator,
+    own: torch.Generator | None = None,
 ) -> Float[Tensor, ""]:
-    """The loss of one batch; its gradients are left in the parameters."""
+    """The loss of one batch; its gradients are left in the parameters.
+
+    Args:
+        generator: draws the negatives; it must be in the same state in all processes.
+        own: draws what the model draws for its part of the batch; `generator`, if it is None.
+    """
     model.zero_grad(set_to_none=True)
     history = batch.histories.window(model.history_length)
     negative_ids, log_expected = sampler.draw(config.negatives, generator)
+    if config.in_batch:
+        negative_ids, log_expected = sampler.mix(negative_ids, batch.together)
+    if not len(batch.targets):  # fewer pairs than processes are left
+        return torch.zeros((), device=batch.targets.device)
     # Every item of the step is embedded once, however often it occurs in it.
     ids = torch.cat([history.items.flatten(), batch.targets, negative_ids])
     distinct, index = torch.unique(ids, return_inverse=True)
     vectors = model.items(distinct)
     behaviors, targets, negatives = torch.nn.functional.embedding(index, vectors).split(
-        [history.items.numel(), len(batch.targets), config.negatives]
+        [history.items.numel(), len(batch.targets), len(negative_ids)]
     )
     interests = model.encode(
-        behaviors.unflatten(0, history.items.shape), history, generator=generator
+        behaviors.unflatten(0, history.items.shape), history, generator=own or generator
     )
     loss = sampled_softmax_loss(
         model.readout(interests, targets),
@@ -305,22 +447,34 @@ def training_step(
         negative_ids,
         log_expected if config.logq else None,
     )
-    loss.backward()
+    if len(batch.targets) == len(batch.together):
+        loss.backward()
+    else:  # so that the sum over the processes is the gradient of the mean over all
+        (loss * (len(batch.targets) / len(batch.together))).backward()
     return loss
 
 
 class Batch(NamedTuple):
-    """Training pairs (u, i): pasts, and of each an item that followed."""
+    """Training pairs (u, i): pasts, and of each an item that followed.
+
+    `together` are the targets of all processes, of which `targets` are this one's.
+    """
 
     histories: Histories
-    targets: Int[Tensor, " batch"]
+    targets: Int[Tensor, " part"]
+    together: Int[Tensor, " batch"]
 
 
-def batches(cases: Cases, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+def batches(
+    cases: Cases,
+    batch_size: int,
+    generator: torch.Generator,
+    workers: Workers = ALONE,
+) -> Iterator[Batch]:
     """Every case once, in random order, each with one of its targets drawn at random (§4.1).
 
     Drawing one costs a basket of ten no more than a basket of one; over the epochs all have
-    their turn.
+    their turn. Of several processes each gathers its part of every batch.
     """
     device = generator.device
     order = torch.randperm(len(cases), generator=generator, device=device)
@@ -328,13 +482,27 @@ def batches(cases: Cases, batch_size: int, generator: torch.Generator) -> Iterat
     sizes = cases.offsets.diff()
     chosen = cases.targets[cases.offsets[:-1] + (luck * sizes).to(torch.int64)]
     for rows in order.split(batch_size):
-        yield Batch(cases.histories.select(rows), chosen[rows])
+        part = workers.part(rows)
+        together = chosen[rows]
+        yield Batch(cases.histories.select(part), workers.part(together), together)
+
+
+def make_sampler(split: Split, config: TrainingConfig, device: torch.device) -> NegativeSampler:
+    """The sampler that the configuration asks for."""
+    q = proposal_probabilities(config.proposal, split.train_counts, config.alpha)
+    p = target_probabilities(split.train) if config.in_batch else None
+    return NegativeSampler(q, device, p)
+
+
+def parameters(model: VectorModel) -> tuple[nn.Parameter, list[nn.Parameter]]:
+    """The item table, whose gradients are sparse, and the rest."""
+    table = model.items.weight
+    return table, [p for p in model.parameters() if p is not table and p.numel()]
 
 
 def make_optimizers(model: VectorModel, learning_rate: float) -> list[torch.optim.Optimizer]:
     """Adam for everything: by rows for the item table, dense for the rest."""
-    table = model.items.weight
-    dense = [p for p in model.parameters() if p is not table and p.numel()]
+    table, dense = parameters(model)
     return [
         RowAdam(table, learning_rate),
         torch.optim.Adam(dense, lr=learning_rate, fused=True),

@@ -59,11 +59,11 @@ def test_the_weights_of_the_best_epoch_are_kept_and_not_the_last_ones(split, mon
 
     def judge(model, cases, cutoffs, *, exclude_history):
         seen.append({name: value.clone() for name, value in model.state_dict().items()})
-        return Evaluation({"Recall@50": torch.tensor([values[len(seen) - 1]])}, {})
+        return Evaluation({"Recall@10": torch.tensor([values[len(seen) - 1]])}, {})
 
     monkeypatch.setattr("mindlib.training.evaluate", judge)
     model = youtube(split)
-    config = TrainingConfig(epochs=5, patience=2, batch_size=64, negatives=16)
+    config = TrainingConfig(epochs=5, patience=2, batch_size=64, negatives=16, monitor="Recall@10")
     result = fit(model, split, config, device="cpu", progress=False)
     assert len(seen) == 4, "two epochs without a better value, then it stops"
     assert result.best_epoch == 2
