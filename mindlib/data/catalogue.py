@@ -161,7 +161,7 @@ class Catalogue:
         return {item: number for number, item in enumerate(self.item_ids, 1)}
 
     @cached_property
-    def _codes(self) -> tuple[dict[str, int], ...]:
+    def _codes(self) -> tuple[dict[str | None, int], ...]:
         # Without "unknown", which is the name of code 0 and may be that of a value as well.
         return tuple(
             {name: code for code, name in enumerate(vocabulary) if code > 0}
@@ -169,7 +169,7 @@ class Catalogue:
         )
 
 
-def _word(name: str, value: Any) -> str:
+def _word(name: str, value: Any) -> str | None:
     try:
         return words(pl.Series([value])).item()
     except (pl.exceptions.PolarsError, TypeError) as error:

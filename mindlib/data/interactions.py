@@ -93,7 +93,7 @@ class FeatureTable:
         rows = ids.alias(key).to_frame().join(frame, on=key, how="left", maintain_order="left")
         codes, vocabularies = [], []
         for field in fields:
-            values = words(rows[field])
+            values = words(rows[field]).fill_null("")
             names = values.filter(values != "").unique().sort()
             index = pl.DataFrame({"name": names, "code": np.arange(1, len(names) + 1)})
             joined = (
@@ -313,11 +313,11 @@ class Interactions:
 
 
 def words(values: pl.Series) -> pl.Series:
-    """The values of a categorical field as its vocabulary writes them; "" is unknown.
+    """The values of a categorical field as its vocabulary writes them; null and "" are unknown.
 
     A log and a request at serving must be read alike: both come through here.
     """
-    return values.cast(pl.String).fill_null("")
+    return values.cast(pl.String)
 
 
 def _require_columns(frame: pl.DataFrame, columns: Sequence[str], where: str) -> None:
