@@ -63,6 +63,11 @@ def _undivided(z: Tensor) -> Tensor:
     return square / (1 + square) * z
 
 
+def _zero_by_zero(z: Tensor) -> Tensor:
+    square = z.square().sum(-1, keepdim=True)
+    return square / (1 + square) * z / square.sqrt()
+
+
 def _first_axis(z: Tensor) -> Tensor:
     return squash(z.transpose(0, -1)).transpose(0, -1)
 
@@ -83,6 +88,7 @@ SQUASH = Exercise(
         (torch.tensor([3.0, 4.0]),),
         (torch.tensor([[3.0, 4.0], [0.3, -0.4], [0.0, 1.0]]),),
         (torch.linspace(-2, 2, 24).reshape(2, 3, 4),),
+        (torch.tensor([[0.0, 0.0], [3.0, 4.0]]),),
     ],
     mistakes={
         "every vector has length 1. squash(z) also has the factor |z|² / (1 + |z|²).": _unit,
@@ -102,6 +108,8 @@ SQUASH = Exercise(
         "the length is taken over the first axis. A capsule's numbers lie along the last one.": (
             _first_axis
         ),
+        "all is right but the zero vector, where you divide 0 by 0. Cancel one |z|, or add a tiny "
+        "number to |z|² before the root.": _zero_by_zero,
     },
 )
 

@@ -39,6 +39,15 @@ def test_a_value_that_is_wrong_in_an_unknown_way_is_told_by_how_much(capsys):
     assert "0.125" in capsys.readouterr().out
 
 
+def test_squash_has_to_bear_the_zero_vector(capsys):
+    def formula(z):
+        length = z.norm(dim=-1, keepdim=True)
+        return length**2 / (1 + length**2) * z / length
+
+    assert not SQUASH.check(formula)
+    assert "divide 0 by 0" in capsys.readouterr().out
+
+
 def test_the_round_is_the_one_of_dynamic_routing():
     logits, votes = ROUTING_ROUND.examples[1]
     after = ROUTING_ROUND.solution(logits, votes)
