@@ -11,8 +11,7 @@ import math
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
-from scipy import stats
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mindlib.layers.routing import squash
@@ -23,7 +22,11 @@ SoftmaxAxis = Literal["high", "low"]
 def routing_by_loops(
     votes: Float[Tensor, "low high dim"], iterations: int
 ) -> tuple[Float[Tensor, "high dim"], Float[Tensor, "low high"]]:
-    """Dynamic routing of one example as Eqs. 4 to 7 are printed: one number after the other."""
+    """Dynamic routing of one example, one number after the other (Eqs. 4 to 7).
+
+    The sum of Eq. 6 runs over the high capsules, and the agreement of Eq. 4 is added to the logits:
+    both as in Algorithm 1, not as the two equations are printed.
+    """
     low, high, dim = votes.shape
     v = votes.tolist()
     b = [[0.0] * high for _ in range(low)]
@@ -83,14 +86,17 @@ def route_and_record(
     if over not in ("high", "low"):
         raise ValueError(f"over={over!r}: expected 'high' or 'low'")
     b = votes.new_zeros(votes.shape[:3]) if logits is None else logits
+    # For each high capsule a matrix (low, dim), laid out once: both products are then plain ones,
+    # and hundreds of rounds take half the time.
+    by_high = votes.transpose(1, 2).contiguous()
     kept: list[tuple[Tensor, Tensor, Tensor]] = []
     for _ in range(iterations):
         w = b.softmax(2 if over == "high" else 1)
         if mask is not None:
             w = w * mask[:, :, None]
-        u = squash(torch.einsum("blh,blhd->bhd", w, votes))
+        u = squash((w.transpose(1, 2)[:, :, None] @ by_high).squeeze(2))
         kept.append((b, w, u))
-        agreement = torch.einsum("bhd,blhd->blh", u, votes)
+        agreement = (by_high @ u[..., None]).squeeze(3).transpose(1, 2)
         b = b + agreement if accumulate else agreement
     return Rounds(*(torch.stack(parts) for parts in zip(*kept, strict=True)))
 
@@ -107,6 +113,30 @@ def total_agreement(
     return (length - length.atan()).sum(-1)
 
 
+class Climb(NamedTuple):
+    """What each round gains.
+
+    Attributes:
+        agreement: G(w), as in `total_agreement`.
+        with_entropy: F(w) = G(w) + sum_i H(w_i).
+        moved: sum_i KL(w_i || w_i of the round before), from the second round on.
+    """
+
+    agreement: Float[Tensor, "rounds batch"]
+    with_entropy: Float[Tensor, "rounds batch"]
+    moved: Float[Tensor, "steps batch"]
+
+
+def climb(rounds: Rounds, votes: Float[Tensor, "batch low high dim"]) -> Climb:
+    """Two objectives in each round, and how far w moved; the softmax is over high capsules."""
+    agreement = total_agreement(rounds.coupling, votes)
+    return Climb(
+        agreement,
+        agreement + torch.special.entr(rounds.coupling).sum((2, 3)),
+        divergence(rounds.logits[1:], rounds.logits[:-1]).sum(2),
+    )
+
+
 def length_cost(length: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """arcsin(sqrt l) - sqrt(l (1 - l)), l in [0, 1]: the price of a length that squash pays.
 
@@ -115,79 +145,33 @@ def length_cost(length: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return length.sqrt().asin() - (length * (1 - length)).sqrt()
 
 
-def holds_from(
-    holds: Bool[Tensor, "rounds draws"],
-) -> Int[Tensor, " draws"]:
-    """The first round (from 1) from which something holds until the last; rounds + 1 if none."""
-    broken = (~holds).flip(0).to(torch.int64).cumsum(0).flip(0) > 0
-    return broken.sum(0) + 1
+def evenness(coupling: Float[Tensor, "*shape high"]) -> Float[Tensor, "*shape"]:
+    """Entropy of each low capsule's coupling, from 0 (all or nothing) to 1 (even).
 
-
-class PlantedVotes(NamedTuple):
-    """Votes with known groups.
-
-    Attributes:
-        votes: v_ij; as many high capsules as groups.
-        groups: the group of each low capsule.
-        centers: what the members of each group vote for.
+    Weights that do not sum to 1 over the high capsules are first scaled so that they do.
     """
-
-    votes: Float[Tensor, "draws low high dim"]
-    groups: Int[Tensor, "draws low"]
-    centers: Float[Tensor, "draws groups dim"]
+    share = coupling / coupling.sum(-1, keepdim=True).clamp(min=1e-12)
+    return torch.special.entr(share).sum(-1) / math.log(coupling.shape[-1])
 
 
-def planted_votes(
-    draws: int,
-    *,
-    groups: int = 3,
-    members: int = 4,
-    dim: int = 8,
-    length: float = 2.0,
-    noise: float = 0.3,
-    shared: bool = False,
-    generator: torch.Generator,
-) -> PlantedVotes:
-    """Groups of low capsules whose votes agree.
+def divergence(
+    new: Float[Tensor, "*shape high"], now: Float[Tensor, "*shape high"]
+) -> Float[Tensor, "*shape"]:
+    """KL(softmax(new) || softmax(now)), from the logits: weights that underflow to 0 do no harm."""
+    return (new.softmax(-1) * (new.log_softmax(-1) - now.log_softmax(-1))).sum(-1)
+
+
+def squash_derivatives(
+    lengths: Float[Tensor, " n"],
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """How far squash(z) moves for a small step of z along z, and across z: by autograd.
 
     Args:
-        draws: independent examples.
-        groups, members: how many groups, and low capsules in each.
-        length: of the centres, whose directions are uniformly random.
-        noise: how long the noise in a vote is, as a share of the length.
-        shared: a low capsule gives the same vote to every high capsule (as with MIND's shared S).
-            Otherwise group j agrees only in what it tells high capsule j (as with Sabour's S_ij),
-            and what it tells the others is random, of the same length.
+        lengths: of z.
     """
-    low = groups * members
-
-    def directions(*shape: int) -> Tensor:
-        drawn = torch.randn(*shape, dim, dtype=torch.float64, generator=generator)
-        return length * torch.nn.functional.normalize(drawn, dim=-1)
-
-    centers = directions(draws, groups)
-    member = (torch.arange(low) // members).expand(draws, -1)
-    own = centers.gather(1, member[:, :, None].expand(-1, -1, dim))
-    shape = (draws, low, dim)
-    own = own + noise * length / dim**0.5 * torch.randn(
-        shape, dtype=torch.float64, generator=generator
-    )
-    if shared:
-        votes = own[:, :, None, :].expand(-1, -1, groups, -1).contiguous()
-    else:
-        votes = directions(draws, low, groups)
-        votes[:, torch.arange(low), member[0]] = own
-    return PlantedVotes(votes, member, centers)
-
-
-def groups_found(
-    capsules: Float[Tensor, "draws high dim"], centers: Float[Tensor, "draws groups dim"]
-) -> Bool[Tensor, "draws groups"]:
-    """Which groups have a high capsule of their own: one that points nearest to their centre."""
-    unit = torch.nn.functional.normalize(capsules, dim=-1)
-    goal = torch.nn.functional.normalize(centers, dim=-1)
-    nearest = (unit @ goal.transpose(1, 2)).argmax(-1)
-    return torch.nn.functional.one_hot(nearest, centers.shape[1]).any(1)
+    z = torch.stack([lengths, torch.zeros_like(lengths)], dim=1)
+    jacobian = torch.vmap(torch.func.jacrev(squash))(z)
+    return jacobian[:, 0, 0], jacobian[:, 1, 1]
 
 
 def rounds_in_words(votes: Float[Tensor, "low high dim"], rounds: Rounds) -> str:
@@ -212,63 +196,3 @@ def rounds_in_words(votes: Float[Tensor, "low high dim"], rounds: Rounds) -> str
         for i in range(votes.shape[0]):
             lines.append(f"  agreement of low {i + 1}: {numbers(agreement[i])}")
     return "\n".join(lines)
-
-
-def settling_rounds(
-    rounds: Rounds, *, tolerance: float, same_direction: float
-) -> dict[str, Int[Tensor, " draws"]]:
-    """From which round on each draw is where it is in the last round, by three criteria.
-
-    Args:
-        tolerance: what a weight may be off.
-        same_direction: the cosine from which two capsules point the same way.
-    """
-    w, u = rounds.coupling, rounds.capsules
-    near = (w - w[-1]).abs().amax((2, 3)) < tolerance
-    chosen = (w.argmax(3) == w[-1].argmax(2)).all(2)
-    points = (torch.cosine_similarity(u, u[-1:], dim=3) > same_direction).all(2)
-    return {
-        f"each weight is within {tolerance:g} of its end": holds_from(near),
-        "each low capsule has made its choice": holds_from(chosen),
-        "each high capsule points where it will": holds_from(points),
-    }
-
-
-class PaddingTrial(NamedTuple):
-    """What padding does to capsules that are masked after the softmax.
-
-    Attributes:
-        capsules: the high capsules.
-        length: their mean length.
-        kept: the share of all weight that is left after the mask, if padding took none of it.
-    """
-
-    capsules: Float[Tensor, "batch high dim"]
-    length: float
-    kept: float
-
-
-def padding_trial(
-    votes: Float[Tensor, "batch real high dim"],
-    logits: Float[Tensor, "batch places high"],
-    iterations: int,
-    over: SoftmaxAxis,
-) -> PaddingTrial:
-    """Pad votes with zeros to the places of the logits, and mask the padding after the softmax."""
-    batch, real, high, _ = votes.shape
-    places = logits.shape[1]
-    padded = torch.nn.functional.pad(votes, (0, 0, 0, 0, 0, places - real))
-    present = (torch.arange(places) < real).expand(batch, -1)
-    rounds = route_and_record(padded, iterations, logits=logits, over=over, mask=present)
-    whole = real if over == "high" else high
-    return PaddingTrial(
-        rounds.capsules[-1],
-        float(rounds.capsules[-1].norm(dim=-1).mean()),
-        float(rounds.coupling[-1].sum((1, 2)).mean()) / whole,
-    )
-
-
-def share_with_interval(hits: Bool[Tensor, " draws"]) -> tuple[float, float, float]:
-    """The share of true values and its 95 % Wilson interval."""
-    test = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
-    return float(hits.to(torch.float64).mean()), float(test.low), float(test.high)

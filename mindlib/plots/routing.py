@@ -34,13 +34,14 @@ def squash_picture(
     """
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9, 2.7), layout="constrained")
     left.plot(lengths, squashed, label="squash")
-    left.plot(lengths, np.minimum(lengths, 1), ls=":", color=INK, label="cut off at 1")
+    left.plot(lengths, np.minimum(lengths, 1), ls=":", color=INK, label="unchanged, cut off at 1")
     left.set(xlabel="length in", ylabel="length out", title="Length", ylim=(0, 1.05))
     left.legend(loc="lower right")
-    arrows(middle, before, color=INK, width=0.008, alpha=0.55)
+    arrows(middle, before, color=INK, width=0.008)
     arrows(middle, after, color=COLORS[0], width=0.014)
     circle = np.linspace(0, 2 * np.pi, 200)
     middle.plot(np.cos(circle), np.sin(circle), ls=":", lw=1, color=INK)
+    middle.annotate("length 1", (-0.72, 0.72), color=INK, fontsize=8, ha="right", va="bottom")
     square(middle, before)
     middle.set_title("Direction: in (grey) and out (blue)")
     right.plot(lengths, along, label="along the vector")
@@ -73,7 +74,7 @@ def by_hand(
                 arrows(axis, votes[i : i + 1, j], color=COLORS[i], width=0.004 + 0.02 * weight)
                 side = "bottom" if votes[i, j, 1] > 0 else "top"
                 axis.annotate(
-                    f"{weight:.2f}", tuple(votes[i, j]), color=COLORS[i], fontsize=8, ha="center",
+                    f"{weight:.3f}", tuple(votes[i, j]), color=COLORS[i], fontsize=8, ha="center",
                     va=side, xytext=(0, 3 if side == "bottom" else -3),
                     textcoords="offset points",
                 )  # fmt: skip
@@ -105,6 +106,7 @@ def climbs(values: Mapping[str, Mapping[str, Float[np.ndarray, "rounds draws"]]]
             band(axis, lines, color, way)
         axis.set(title=name, xlabel="round")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0][0].set_ylabel("median, middle 80 % of draws")
     axes[0][0].legend()
     return figure
 
@@ -138,7 +140,8 @@ def film(
             axis.set(xticks=[], yticks=[])
             if row == 0:
                 axis.set_title(f"round {t + 1}", fontsize=9)
-        panels[0].set_ylabel("high capsules", fontsize=8)
+        high = range(logits.shape[2])
+        panels[0].set_yticks(high, [f"high {j + 1}" for j in high], fontsize=7)
         figure.colorbar(maps[0], ax=panels, label=name, pad=0.01)
     entropy_lines(figure.add_subplot(grid[2, :]), entropy, groups)
     return figure
@@ -148,14 +151,14 @@ def one_round(
     logits: Float[np.ndarray, "rounds low high"],
     coupling: Float[np.ndarray, "rounds low high"],
     entropy: Float[np.ndarray, "rounds low"],
-    closeness: Float[np.ndarray, "high groups"],
+    closeness: Float[np.ndarray, "rounds high groups"],
     groups: Int[np.ndarray, " low"],
     at: int,
 ) -> Figure:
     """One frame of the film, large: for the view with a slider.
 
     Args:
-        closeness: the cosine of each high capsule, in this round, with each planted group.
+        closeness: the cosine of each high capsule with each planted group's centre.
         at: the round, from 1.
     """
     figure, axes = plt.subplots(2, 2, figsize=(8, 4.2), layout="constrained", width_ratios=(2, 1))
@@ -173,9 +176,9 @@ def one_round(
     axes[1, 0].set_xlabel("low capsules, by planted group")
     entropy_lines(axes[0, 1], entropy, groups)
     axes[0, 1].axvline(at, color=INK, lw=1, ls=":")
-    picture = axes[1, 1].imshow(closeness, vmin=-1, vmax=1, cmap="PuOr", aspect="auto")
-    axes[1, 1].set_xticks(range(closeness.shape[1]),
-                          [f"group {g + 1}" for g in range(closeness.shape[1])])  # fmt: skip
+    picture = axes[1, 1].imshow(closeness[at - 1], vmin=-1, vmax=1, cmap="PuOr", aspect="auto")
+    axes[1, 1].set_xticks(range(closeness.shape[2]),
+                          [f"group {g + 1}" for g in range(closeness.shape[2])])  # fmt: skip
     axes[1, 1].set_yticks(high, [f"high {j + 1}" for j in high])
     axes[1, 1].set_title("cosine with each group", fontsize=9)
     figure.colorbar(picture, ax=axes[1, 1], pad=0.01)
@@ -208,25 +211,37 @@ def settling(
         xlabel="by round", ylabel="share of draws", ylim=(-0.03, 1.03), title="What is settled?"
     )
     for axis in (left, right):
-        axis.axvline(usual, color=INK, lw=1, ls=":")
+        axis.axvline(usual, color=INK, lw=1, ls=":", label=f"round {usual}")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.legend(fontsize=8)
     return figure
 
 
-def slow_cases(cases: Mapping[str, Float[np.ndarray, "rounds low"]], *, usual: int) -> Figure:
-    """The coupling with the first high capsule against the round, a line for each low capsule."""
+def slow_cases(
+    cases: Mapping[str, Float[np.ndarray, "rounds low"]],
+    groups: Int[np.ndarray, " low"],
+    *,
+    usual: int,
+) -> Figure:
+    """The coupling with the first high capsule against the round, a line for each low capsule.
+
+    Args:
+        cases: the coupling, by name.
+        groups: the planted group of each low capsule, which is its colour.
+        usual: the number of rounds that is customary.
+    """
     figure, axes = plt.subplots(
         1, len(cases), figsize=(2.2 * len(cases), 2.6), layout="constrained", sharey=True,
         squeeze=False,
     )  # fmt: skip
     for axis, (name, lines) in zip(axes[0], cases.items(), strict=True):
-        for i in range(lines.shape[1]):
-            axis.plot(np.arange(1, len(lines) + 1), lines[:, i], color=COLORS[i % len(COLORS)])
+        for line, group in zip(lines.T, groups, strict=True):
+            axis.plot(np.arange(1, len(lines) + 1), line, color=COLORS[int(group)])
         axis.axvline(usual, color=INK, lw=1, ls=":")
         axis.set(title=name, xlabel="round", ylim=(-0.03, 1.03))
         axis.title.set_fontsize(9)
     axes[0][0].set_ylabel("coupling $w_{i1}$")
+    group_legend(axes[0][0], groups)
     return figure
 
 
@@ -240,16 +255,19 @@ def padding_effect(
     Args:
         places: the places of the padded history.
         lengths: for each softmax axis, the mean length of the capsules.
-        sums: for each softmax axis, the share of the weight that lies on real low capsules.
+        sums: for each softmax axis, the weight on real low capsules, as a share of what it would be
+            without padding.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 2.9), layout="constrained")
-    for axis, values in ((left, lengths), (right, sums)):
-        for color, marker, (name, line) in zip(COLORS, "os", values.items(), strict=False):
-            axis.plot(places, line, marker + "-", color=color, label=name)
+    looks = zip(COLORS, ("o-", "s-", "^--"), strict=False)
+    for (color, look), name in zip(looks, lengths, strict=False):
+        for axis, values in ((left, lengths), (right, sums)):
+            axis.plot(places, values[name], look, color=color, label=name)
+    for axis in (left, right):
         axis.set(xlabel="places, of which 5 are real", xticks=places, ylim=(0, 1.05))
     left.set_title("Mean length of a high capsule")
-    right.set_title("Share of the weight on real capsules")
-    right.legend()
+    right.set_title("Weight kept")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(lengths))
     return figure
 
 
@@ -326,5 +344,18 @@ def entropy_lines(
     for i, group in enumerate(groups):
         axis.plot(np.arange(1, len(entropy) + 1), entropy[:, i], "o-", ms=3, lw=1,
                   color=COLORS[int(group) % len(COLORS)])  # fmt: skip
+    group_legend(axis, groups)
     axis.set(xlabel="round", ylabel="entropy (1 = even)", ylim=(-0.03, 1.05))
     axis.set_xticks(range(1, len(entropy) + 1))
+
+
+def group_legend(axis: Axes, groups: Int[np.ndarray, " low"]) -> None:
+    """Says which colour is which planted group of low capsules."""
+    axis.legend(
+        handles=[
+            Line2D([], [], color=COLORS[int(g)], label=f"group {g + 1}") for g in np.unique(groups)
+        ],
+        loc="upper right",
+        fontsize=7,
+        handlelength=1,
+    )

@@ -9,17 +9,14 @@ from hypothesis import strategies as st
 
 from mindlib.layers.routing import dynamic_routing, squash
 from mindlib.lessons.agreement import (
-    Rounds,
-    groups_found,
-    holds_from,
+    climb,
+    divergence,
+    evenness,
     length_cost,
-    padding_trial,
-    planted_votes,
     rounds_in_words,
     route_and_record,
     routing_by_loops,
-    settling_rounds,
-    share_with_interval,
+    squash_derivatives,
     total_agreement,
 )
 
@@ -125,45 +122,6 @@ def test_replaced_logits_never_lower_agreement_plus_entropy(seed, scale):
     assert (value.diff(dim=0) >= -1e-8).all()
 
 
-def test_holds_from_counts_the_last_unbroken_run():
-    holds = torch.tensor(
-        [[True, True, False], [True, False, False], [True, True, False], [True, True, False]]
-    )
-    assert holds_from(holds).tolist() == [1, 3, 5]
-
-
-def test_planted_groups_agree_where_they_should(generator):
-    planted = planted_votes(50, noise=0.0, length=2.0, generator=generator)
-    assert planted.votes.shape == (50, 12, 3, 8)
-    torch.testing.assert_close(
-        planted.votes.norm(dim=-1), torch.full((50, 12, 3), 2.0, dtype=torch.float64)
-    )
-    for i in range(12):
-        group = int(planted.groups[0, i])
-        torch.testing.assert_close(planted.votes[:, i, group], planted.centers[:, group])
-        other = (group + 1) % 3
-        assert not torch.allclose(planted.votes[:, i, other], planted.centers[:, other], atol=0.5)
-
-
-def test_shared_votes_are_the_same_for_every_high_capsule(generator):
-    planted = planted_votes(5, noise=0.3, shared=True, generator=generator)
-    assert torch.equal(planted.votes[:, :, 0], planted.votes[:, :, 2])
-
-
-def test_noise_is_as_long_as_it_says(generator):
-    planted = planted_votes(500, noise=0.5, length=3.0, shared=True, generator=generator)
-    own = planted.centers.gather(1, planted.groups[:, :, None].expand(-1, -1, 8))
-    squared = (planted.votes[:, :, 0] - own).square().sum(-1).mean()
-    assert float(squared) ** 0.5 == pytest.approx(1.5, rel=0.02)
-
-
-def test_a_group_is_found_by_the_capsule_that_points_to_it():
-    centers = torch.eye(3, dtype=torch.float64)[None]
-    capsules = torch.tensor([[[0.9, 0.1, 0.0], [0.2, 0.1, 0.0], [0.0, 0.1, 0.7]]]).double()
-    assert groups_found(capsules, centers).tolist() == [[True, False, True]]
-    assert groups_found(0.01 * centers.flip(1), centers).all()
-
-
 def test_rounds_in_words_has_every_number():
     votes = draw(0, 3, 2, 2)
     rounds = route_and_record(votes[None], 2)
@@ -175,29 +133,42 @@ def test_rounds_in_words_has_every_number():
     assert f"{agreement[2, 1].item():.3f}" in text.splitlines()[-1]
 
 
-def test_settling_rounds_measures_against_the_last_round():
-    w = torch.tensor([[0.5, 0.5], [0.8, 0.2], [0.96, 0.04], [1.0, 0.0]]).double()[:, None, None]
-    u = torch.tensor([[0.0, 1.0], [1.0, 1.0], [1.0, 0.1], [1.0, 0.0]]).double()[:, None, None]
-    u = u.expand(-1, 1, 2, 2)
-    first = settling_rounds(Rounds(w, w, u), tolerance=0.05, same_direction=0.95)
-    assert [int(x) for x in first.values()] == [3, 1, 3]
+@given(seed=st.integers(0, 2**31), scale=st.floats(0.1, 5))
+def test_divergence_is_the_distance_to_the_best_coupling(seed, scale):
+    now, a, other = scale * draw(seed, 3, 5, 4)
+    w, before = other.softmax(1), now.softmax(1)
+    evenly = (w * a).sum(1) + torch.special.entr(w).sum(1)
+    torch.testing.assert_close(evenly, a.logsumexp(1) - divergence(other, a))
+    inertly = (w * a).sum(1) - (w * (w / before).log()).sum(1)
+    best = (before * a.exp()).sum(1).log()
+    torch.testing.assert_close(inertly, best - divergence(other, now + a))
+    assert (divergence(other, a) >= -1e-12).all()
 
 
-def test_padding_takes_weight_over_low_capsules_only():
-    votes, logits = draw(0, 6, 5, 3, 4), torch.zeros(6, 10, 3, dtype=torch.float64)
-    high = padding_trial(votes, logits, 1, "high")
-    low = padding_trial(votes, logits, 1, "low")
-    assert high.kept == pytest.approx(1)
-    assert low.kept == pytest.approx(0.5)
-    torch.testing.assert_close(
-        high.capsules, padding_trial(votes, logits[:, :5], 1, "high").capsules
-    )
-    torch.testing.assert_close(low.capsules, squash(votes.sum(1) / 10))
-    assert low.length == pytest.approx(float(low.capsules.norm(dim=-1).mean()))
+def test_divergence_survives_weights_that_underflow():
+    new, now = torch.tensor([[0.0, 2000.0]]).double(), torch.tensor([[0.0, 1000.0]]).double()
+    assert divergence(new, now).item() == 0
+    assert divergence(-new, now).item() == pytest.approx(1000)
 
 
-def test_wilson_interval():
-    hits = torch.arange(400) < 100
-    share, low, high = share_with_interval(hits)
-    assert share == 0.25
-    assert (low, high) == pytest.approx((0.2101, 0.2947), abs=1e-3)
+def test_evenness_goes_from_all_or_nothing_to_even():
+    w = torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0], [0.2, 0.2, 0.2], [0, 0, 0]]).double()
+    expected = [0, math.log(2) / math.log(3), 1, 0]
+    assert evenness(w).tolist() == pytest.approx(expected)
+
+
+def test_squash_derivatives_are_those_of_its_formula():
+    s = torch.linspace(0, 5, 30, dtype=torch.float64)
+    along, across = squash_derivatives(s)
+    torch.testing.assert_close(along, 2 * s / (1 + s**2) ** 2)
+    torch.testing.assert_close(across, s / (1 + s**2))
+
+
+def test_climb_is_agreement_entropy_and_distance_of_each_round():
+    votes = draw(0, 3, 5, 4, 2)
+    rounds = route_and_record(votes, 4)
+    made = climb(rounds, votes)
+    w = rounds.coupling
+    torch.testing.assert_close(made.agreement, total_agreement(w, votes))
+    torch.testing.assert_close(made.with_entropy - made.agreement, -(w * w.log()).sum((2, 3)))
+    torch.testing.assert_close(made.moved, (w[1:] * (w[1:] / w[:-1]).log()).sum((2, 3)))

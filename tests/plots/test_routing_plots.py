@@ -58,7 +58,7 @@ def test_by_hand_writes_the_coupling_and_draws_votes_and_capsules():
     for j in range(2):
         for t in range(4):
             texts = [text.get_text() for text in panels[j, t].texts]
-            assert texts == [f"{w:.2f}" for w in coupling[t, :, j]]
+            assert texts == [f"{w:.3f}" for w in coupling[t, :, j]]
             quivers = [q for q in panels[j, t].collections if isinstance(q, Quiver)]
             for i in range(3):
                 np.testing.assert_array_equal(ends(quivers[i]), votes[i : i + 1, j])
@@ -92,10 +92,10 @@ def test_film_has_a_column_for_each_round_and_the_entropy_below():
 
 def test_one_round_shows_the_round_that_is_asked_for():
     logits, coupling, entropy = random(5, 6, 3), random(5, 6, 3, seed=1), random(5, 6, seed=2)
-    closeness = random(3, 3, seed=3)
+    closeness = random(5, 3, 3, seed=3)
     figure = pictures.one_round(logits, coupling, entropy, closeness, np.arange(6) // 2, 4)
     maps = heat_maps(figure)
-    for expected in (logits[3].T, coupling[3].T, closeness):
+    for expected in (logits[3].T, coupling[3].T, closeness[3]):
         assert any(m.shape == expected.shape and np.array_equal(m, expected) for m in maps)
     assert "round 4" in figure.axes[0].get_title()
 
@@ -109,12 +109,17 @@ def test_settling():
 
 
 def test_slow_cases():
-    cases = {"a": random(9, 4), "b": random(9, 2, seed=1)}
-    figure = pictures.slow_cases(cases, usual=3)
+    cases = {"a": random(9, 4), "b": random(9, 4, seed=1)}
+    figure = pictures.slow_cases(cases, np.array([0, 0, 1, 1]), usual=3)
     for axis, (name, lines) in zip(figure.axes, cases.items(), strict=True):
         assert axis.get_title() == name
         for i in range(lines.shape[1]):
             np.testing.assert_array_equal(y(axis.lines[i]), lines[:, i])
+        colors = [line.get_color() for line in axis.lines]
+        assert colors[0] == colors[1] != colors[2] == colors[3]
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["group 1", "group 2"]
 
 
 def test_padding_effect():
