@@ -47,7 +47,12 @@ class ExactIndex:
         kept = ~torch.isin(self.ids, check_known(ids, self.ids))
         self.items, self.ids = self.items[kept], self.ids[kept]
 
-    def nearest(self, queries: Float[Tensor, "queries dim"], n: int) -> Recommendations:
+    def nearest(
+        self,
+        queries: Float[Tensor, "queries dim"],
+        n: int,
+        owners: Int[Tensor, " queries"] | None = None,
+    ) -> Recommendations:
         """See `VectorIndex.nearest`."""
         parts = [self._nearest(part, n) for part in queries.split(QUERIES_AT_ONCE)]
         return Recommendations(

@@ -33,8 +33,9 @@ class FaissConfig:
     Attributes:
         factory: as `faiss.index_factory` reads it: "Flat" (exact), "HNSW32", "IVF4096,SQfp16",
             "IVF4096,PQ32x4fs,RFlat", …
-        nprobe: the inverted lists that are scanned (IVF). More are scanned where the n results
-            asked for are so large a part of the catalogue that these might not hold four times n.
+        nprobe: the inverted lists that are scanned for each interest, on average (IVF). More are
+            scanned where the n results asked for are so large a part of the catalogue that these
+            might not hold four times n.
         ef_search: the candidates that a graph keeps (HNSW); at least n.
         refine: candidates a result whose scores are computed again in full ("…,RFlat").
         seed: draws the vectors that the centroids are learnt from.
@@ -145,14 +146,63 @@ class FaissIndex:
         removed = torch.isin(self._places, check_known(ids, self.ids))
         self._set_places(self._places.masked_fill(removed, 0))
 
-    def nearest(self, queries: Float[Tensor, "queries dim"], n: int) -> Recommendations:
-        """See `VectorIndex.nearest`."""
-        parameters = self._parameters(self.engine, n)
-        scores, places = self.engine.search(queries.contiguous().numpy(), n, params=parameters)
+    def nearest(
+        self,
+        queries: Float[Tensor, "queries dim"],
+        n: int,
+        owners: Int[Tensor, " queries"] | None = None,
+    ) -> Recommendations:
+        """See `VectorIndex.nearest`. Owners matter to an inverted file only: see `_probes`."""
+        vectors = queries.contiguous().numpy()
+        if owners is not None and isinstance(self.engine, faiss.IndexIVF):
+            lists, coarse = self._probes(vectors, n, owners)
+            parameters = faiss.SearchParametersIVF(sel=self._selector, nprobe=lists.shape[1])
+            scores = np.empty((len(vectors), n), dtype=np.float32)
+            places = np.empty((len(vectors), n), dtype=np.int64)
+            # Its wrapper for Python takes no parameters, hence the call with addresses of arrays.
+            given = [faiss.swig_ptr(array) for array in (vectors, lists, coarse, scores, places)]
+            self.engine.search_preassigned_c(
+                len(vectors), given[0], n, *given[1:], False, parameters
+            )
+        else:
+            parameters = self._parameters(self.engine, n)
+            scores, places = self.engine.search(vectors, n, params=parameters)
         found = torch.from_numpy(places)
         missing = found < 0
         items = self._places[found.clamp(min=0)].masked_fill(missing, 0)
         return Recommendations(items, torch.from_numpy(scores).masked_fill(missing, -torch.inf))
+
+    def _nprobe(self, engine: Any, n: int) -> int:
+        """The inverted lists that a query is worth."""
+        wanted = math.ceil(4 * n * engine.nlist / len(self._places))
+        return min(max(self.config.nprobe, wanted), engine.nlist)
+
+    def _probes(
+        self, queries: Float[np.ndarray, "queries dim"], n: int, owners: Int[Tensor, " queries"]
+    ) -> tuple[Int[np.ndarray, "queries lists"], Float[np.ndarray, "queries lists"]]:
+        """The inverted lists to scan for each query, -1 where there is none, and their scores.
+
+        An owner's lists are merged by the best score (Eq. 3), and most of what is left is often one
+        interest's. So her queries compete: of all pairs of a query and a list, those with the
+        largest inner products of query and centroid are scanned, nprobe for each query she has.
+        """
+        nprobe = self._nprobe(self.engine, n)
+        # At most four times its share for a query.
+        wide = min(4 * nprobe, self.engine.nlist)
+        coarse, lists = self.engine.quantizer.search(queries, wide)
+        if wide == nprobe:
+            return lists, coarse
+        _, row, count = owners.unique_consecutive(return_inverse=True, return_counts=True)
+        column = torch.arange(len(row)) - (count.cumsum(0) - count)[row]
+        scores = torch.full((len(count), int(count.max()), wide), -torch.inf)
+        scores[row, column] = torch.from_numpy(coarse)
+        ranked = scores.flatten(1).sort(1, descending=True).values
+        last = ranked.gather(1, nprobe * count[:, None] - 1)
+        beaten = torch.from_numpy(coarse) < last[row]
+        # Best first in each row: what is beaten stands at the end.
+        width = int((~beaten).sum(1).max())
+        lists[beaten.numpy()] = -1
+        return np.ascontiguousarray(lists[:, :width]), np.ascontiguousarray(coarse[:, :width])
 
     def _parameters(self, engine: Any, n: int) -> Any:
         """How this index, and what it is wrapped around, is to search for n results."""
@@ -166,9 +216,7 @@ class FaissIndex:
                 k_factor=self.config.refine, base_index_params=inner
             )
         if isinstance(engine, faiss.IndexIVF):
-            wanted = math.ceil(4 * n * engine.nlist / len(self._places))
-            nprobe = min(max(self.config.nprobe, wanted), engine.nlist)
-            return faiss.SearchParametersIVF(sel=self._selector, nprobe=nprobe)
+            return faiss.SearchParametersIVF(sel=self._selector, nprobe=self._nprobe(engine, n))
         if isinstance(engine, faiss.IndexHNSW):
             return faiss.SearchParametersHNSW(
                 sel=self._selector, efSearch=max(self.config.ef_search, n)

@@ -12,8 +12,9 @@ from torch import Tensor
 from mindlib.data.histories import Histories
 from mindlib.retrieval.scores import InterestModel, Recommendations, merge
 
-# Places of the lists held at once, users x interests x width.
+# Places of the lists held at once, users x interests x width, and interests searched at once.
 PLACES_AT_ONCE = 1 << 21
+QUERIES_AT_ONCE = 1 << 12
 
 
 @runtime_checkable
@@ -59,7 +60,12 @@ class VectorIndex(Protocol):
         """
         ...
 
-    def nearest(self, queries: Float[Tensor, "queries dim"], n: int) -> Recommendations:
+    def nearest(
+        self,
+        queries: Float[Tensor, "queries dim"],
+        n: int,
+        owners: Int[Tensor, " queries"] | None = None,
+    ) -> Recommendations:
         """The n items with the largest inner product for each query, best first.
 
         It is what `search` is made of, and checks nothing. Where an engine finds fewer than n,
@@ -68,6 +74,9 @@ class VectorIndex(Protocol):
         Args:
             queries: finite vectors on the CPU, at least one.
             n: 1 to the number of items.
+            owners: whose query each is, in ascending order. An approximate index may share its
+                effort among the queries of one owner, whose lists are going to be merged; without
+                owners each query is searched for by itself.
         """
         ...
 
@@ -156,7 +165,9 @@ def search(
     excluded = torch.bincount(rows, minlength=len(interests))
     # Of the n + |excluded| best for one interest, at least n are allowed; an item outside this list
     # is beaten by these n, each of which scores at least as much merged. So nothing is missing,
-    # and one call to the index is enough.
+    # and one call to the index is enough. (To fetch fewer and go on where an interest's last score
+    # still exceeds the n-th merged one is no faster: most of the time is spent scanning items, not
+    # keeping them, and one interest often has most of the list and would be searched for twice.)
     widths = (n + excluded).clamp(max=num_items)
     parts = []
     start = 0
@@ -164,7 +175,8 @@ def search(
         # A long past makes the lists of its neighbours longer too: as many users as fit.
         longest = widths[start:].cummax(0).values
         number = torch.arange(1, len(longest) + 1)
-        fitting = int((number * longest * active.shape[1] <= PLACES_AT_ONCE).sum())
+        lists = number * active.shape[1]
+        fitting = int(((lists * longest <= PLACES_AT_ONCE) & (lists <= QUERIES_AT_ONCE)).sum())
         users = slice(start, start + max(1, fitting))
         here = (rows >= users.start) & (rows < users.stop)
         parts.append(
@@ -193,21 +205,27 @@ def _search(
     rows: Int[Tensor, " events"],
     past: Int[Tensor, " events"],
 ) -> Recommendations:
-    """All lists in one call of the index, the items of the past taken out, and merged."""
+    """All lists in one call of the index, merged, and the items of the past taken out."""
     items = torch.zeros((*active.shape, width), dtype=torch.int64)
     scores = torch.full((*active.shape, width), -torch.inf)
     if active.any():
-        items[active], scores[active] = index.nearest(interests[active], width)
-    if len(rows):
-        # One number for each pair of user and item.
-        most = 1 + max(int(items.max()), int(past.max()))
-        users = torch.arange(len(items))[:, None, None]
-        scores[torch.isin(users * most + items, rows * most + past)] = -torch.inf
-    return merge(items, scores, n)
+        owners = active.nonzero()[:, 0]
+        items[active], scores[active] = index.nearest(interests[active], width, owners)
+    merged = merge(items, scores, width)
+    if not len(rows):
+        return Recommendations(merged.items[:, :n], merged.scores[:, :n])
+    # One number for each pair of user and item, in ascending order as the pairs are.
+    most = 1 + max(int(merged.items.max()), int(past.max()))
+    pairs = rows * most + past
+    found = torch.arange(len(items))[:, None] * most + merged.items
+    place = torch.searchsorted(pairs, found).clamp(max=len(pairs) - 1)
+    left = merged.scores.masked_fill(pairs[place] == found, -torch.inf)
+    best, order = left.topk(n)
+    return Recommendations(merged.items.gather(1, order).masked_fill(best == -torch.inf, 0), best)
 
 
 def _distinct(histories: Histories) -> tuple[Int[Tensor, " events"], Int[Tensor, " events"]]:
-    """Each item of each past once: (number of the past, item)."""
+    """Each item of each past once, in ascending order: (number of the past, item)."""
     rows, items = (value.cpu() for value in histories.pairs())
     most = 1 + int(items.max()) if len(items) else 1
     pairs = (rows * most + items).unique()

@@ -130,7 +130,12 @@ class MilvusIndex:
             self.client.delete(self.config.collection, ids=numbers.tolist())
             self.ids = self.ids[~torch.isin(self.ids, numbers)]
 
-    def nearest(self, queries: Float[Tensor, "queries dim"], n: int) -> Recommendations:
+    def nearest(
+        self,
+        queries: Float[Tensor, "queries dim"],
+        n: int,
+        owners: Int[Tensor, " queries"] | None = None,
+    ) -> Recommendations:
         """See `VectorIndex.nearest`.
 
         Raises:

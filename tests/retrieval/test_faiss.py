@@ -128,3 +128,61 @@ def test_numbers_beyond_half_precision_are_refused():
         index.add(torch.full((1, 3), -70_000.0), torch.tensor([9]))
     with pytest.raises(ValueError, match=message):
         FaissIndex.build(torch.full((1, 3), 70_000.0), torch.tensor([9]), config)
+
+
+# The lists of one user's interests compete
+
+
+@pytest.fixture(scope="module")
+def inverted(world):
+    return FaissIndex.build(world.items, world.ids, FaissConfig("IVF64,SQfp16", nprobe=5))
+
+
+def test_the_lists_scanned_are_the_best_pairs_of_interest_and_centroid(world, inverted):
+    owners = torch.tensor([0, 0, 0, 2, 5, 5])
+    queries = world.interests.flatten(0, 1)[:6] * torch.tensor([[3.0], [1], [1], [1], [1], [1]])
+    lists, scores = inverted._probes(queries.numpy(), 1, owners)
+    centroids = torch.from_numpy(inverted.engine.quantizer.reconstruct_n(0, 64))
+    inner = queries @ centroids.T
+    for owner in (0, 2, 5):
+        rows = (owners == owner).nonzero()[:, 0].tolist()
+        pairs = sorted(
+            ((float(inner[row, c]), row, c) for row in rows for c in range(64)), reverse=True
+        )
+        # No interest takes more than four times its share.
+        taken = {row: 0 for row in rows}
+        expected = set()
+        for _, row, c in pairs:
+            if len(expected) < 5 * len(rows) and taken[row] < 20:
+                expected.add((row, c))
+                taken[row] += 1
+        assert {(row, int(c)) for row in rows for c in lists[row] if c >= 0} == expected
+    for row, column in zip(*(lists >= 0).nonzero(), strict=True):
+        assert scores[row, column] == pytest.approx(float(inner[row, lists[row, column]]), abs=1e-4)
+
+
+def test_competing_finds_more_of_a_user_with_one_strong_interest(world, inverted):
+    strong = world._replace(interests=world.interests * torch.tensor([2.0, 1, 1])[:, None])
+    exact = search(ExactIndex.build(world.items, world.ids), strong.interests, world.active, 300)
+
+    class Alone(FaissIndex):
+        def nearest(self, queries, n, owners=None):
+            return super().nearest(queries, n)
+
+    index = FaissIndex.build(world.items, world.ids, FaissConfig("IVF64,SQfp16", nprobe=13))
+    alone = Alone(index.engine, index.ids, index.config)
+    shared = recall(search(index, strong.interests, world.active, 300), exact)
+    assert shared > recall(search(alone, strong.interests, world.active, 300), exact) + 0.005
+
+
+def test_a_user_gets_the_same_list_whoever_else_asks(world, inverted):
+    active = world.active.clone()
+    active[::3, 1] = False
+    active[1::4, 0] = False
+    active[2] = False
+    together = search(inverted, world.interests, active, N)
+    for user in range(6):
+        one = slice(user, user + 1)
+        alone = search(inverted, world.interests[one], active[one], N)
+        torch.testing.assert_close(alone.scores, together.scores[one], atol=1e-5, rtol=1e-5)
+        assert torch.equal(alone.items.sort().values, together.items[one].sort().values)

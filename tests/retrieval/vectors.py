@@ -97,7 +97,12 @@ class Counting(ExactIndex):
         self.calls: list[int] = []
         self.queries: list[Tensor] = []
 
-    def nearest(self, queries: Float[Tensor, "queries dim"], n: int) -> Recommendations:
+    def nearest(
+        self,
+        queries: Float[Tensor, "queries dim"],
+        n: int,
+        owners: Int[Tensor, " queries"] | None = None,
+    ) -> Recommendations:
         self.calls.append(len(queries))
         self.queries.append(queries)
-        return super().nearest(queries, n)
+        return super().nearest(queries, n, owners)
