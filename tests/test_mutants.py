@@ -25,6 +25,9 @@ EXPORTED = "exported.py"
 MIND = "models/mind.py"
 POOLING = "layers/pooling.py"
 RETRIEVAL = "retrieval/scores.py"
+INDEX = "retrieval/index.py"
+INDEX_FILES = "retrieval/files.py"
+FAISS = "retrieval/faiss.py"
 ROUTING = "layers/routing.py"
 SPLITS = "data/splits.py"
 TRAINING = "training.py"
@@ -137,6 +140,9 @@ IN_MIND_RULES = "models/test_mind_rules.py::"
 IN_TRAINING = "test_training.py::"
 IN_TRAINING_RULES = "test_training_rules.py::"
 IN_RETRIEVAL = "retrieval/test_scores.py::"
+IN_INDEX = "retrieval/test_index.py::"
+IN_INDEX_FILES = "retrieval/test_files.py::"
+IN_FAISS = "retrieval/test_faiss.py::"
 IN_EVALUATION = "test_evaluation.py::"
 IN_DIAGNOSTICS = "test_diagnostic_rules.py::"
 IN_SPLITS = "data/test_splits.py::"
@@ -491,6 +497,47 @@ MUTANTS = [
         "the worst copy of an item in a merged list", RETRIEVAL,
         "flat_scores.sort(1, descending=True)", "flat_scores.sort(1)",
         IN_RETRIEVAL + "test_merging_never_returns_an_item_twice_and_pads_with_nothing",
+    ),
+    # Indexes
+    mutant(
+        "inactive interests searched in an index", INDEX,
+        "index.nearest(interests[active], width, owners)",
+        "(v.unflatten(0, active.shape)[active]\n"
+        "                for v in index.nearest(interests.nan_to_num().flatten(0, 1), width))",
+        IN_INDEX + "test_only_active_interests_reach_the_engine_and_in_one_call",
+    ),
+    mutant(
+        "no more fetched for a long past", INDEX,
+        "widths = (n + excluded)", "widths = (n + 0 * excluded)",
+        IN_INDEX + "test_a_long_past_does_not_shorten_the_list",
+        IN_INDEX + "test_search_equals_brute_force",
+    ),
+    mutant(
+        "history not excluded from an index's list", INDEX,
+        "merged.scores.masked_fill(pairs[place] == found, -torch.inf)", "merged.scores",
+        IN_INDEX + "test_a_long_past_does_not_shorten_the_list",
+    ),
+    mutant(
+        "an index of another catalogue loaded", INDEX_FILES,
+        'manifest["fingerprint"] != fingerprint(ids)', "False",
+        IN_INDEX_FILES + "test_another_catalogue_is_refused",
+    ),
+    mutant(
+        "a half-written index left behind", INDEX_FILES,
+        "part.unlink(missing_ok=True)", "pass",
+        IN_INDEX_FILES + "test_a_full_disk_leaves_the_older_index_and_nothing_else",
+    ),
+    mutant(
+        "removed items found", FAISS,
+        "if not held.all():", "if False:",
+        IN_FAISS + "test_what_is_removed_is_not_found_and_what_is_added_is",
+    ),
+    mutant(
+        "the lists of one user's interests do not compete", FAISS,
+        "beaten = torch.from_numpy(coarse) < last[row]",
+        "beaten = torch.arange(wide).expand(len(row), -1) >= nprobe",
+        IN_FAISS + "test_the_lists_scanned_are_the_best_pairs_of_interest_and_centroid",
+        IN_FAISS + "test_competing_finds_more_of_a_user_with_one_strong_interest",
     ),
     # Evaluation
     mutant(

@@ -134,8 +134,8 @@ def test_a_full_disk_leaves_the_older_index_and_nothing_else(saved):
             larger.save(saved)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
+    assert saved.read_bytes() == before
 
 
 def test_a_read_only_folder_is_refused(saved, monkeypatch):
