@@ -1,4 +1,4 @@
-"""What one vector can retrieve, what takes several, and where cold items land (§3.1, §3.2)."""
+"""What one vector can retrieve, and what takes several (§3.1)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy import stats
 from scipy.optimize import linprog
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,6 +15,8 @@ from torch.nn import functional as F
 from mindlib.retrieval import score_by_best_interest, top_n
 
 BETWEEN, REST = 2, 3
+
+Interval = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,13 @@ def recall_of_each(
     return (found[:, None] & liked).sum(2).to(torch.float64) / liked.sum(2)
 
 
+def sweep(circle: Circle, n: int) -> tuple[Float[Tensor, " rankings"], Float[Tensor, "rankings 2"]]:
+    """Every ranking's direction, from -180 to 180, and its share of A and of B among the n best."""
+    angles = every_ranking(circle.items)
+    found = retrieved(directions(angles)[:, None], circle.items, n)
+    return (angles + 180).remainder(360) - 180, recall_of_each(found, circle.liked[None])
+
+
 def separating_vector(
     liked: Float[np.ndarray, "n dim"], others: Float[np.ndarray, "m dim"]
 ) -> Float[np.ndarray, " dim"] | None:
@@ -158,21 +168,26 @@ def random_clusters(
 
 def servable(
     dims: tuple[int, ...], interests: int, *, draws: int, clusters: int = 24, per_cluster: int = 8
-) -> dict[int, int]:
-    """How many of `draws` random users one vector can serve, for each dimension.
+) -> dict[int, Interval]:
+    """The share of random users whom one vector can serve, for each dimension.
 
     A user likes the first `interests` of 24 random clusters; she is served if some vector scores
     every item of these above every other item.
+
+    Returns:
+        For each dimension the share, and the ends of its 95 % interval (Wilson's).
     """
-    counts = {}
+    cut = interests * per_cluster
+    shares = {}
     for dim in dims:
         worlds = (
             random_clusters(clusters, per_cluster, dim, seed=seed).reshape(-1, dim)
             for seed in range(draws)
         )
-        cut = interests * per_cluster
-        counts[dim] = sum(separating_vector(w[:cut], w[cut:]) is not None for w in worlds)
-    return counts
+        count = sum(separating_vector(w[:cut], w[cut:]) is not None for w in worlds)
+        ends = stats.binomtest(count, draws).proportion_ci(method="wilson")
+        shares[dim] = (count / draws, float(ends.low), float(ends.high))
+    return shares
 
 
 def climb(
@@ -204,49 +219,3 @@ def climb(
         loss.backward()
         optimizer.step()
     return vectors.detach()
-
-
-def share_nearer(
-    items: Float[Tensor, "items dim"],
-    cold: Int[Tensor, " cold"],
-    warm: Int[Tensor, " warm"],
-    groups: Int[Tensor, " items"],
-) -> Float[Tensor, " cold"]:
-    """For each cold item, the share of the warm items that are nearer to the centre of its group.
-
-    0 is the best there is, and 1/2 what an item that points anywhere has on average. Nearness is
-    the cosine; a group's centre is the mean direction of its warm items.
-    """
-    unit = F.normalize(items, dim=1)
-    members = F.one_hot(groups[warm], int(groups.max()) + 1).to(unit.dtype)
-    centres = F.normalize(members.T @ unit[warm], dim=1)[groups[cold]]
-    own = (unit[cold] * centres).sum(1, keepdim=True)
-    return (centres @ unit[warm].T > own).to(torch.float64).mean(1)
-
-
-def pairs_by_shared_fields(
-    codes: Int[np.ndarray, "items fields"], *, limit: int = 2000, fewest: int = 100, seed: int
-) -> dict[int, tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]]:
-    """Pairs of different items, by the number of fields in which they agree.
-
-    Random pairs agree in little; to them are added those that follow one another in the order of
-    the fields. Items with an unknown field (code 0) are left out.
-
-    Args:
-        codes: the features of the items, a row each.
-        limit: the most pairs for each number.
-        fewest: numbers with fewer pairs than this are left out.
-    """
-    full = np.flatnonzero((codes > 0).all(1))
-    rng = np.random.default_rng(seed)
-    order = full[np.lexsort(codes[full].T[::-1])]
-    left = np.r_[rng.choice(full, 200 * limit), order[:-1]]
-    right = np.r_[rng.choice(full, 200 * limit), order[1:]]
-    left, right = left[left != right], right[left != right]
-    agree = (codes[left] == codes[right]).sum(1)
-    rows = {number: np.flatnonzero(agree == number)[:limit] for number in range(codes.shape[1] + 1)}
-    return {
-        number: (torch.from_numpy(left[chosen]), torch.from_numpy(right[chosen]))
-        for number, chosen in rows.items()
-        if len(chosen) >= fewest
-    }

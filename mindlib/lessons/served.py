@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,8 +14,11 @@ from torch.nn import functional as F
 from mindlib.data.histories import Histories
 from mindlib.data.interactions import Interactions
 from mindlib.data.planted import PlantedWorld
-from mindlib.lessons.geometry import climb, recall_of_each, retrieved
+from mindlib.data.splits import leave_last_out
+from mindlib.lessons.geometry import Interval, climb, recall_of_each, retrieved
 from mindlib.models.vector import VectorModel
+from mindlib.models.youtube_dnn import YouTubeDNN, YouTubeDNNConfig
+from mindlib.training import TrainingConfig, fit
 
 WINDOW = 60
 
@@ -35,6 +39,47 @@ def without_items(log: Interactions, items: Int[np.ndarray, " n"]) -> Interactio
     return replace(
         log, users=log.users[keep], items=log.items[keep], timestamps=log.timestamps[keep]
     )
+
+
+def train_both(
+    log: Interactions, *, dim: int, epochs: int, seed: int
+) -> tuple[dict[str, VectorModel], dict[str, list[float]]]:
+    """YouTube DNN without and with the features of the items; validation Recall@50 by epoch."""
+    config = TrainingConfig(epochs=epochs, negatives=512, learning_rate=1e-2)
+    models: dict[str, VectorModel] = {}
+    recalls = {}
+    for name, seen in {"id only": replace(log, item_features=None), "with features": log}.items():
+        shape = YouTubeDNNConfig(dim=dim, hidden=(64,))
+        model = YouTubeDNN(seen, shape, generator=torch.Generator().manual_seed(seed))
+        result = fit(model, leave_last_out(seen), config, device="cpu", progress=False)
+        models[name], recalls[name] = model, [row["Recall@50"] for row in result.log]
+    return models, recalls
+
+
+def interval(values: Float[Tensor, " users"]) -> Interval:
+    """The mean over users, and the ends of its 95 % interval (normal approximation)."""
+    mean, reach = float(values.mean()), 1.96 * float(values.std()) / len(values) ** 0.5
+    return mean, mean - reach, mean + reach
+
+
+class Rivalry(NamedTuple):
+    """Of each user's two interests the strong one, whose own items it scores higher, and the weak.
+
+    Attributes:
+        spread: of the lengths of the items, the standard deviation over the mean.
+        apart: the longer of a user's two vectors over the shorter one, the median of users.
+        strong: the mean score of the strong one's items over that of the weak one's, the median.
+        siblings: the same of the items beside the strong one's: those of its group that the user
+            does not like.
+        found_strong, found_weak: the mean share of each one's items that a list holds.
+    """
+
+    spread: float
+    apart: float
+    strong: float
+    siblings: float
+    found_strong: float
+    found_weak: float
 
 
 @dataclass(frozen=True)
@@ -109,6 +154,43 @@ class TwoInterests:
         """What each user's list has of the interest of which it has less."""
         found = retrieved(vectors, items[self.catalogue], self.places)
         return recall_of_each(found, self.liked).amin(1)
+
+    def single_clicks(self, items: Float[Tensor, "all dim"]) -> Float[Tensor, "users length dim"]:
+        """Every behaviour as an interest of its own; where there is none, the latest again."""
+        vectors = items[self.behaviors]
+        latest = vectors[torch.arange(len(vectors)), (self.behaviors > 0).int().sum(1) - 1]
+        return torch.where(self.behaviors[:, :, None] > 0, vectors, latest[:, None])
+
+    def rivalry(
+        self, items: Float[Tensor, "all dim"], groups: Int[Tensor, " all"], *, cosine: bool = False
+    ) -> Rivalry:
+        """How high the means of the two interests score, and who gets the places.
+
+        Args:
+            groups: of each item of the whole log; each cluster lies in one group.
+            cosine: scale items and vectors to length 1.
+        """
+        items = F.normalize(items, dim=1) if cosine else items
+        vectors = self.means(items)[1]
+        vectors = F.normalize(vectors, dim=2) if cosine else vectors
+        liked, catalogue, group = self.liked, items[self.catalogue], groups[self.catalogue]
+        scores = vectors @ catalogue.T
+        own = (scores * liked).sum(2) / liked.sum(2)
+        row, strong = torch.arange(len(own)), own.argmax(1)
+        level = own[row, 1 - strong]
+        first = liked[row, strong].int().argmax(1)  # an item of the strong interest
+        beside = (group == group[first][:, None]) & ~liked.any(1)
+        siblings = (scores[row, strong] * beside).sum(1) / beside.sum(1)
+        found = recall_of_each(retrieved(vectors, catalogue, self.places), liked)
+        of_items, of_vectors = catalogue.norm(dim=1), vectors.norm(dim=2)
+        return Rivalry(
+            spread=float(of_items.std() / of_items.mean()),
+            apart=float((of_vectors.amax(1) / of_vectors.amin(1)).median()),
+            strong=float((own[row, strong] / level).median()),
+            siblings=float((siblings / level).median()),
+            found_strong=float(found[row, strong].mean()),
+            found_weak=float(found[row, 1 - strong].mean()),
+        )
 
     def best_of_random(
         self, items: Float[Tensor, "all dim"], n: int, *, seed: int

@@ -16,6 +16,7 @@ from matplotlib.ticker import PercentFormatter
 from mindlib.plots.style import COLORS, INK
 
 NAMES = ("liked: A", "liked: B", "between: C", "the rest")
+Interval = tuple[float, float, float]
 CLUSTER_COLORS = (COLORS[0], COLORS[2], COLORS[1], INK)
 
 
@@ -62,9 +63,8 @@ def on_the_circle(
             x, y = 1.2 * items[here].mean(0)
             axes.text(x, y, name[-1], color=color, ha="center", va="center", fontsize=11)
     for x, y in vectors:
-        length = max(np.hypot(x, y), 1e-9)
         axes.annotate(
-            "", (0.86 * x / length, 0.86 * y / length), (0, 0),
+            "", (0.86 * x, 0.86 * y), (0, 0),
             arrowprops={"arrowstyle": "-|>", "color": COLORS[3], "lw": 2},
         )  # fmt: skip
     axes.set_title(title)
@@ -90,12 +90,13 @@ def _recalls(
     axes: Axes, degrees: Float[np.ndarray, " n"], recalls: Float[np.ndarray, "n 2"]
 ) -> None:
     order = np.argsort(degrees)
-    for interest in range(2):
-        color, label = CLUSTER_COLORS[interest], f"share of {NAMES[interest][-1]}"
-        axes.step(degrees[order], recalls[order, interest], where="mid", lw=1.1, color=color,
-                  label=label)  # fmt: skip
-    axes.step(degrees[order], recalls[order].min(1), where="mid", lw=2.4, color=COLORS[3],
+    # The thick line lies below, so that the thin ones show where they are zero too.
+    axes.step(degrees[order], recalls[order].min(1), where="mid", lw=4, color=COLORS[3], alpha=0.6,
               label="the worse of the two")  # fmt: skip
+    for interest, dashes in enumerate(("-", (0, (4, 2)))):
+        color, label = CLUSTER_COLORS[interest], f"share of {NAMES[interest][-1]}"
+        axes.step(degrees[order], recalls[order, interest], where="mid", lw=1.2, color=color,
+                  ls=dashes, label=label)  # fmt: skip
     axes.set(xlim=(-180, 180), ylim=(-0.03, 1.05), xticks=range(-180, 181, 60))
     axes.set_xlabel("direction of the one vector, degrees")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
@@ -151,37 +152,37 @@ def one_or_two(
 
 def caps(
     degrees: Float[np.ndarray, " n"],
-    scores: Float[np.ndarray, "interests n"],
-    threshold: float,
+    panels: Mapping[str, tuple[Float[np.ndarray, "interests n"], float]],
     marks: Float[np.ndarray, " items"],
 ) -> Figure:
-    """Scores around the circle: of each interest, and the best of them; above a bar, the caps.
+    """Scores around the circle: of each interest, and where the best is above the bar, the caps.
 
     Args:
         degrees: from -180 to 180.
-        scores: of each interest at these angles.
-        threshold: the score of the last item that is retrieved.
+        panels: for each title the scores of each interest at these angles, and the bar: the score
+            of the last item that is retrieved.
         marks: where items lie, in degrees.
     """
-    figure, axes = plt.subplots(figsize=(7.5, 3), layout="constrained")
-    best = scores.max(0)
-    floor = float(scores.min()) - 0.15
-    axes.fill_between(degrees, floor, best, where=(best >= threshold).tolist(),
-                      color=COLORS[3], alpha=0.3, lw=0, label="the union of caps")  # fmt: skip
-    axes.plot(degrees, best, color=COLORS[3], lw=3, label="the best of them (Eq. 3)")
-    for k, row in enumerate(scores):
-        axes.plot(degrees, row, color=CLUSTER_COLORS[k], lw=1.3, ls="--",
-                  label=f"interest {k + 1}")  # fmt: skip
-    axes.axhline(threshold, color=INK, ls=":", lw=1)
-    axes.plot(marks, np.full(len(marks), floor + 0.07), "|", color=INK, ms=6, label="items")
-    axes.set(xlim=(-180, 180), xticks=range(-180, 181, 60), ylabel="score")
-    axes.set_xlabel("where the item lies, degrees")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=5,
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(4.6 * len(panels), 3), layout="constrained", squeeze=False,
+        sharey=True,
+    )  # fmt: skip
+    floor = min(float(scores.min()) for scores, _ in panels.values()) - 0.15
+    for axis, (title, (scores, bar)) in zip(axes[0], panels.items(), strict=True):
+        best = scores.max(0)
+        axis.fill_between(degrees, floor, best, where=(best >= bar).tolist(),
+                          color=COLORS[3], alpha=0.4, lw=0, label="the union of caps")  # fmt: skip
+        for k, row in enumerate(scores):
+            axis.plot(degrees, row, color=CLUSTER_COLORS[k], lw=1.6, ls=("-", "--")[k % 2],
+                      label=f"score of {NAMES[k][-1]}'s vector")  # fmt: skip
+        axis.axhline(bar, color=INK, ls=":", lw=1.3, label="the bar")
+        axis.plot(marks, np.full(len(marks), floor + 0.07), "|", color=INK, ms=6, label="items")
+        axis.set(xlim=(-180, 180), xticks=range(-180, 181, 60), title=title)
+        axis.set_xlabel("where the item lies, degrees")
+    axes[0][0].set_ylabel("score")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=5,
                   fontsize=8)  # fmt: skip
     return figure
-
-
-Interval = tuple[float, float, float]
 
 
 def dimensions(shares: Mapping[str, Mapping[int, Interval]]) -> Figure:
@@ -191,39 +192,50 @@ def dimensions(shares: Mapping[str, Mapping[int, Interval]]) -> Figure:
         shares: for each kind of user and each dimension: share, low, high.
     """
     figure, axes = plt.subplots(figsize=(6.8, 3.1), layout="constrained")
-    for color, (name, curve) in zip(COLORS, shares.items(), strict=False):
+    dims = sorted({dim for curve in shares.values() for dim in curve})
+    for number, (color, (name, curve)) in enumerate(zip(COLORS, shares.items(), strict=False)):
         middle, low, high = np.array(list(curve.values())).T
         # Of 0 of n or n of n, rounding can leave a bar of length -1e-17.
         reach = np.maximum([middle - low, high - middle], 0)
-        axes.errorbar(list(curve), middle, yerr=reach, fmt="o-", color=color, ms=4, capsize=2,
-                      lw=1.3, label=name)  # fmt: skip
-    dims = sorted({dim for curve in shares.values() for dim in curve})
-    axes.set(xscale="log", xlabel="dimension d", ylabel="users whom one vector can serve")
-    axes.set_xticks(dims, [str(dim) for dim in dims])
-    axes.minorticks_off()
+        # Beside one another: where curves agree, the later one would hide the earlier.
+        places = [dims.index(dim) + 0.14 * number for dim in curve]
+        axes.errorbar(places, middle, yerr=reach, fmt="os"[number % 2] + "-", color=color, ms=4,
+                      capsize=2, lw=1.3, label=name)  # fmt: skip
+    axes.set(xlabel="dimension d", ylabel="users whom one vector can serve")
+    axes.set_xticks(range(len(dims)), [str(dim) for dim in dims])
     axes.set_ylim(-0.04, 1.04)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.legend()
     return figure
 
 
-def intervals(rows: Mapping[str, Interval], label: str, *, line: tuple[str, float]) -> Figure:
-    """A mean and its interval for each row, and a line to compare with.
+def intervals(
+    series: Mapping[str, Mapping[str, Interval]], label: str, *, line: tuple[str, float]
+) -> Figure:
+    """Means with their intervals, a row for each way and a colour for each series.
 
     Args:
-        rows: mean, low, high.
+        series: by name, and in it for each row: mean, low, high. The rows are the same in all.
         line: what is drawn as a line, and where.
     """
-    figure, axes = plt.subplots(figsize=(7.2, 0.9 + 0.36 * len(rows)), layout="constrained")
-    for row, (middle, low, high) in enumerate(rows.values()):
-        axes.hlines(row, low, high, color=COLORS[row % len(COLORS)], lw=3, alpha=0.5)
-        axes.plot(middle, row, "o", color=COLORS[row % len(COLORS)], ms=6)
+    rows = list(next(iter(series.values())))
+    figure, axes = plt.subplots(figsize=(7.2, 1.2 + 0.42 * len(rows)), layout="constrained")
+    step = 0.34
+    for number, (name, values) in enumerate(series.items()):
+        color, up = COLORS[(0, 1, 2)[number]], step * (number - (len(series) - 1) / 2)
+        for row, way in enumerate(rows):
+            middle, low, high = values[way]
+            axes.hlines(row + up, low, high, color=color, lw=3, alpha=0.5)
+            axes.plot(middle, row + up, "osD"[number], color=color, ms=5,
+                      label=name if row == 0 else None)  # fmt: skip
     axes.axvline(line[1], color=INK, ls=":", lw=1.2)
     axes.text(line[1], -0.8, f" {line[0]}", fontsize=8, va="center")
     axes.set(xlabel=label, yticks=range(len(rows)), xlim=(-0.02, 1.02))
-    axes.set_yticklabels(list(rows))
+    axes.set_yticklabels(rows)
     axes.set_ylim(len(rows) - 0.5, -1.1)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(series),
+                  fontsize=8)  # fmt: skip
     return figure
 
 
@@ -244,30 +256,11 @@ def shared_fields(
     for name in ("boxes", "whiskers", "caps", "medians"):
         for line in parts[name]:
             line.set_color(COLORS[0] if name != "medians" else COLORS[1])
+    parts["boxes"][0].set_label("half of the pairs; whiskers: nine tenths")
+    parts["medians"][0].set_label("the median pair")
     axes.plot(list(expected), list(expected.values()), "x", color=COLORS[3], ms=8, mew=2,
-              label="shared fields / (fields + 1)", zorder=4)  # fmt: skip
-    axes.set(xlabel="fields that two items share", ylabel="cosine of the two items")
+              label="s / (fields + 1)", zorder=4)  # fmt: skip
+    axes.set(xlabel="s: fields that two items share", ylabel="cosine of the two items")
     axes.set_xticks(list(cosines), [str(number) for number in cosines])
     axes.legend(loc="upper left")
-    return figure
-
-
-def cold_items(shares: Mapping[str, Float[np.ndarray, " _"]]) -> Figure:
-    """How near cold items land to their group: the curve of shares for each way to embed them.
-
-    Args:
-        shares: for each way, of each cold item the share of warm items that are nearer.
-    """
-    figure, axes = plt.subplots(figsize=(6.8, 3.1), layout="constrained")
-    for color, (name, values) in zip((COLORS[2], COLORS[1], COLORS[0]), shares.items(),
-                                     strict=False):  # fmt: skip
-        height = np.arange(1, len(values) + 1) / len(values)
-        axes.step(np.r_[0, np.sort(values), 1], np.r_[0, height, 1], where="post", color=color,
-                  lw=1.8, label=name)  # fmt: skip
-    axes.plot([0, 1], [0, 1], color=INK, ls=":", lw=1.2, label="chance")
-    axes.set(xlabel="share of the warm items that are nearer to its group", xlim=(0, 1))
-    axes.set(ylabel="cold items", ylim=(0, 1.02))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1))
-    axes.legend(loc="lower right", fontsize=8)
     return figure

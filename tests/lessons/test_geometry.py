@@ -14,13 +14,12 @@ from mindlib.lessons.geometry import (
     common_point,
     directions,
     every_ranking,
-    pairs_by_shared_fields,
     random_clusters,
     recall_of_each,
     retrieved,
     separating_vector,
     servable,
-    share_nearer,
+    sweep,
 )
 
 
@@ -77,14 +76,37 @@ def test_recall_counts_for_each_interest():
     assert recall_of_each(found, liked).tolist() == [[0.5, 1.0]]
 
 
-def test_in_the_plane_no_ranking_serves_both_and_two_vectors_do():
-    world = circle_world(100.0)
-    found = retrieved(directions(every_ranking(world.items))[:, None], world.items, 16)
-    recalls = recall_of_each(found, world.liked[None])
-    assert recalls.min(1).values.max() <= 0.5
-    assert recalls.max(0).values.tolist() == [1, 1]
+@pytest.mark.parametrize("angle", [40.0, 100.0, 180.0])
+def test_in_the_plane_no_ranking_serves_both_and_two_vectors_do(angle):
+    world = circle_world(angle)
+    _, recalls = sweep(world, 16)
+    assert recalls.amin(1).max() == 0.5
+    assert recalls.amax(0).tolist() == [1, 1]
     both = retrieved(world.centres[None], world.items, 16)
     assert recall_of_each(both, world.liked[None]).tolist() == [[1, 1]]
+
+
+def test_without_the_rest_one_vector_points_away_in_more_ways_the_wider_the_angle():
+    reach = []
+    for angle in (40.0, 100.0, 180.0):
+        angles, recalls = sweep(circle_world(angle, rest=False), 16)
+        good = angles[recalls.amin(1) == 1] % 360
+        assert 135 < good.min() < 180 < good.max() < 225
+        reach.append(float(good.max() - good.min()))
+    assert reach == sorted(reach)
+    assert reach[0] < reach[-1]
+
+
+def test_the_sweep_says_what_each_direction_retrieves():
+    world = circle_world(100.0)
+    angles, recalls = sweep(world, 16)
+    assert len(angles) == len(every_ranking(world.items))
+    assert -180 <= angles.min() < -90
+    assert 90 < angles.max() < 180
+    for angle, both in list(zip(angles, recalls, strict=True))[::50]:
+        best = (world.items @ directions(angle[None])[0]).topk(16).indices
+        share = [float(row[best].sum() / row.sum()) for row in world.liked]
+        assert both.tolist() == share
 
 
 @given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3))
@@ -125,8 +147,19 @@ def test_random_clusters_are_clusters():
 
 def test_more_dimensions_serve_more_users_and_more_interests_fewer():
     two = servable((2, 24), 2, draws=10)
-    assert two == {2: 0, 24: 10}
-    assert servable((8,), 2, draws=20)[8] >= servable((8,), 4, draws=20)[8]
+    assert [share for share, _, _ in two.values()] == [0, 1]
+    assert servable((8,), 2, draws=20)[8][0] >= servable((8,), 4, draws=20)[8][0]
+
+
+def test_fuller_clusters_are_harder():
+    thin, full = (servable((16,), 2, draws=20, per_cluster=size)[16][0] for size in (4, 35))
+    assert full < thin
+
+
+def test_the_interval_of_a_share_is_wilsons():
+    share, low, high = servable((2,), 2, draws=20)[2]
+    # 0 of 20: z^2 / (n + z^2) with z = 1.96.
+    assert (share, low, high) == pytest.approx((0, 0, 1.96**2 / (20 + 1.96**2)), abs=1e-4)
 
 
 def test_climbing_finds_a_vector_where_there_is_one(generator):
@@ -155,35 +188,3 @@ def test_climbing_leaves_its_start_alone(generator):
     items = torch.randn(10, 4, generator=generator)
     climb(start, items, (torch.arange(10) < torch.tensor([[3], [3]]))[None], steps=3)
     assert torch.equal(start, copy)
-
-
-def test_a_cold_item_is_ranked_among_the_warm_by_cosine_to_its_group():
-    degrees = torch.tensor([0.0, -10, 10, 30, 90, 180, 20, 100])
-    items = directions(degrees) * torch.tensor([1.0, 1, 1, 5, 1, 1, 7, 3])[:, None]
-    groups = torch.tensor([0, 0, 0, 1, 1, 1, 0, 0])
-    cold, warm = torch.tensor([6, 7]), torch.arange(6)
-    # Group 0's centre is at 0: three are nearer than 20 degrees; than 100, all but the one at 180.
-    assert share_nearer(items, cold, warm, groups).tolist() == pytest.approx([3 / 6, 5 / 6])
-
-
-def test_an_item_that_points_anywhere_has_half_of_the_others_before_it(generator):
-    items = torch.randn(2000, 16, generator=generator)
-    groups = torch.arange(2000) % 4
-    share = share_nearer(items, torch.arange(1000), torch.arange(1000, 2000), groups)
-    assert share.mean().item() == pytest.approx(0.5, abs=0.05)
-
-
-def test_pairs_agree_in_as_many_fields_as_they_are_filed_under():
-    codes = np.random.default_rng(0).integers(0, 4, (60, 3))
-    pairs = pairs_by_shared_fields(codes, limit=50, fewest=5, seed=0)
-    assert set(pairs) == {0, 1, 2, 3}
-    for number, (left, right) in pairs.items():
-        assert 5 <= len(left) == len(right) <= 50
-        assert (left != right).all()
-        assert (codes[left] > 0).all()
-        assert ((codes[left] == codes[right]).sum(1) == number).all()
-
-
-def test_numbers_with_too_few_pairs_are_left_out():
-    codes = np.arange(1, 31)[:, None]  # no two agree
-    assert set(pairs_by_shared_fields(codes, limit=50, fewest=5, seed=0)) == {0}

@@ -23,9 +23,14 @@ CENTRES = WORLD.centres.numpy()
 DEGREES = np.array([90.0, -170.0, 10.0])
 RECALLS = np.array([[1.0, 0.0], [0.25, 0.5], [0.5, 0.125]])
 WORK = {"everything": 1e13, "index": 2e6, "few": 5e7}
-SHARES = {"2 interests": {2: (0.0, 0.0, 0.04), 8: (1.0, 0.96, 1.0)}}
-ROWS = {"mean": (0.3, 0.2, 0.4), "two": (0.9, 0.85, 0.95)}
-COLD = {"with": np.array([0.2, 0.1, 0.4]), "without": np.array([0.9, 0.5])}
+SHARES = {
+    "2 interests": {2: (0.0, 0.0, 0.04), 8: (1.0, 0.96, 1.0)},
+    "4 interests": {2: (0.0, 0.0, 0.04), 8: (0.5, 0.4, 0.6)},
+}
+SERIES = {
+    "bare": {"mean": (0.3, 0.2, 0.4), "two": (0.9, 0.85, 0.95)},
+    "full": {"mean": (0.1, 0.0, 0.2), "two": (0.5, 0.45, 0.55)},
+}
 COSINES = {0: np.array([0.0, 0.1, -0.1]), 2: np.array([0.5, 0.6, 0.7, 0.5])}
 SCORES = np.array([[-1.0, 0.5, 1.0, 0.0], [1.0, 0.0, -0.5, 0.2]])
 AROUND = np.array([-180.0, -60.0, 60.0, 180.0])
@@ -39,11 +44,12 @@ FIGURES = {
     "one_or_two": lambda: problem.one_or_two(
         ITEMS, CLUSTERS, FOUND, CENTRES, (DEGREES, RECALLS), 30.0, "both"
     ),
-    "caps": lambda: problem.caps(AROUND, SCORES, 0.4, np.array([-50.0, 50.0])),
+    "caps": lambda: problem.caps(
+        AROUND, {"equal": (SCORES, 0.4), "shorter": (SCORES / 2, 0.45)}, np.array([-50.0, 50.0])
+    ),
     "dimensions": lambda: problem.dimensions(SHARES),
-    "intervals": lambda: problem.intervals(ROWS, "found", line=("chance", 0.1)),
+    "intervals": lambda: problem.intervals(SERIES, "found", line=("chance", 0.1)),
     "shared_fields": lambda: problem.shared_fields(COSINES, {0: 0.0, 2: 0.6}),
-    "cold_items": lambda: problem.cold_items(COLD),
 }
 
 
@@ -109,18 +115,17 @@ def test_on_the_circle_what_is_retrieved_is_full():
     assert [one.get_title(), two.get_title()] == ["one", "two"]
 
 
-@pytest.mark.parametrize("vectors", [CENTRES[:1], CENTRES])
-def test_on_the_circle_there_is_an_arrow_in_the_direction_of_each_vector(vectors):
+@pytest.mark.parametrize("vectors", [CENTRES[:1], 0.5 * CENTRES])
+def test_on_the_circle_there_is_an_arrow_as_long_as_each_vector_in_proportion(vectors):
     (axes,) = problem.circles(ITEMS, CLUSTERS, [("", FOUND, vectors)]).axes
     tips = [t.xy for t in axes.texts if isinstance(t, mpl.text.Annotation)]  # pyright: ignore[reportAttributeAccessIssue]
-    expected = 0.86 * vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    np.testing.assert_allclose(tips, expected)
+    np.testing.assert_allclose(tips, 0.86 * vectors)
 
 
 def test_the_search_shows_both_shares_and_the_worse_in_order_of_the_angle():
     for axes, scale in zip(FIGURES["search"]().axes, (1, 0.5), strict=True):
         order = [1, 2, 0]
-        expected = [*RECALLS[order].T, RECALLS[order].min(1)]
+        expected = [RECALLS[order].min(1), *RECALLS[order].T]
         assert len(axes.lines) == 3
         for line, values in zip(axes.lines, expected, strict=True):
             assert data(line) == (DEGREES[order].tolist(), pytest.approx(scale * values))
@@ -134,26 +139,34 @@ def test_the_view_marks_the_direction_if_there_is_one(here):
     assert [data(line)[0] for line in right.lines[3:]] == ([[30.0, 30.0]] if here else [])
 
 
-def test_the_caps_are_the_best_score_above_the_bar():
+def test_the_caps_are_where_the_best_score_is_above_the_bar():
     figure = FIGURES["caps"]()
-    axes = only(figure)
-    best, *each, bar, marks = axes.lines
-    assert data(best) == (AROUND.tolist(), SCORES.max(0).tolist())
-    assert [data(line)[1] for line in each] == SCORES.tolist()
-    assert data(bar)[1] == [0.4, 0.4]
-    assert data(marks)[0] == [-50.0, 50.0]
-    (shade,) = axes.collections
-    covered = [np.asarray(path.vertices)[:, 0] for path in shade.get_paths()]
-    assert [(min(x), max(x)) for x in covered] == [(-180.0, 60.0)]  # 0.2, the last, is below
+    # Best scores 1, .5, 1, .2 over a bar of .4; then .5, .25, .5, .1 over one of .45.
+    reach = [[(-180.0, 60.0)], [(-180.0, -180.0), (60.0, 60.0)]]
+    for axes, scale, level, expected in zip(figure.axes, (1, 0.5), (0.4, 0.45), reach, strict=True):
+        *each, bar, marks = axes.lines
+        assert [data(line) for line in each] == [
+            (AROUND.tolist(), (scale * row).tolist()) for row in SCORES
+        ]
+        assert data(bar)[1] == [level, level]
+        assert data(marks)[0] == [-50.0, 50.0]
+        (shade,) = axes.collections
+        covered = [np.asarray(path.vertices)[:, 0] for path in shade.get_paths()]
+        assert [(min(x), max(x)) for x in covered] == expected
+    assert [axes.get_title() for axes in figure.axes] == ["equal", "shorter"]
 
 
-def test_the_dimensions_have_their_shares_and_intervals():
+def test_the_dimensions_have_their_shares_and_intervals_beside_one_another():
     axes = only(FIGURES["dimensions"]())
-    (container,) = axes.containers
-    line, _, bars = container  # pyright: ignore[reportGeneralTypeIssues]
-    assert data(line) == ([2, 8], [0.0, 1.0])
+    two, four = axes.containers
+    line, _, bars = two  # pyright: ignore[reportGeneralTypeIssues]
+    assert data(line) == ([0, 1], [0.0, 1.0])
     spans = [sorted(y for _, y in segment) for segment in bars[0].get_segments()]
     assert spans == [pytest.approx([0.0, 0.04]), pytest.approx([0.96, 1.0])]
+    assert data(four[0])[1] == [0.0, 0.5]  # pyright: ignore[reportIndexIssue]
+    shift = np.subtract(data(four[0])[0], [0, 1])  # pyright: ignore[reportIndexIssue]
+    assert (shift > 0.05).all(), "neither hides the other"
+    assert (shift < 0.5).all(), "and each stays at its dimension"
     assert [t.get_text() for t in axes.get_xticklabels()] == ["2", "8"]
 
 
@@ -161,14 +174,21 @@ def test_an_interval_that_rounding_turned_around_is_drawn():
     problem.dimensions({"all": {2: (1.0, 0.9, 1.0 - 1e-16)}}).canvas.draw()
 
 
-def test_the_intervals_have_a_point_and_a_bar_for_each_row():
-    axes = only(FIGURES["intervals"]())
-    dots = [line for line in axes.lines if line.get_marker() == "o"]
-    assert [data(dot)[0] for dot in dots] == [[0.3], [0.9]]
+def test_the_intervals_have_a_point_and_a_bar_for_each_row_and_series():
+    figure = FIGURES["intervals"]()
+    axes = only(figure)
+    dots = [line for line in axes.lines if line.get_marker() in ("o", "s")]
+    expected = [row for rows in SERIES.values() for row in rows.values()]
+    assert [data(dot)[0] for dot in dots] == [[middle] for middle, _, _ in expected]
+    heights = [data(dot)[1][0] for dot in dots]
+    assert [round(height) for height in heights] == [0, 1, 0, 1]
+    assert len(set(heights)) == 4, "series do not hide one another"
     spans: Any = [c.get_segments()[0][:, 0].tolist() for c in axes.collections]  # pyright: ignore[reportAttributeAccessIssue]
-    assert spans == [[0.2, 0.4], [0.85, 0.95]]
-    assert [t.get_text() for t in axes.get_yticklabels()] == list(ROWS)
+    assert spans == [[low, high] for _, low, high in expected]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["mean", "two"]
     assert "chance" in {t.get_text().strip() for t in axes.texts}
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == list(SERIES)
 
 
 def test_the_boxes_stand_at_the_number_of_shared_fields():
@@ -178,13 +198,3 @@ def test_the_boxes_stand_at_the_number_of_shared_fields():
     medians = [line for line in axes.lines if to_rgba(line.get_color()) == to_rgba(COLORS[1])]
     assert [data(line)[1][0] for line in medians] == pytest.approx([0.0, 0.55])
     assert [t.get_text() for t in axes.get_xticklabels()] == ["0", "2"]
-
-
-def test_the_curve_of_cold_items_rises_at_each_of_them():
-    axes = only(FIGURES["cold_items"]())
-    *curves, chance = axes.lines
-    for line, values in zip(curves, COLD.values(), strict=True):
-        x, y = data(line)
-        assert x == [0, *sorted(values), 1]
-        assert y == pytest.approx([0, *(np.arange(1, len(values) + 1) / len(values)), 1])
-    assert data(chance) == ([0, 1], [0, 1])
