@@ -525,7 +525,7 @@ MUTANTS = [
     mutant(
         "a half-written index left behind", INDEX_FILES,
         "part.unlink(missing_ok=True)", "pass",
-        IN_INDEX_FILES + "test_a_full_disk_leaves_the_older_index_and_nothing_else",
+        IN_INDEX_FILES + "test_an_interrupted_move_leaves_nothing_behind",
     ),
     mutant(
         "removed items found", FAISS,
