@@ -81,8 +81,8 @@ def test_a_graph_keeps_as_many_candidates_as_results(world):
 
 def test_the_default_is_chosen_by_size(monkeypatch, world):
     assert FaissConfig.for_size(50_000).factory == "Flat"
-    assert FaissConfig.for_size(100_000) == FaissConfig("IVF1024,SQfp16", nprobe=64)
-    assert FaissConfig.for_size(1_000_000) == FaissConfig("IVF4096,SQfp16", nprobe=128)
+    assert FaissConfig.for_size(100_000) == FaissConfig("IVF1024,SQfp16", nprobe=176)
+    assert FaissConfig.for_size(1_000_000) == FaissConfig("IVF4096,SQfp16", nprobe=352)
     monkeypatch.setattr(module, "FLAT_UP_TO", 100)
     index = FaissIndex.build(world.items, world.ids)
     assert index.config == FaissConfig.for_size(6000)
