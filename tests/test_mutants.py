@@ -334,6 +334,11 @@ MUTANTS = [
         ATTENDED,
     ),
     mutant(
+        "inactive interests masked after the softmax", ATTENTION,
+        "sharpened.masked_fill(~active, -torch.inf).softmax(1)", "sharpened.softmax(1) * active",
+        ATTENDED,
+    ),
+    mutant(
         "inactive interests attended by the argmax", ATTENTION,
         "scores.masked_fill(~active, -torch.inf).argmax(1)", "scores.argmax(1)",
         ATTENDED,
@@ -366,6 +371,30 @@ MUTANTS = [
         "power of the configuration ignored", MIND,
         "labels, self.config.power, self", "labels, 1.0, self",
         IN_MIND_RULES + "test_training_sees_the_user_through_the_power_of_the_configuration",
+    ),
+    mutant(
+        "power divides the scores", ATTENTION,
+        "sharpened = scores * power if", "sharpened = scores / power if",
+        IN_ATTENTION + "test_weights_follow_the_formula_and_grow_with_the_score",
+        IN_ATTENTION + "test_power_zero_is_the_mean_of_active_interests",
+    ),
+    mutant(
+        "scores divided by the root of d", ATTENTION,
+        "scores = (interests @ label[:, :, None]).squeeze(2)",
+        "scores = (interests @ label[:, :, None]).squeeze(2) / label.shape[1] ** 0.5",
+        IN_ATTENTION + "test_attention_is_the_mixture_by_the_scores_themselves",
+    ),
+    mutant(
+        "infinite power multiplied instead of the argmax", ATTENTION,
+        "if power == math.inf:", "if False:",
+        IN_ATTENTION
+        + "test_power_infinity_is_the_best_active_interest_for_scores_of_any_sign",
+    ),
+    mutant(
+        "argmax of the power", ATTENTION,
+        "best = scores.masked_fill", "best = scores.pow(100).masked_fill",
+        IN_ATTENTION
+        + "test_power_infinity_is_the_best_active_interest_for_scores_of_any_sign",
     ),
     mutant(
         "argmax blind to the sign", ATTENTION,

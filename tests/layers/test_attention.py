@@ -64,6 +64,15 @@ def test_weights_follow_the_formula_and_grow_with_the_score(seed, power):
     )
 
 
+@given(seed=SEEDS, power=st.floats(0.5, 5))
+def test_attention_is_the_mixture_by_the_scores_themselves(seed, power):
+    """Without the division by the root of d that "scaled dot-product" attention has elsewhere."""
+    vectors, active, label = draw(seed)
+    weights = attention_weights(torch.einsum("bkd,bd->bk", vectors, label), active, power)
+    expected = torch.einsum("bk,bkd->bd", weights, vectors)
+    torch.testing.assert_close(label_aware_attention(vectors, active, label, power), expected)
+
+
 @given(seed=SEEDS, power=st.sampled_from([0.0, 1.0, 3.0, math.inf]))
 def test_inactive_interests_take_no_part_in_attention(seed, power):
     vectors, active, label = draw(seed)
