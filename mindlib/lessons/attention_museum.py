@@ -1,4 +1,4 @@
-"""The bug museum of label-aware attention (§3.4): five variants, and the rule that each breaks.
+"""The bug museum of label-aware attention (§3.4): six variants, and the rules that they break.
 
 Each variant has the signature of `attention_weights`. Nothing here is used by a model.
 """
@@ -48,6 +48,13 @@ def over_inactive(
 ) -> Float[Tensor, "batch interests"]:
     """Attention over all K interests, those that the user does not have included."""
     return attention_weights(scores, torch.ones_like(active), power)
+
+
+def masked_after(
+    scores: Float[Tensor, "batch interests"], active: Bool[Tensor, "batch interests"], power: float
+) -> Float[Tensor, "batch interests"]:
+    """Attention over all K interests, and a 0 for the missing ones once it is shared out."""
+    return attention_weights(scores, torch.ones_like(active), power) * active
 
 
 def upside_down(
@@ -148,7 +155,8 @@ EXHIBITS = (
     Exhibit("argmax of pow", argmax_of_pow, 100.0, "follows the scores"),
     Exhibit("literal pow, even p", literal_pow, 2.0, "follows the scores"),
     Exhibit("literal pow, fractional p", literal_pow, 1.5, "finite"),
-    Exhibit("inactive interests take part", over_inactive, 2.0, "inactive is 0"),
+    Exhibit("no mask", over_inactive, 2.0, "inactive is 0"),
+    Exhibit("mask after the softmax", masked_after, 2.0, "sums to 1"),
     Exhibit("score / p", upside_down, 2.0, "mean and argmax"),
 )
 

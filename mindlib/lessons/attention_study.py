@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -47,17 +48,14 @@ class Step:
     """What one training step did to the interests of the users who have all K of them.
 
     Attributes:
-        slot_weight, slot_gradient: the share of the attention, and of the gradient's norm, that
-            went to the interest number 1 to K.
-        rank_weight, rank_gradient: the same for the best, the second, … interest of each pair.
-        entropy: of the attention within a pair, from 0 (one interest) to 1 (all alike).
+        slot_gradient: the share of the gradient's norm that went to the interest number 1 to K.
+        rank_weight, rank_gradient: the share of the attention, and of the gradient's norm, that
+            went to the best, the second, … interest of each pair.
     """
 
-    slot_weight: Float[Tensor, " interests"]
     slot_gradient: Float[Tensor, " interests"]
     rank_weight: Float[Tensor, " interests"]
     rank_gradient: Float[Tensor, " interests"]
-    entropy: float
 
 
 class WatchedMIND(MIND):
@@ -94,14 +92,11 @@ class WatchedMIND(MIND):
     ) -> None:
         size = gradient.norm(dim=2)
         order = scores.argsort(dim=1, descending=True)
-        entropy = torch.special.entr(weights).sum(1).mean()
         self.steps.append(
             Step(
-                slot_weight=share(weights),
                 slot_gradient=share(size),
                 rank_weight=share(weights.gather(1, order)),
                 rank_gradient=share(size.gather(1, order)),
-                entropy=float(entropy) / math.log(max(2, weights.shape[1])),
             )
         )
 
@@ -113,7 +108,7 @@ def share(parts: Float[Tensor, "rows columns"]) -> Float[Tensor, " columns"]:
 
 def by_epoch(steps: list[Step], name: str, epochs: int) -> Float[Tensor, "epochs ..."]:
     """One attribute of the steps, averaged over each epoch (the epochs have equally many steps)."""
-    values = torch.stack([torch.as_tensor(getattr(step, name)) for step in steps])
+    values = torch.stack([getattr(step, name) for step in steps])
     return values.unflatten(0, (epochs, -1)).mean(1)
 
 
@@ -126,14 +121,11 @@ class Mismatch(NamedTuple):
         served: its rank by the best interest of each item (Eq. 3).
         overtaken: the share of the other items that stand behind the target by the attended
             vector and before it by the best interest.
-        other_list: whether the target stands higher in the list of another interest than in the
-            list of the one with the best score for it.
     """
 
     attended: Int[Tensor, " cases"]
     served: Int[Tensor, " cases"]
     overtaken: Float[Tensor, " cases"]
-    other_list: Bool[Tensor, " cases"]
 
 
 def mismatch(model: InterestModel, cases: Cases, power: float) -> Mismatch:
@@ -163,15 +155,11 @@ def mismatch(model: InterestModel, cases: Cases, power: float) -> Mismatch:
     user = label_aware_attention(interests, active, labels, power)
     by_label = ahead(user @ items.T)
     by_best = ahead(score_by_best_interest(interests, active, items))
-    lists = torch.stack([ahead(v @ items.T).sum(1) for v in interests.unbind(1)], dim=1)
-    lists = lists.masked_fill(~active, len(items))
-    chosen = best_interest(interests, active, labels)
     others = (~barred).sum(1) - 1
     return Mismatch(
         by_label.sum(1) + 1,
         by_best.sum(1) + 1,
         (by_best & ~by_label).sum(1) / others,
-        lists.amin(1) < lists[rows, chosen],
     )
 
 
@@ -185,63 +173,33 @@ def best_interest(
     return scores.masked_fill(~active, -torch.inf).argmax(1)
 
 
-def unused_interests(model: InterestModel, cases: Cases) -> Float[Tensor, " cases"]:
-    """The share of a user's active interests that none of her own items would choose.
+class FloatWindow(NamedTuple):
+    """Where |score|^p is an ordinary float32.
 
-    Her own items are all of her past and the targets. With fewer items than interests some must
-    stay unused.
+    Attributes:
+        underflow, overflow: below the first the power is 0, above the second infinite.
+        magnitudes: |score|, from 0 to beyond the window.
+        logarithms: log10 of |score|^p in float32; -inf where it is 0, inf where it overflows.
     """
-    interests, active = model.interests(cases.histories)
-    items = model.item_vectors()
-    rows, own = cases.histories.pairs()
-    rows, own = torch.cat([rows, cases.rows]), torch.cat([own, cases.targets])
-    used = torch.zeros_like(active)
-    used[rows, best_interest(interests[rows], active[rows], items[own])] = True
-    return 1 - used.sum(1) / active.sum(1)
+
+    underflow: float
+    overflow: float
+    magnitudes: Float[np.ndarray, " n"]
+    logarithms: Float[np.ndarray, " n"]
 
 
-def free_interests(
-    power: float,
-    *,
-    draws: int,
-    interests: int = 4,
-    dim: int = 8,
-    per_cluster: int = 10,
-    steps: int = 150,
-    batch: int = 32,
-    learning_rate: float = 0.1,
-    seed: int = 0,
-) -> tuple[Float[Tensor, "draws interests"], Float[Tensor, "draws steps"]]:
-    """One user whose interests are free vectors, trained with attention of power p; many draws.
+def float_window(power: float) -> FloatWindow:
+    """The p-th roots of float32's largest number and of half its smallest, and the power between.
 
-    Not MIND: no routing makes the interests from her behaviours, each is a parameter of its own,
-    so that one which is never chosen stays where it began. Her items come from as many clusters as
-    she has interests; the loss is the softmax over all of them.
-
-    Returns:
-        The share of her items that choose each interest in the end, and the loss at each step.
+    Raises:
+        ValueError: the power is not a positive finite number.
     """
-    generator = torch.Generator().manual_seed(seed)
-    centers = torch.randn(draws, interests, 1, dim, generator=generator)
-    noise = torch.randn(draws, interests, per_cluster, dim, generator=generator)
-    items = torch.nn.functional.normalize(centers + 0.3 * noise, dim=3).flatten(1, 2)
-    vectors = torch.randn(draws, interests, dim, generator=generator).requires_grad_()
-    active = torch.ones(draws * batch, interests, dtype=torch.bool)
-    optimizer = torch.optim.Adam([vectors], lr=learning_rate, fused=True)
-    losses = []
-    for _ in range(steps):
-        targets = torch.randint(items.shape[1], (draws, batch), generator=generator)
-        labels = items.gather(1, targets[:, :, None].expand(-1, -1, dim))
-        weights = attention_weights((labels @ vectors.mT).flatten(0, 1), active, power)
-        users = weights.unflatten(0, (draws, batch)) @ vectors
-        logits = users @ items.mT
-        loss = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), targets.flatten(), reduction="none"
-        ).unflatten(0, (draws, batch))
-        losses.append(loss.detach().mean(1))
-        optimizer.zero_grad()
-        loss.mean(1).sum().backward()
-        optimizer.step()
-    chosen = (vectors.detach() @ items.mT).argmax(1)
-    shares = torch.nn.functional.one_hot(chosen, interests).double().mean(1)
-    return shares, torch.stack(losses, dim=1)
+    if not 0 < power < math.inf:
+        raise ValueError(f"power={power}: expected a positive finite number")
+    overflow = torch.finfo(torch.float32).max ** (1 / power)
+    smallest = 2.0**-149  # subnormal; half of it rounds to 0
+    magnitudes = np.linspace(0, 1.15 * overflow, 561)
+    powers = torch.tensor(magnitudes, dtype=torch.float32).pow(power).double().numpy()
+    with np.errstate(divide="ignore"):
+        logarithms = np.log10(powers)
+    return FloatWindow((smallest / 2) ** (1 / power), overflow, magnitudes, logarithms)

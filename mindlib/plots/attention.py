@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -91,9 +90,12 @@ def weight_sweep(
         squeeze=False,
     )  # fmt: skip
     for axis, (title, weights) in zip(axes[0], panels.items(), strict=True):
-        for color, score, line in zip(COLORS, scores, weights.T, strict=False):
-            size = 7 if np.isnan(line).any() else 0  # a point between two gaps needs a dot
-            axis.plot(powers, line, ".-", color=color, lw=1.8, ms=size, label=f"{score:+.2f}")
+        gaps = bool(np.isnan(weights).any())
+        for k, (color, score, line) in enumerate(zip(COLORS, scores, weights.T, strict=False)):
+            # A point between two gaps needs a dot, and dots of equal height one beside the other.
+            aside = 0.05 * (k - (len(scores) - 1) / 2) if gaps else 0.0
+            axis.plot(powers + aside, line, ".-", color=color, lw=1.8, ms=9 if gaps else 0,
+                      label=f"{score:+.2f}")  # fmt: skip
         axis.axhline(1 / weights.shape[1], color=INK, ls=":", lw=1)
         axis.set(xlabel="p", title=title, ylim=(-0.03, 1.03))
     axes[0][0].set_ylabel("weight of the interest")
@@ -106,28 +108,33 @@ def training_by_power(
     metrics: Mapping[str, Sequence[Sequence[float]]],
     metric: str,
     lines: Mapping[str, float],
+    *,
+    order: Sequence[str],
+    title: str,
 ) -> Figure:
-    """Loss and validation metric for each epoch: a colour for each p, a line for each seed.
+    """Loss and validation metric for each epoch: a line for the mean, a dot for each seed's last.
 
     Args:
+        losses, metrics: for each name a row a seed.
+        order: all names that there can be, so that each has the same colour in every figure.
         lines: floors and ceilings of the metric, by name.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.4), layout="constrained")
     for axis, curves, factor in ((left, losses, 1), (right, metrics, 100)):
-        for color, (name, runs) in zip(COLORS, curves.items(), strict=False):
-            for number, run in enumerate(runs):
-                axis.plot(
-                    np.arange(1, len(run) + 1), np.multiply(factor, run), "o-", ms=3, lw=1.1,
-                    color=color, label=name if number == 0 else None,
-                )  # fmt: skip
+        for place, (name, runs) in enumerate(curves.items()):
+            values, color = factor * np.asarray(runs), COLORS[order.index(name)]
+            epochs = np.arange(1, values.shape[1] + 1)
+            axis.plot(epochs, values.mean(0), color=color, lw=1.6, label=name)
+            last = np.full(len(values), epochs[-1] * (1.03 + 0.018 * place))
+            axis.scatter(last, values[:, -1], color=color, s=12)
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     for name, value in lines.items():
         right.axhline(100 * value, color=INK, ls=":", lw=1)
         right.annotate(name, (0, 100 * value), xycoords=("axes fraction", "data"), fontsize=8,
                        xytext=(3, 2), textcoords="offset points")  # fmt: skip
-    left.set(ylabel="training loss", title="What training sees")
-    right.set(ylabel=f"validation {metric}, percent", title="What serving gives")
+    left.set(ylabel="training loss", title=f"{title}: what training sees")
+    right.set(ylabel=f"validation {metric}, percent", title=f"{title}: what serving gives")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(losses))
     return figure
 
@@ -136,15 +143,17 @@ def rank_shares(
     weights: Mapping[str, Float[np.ndarray, "seeds interests"]],
     gradients: Mapping[str, Float[np.ndarray, "seeds interests"]],
 ) -> Figure:
-    """How much of the attention and of the gradient the best, the second, … interest receives."""
+    """How much of the attention and of the gradient the best, the second, … interest receives.
+
+    A dot for each seed; the dots of one rank stand in a group, one colour for each p.
+    """
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained", sharey=True)
     for axis, shares, title in zip(
         axes, (weights, gradients), ("attention", "gradient norm"), strict=True
     ):
         for place, (color, (name, seeds)) in enumerate(zip(COLORS, shares.items(), strict=False)):
-            x = np.arange(1, seeds.shape[1] + 1) + 0.07 * (place - len(shares) / 2)
-            axis.plot(x, seeds.mean(0), color=color, lw=1.2, label=name)
-            axis.scatter(np.tile(x, len(seeds)), seeds.flatten(), color=color, s=12, zorder=3)
+            x = np.arange(1, seeds.shape[1] + 1) + 0.13 * (place - (len(shares) - 1) / 2)
+            axis.scatter(np.tile(x, len(seeds)), seeds.flatten(), color=color, s=16, label=name)
         count = next(iter(shares.values())).shape[1]
         axis.axhline(1 / count, color=INK, ls=":", lw=1)
         axis.set(xlabel="rank of the interest for the label", title=f"Share of the {title}",
@@ -153,52 +162,30 @@ def rank_shares(
     return figure
 
 
-def slot_shares(panels: Mapping[str, Float[np.ndarray, "seeds epochs interests"]]) -> Figure:
-    """The share of the gradient that interest number 1 to K receives, epoch by epoch.
+def starved_or_idle(panels: Mapping[str, Mapping[str, Int[np.ndarray, " users"]]]) -> Figure:
+    """How many users have 0, 1, or more interests that are starved or idle.
 
     Args:
-        panels: for each p; a line for each seed and slot.
+        panels: by title and p, the number of such interests of each user.
     """
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(1.9 * len(panels) + 0.6, 2.6), layout="constrained", sharey=True,
+        1, len(panels), figsize=(3.1 * len(panels) + 0.6, 2.8), layout="constrained", sharey=True,
         squeeze=False,
     )  # fmt: skip
-    for axis, (name, seeds) in zip(axes[0], panels.items(), strict=True):
-        epochs = np.arange(1, seeds.shape[1] + 1)
-        for run in seeds:
-            for slot, color in zip(range(seeds.shape[2]), COLORS, strict=False):
-                axis.plot(epochs, run[:, slot], color=color, lw=1)
-        axis.axhline(1 / seeds.shape[2], color=INK, ls=":", lw=1)
-        axis.set(title=name, xlabel="epoch", ylim=(0, 0.5))
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
-    axes[0][0].set_ylabel("share of the gradient norm")
-    return figure
-
-
-def starved_counts(panels: Mapping[str, Mapping[str, Int[np.ndarray, " draws"]]]) -> Figure:
-    """In how many draws 0, 1, 2, … interests are never chosen.
-
-    Args:
-        panels: by title and p, the number of unchosen interests of each draw.
-    """
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(4.4 * len(panels), 2.8), layout="constrained", squeeze=False
-    )
-    most = max(int(counts.max()) for rows in panels.values() for counts in rows.values())
+    colors = plt.get_cmap(COLORMAP)([0.15, 0.5, 0.85])
     for axis, (title, rows) in zip(axes[0], panels.items(), strict=True):
         for row, counts in enumerate(rows.values()):
             left = 0.0
-            for number in range(most + 1):
-                width = float((counts == number).mean())
-                axis.barh(row, width, left=left, height=0.7, color=plt.get_cmap(COLORMAP)(
-                    0.15 + 0.7 * number / max(1, most)),
-                    label=f"{number}" if row == 0 else None)  # fmt: skip
+            for number, color in enumerate(colors):
+                width = float((counts.clip(max=2) == number).mean())
+                axis.barh(row, width, left=left, height=0.7, color=color,
+                          label=("0", "1", "2 or more")[number] if row == 0 else None)  # fmt: skip
                 left += width
-        axis.set(xlim=(0, 1), yticks=range(len(rows)), yticklabels=list(rows), title=title)
-        axis.set_xlabel("share of the draws")
-        axis.invert_yaxis()
+        axis.set(xlim=(0, 1), yticks=range(len(rows)), yticklabels=list(rows), title=title,
+                 xlabel="share of the users")  # fmt: skip
+    axes[0][0].invert_yaxis()
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center",
-                  ncols=most + 1, title="interests that no item chooses")  # fmt: skip
+                  ncols=3, title="starved or idle interests of the user")  # fmt: skip
     return figure
 
 
@@ -246,8 +233,9 @@ def two_ways_to_score(
 
 def attention_view(
     items: Float[np.ndarray, "items 2"],
-    own: Bool[np.ndarray, " items"],
+    groups: Int[np.ndarray, " items"],
     interests: Float[np.ndarray, "interests 2"],
+    families: Int[np.ndarray, " interests"],
     label: Float[np.ndarray, " 2"],
     attended: Float[np.ndarray, " 2"],
     scores: Float[np.ndarray, " interests"],
@@ -258,44 +246,37 @@ def attention_view(
 
     Args:
         items: all items in the plane.
-        own: which of them the user has had.
+        groups: which of the user's true clusters each item belongs to, from 0; -1 for none.
         interests, label, attended: where they lie in the same plane.
+        families: the group that each interest is nearest to, or -1; it has the group's colour.
         scores, weights: of each interest, for the label.
     """
     figure, (bars, plane) = plt.subplots(
         1, 2, figsize=(8.6, 3.8), layout="constrained", width_ratios=(1, 1.5)
     )
     names = [f"{k + 1}: {score:+.2f}" for k, score in enumerate(scores)]
-    bars.barh(range(len(weights)), weights, color=[COLORS[k] for k in range(len(weights))])
+    colors = [COLORS[g] if g >= 0 else INK for g in families]
+    bars.barh(range(len(weights)), weights, color=colors)
     for row, weight in enumerate(weights):
         bars.text(min(weight, 0.82) + 0.02, row, f"{weight:.2f}", va="center")
     bars.set(xlim=(0, 1), xlabel="weight", ylabel="interest: score", yticks=range(len(weights)),
              yticklabels=names, title=title)  # fmt: skip
     bars.invert_yaxis()
-    _plane(plane, items, own, interests, label, attended)
+    plane.scatter(*items[groups < 0].T, s=5, color=INK, alpha=0.4, lw=0, label="other items")
+    for group in range(int(groups.max()) + 1):
+        plane.scatter(*items[groups == group].T, s=14, color=COLORS[group], lw=0,
+                      label="her clusters" if group == 0 else None)  # fmt: skip
+    for k, ((x, y), color) in enumerate(zip(interests, colors, strict=True)):
+        plane.scatter(x, y, marker="*", s=190, color=color, edgecolor=INK, lw=0.8, zorder=4,
+                      label="interests" if k == 0 else None)  # fmt: skip
+        plane.annotate(str(k + 1), (x, y), xytext=(7, 5), textcoords="offset points", color=color)
+    plane.scatter(*label, marker="s", s=70, facecolor="none", edgecolor=COLORS[5], lw=2,
+                  zorder=5, label="label")  # fmt: skip
+    plane.scatter(*attended, marker="X", s=110, color=COLORS[7], zorder=6, label="attended vector")
+    plane.set(xticks=[], yticks=[])
+    plane.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=5, fontsize=8,
+                 handletextpad=0.2, columnspacing=0.8)  # fmt: skip
     return figure
-
-
-def _plane(
-    axis: Axes,
-    items: Float[np.ndarray, "items 2"],
-    own: Bool[np.ndarray, " items"],
-    interests: Float[np.ndarray, "interests 2"],
-    label: Float[np.ndarray, " 2"],
-    attended: Float[np.ndarray, " 2"],
-) -> None:
-    axis.scatter(*items[~own].T, s=6, color=INK, alpha=0.5, lw=0, label="items")
-    axis.scatter(*items[own].T, s=14, color=COLORS[4], lw=0, label="the user's items")
-    for k, (x, y) in enumerate(interests):
-        axis.scatter(x, y, marker="*", s=150, color=COLORS[k], zorder=4)
-        axis.annotate(str(k + 1), (x, y), xytext=(6, 5), textcoords="offset points",
-                      color=COLORS[k])  # fmt: skip
-    axis.scatter(*label, marker="s", s=60, facecolor="none", edgecolor=COLORS[5], lw=2,
-                 zorder=5, label="the label")  # fmt: skip
-    axis.scatter(*attended, marker="X", s=110, color=COLORS[7], zorder=6, label="attended vector")
-    axis.set(xticks=[], yticks=[])
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=4, fontsize=8,
-                handletextpad=0.2, columnspacing=0.8)  # fmt: skip
 
 
 def gallery(

@@ -14,6 +14,7 @@ from mindlib.lessons.attention_museum import (
     random_scores,
     wrong_interest,
 )
+from tests.test_mutants import MUTANTS
 
 NAMES = [exhibit.name for exhibit in EXHIBITS]
 # Everything that a variant breaks at the power at which it is shown, its killer among them.
@@ -21,8 +22,20 @@ BREAKS = {
     "argmax of pow": {"follows the scores", "mean and argmax"},
     "literal pow, even p": {"follows the scores"},
     "literal pow, fractional p": {"sums to 1", "finite"},
-    "inactive interests take part": {"sums to 1", "inactive is 0", "mean and argmax"},
+    "no mask": {"sums to 1", "inactive is 0", "mean and argmax"},
+    "mask after the softmax": {"sums to 1", "mean and argmax"},
     "score / p": {"mean and argmax"},
+}
+
+
+# The same mistake made in mindlib.layers.attention, where a named test must fail.
+MUTANT = {
+    "argmax of pow": "argmax of the power",
+    "literal pow, even p": "literal power by default",
+    "literal pow, fractional p": "literal power by default",
+    "no mask": "inactive interests attended",
+    "mask after the softmax": "inactive interests masked after the softmax",
+    "score / p": "power divides the scores",
 }
 
 
@@ -47,8 +60,14 @@ def test_a_variant_that_breaks_nothing_would_be_noticed():
     assert set(BREAKS) == set(NAMES)
 
 
+def test_each_variant_is_a_mutant_of_the_real_function():
+    assert set(MUTANT) == set(NAMES)
+    mutants = {m.rule for m in MUTANTS if m.module == "layers/attention.py"}
+    assert set(MUTANT.values()) <= mutants
+
+
 def test_each_rule_is_needed():
-    assert {exhibit.killer for exhibit in EXHIBITS} | {"sums to 1"} == set(RULES)
+    assert {exhibit.killer for exhibit in EXHIBITS} == set(RULES)
 
     def half(scores, active, power):
         return attention_weights(scores, active, power) / 2

@@ -17,11 +17,10 @@ from mindlib.lessons.attention_study import (
     WatchedMIND,
     best_interest,
     by_epoch,
-    free_interests,
+    float_window,
     interest_gradients,
     mismatch,
     share,
-    unused_interests,
 )
 from mindlib.models import MIND, MINDConfig
 from mindlib.training import TrainingConfig, fit
@@ -89,23 +88,20 @@ def test_the_watched_shares_are_shares_and_there_is_one_for_each_step(split, pow
     model = build(WatchedMIND, split, power)
     fit(model, split, TRAINING, device="cpu", progress=False)
     assert len(model.steps) == 2 * math.ceil(len(split.train) / 128)
-    for name in ("slot_weight", "slot_gradient", "rank_weight", "rank_gradient"):
+    for name in ("slot_gradient", "rank_weight", "rank_gradient"):
         values = by_epoch(model.steps, name, 2)
         assert values.shape == (2, 3)
         torch.testing.assert_close(values.sum(1), torch.ones(2))
     weight, gradient = (by_epoch(model.steps, f"rank_{w}", 2) for w in ("weight", "gradient"))
-    entropy = by_epoch(model.steps, "entropy", 2)
     assert (weight.diff(dim=1) <= 1e-6).all()  # a better rank, no less attention
     if power == 0:
         torch.testing.assert_close(weight, torch.full((2, 3), 1 / 3))
         torch.testing.assert_close(gradient, torch.full((2, 3), 1 / 3))
-        torch.testing.assert_close(entropy, torch.ones(2))
     elif power == math.inf:
         torch.testing.assert_close(weight, torch.tensor([[1.0, 0.0, 0.0]] * 2))
         torch.testing.assert_close(gradient, torch.tensor([[1.0, 0.0, 0.0]] * 2))
-        assert entropy.abs().max() == 0
     else:
-        assert ((entropy > 0) & (entropy < 1)).all()
+        assert ((weight[:, 0] > 1 / 3) & (weight[:, 0] < 1)).all()
 
 
 def test_an_untrained_model_has_noted_nothing_and_neither_has_evaluation(split):
@@ -117,8 +113,7 @@ def test_an_untrained_model_has_noted_nothing_and_neither_has_evaluation(split):
 
 
 def test_an_epoch_is_the_mean_of_its_steps():
-    steps = [Step(*[torch.tensor([n, 1.0 - n])] * 4, entropy=n) for n in (0.0, 0.2, 0.6, 1.0)]
-    torch.testing.assert_close(by_epoch(steps, "entropy", 2), torch.tensor([0.1, 0.8]))
+    steps = [Step(*[torch.tensor([n, 1.0 - n])] * 3) for n in (0.0, 0.2, 0.6, 1.0)]
     expected = torch.tensor([[0.1, 0.9], [0.8, 0.2]])
     torch.testing.assert_close(by_epoch(steps, "rank_weight", 2), expected)
 
@@ -160,15 +155,6 @@ def test_the_mismatch_by_hand(by_hand):
     assert found.attended.tolist() == [1, 1]
     assert found.served.tolist() == [2, 1]
     assert found.overtaken.tolist() == [pytest.approx(1 / 2), 0]
-    assert found.other_list.tolist() == [False, False]
-
-
-def test_the_target_can_rank_higher_in_another_interests_list(by_hand):
-    model = Fixed()
-    # The label scores best with interest 2, in whose list others pass it; interest 1 puts it first.
-    model.interest = torch.tensor([[[0.1, -0.1], [1.0, 8.0]], [[1.0, 0.0], [9.0, 9.0]]])
-    found = mismatch(model, by_hand, math.inf)
-    assert found.other_list.tolist() == [True, False]
 
 
 def test_several_targets_in_a_case_are_refused(by_hand):
@@ -182,7 +168,6 @@ def test_one_interest_has_no_mismatch(split, power):
     found = mismatch(build(MIND, split, power, interests=1), split.test, power)
     assert torch.equal(found.attended, found.served)
     assert not found.overtaken.any()
-    assert not found.other_list.any()
 
 
 def test_under_the_argmax_serving_never_ranks_the_target_higher(split):
@@ -191,30 +176,25 @@ def test_under_the_argmax_serving_never_ranks_the_target_higher(split):
     assert (found.served > found.attended).any()
 
 
-def test_unused_interests_by_hand(by_hand):
-    # The first user's items 4 and 1 choose interests 2 and 1; the second has one, which is used.
-    assert unused_interests(Fixed(), by_hand).tolist() == [0, 0]
-    model = Fixed()
-    model.interest = torch.tensor([[[1.0, 1.0], [-1.0, -1.0]], [[1.0, 0.0], [9.0, 9.0]]])
-    assert unused_interests(model, by_hand).tolist() == [0.5, 0]
+@pytest.mark.parametrize("power", [3.0, 100.0])
+def test_the_window_ends_where_float32_does(power):
+    window = float_window(power)
+    inside, outside = (torch.tensor([w * window.overflow]).pow(power) for w in (0.999, 1.001))
+    assert inside.isfinite()
+    assert outside.isinf()
+    zero, positive = (torch.tensor([w * window.underflow]).pow(power) for w in (0.999, 1.001))
+    assert zero == 0 < positive
+    low, high = np.isneginf(window.logarithms), np.isposinf(window.logarithms)
+    assert (window.magnitudes[low] <= window.underflow).all()
+    assert (window.magnitudes[high] >= window.overflow).all()
+    assert low.any()
+    assert high.any()
+    known = (window.magnitudes > 1.01 * window.underflow) & ~high
+    expected = power * np.log10(window.magnitudes[known])
+    assert window.logarithms[known] == pytest.approx(expected, abs=0.3)
 
 
-@pytest.mark.parametrize("power", [0.0, 2.0, math.inf])
-def test_free_interests_learn_and_every_item_chooses_one(power):
-    shares, losses = free_interests(power, draws=5, steps=40)
-    assert shares.sum(1).tolist() == pytest.approx([1] * 5)
-    assert losses.shape == (5, 40)
-    assert losses[:, -5:].mean() < losses[:, :5].mean()
-
-
-def test_free_interests_starve_under_the_argmax_more_than_under_a_soft_choice():
-    hard, soft = (
-        np.mean((free_interests(p, draws=100)[0] == 0).any(1).numpy()) for p in (math.inf, 1.0)
-    )
-    assert hard > soft
-
-
-def test_free_interests_are_the_same_for_the_same_seed():
-    first, second = (free_interests(1.0, draws=3, steps=5, seed=4) for _ in range(2))
-    assert torch.equal(first[0], second[0])
-    assert torch.equal(first[1], second[1])
+@pytest.mark.parametrize("power", [0.0, -1.0, math.inf])
+def test_a_window_needs_a_positive_power(power):
+    with pytest.raises(ValueError, match="expected a positive finite number"):
+        float_window(power)

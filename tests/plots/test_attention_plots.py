@@ -26,13 +26,14 @@ RECALLS = {"p = 0": [[0.1, 0.2], [0.1, 0.3]], "p = 2": [[0.2, 0.4], [0.3, 0.35]]
 LINES = {"popularity": 0.05, "oracle": 0.5}
 SHARES = {name: RNG.dirichlet(np.ones(3), 2) for name in LOSSES}
 OTHERS = {name: RNG.dirichlet(np.ones(3), 2) for name in LOSSES}
-SLOTS = {name: RNG.dirichlet(np.ones(3), (2, 4)) for name in LOSSES}
-COUNTS = {"free": {"p = 0": np.array([0, 1, 1, 2]), "p = 2": np.array([0, 0, 0, 1])}}
+COUNTS = {"free": {"p = 0": np.array([0, 1, 1, 3]), "p = 2": np.array([0, 0, 0, 1])}}
+ORDER = ("p = 0", "p = 1", "p = 2")
 ATTENDED = {"p = 0": [0.2, 0.3], "p = 2": [0.6, 0.7]}
 SERVED = {"p = 0": [0.1, 0.15], "p = 2": [0.3, 0.35]}
 OVERTAKEN = {"p = 0": [0.01, 0.02], "p = 2": [0.03, 0.04]}
 ITEMS = RNG.standard_normal((7, 2))
-OWN = np.array([True, False, False, True, False, False, False])
+GROUPS = np.array([0, -1, -1, 0, 1, -1, 1])
+FAMILIES = np.array([1, -1])
 STARS = RNG.standard_normal((2, 2))
 BROKEN = np.array([[0.0, 0.5], [1.0, 0.25]])
 
@@ -40,7 +41,7 @@ BROKEN = np.array([[0.0, 0.5], [1.0, 0.25]])
 def view():
     weights = np.array([0.75, 0.25])
     return plots.attention_view(
-        ITEMS, OWN, STARS, ITEMS[2], weights @ STARS, SCORES, weights, "p = 2"
+        ITEMS, GROUPS, STARS, FAMILIES, ITEMS[2], weights @ STARS, SCORES, weights, "p = 2"
     )
 
 
@@ -48,10 +49,11 @@ FIGURES = {
     "bend": lambda: plots.bend_and_scale(LINE, LITERAL, SCALED),
     "limits": lambda: plots.float32_limits(MAGNITUDES, LOGARITHMS, 0.354, 2.429, 100.0),
     "sweep": lambda: plots.weight_sweep(POWERS, {"safe": SWEEP, "printed": SWEEP}, SCORES),
-    "training": lambda: plots.training_by_power(LOSSES, RECALLS, "Recall@10", LINES),
+    "training": lambda: plots.training_by_power(
+        LOSSES, RECALLS, "Recall@10", LINES, order=ORDER, title="d = 8"
+    ),
     "ranks": lambda: plots.rank_shares(SHARES, OTHERS),
-    "slots": lambda: plots.slot_shares(SLOTS),
-    "starved": lambda: plots.starved_counts(COUNTS),
+    "starved": lambda: plots.starved_or_idle(COUNTS),
     "mismatch": lambda: plots.two_ways_to_score(ATTENDED, SERVED, OVERTAKEN, "Recall@10", LINES),
     "view": view,
     "gallery": lambda: plots.gallery(BROKEN, ["a", "b"], ["sums", "finite"]),
@@ -116,43 +118,50 @@ def test_the_sweep_has_a_line_for_each_interest():
     axes = FIGURES["sweep"]().axes
     assert [a.get_title() for a in axes] == ["safe", "printed"]
     for drawn, values in zip(lines(axes[0]), SWEEP.T, strict=True):
-        np.testing.assert_array_equal(drawn, [POWERS, values])
+        np.testing.assert_array_equal(drawn[1], values)
     assert legend(axes[0]) == ["+1.00", "-0.50"]
 
 
-def test_training_has_a_line_for_each_seed_and_the_floors():
+def test_dots_between_gaps_stand_side_by_side_at_their_heights():
+    values = np.array([[0.5, 0.5], [0.7, 0.3], [0.1, 0.9]])
+    gappy = np.where(np.arange(3)[:, None] == 1, np.nan, values)
+    left, right = plots.weight_sweep(POWERS, {"safe": values, "printed": gappy}, SCORES).axes
+    for drawn in lines(left):
+        np.testing.assert_array_equal(drawn[0], POWERS)
+    first, second = lines(right)
+    assert first[0][0] < 0 < second[0][0]
+    assert np.abs(first[0] - POWERS).max() < 0.2
+    np.testing.assert_array_equal(first[1], gappy[:, 0])
+
+
+def test_training_has_a_line_for_each_mean_a_dot_for_each_seed_and_the_floors():
     left, right = FIGURES["training"]().axes
     for axes, curves, factor in ((left, LOSSES, 1), (right, RECALLS, 100)):
-        expected = [run for runs in curves.values() for run in runs]
-        for drawn, run in zip(axes.lines, expected, strict=False):
+        for drawn, points, (name, runs) in zip(
+            axes.lines, dots(axes), curves.items(), strict=False
+        ):
+            values = factor * np.array(runs)
             assert np.asarray(drawn.get_xdata()).tolist() == [1, 2]
-            assert np.asarray(drawn.get_ydata()).tolist() == pytest.approx(np.multiply(factor, run))
-        colors = [line.get_color() for line in axes.lines[:4]]
-        assert colors[0] == colors[1] != colors[2] == colors[3]
-    assert [np.asarray(line.get_ydata())[0] for line in right.lines[4:]] == pytest.approx(
+            np.testing.assert_allclose(np.asarray(drawn.get_ydata()), values.mean(0))
+            np.testing.assert_allclose(points[:, 1], values[:, -1])
+            assert (points[:, 0] > 2).all()
+            assert drawn.get_color() == COLORS[ORDER.index(name)]
+    assert [np.asarray(line.get_ydata())[0] for line in right.lines[2:]] == pytest.approx(
         [5.0, 50.0]
     )
     assert {t.get_text() for t in right.texts} == set(LINES)
 
 
-def test_ranks_have_a_dot_for_each_seed_and_a_line_through_their_mean():
-    for axes, shares in zip(FIGURES["ranks"]().axes, (SHARES, OTHERS), strict=True):
-        drawn = lines(axes)
-        for line, points, values in zip(drawn, dots(axes), shares.values(), strict=True):
-            np.testing.assert_allclose(line[1], values.mean(0))
+def test_ranks_have_a_dot_for_each_seed_beside_its_rank():
+    left, right = FIGURES["ranks"]().axes
+    for axes, shares in ((left, SHARES), (right, OTHERS)):
+        for points, values in zip(dots(axes), shares.values(), strict=True):
             np.testing.assert_allclose(points[:, 1], values.flatten())
-            assert np.abs(line[0] - [1, 2, 3]).max() < 0.5
+            assert np.abs(points[:, 0] - [1, 2, 3, 1, 2, 3]).max() < 0.5
+    assert legend(right) == list(SHARES)
 
 
-def test_slots_have_a_line_for_each_seed_and_slot():
-    for axes, (name, seeds) in zip(FIGURES["slots"]().axes, SLOTS.items(), strict=True):
-        assert axes.get_title() == name
-        expected = [run[:, slot] for run in seeds for slot in range(3)]
-        for drawn, values in zip(lines(axes), expected, strict=True):
-            np.testing.assert_allclose(drawn[1], values)
-
-
-def test_the_bars_of_the_starved_are_shares_of_the_draws():
+def test_the_bars_of_the_starved_are_shares_of_the_users():
     (axes,) = FIGURES["starved"]().axes
     widths = [p.get_width() for p in axes.patches if isinstance(p, Rectangle)]
     assert widths == pytest.approx([0.25, 0.5, 0.25, 0.75, 0.25, 0])
@@ -174,12 +183,17 @@ def test_the_view_shows_weights_interests_label_and_the_mixture():
     widths = [p.get_width() for p in bars.patches if isinstance(p, Rectangle)]
     assert widths == [0.75, 0.25]
     assert [t.get_text() for t in bars.get_yticklabels()] == ["1: +1.00", "2: -0.50"]
-    others, own, first, second, label, attended = dots(plane)
-    np.testing.assert_allclose(others, ITEMS[~OWN])
-    np.testing.assert_allclose(own, ITEMS[OWN])
+    others, one, two, first, second, label, attended = dots(plane)
+    for points, group in ((others, -1), (one, 0), (two, 1)):
+        np.testing.assert_allclose(points, ITEMS[group == GROUPS])
     np.testing.assert_allclose([first[0], second[0]], STARS)
     np.testing.assert_allclose(label[0], ITEMS[2])
     np.testing.assert_allclose(attended[0], 0.75 * STARS[0] + 0.25 * STARS[1])
+    # An interest has the colour of its family, in both halves, and grey where it has none.
+    stars = [np.asarray(star.get_facecolor()) for star in plane.collections[3:5]]
+    colors = [tuple(face[0, :3].tolist()) for face in stars]
+    assert colors == [to_rgb(COLORS[1]), to_rgb(INK)]
+    assert [to_rgb(p.get_facecolor()) for p in bars.patches] == colors
 
 
 def test_the_gallery_writes_each_share():
