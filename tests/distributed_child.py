@@ -34,20 +34,20 @@ class SettledMIND(MIND):
 
 
 CONFIG = TrainingConfig(
-    epochs=3, batch_size=60, negatives=16, learning_rate=5e-3, monitor="Recall@10", patience=3
+    epochs=3, batch_size=17, negatives=16, learning_rate=5e-3, monitor="Recall@10", patience=3
 )
 SCENARIOS: dict[str, tuple[type[VectorModel], dict[str, Any]]] = {
     "youtube": (YouTubeDNN, {}),
     "settled": (SettledMIND, {"proposal": "popularity"}),
     "in-batch": (YouTubeDNN, {"in_batch": True, "proposal": "popularity"}),
     "cosine": (SettledMIND, {"schedule": "cosine", "warmup_steps": 5}),
-    "mind": (MIND, {"learning_rate": 2e-2, "epochs": 6, "patience": 6}),
+    "mind": (MIND, {"learning_rate": 1e-2, "epochs": 5, "patience": 5}),
 }
 
 
 def made_split() -> Split:
     """Cases of which one is left for the last batch: fewer than there are processes."""
-    config = PlantedConfig(num_users=51, num_clusters=12, items_per_cluster=8, num_segments=2)
+    config = PlantedConfig(num_users=42, num_clusters=12, items_per_cluster=8, num_segments=2)
     return leave_last_out(planted_interests(config, seed=0).log)
 
 
@@ -119,7 +119,7 @@ def with_a_fault(folder: Path, fault: str, rank: int, size: int) -> None:
 
     def faulty(*arguments: Any) -> torch.Tensor:
         calls.append(1)
-        if rank == 1 and len(calls) == 20:
+        if rank == 1 and len(calls) == 20 + 35:
             os.kill(os.getpid(), signal.SIGKILL if fault == "dies" else signal.SIGSTOP)
         return original(*arguments)
 

@@ -46,7 +46,7 @@ def youtube(split):
 def test_a_training_step_corrects_for_the_proposal_unless_told_not_to(split, options):
     config = TrainingConfig(negatives=50, proposal="popularity", **options)
     probabilities = proposal_probabilities("popularity", split.train_counts)
-    sampler = NegativeSampler(probabilities, CPU)
+    sampler = NegativeSampler(probabilities, CPU, target_probabilities(split.train))
     batch = next(batches(split.train, 32, seeded(1)))
     model = youtube(split)
     loss = training_step(model, batch, sampler, config, seeded(2))
