@@ -12,7 +12,7 @@ negatives: with the same seed they see the batches of a single process, and a mo
 nothing itself gets the same weights up to rounding. What a model draws for its own part of the
 batch, MIND's routing logits, is another draw in each process.
 
-A log that no memory holds is beyond this: a log costs each process 24 bytes an event and 32 a
+A log that no memory holds is beyond this: a log costs each process 24 bytes an event and 40 a
 training case. `mindlib.lessons.scale` has the arithmetic.
 """
 
