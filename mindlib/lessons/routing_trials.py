@@ -1,35 +1,23 @@
-"""What routing does over many draws (§3.3.2): planted users, recovery, agreement of two runs.
+"""What routing does over many draws (§3.3.2): planted users, and whether their kinds are found.
 
 No training here: every function routes behaviours whose clusters are known, so that a reading of
-the paper can be judged by what it recovers, with an interval.
+the paper can be judged by what it finds, with an interval.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy import stats
+from sklearn.cluster import KMeans
 from torch import Tensor
 
-from mindlib.data.planted import PlantedWorld
-from mindlib.data.splits import Split
-from mindlib.evaluation import evaluate, interest_cosine, recovered_interests, routing_entropy
-from mindlib.layers.routing import (
-    B2IRouting,
-    Capsules,
-    RoutingConfig,
-    SoftmaxOver,
-    coupling,
-    gaussian_logits,
-    num_interests,
-    squash,
-)
-from mindlib.models.mind import MIND, MINDConfig
-from mindlib.training import TrainingConfig, fit
+from mindlib.evaluation import interest_cosine, routing_entropy
+from mindlib.layers.routing import B2IRouting, Capsules, RoutingConfig
+from mindlib.lessons.estimates import Estimate, average, share
 
 
 class PlantedUsers(NamedTuple):
@@ -50,9 +38,9 @@ class PlantedUsers(NamedTuple):
         """All places hold a behaviour."""
         return torch.ones_like(self.items, dtype=torch.bool)
 
-    def reordered(self, order: Int[Tensor, "users length"]) -> PlantedUsers:
-        """Each user's behaviours in another order."""
-        by_vector = order[:, :, None].expand_as(self.behaviors)
+    def reordered(self, order: Int[Tensor, "users places"]) -> PlantedUsers:
+        """Each user's behaviours in another order, or some of them."""
+        by_vector = order[:, :, None].expand(-1, -1, self.behaviors.shape[2])
         return PlantedUsers(
             self.behaviors.gather(1, by_vector),
             self.clusters.gather(1, order),
@@ -62,6 +50,11 @@ class PlantedUsers(NamedTuple):
     def shuffled(self, generator: torch.Generator) -> PlantedUsers:
         """Each user's behaviours in a random order of her own."""
         return self.reordered(torch.rand(self.items.shape, generator=generator).argsort(1))
+
+    def window(self, first: int, number: int) -> PlantedUsers:
+        """So many behaviours of each user, from the first one on."""
+        places = torch.arange(first, first + number)
+        return self.reordered(places.expand(len(self.items), -1))
 
 
 def planted_users(
@@ -137,42 +130,6 @@ def recovered_clusters(
     return ((weights @ member) / total > 0.5).any(1)
 
 
-class Estimate(NamedTuple):
-    """A number measured over draws, with its 95 % confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
-
-    def percent(self) -> str:
-        """The same in percent, without decimals."""
-        return f"{self.value:.0%} ({self.low:.0%} to {self.high:.0%})"
-
-
-def share(happened: Bool[Tensor, " draws"]) -> Estimate:
-    """How often something happened, with Wilson's interval."""
-    count = int(happened.sum())
-    interval = stats.binomtest(count, len(happened)).proportion_ci(method="wilson")
-    return Estimate(count / len(happened), float(interval.low), float(interval.high))
-
-
-def average(values: Float[Tensor, " draws"]) -> Estimate:
-    """The mean over draws, with Student's interval.
-
-    Raises:
-        ValueError: fewer than two draws.
-    """
-    if len(values) < 2:
-        raise ValueError(f"{len(values)} draw: an interval needs at least two")
-    mean = float(values.mean())
-    error = float(values.std(correction=1)) / len(values) ** 0.5
-    reach = float(stats.t(df=len(values) - 1).ppf(0.975)) * error
-    return Estimate(mean, mean - reach, mean + reach)
-
-
 def recovery(
     users: PlantedUsers, config: RoutingConfig, logits: Float[Tensor, "users interests length"]
 ) -> Estimate:
@@ -228,225 +185,68 @@ def recovery_by_scale(
     return Grid(scales, rows)
 
 
-def initial_logits(
-    kind: str,
-    items: Int[Tensor, "users length"],
-    config: RoutingConfig,
-    generator: torch.Generator,
-) -> Float[Tensor, "users interests length"]:
-    """The field's ways to start routing: "redrawn", "by position" or "by item".
-
-    Args:
-        kind: redrawn at every call; one draw for each position of the window, kept for ever and
-            shared by all users; or derived from the item, as mindlib does in evaluation.
-    """
-    shape = (len(items), config.max_interests, items.shape[1])
-    if kind == "redrawn":
-        return config.sigma * torch.randn(shape, generator=generator)
-    if kind == "by position":
-        fixed = torch.randn(shape[1:], generator=torch.Generator().manual_seed(1))
-        return (config.sigma * fixed).expand(shape)
-    if kind == "by item":
-        return gaussian_logits(items, config.max_interests, sigma=config.sigma, seed=1)
-    raise ValueError(f"kind={kind!r}: expected 'redrawn', 'by position' or 'by item'")
-
-
-def reproducibility(
-    kind: str, users: PlantedUsers, config: RoutingConfig, *, seed: int
-) -> dict[str, Estimate]:
-    """How alike a user's interests are at a second request, in three situations.
-
-    Returns:
-        the best-match cosine for "same history", "other order" (the same behaviours permuted) and
-        "one step later" (the oldest behaviour has left the window, the first one's repeat came in).
-    """
-    generator = torch.Generator().manual_seed(seed)
-    length = users.items.shape[1]
-    order = torch.randperm(length, generator=generator)
-    later = torch.arange(1, length + 1) % length
-    first = route_users(users, config, initial_logits(kind, users.items, config, generator))
-    values = {}
-    for name, places in {
-        "same history": torch.arange(length),
-        "other order": order,
-        "one step later": later,
-    }.items():
-        again = users.reordered(places.expand_as(users.items))
-        logits = initial_logits(kind, again.items, config, generator)
-        second = route_users(again, config, logits)
-        values[name] = average(best_match(first.vectors, second.vectors, first.active))
-    return values
-
-
-class Saving(NamedTuple):
-    """What Eq. 9 saves against K interests for everybody.
+class Sorting(NamedTuple):
+    """How a way to sort behaviours into interests does.
 
     Attributes:
-        max_interests: K.
-        mean: the average K'_u.
-        searches: the share of the retrieval searches (and of the stored vectors) saved.
-        routing: the share of routing's multiplications saved, which grow with K'_u times the
-            number of behaviours.
+        found: how often all planted interests of a user are found.
+        cosine: between a user's interests.
+        entropy: of an interest's weights.
     """
 
-    max_interests: int
-    mean: float
-    searches: float
-    routing: float
-
-
-def saving(lengths: Int[Tensor, " users"], max_interests: int) -> Saving:
-    """The saving over a distribution of history lengths, as far as routing sees them."""
-    number = num_interests(lengths, max_interests).double()
-    size = lengths.double()
-    return Saving(
-        max_interests,
-        float(number.mean()),
-        float(1 - number.mean() / max_interests),
-        float(1 - (number * size).sum() / (max_interests * size.sum())),
-    )
-
-
-def gradient_cosines(
-    users: PlantedUsers,
-    config: RoutingConfig,
-    logits: Float[Tensor, "users interests length"],
-    *,
-    generator: torch.Generator,
-) -> Float[Tensor, " users"]:
-    """For each user: how alike are the gradients of S, through the last sum and through all?
-
-    The loss is the inner product of the interest that likes a random label most with that label.
-    """
-    dim = users.behaviors.shape[2]
-    labels = torch.nn.functional.normalize(
-        torch.randn(len(users.items), dim, generator=generator), dim=1
-    )
-    last = routing_with(torch.eye(dim), config, gradient="last")
-    every = routing_with(torch.eye(dim), config, gradient="all")
-    cosines = []
-    for user in range(len(users.items)):
-        one = slice(user, user + 1)
-        gradients = []
-        for module in (last, every):
-            interests = module(users.behaviors[one], users.mask[one], logits[one]).vectors
-            score = (interests @ labels[one, :, None]).amax()
-            (gradient,) = torch.autograd.grad(score, [module.bilinear_map])
-            gradients.append(gradient.flatten())
-        cosines.append(torch.nn.functional.cosine_similarity(*gradients, dim=0))
-    return torch.stack(cosines)
-
-
-def recovery_from(
-    kind: str, users: PlantedUsers, config: RoutingConfig, generator: torch.Generator
-) -> Estimate:
-    """Recovery with one of the ways to start (see `initial_logits`).
-
-    Each user's behaviours come in an order of her own: in the order of the clusters, logits by
-    position would give all users the luck of the one draw.
-    """
-    users = users.shuffled(generator)
-    logits = initial_logits(kind, users.items, config, generator)
-    return recovery(users, config, logits)
-
-
-def route_padded(
-    users: PlantedUsers,
-    logits: Float[Tensor, "users interests length"],
-    padding: int,
-    *,
-    softmax_over: SoftmaxOver,
-    mask_first: bool,
-    iterations: int = 3,
-) -> tuple[Float[Tensor, "users interests dim"], Float[Tensor, "users interests length"]]:
-    """Interests and coupling in a window with unused places, S = I.
-
-    Args:
-        padding: the number of unused places.
-        mask_first: mask before the softmax, or only after it.
-
-    Returns:
-        the interests, and the coupling of the behaviours that there are.
-    """
-    behaviors = torch.nn.functional.pad(users.behaviors, (0, 0, 0, padding))
-    mask = torch.nn.functional.pad(users.mask, (0, padding))[:, None, :]
-    logits = torch.nn.functional.pad(logits, (0, padding))
-    weights, interests = logits, logits @ behaviors
-    for _ in range(iterations):
-        if mask_first:
-            weights = coupling(logits, ~mask.expand_as(logits), softmax_over)
-        else:
-            weights = logits.softmax(1 if softmax_over == "interests" else 2) * mask
-        interests = squash(weights @ behaviors)
-        logits = logits + interests @ behaviors.transpose(1, 2)
-    return interests, weights[:, :, : users.items.shape[1]]
-
-
-class Diagnosis(NamedTuple):
-    """A population's two thermometers.
-
-    Attributes:
-        capsules: what routing made of each user.
-        cosine: between interests; near 1 is interest collapse.
-        entropy: of the weights; near 0 is routing collapse.
-    """
-
-    capsules: Capsules
+    found: Estimate
     cosine: Estimate
     entropy: Estimate
 
 
-def diagnose(config: RoutingConfig, *, scale: float, draws: int, seed: int) -> Diagnosis:
-    """Route planted users with embeddings of a given length, and take both temperatures."""
-    generator = torch.Generator().manual_seed(seed)
-    users = planted_users(draws, scale=scale, generator=generator)
-    logits = random_logits(users, config.max_interests, config.sigma, generator)
+def sorting(
+    users: PlantedUsers,
+    weights: Float[Tensor, "users interests length"],
+    vectors: Float[Tensor, "users interests dim"],
+) -> Sorting:
+    """The three numbers of weights and the vectors that they give; every interest is active."""
+    active = torch.ones(weights.shape[:2], dtype=torch.bool)
+    return Sorting(
+        share(recovered_clusters(weights, users.clusters).all(1)),
+        average(interest_cosine(vectors, active)),
+        average(routing_entropy(weights, active)),
+    )
+
+
+def route_and_sort(
+    users: PlantedUsers, config: RoutingConfig, logits: Float[Tensor, "users interests length"]
+) -> Sorting:
+    """Routing with S = I, in numbers."""
     capsules = route_users(users, config, logits)
-    return Diagnosis(
-        capsules,
-        average(interest_cosine(capsules.vectors, capsules.active)),
-        average(routing_entropy(capsules.coupling, capsules.active)),
-    )
+    return sorting(users, capsules.coupling, capsules.vectors)
 
 
-class Trained(NamedTuple):
-    """A reading of the paper, trained with several seeds.
+def perfect_sorting(users: PlantedUsers) -> Sorting:
+    """An interest for each planted cluster, with all its behaviours and no others."""
+    weights = torch.nn.functional.one_hot(users.clusters).mT.float()
+    return sorting(users, weights, weights @ users.behaviors)
 
-    Attributes:
-        hits: for each test user HitRate@10, averaged over the seeds.
-        found: for each test user the share of planted interests found, averaged over the seeds.
-        by_seed: for each seed the means of both.
-        epochs: the epoch that validation chose, for each seed.
-        seconds: training time of an epoch, averaged.
-        models: the trained models.
+
+def kmeans_sorting(
+    users: PlantedUsers, number: int, *, init: Literal["random", "k-means++"], seed: int
+) -> Sorting:
+    """K-means on each user's behaviours, from one start, until it stands still.
+
+    Args:
+        number: of means, as there are interests.
+        init: whether it starts at random behaviours, or at some that are far apart.
     """
+    weights = torch.zeros(len(users.items), number, users.items.shape[1])
+    for user, behaviors in enumerate(users.behaviors):
+        means = KMeans(number, init=init, n_init=1, random_state=seed + user)  # pyright: ignore[reportArgumentType]
+        labels = torch.from_numpy(means.fit_predict(behaviors)).long()
+        weights[user] = torch.nn.functional.one_hot(labels, number).mT
+    return sorting(users, weights, weights @ users.behaviors)
 
-    hits: Float[Tensor, " users"]
-    found: Float[Tensor, " users"]
-    by_seed: list[tuple[float, float]]
-    epochs: list[int]
-    seconds: float
-    models: list[MIND]
 
+def multiplications(config: RoutingConfig, length: int, dim: int) -> int:
+    """Of Algorithm 1 for one user: r sums of behaviours, and r - 1 agreements with them.
 
-def train_reading(
-    world: PlantedWorld, split: Split, config: MINDConfig, training: TrainingConfig, *, seeds: int
-) -> Trained:
-    """Train MIND in a planted world, and ask what it retrieves and which interests it finds."""
-    hits, found, epochs, seconds, models = [], [], [], [], []
-    for seed in range(seeds):
-        model = MIND(split.log, config, generator=torch.Generator().manual_seed(seed))
-        how = fit(model, split, replace(training, seed=seed), progress=False)
-        hits.append(evaluate(model, split.test, (10,)).values["HitRate@10"])
-        found.append(recovered_interests(model, world, split.test.histories).to(torch.float64))
-        epochs.append(how.best_epoch)
-        seconds += [row["seconds"] for row in how.log]
-        models.append(model)
-    return Trained(
-        torch.stack(hits).mean(0),
-        torch.stack(found).mean(0),
-        [(float(h.mean()), float(f.mean())) for h, f in zip(hits, found, strict=True)],
-        epochs,
-        sum(seconds) / len(seconds),
-        models,
-    )
+    Either meets each behaviour with each interest, and applies S to the interests.
+    """
+    return (2 * config.iterations - 1) * config.max_interests * dim * (length + dim)

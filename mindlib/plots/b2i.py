@@ -17,7 +17,7 @@ from mindlib.plots.style import COLORMAP, COLORS, INK
 
 
 class Interval(NamedTuple):
-    """A value with its confidence interval; `mindlib.lessons.routing_trials.Estimate` is one."""
+    """A value with its confidence interval; `mindlib.lessons.estimates.Estimate` is one."""
 
     value: float
     low: float
@@ -25,33 +25,18 @@ class Interval(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A heat map with what stands above and below it."""
+    """A heat map with what stands above it."""
 
     title: str
     weights: Float[np.ndarray, "interests behaviors"]
     caption: str
 
 
-def parameter_growth(
-    windows: Sequence[int], per_pair: Sequence[int], shared: Sequence[int]
-) -> Figure:
-    """Parameters of one map for each pair, and of one map for all, as the window grows."""
-    figure, axes = plt.subplots(figsize=(6.2, 2.6), layout="constrained")
-    for color, name, values in (
-        (COLORS[1], "one $S_{ij}$ for each pair", per_pair),
-        (COLORS[0], "one $S$ for all", shared),
-    ):
-        axes.plot(windows, values, "o-", color=color, ms=3, label=name)
-    axes.set(yscale="log", xlabel="behaviours in the window", ylabel="parameters")
-    axes.legend(loc="center right")
-    return figure
-
-
 def rounds(
     rows: Mapping[str, Sequence[Float[np.ndarray, "interests behaviors"]]],
     cosines: Mapping[str, Sequence[float]],
 ) -> Figure:
-    """The coupling after each round, a row for each start, with the interests' mean cosine."""
+    """One user's coupling after each round, a row for each start, with her cosines."""
     columns = max(len(line) for line in rows.values())
     figure, axes = plt.subplots(
         len(rows), columns, figsize=(2.5 * columns + 0.8, 1.45 * len(rows) + 0.3),
@@ -76,48 +61,26 @@ def curves(
     *,
     xlabel: str,
     ylabel: str,
-    ylim: tuple[float, float] = (0, 1),
-    log: bool = True,
+    floors: Mapping[str, Sequence[tuple[float, float, float]]] | None = None,
 ) -> Figure:
-    """Estimates over x, a line for each name, its interval as a band."""
+    """Shares over x, a line for each name with its interval as a band.
+
+    Args:
+        floors: for some of the names what chance gives, dotted in the line's colour.
+    """
     figure, axes = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
     for color, (name, estimates) in zip(COLORS, lines.items(), strict=False):
         value, low, high = np.array([tuple(e) for e in estimates]).T
         axes.fill_between(x, low, high, color=color, alpha=0.25, lw=0)
         axes.plot(x, value, "o-", color=color, ms=3, lw=1.3, label=name)
-    axes.set(xlabel=xlabel, ylabel=ylabel, ylim=ylim)
-    if log:
-        axes.set_xscale("log")
-        axes.set_xticks(list(x))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        if floors and name in floors:
+            floor = [e[0] for e in floors[name]]
+            axes.plot(x, floor, ":", color=color, lw=1.3, label=f"{name}: chance")
+    axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(-0.03, 1), xscale="log")
+    axes.set_xticks(list(x))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.legend(loc="best")
-    return figure
-
-
-def forest(
-    panels: Mapping[str, Mapping[str, tuple[float, float, float]]],
-    *,
-    xlim: tuple[float, float] = (0, 1),
-) -> Figure:
-    """Estimates with their intervals: a panel for each question, a line for each reading."""
-    heights = [len(rows) for rows in panels.values()]
-    figure, axes = plt.subplots(
-        len(panels), 1, figsize=(7.2, 0.27 * sum(heights) + 0.42 * len(panels) + 0.5),
-        layout="constrained", squeeze=False, sharex=True, height_ratios=heights,
-    )  # fmt: skip
-    for axis, (title, rows) in zip(axes[:, 0], panels.items(), strict=True):
-        for place, (color, estimate) in enumerate(
-            zip(COLORS * len(rows), rows.values(), strict=False)
-        ):
-            value, low, high = estimate
-            axis.plot([low, high], [place, place], color=color, lw=2)
-            axis.plot([value], [place], "o", color=color, ms=6)
-        axis.set_yticks(range(len(rows)), list(rows))
-        axis.set_ylim(len(rows) - 0.5, -0.5)
-        axis.set_xlim(*xlim)
-        axis.set_title(title, loc="left", fontsize=9)
-        axis.grid(axis="x", color=INK, alpha=0.25, lw=0.5)
     return figure
 
 
@@ -126,13 +89,15 @@ def interests_by_length(
     numbers: Int[np.ndarray, " n"],
     searches: Mapping[int, float],
     routing: Mapping[int, float],
+    window: int,
 ) -> Figure:
     """K'_u as a staircase, the lengths it meets, and what it saves for each K.
 
     Args:
-        lengths: the behaviours of each user that routing sees.
+        lengths: the behaviours of each user.
         numbers: K'_u for 1, 2, ... behaviours.
         searches, routing: for each K the share of searches and of multiplications saved.
+        window: the behaviours that routing sees at most, a dotted line.
     """
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10, 2.8), layout="constrained")
     left.step(np.arange(1, len(numbers) + 1), numbers, where="post", color=COLORS[0])
@@ -140,8 +105,10 @@ def interests_by_length(
         xlabel="behaviours of a user", ylabel="$K'_u$", title="Interests allowed (Eq. 9)",
         yticks=range(int(numbers.max()) + 1), ylim=(0, numbers.max() + 0.5),
     )  # fmt: skip
-    middle.hist(lengths, bins=np.arange(0, lengths.max() + 3, 2).tolist(), color=COLORS[2])
-    middle.set(xlabel="behaviours that routing sees", ylabel="users", title="The data")
+    middle.hist(lengths, bins=np.linspace(0, lengths.max(), 41).tolist(), color=COLORS[2])
+    middle.axvline(window, color=INK, ls=":", lw=1.5, label=f"window of {window}")
+    middle.set(xlabel="behaviours of a user", ylabel="users", title="The data")
+    middle.legend(loc="upper right")
     places = np.arange(len(searches))
     for shift, color, name, values in (
         (-0.2, COLORS[0], "searches", searches),
@@ -158,21 +125,23 @@ def interests_by_length(
 def heat_maps(
     pictures: Sequence[Picture], *, columns: int = 4, label: str, limit: float = 1.0
 ) -> Figure:
-    """Heat maps side by side, each with its title above and its caption below.
+    """Heat maps side by side, each with its title and its caption above.
 
     Args:
         limit: the weight at which the colours end.
     """
     lines = -(-len(pictures) // columns)
     figure, axes = plt.subplots(
-        lines, columns, figsize=(2.7 * columns, 1.75 * lines), layout="constrained",
+        lines, columns, figsize=(2.7 * columns, 1.9 * lines), layout="constrained",
         squeeze=False,
     )  # fmt: skip
     image = None
     for axis, picture in zip(axes.flat, pictures, strict=False):
         image = _heat(axis, picture.weights, limit)
-        axis.set_title(picture.title, fontsize=8)
-        axis.set_xlabel(picture.caption, fontsize=8)
+        axis.set_title(f"{picture.title}\n{picture.caption}", fontsize=8)
+        axis.set_xlabel("behaviours", fontsize=8)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("interests", fontsize=8)
     for axis in axes.flat[len(pictures) :]:
         axis.set_axis_off()
     if image is not None:
@@ -182,29 +151,35 @@ def heat_maps(
 
 
 def collapse_map(
-    points: Mapping[str, Sequence[tuple[float, float]]], labels: Sequence[str]
+    points: Mapping[str, Sequence[tuple[float, float]]],
+    labels: Sequence[str],
+    perfect: tuple[float, float],
 ) -> Figure:
     """The two diseases as two axes: cosine between interests, entropy of their weights.
 
     Args:
         points: for each name a path of (cosine, entropy).
         labels: what each place of a path is called.
+        perfect: where interests lie that each hold one kind, a star.
     """
-    figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for number, (color, (name, path)) in enumerate(zip(COLORS, points.items(), strict=False)):
         x, y = np.array(path).T
         axes.plot(x, y, "o-", color=color, ms=4, lw=1, label=name)
-        for place in sorted({0, len(path) - 1}):
+        for place, label in enumerate(labels):
             axes.annotate(
-                labels[place], (x[place], y[place]), fontsize=7, color=color,
-                xytext=(5, -9 if number % 2 else 7), textcoords="offset points",
+                label, (x[place], y[place]), fontsize=8, color=color,
+                xytext=(5, -9) if number % 2 else (-3, 6), textcoords="offset points",
+                ha="left" if number % 2 else "right",
             )  # fmt: skip
+    axes.plot(*perfect, "*", color=COLORS[2], ms=13, label="each interest holds one kind", zorder=0)
+    axes.text(1.05, 1.04, "interest collapse", ha="right", fontsize=9)
+    axes.text(1.05, 0.0, "routing collapse: the whole lower edge", ha="right", fontsize=9)
     axes.set(
-        xlabel="mean cosine between interests  (1: interest collapse)",
-        ylabel="routing entropy  (0: routing collapse)",
-        xlim=(-0.1, 1.08), ylim=(-0.05, 1.08),
+        xlabel="mean cosine between interests", ylabel="routing entropy",
+        xlim=(-0.08, 1.08), ylim=(-0.05, 1.12),
     )  # fmt: skip
-    axes.legend(loc="best")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 0.08))
     return figure
 
 
@@ -233,7 +208,11 @@ def coupling_and_cosine(
 def metric_ladder(
     values: Mapping[str, Sequence[float]], lines: Mapping[str, float], label: str
 ) -> Figure:
-    """A point for each seed of each step from one model to the other, floors as lines."""
+    """A point for each seed of each step from one model to the other, a bar at their mean.
+
+    Args:
+        lines: what stands beside the steps, dotted: a floor, the best possible.
+    """
     figure, axes = plt.subplots(figsize=(6.8, 0.38 * len(values) + 0.9), layout="constrained")
     for row, (color, points) in enumerate(zip(COLORS, values.values(), strict=False)):
         axes.scatter(np.multiply(100, points), [row] * len(points), color=color, s=30, zorder=3)
@@ -244,6 +223,7 @@ def metric_ladder(
     axes.set_yticks(range(len(values)), list(values))
     axes.set_ylim(len(values) - 0.5, -1.1)
     axes.set_xlabel(label)
+    axes.set_xlim(left=0)
     return figure
 
 

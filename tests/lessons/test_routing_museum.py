@@ -10,20 +10,22 @@ import torch
 from mindlib.layers import routing
 from mindlib.layers.routing import Capsules, RoutingConfig, gaussian_logits, squash
 from mindlib.lessons.routing_museum import (
+    MUSEUM,
+    Routing,
+    accumulate,
+    masked_after_behaviors,
+    padding_shares,
+    unused_interests_share,
+)
+from mindlib.lessons.routing_properties import (
     BATCH,
     DIFFER,
-    MUSEUM,
     ORDER,
     PADDING,
     PROPERTIES,
     STATE,
     SUM,
-    Routing,
-    accumulate,
     in_batches,
-    masked_after_behaviors,
-    padding_shares,
-    unused_interests_share,
     violations,
 )
 from mindlib.lessons.routing_trials import routing_with

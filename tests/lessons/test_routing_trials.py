@@ -1,35 +1,25 @@
-"""The instruments of notebook 02 measure what they say."""
+"""The instruments of notebook 02 measure what they say: planted users, and what is found."""
 
 import math
 
 import pytest
 import torch
 
-from mindlib.data import PlantedConfig, leave_last_out, planted_interests
-from mindlib.layers.routing import RoutingConfig, num_interests
+from mindlib.layers.routing import RoutingConfig
 from mindlib.lessons.routing_trials import (
-    Estimate,
-    average,
     best_match,
-    diagnose,
-    gradient_cosines,
-    initial_logits,
+    kmeans_sorting,
+    multiplications,
+    perfect_sorting,
     planted_users,
     random_logits,
     recovered_clusters,
     recovery,
     recovery_by_scale,
-    recovery_from,
-    reproducibility,
-    route_padded,
-    route_users,
+    route_and_sort,
     routing_with,
-    saving,
-    share,
-    train_reading,
+    sorting,
 )
-from mindlib.models import MINDConfig
-from mindlib.training import TrainingConfig
 
 THREE = RoutingConfig(max_interests=3)
 
@@ -93,33 +83,6 @@ def test_identical_interests_find_nothing(users):
     assert recovery(users, THREE, torch.zeros(40, 3, 21)).value == 0
 
 
-def test_share_has_wilsons_interval():
-    estimate = share(torch.tensor([True] * 30 + [False] * 70))
-    z, n, p = 1.959964, 100, 0.3
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    reach = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    assert estimate == pytest.approx((0.3, middle - reach, middle + reach), abs=1e-5)
-    assert estimate.percent() == "30% (22% to 40%)"
-
-
-def test_average_has_students_interval():
-    estimate = average(torch.tensor([1.0, 2.0, 3.0]))
-    reach = 4.302653 / math.sqrt(3)  # deviation 1, two degrees of freedom
-    assert estimate == pytest.approx((2.0, 2 - reach, 2 + reach), abs=1e-5)
-    assert str(Estimate(0.5, 0.25, 0.75)) == "0.50 (0.25 to 0.75)"
-    with pytest.raises(ValueError, match="1 draw: an interval needs at least two"):
-        average(torch.ones(1))
-
-
-def test_an_interval_covers_the_truth_about_95_times_in_a_hundred():
-    generator = torch.Generator().manual_seed(0)
-    hits = 0
-    for _ in range(400):
-        estimate = average(torch.randn(20, generator=generator))
-        hits += estimate.low <= 0 <= estimate.high
-    assert 0.92 <= hits / 400 <= 0.98
-
-
 def test_best_match_ignores_order_and_length_and_inactive_interests():
     a = torch.tensor([[[1.0, 0.0], [0.0, 2.0], [7.0, 7.0]]])
     b = torch.tensor([[[0.0, 5.0], [3.0, 0.0], [-1.0, 4.0]]])
@@ -155,118 +118,54 @@ def test_every_row_of_a_grid_sees_the_same_users_and_the_same_luck():
     assert grid.rows["a"] == grid.rows["b"]
 
 
-def test_initial_logits_of_each_kind(users, generator):
-    first, second = (initial_logits("redrawn", users.items, THREE, generator) for _ in "12")
-    assert not torch.equal(first, second)
-    fixed = initial_logits("by position", users.items, THREE, generator)
-    assert torch.equal(fixed, initial_logits("by position", users.items, THREE, generator))
-    assert torch.equal(fixed[0], fixed[1])
-    by_item = initial_logits("by item", users.items, THREE, generator)
-    flipped = initial_logits("by item", users.items.flip(1), THREE, generator)
-    assert torch.equal(flipped.flip(2), by_item)
-    assert first.shape == fixed.shape == by_item.shape == (40, 3, 21)
-    with pytest.raises(ValueError, match="kind='other': expected 'redrawn'"):
-        initial_logits("other", users.items, THREE, generator)
+def test_a_window_is_some_of_the_behaviours_in_their_order(users):
+    part = users.window(2, 5)
+    assert torch.equal(part.items, users.items[:, 2:7])
+    assert torch.equal(part.behaviors, users.behaviors[:, 2:7])
+    assert torch.equal(part.clusters, users.clusters[:, 2:7])
 
 
-@pytest.mark.parametrize(
-    ("kind", "same"),
-    [("redrawn", ()), ("by position", ("same history",)), ("by item", "all")],
-)
-def test_reproducibility_of_each_kind(users, kind, same):
-    values = reproducibility(kind, users, THREE, seed=0)
-    assert list(values) == ["same history", "other order", "one step later"]
-    for name, estimate in values.items():
-        if same == "all" or name in same:
-            assert estimate.value == pytest.approx(1, abs=1e-5)
-        else:
-            assert estimate.high < 0.999
+def test_the_perfect_sorting_finds_all_kinds_with_the_entropy_of_seven_of_twenty_one(users):
+    result = perfect_sorting(users)
+    assert result.found.value == 1
+    assert result.entropy.value == pytest.approx(math.log(7) / math.log(21), abs=1e-5)
+    assert result.cosine.high < 0.3
 
 
-@pytest.mark.parametrize("kind", ["redrawn", "by position", "by item"])
-def test_the_way_to_start_does_not_change_recovery(kind, generator):
-    users = planted_users(400, generator=generator)
-    rate = recovery_from(kind, users, THREE, generator)
-    other = recovery(users, THREE, random_logits(users, 3, 1.0, generator))
-    assert abs(rate.value - other.value) < 0.12
+def test_even_weights_find_nothing_and_have_the_entropy_one(users):
+    even = torch.full((40, 3, 21), 1 / 3)
+    result = sorting(users, even, even @ users.behaviors)
+    assert result.found.value == 0
+    assert result.entropy.value == pytest.approx(1, abs=1e-5)
+    assert result.cosine.value == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("softmax_over", ["interests", "behaviors"])
-@pytest.mark.parametrize("mask_first", [True, False])
-def test_without_padding_the_order_of_mask_and_softmax_is_nothing(
-    users, softmax_over, mask_first, generator
-):
+def test_route_and_sort_is_routing_in_numbers(users, generator):
     logits = random_logits(users, 3, 1.0, generator)
-    interests, weights = route_padded(
-        users, logits, 0, softmax_over=softmax_over, mask_first=mask_first
+    result = route_and_sort(users, THREE, logits)
+    assert result.found == recovery(users, THREE, logits)
+    assert perfect_sorting(users).entropy.value < result.entropy.value < 1
+
+
+@pytest.mark.parametrize("init", ["random", "k-means++"])
+def test_kmeans_finds_clusters_that_are_far_apart(init, generator):
+    users = planted_users(20, clusters=2, noise=0.05, generator=generator)
+    result = kmeans_sorting(users, 2, init=init, seed=0)
+    assert result.found.value == 1
+    assert result.entropy.value == pytest.approx(math.log(7) / math.log(14), abs=1e-5)
+
+
+def test_the_seeding_of_kmeans_makes_a_difference(generator):
+    users = planted_users(150, generator=generator)
+    plain, far_apart = (
+        kmeans_sorting(users, 3, init=init, seed=0).found for init in ("random", "k-means++")
     )
-    config = RoutingConfig(max_interests=3, softmax_over=softmax_over)
-    expected = route_users(users, config, logits)
-    torch.testing.assert_close(interests, expected.vectors)
-    torch.testing.assert_close(weights, expected.coupling)
+    assert plain.high < far_apart.low
 
 
-def test_only_the_mask_after_a_softmax_over_behaviours_shrinks_interests(generator):
-    users = planted_users(40, scale=1.0, generator=generator)
-    logits = random_logits(users, 3, 1.0, generator)
-    for softmax_over in ("interests", "behaviors"):
-        for mask_first in (True, False):
-            bare, padded = (
-                route_padded(users, logits, n, softmax_over=softmax_over, mask_first=mask_first)[0]
-                for n in (0, 60)
-            )
-            if softmax_over == "behaviors" and not mask_first:
-                assert padded.norm(dim=2).mean() < 0.9 * bare.norm(dim=2).mean()
-            else:
-                torch.testing.assert_close(padded, bare)
-
-
-def test_saving_by_hand():
-    lengths = torch.tensor([2, 16])  # K' is 1 and 4
-    result = saving(lengths, 4)
-    assert num_interests(lengths, 4).tolist() == [1, 4]
-    assert result.mean == 2.5
-    assert result.searches == pytest.approx(1 - 5 / 8)
-    assert result.routing == pytest.approx(1 - (1 * 2 + 4 * 16) / (4 * 18))
-
-
-def test_gradients_agree_after_one_round_and_differ_after_three(generator):
-    few = planted_users(6, generator=generator)
-    logits = random_logits(few, 3, 1.0, generator)
-    one = RoutingConfig(max_interests=3, iterations=1)
-    cosines = gradient_cosines(few, one, logits, generator=generator)
-    torch.testing.assert_close(cosines, torch.ones(6))
-    three = gradient_cosines(few, THREE, logits, generator=generator)
-    assert (three < 1 - 1e-4).any()
-    assert (three.abs() <= 1 + 1e-5).all()
-
-
-def test_diagnosis_of_interest_collapse_and_of_routing_collapse():
-    tiny = diagnose(THREE, scale=0.01, draws=50, seed=0)
-    assert tiny.cosine.value > 0.9
-    assert tiny.entropy.value > 0.9
-    sharp = diagnose(
-        RoutingConfig(max_interests=3, softmax_over="behaviors"), scale=40.0, draws=50, seed=0
-    )
-    assert sharp.entropy.value < 0.3
-    assert sharp.capsules.coupling.shape == (50, 3, 21)
-
-
-def test_a_reading_is_trained_with_every_seed_and_judged_user_by_user():
-    world = planted_interests(
-        PlantedConfig(num_users=60, num_clusters=6, items_per_cluster=8, num_segments=3), seed=0
-    )
-    split = leave_last_out(world.log)
-    config = MINDConfig(dim=8, hidden=(12,), history_length=20)
-    training = TrainingConfig(epochs=2, batch_size=64, negatives=32, monitor="Recall@10")
-    result = train_reading(world, split, config, training, seeds=2)
-    assert result.hits.shape == result.found.shape == (len(split.test),)
-    assert len(result.by_seed) == len(result.epochs) == len(result.models) == 2
-    hits, found = torch.tensor(result.by_seed, dtype=torch.float64).mean(0)
-    assert result.hits.mean().item() == pytest.approx(float(hits))
-    assert result.found.mean().item() == pytest.approx(float(found))
-    first, second = (model.item_vectors() for model in result.models)
-    assert not torch.equal(first, second)
-    again = train_reading(world, split, config, training, seeds=1)
-    assert again.by_seed[0] == result.by_seed[0]
-    assert result.seconds > 0
+def test_multiplications_counted_by_hand():
+    # One round: the sums, 3 x 21 x 16, and S on each, 3 x 16 x 16.
+    one = 3 * 21 * 16 + 3 * 16 * 16
+    assert multiplications(RoutingConfig(max_interests=3, iterations=1), 21, 16) == one
+    # A round more: S' on each interest, its agreement with each behaviour, and the sums again.
+    assert multiplications(RoutingConfig(max_interests=3, iterations=2), 21, 16) == 3 * one

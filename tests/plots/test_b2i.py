@@ -6,14 +6,14 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 
 from mindlib.plots import COLORS, INK, b2i, use_style
 
 RNG = np.random.default_rng(0)
 WEIGHTS = [RNG.dirichlet(np.ones(3), 6).T for _ in range(4)]
 LINES = {"a": [(0.1, 0.05, 0.2), (0.5, 0.4, 0.6)], "b": [(0.3, 0.2, 0.4), (0.9, 0.8, 0.95)]}
-PANELS = {"axis": {"x": (0.6, 0.5, 0.7), "y": (0.2, 0.1, 0.3)}, "start": {"z": (0.0, 0.0, 0.01)}}
+FLOORS = {"b": [(0.02, 0.0, 0.05), (0.03, 0.01, 0.05)]}
 PATHS = {"one": [(1.0, 1.0), (0.5, 0.8), (0.1, 0.2)], "other": [(1.0, 0.9), (0.4, 0.5), (0.3, 0.0)]}
 LADDER = {"first": [0.1, 0.12], "second": [0.2, 0.21]}
 
@@ -29,7 +29,7 @@ def styled():
 def by_length():
     lengths = np.array([1, 5, 20, 50, 50])
     staircase = np.array([1, 1, 1, 2, 2, 2, 2, 3])
-    return b2i.interests_by_length(lengths, staircase, {2: 0.1, 8: 0.5}, {2: 0.05, 8: 0.4})
+    return b2i.interests_by_length(lengths, staircase, {2: 0.1, 8: 0.5}, {2: 0.05, 8: 0.4}, 20)
 
 
 def pictures(number=5):
@@ -37,15 +37,13 @@ def pictures(number=5):
 
 
 FIGURES = {
-    "parameter_growth": lambda: b2i.parameter_growth([1, 10], [300, 3000], [100, 100]),
     "rounds": lambda: b2i.rounds(
         {"zero": WEIGHTS[:2], "random": WEIGHTS[2:]}, {"zero": [1.0, 1.0], "random": [0.9, 0.25]}
     ),
-    "curves": lambda: b2i.curves([0.5, 4.0], LINES, xlabel="x", ylabel="y"),
-    "forest": lambda: b2i.forest(PANELS),
+    "curves": lambda: b2i.curves([0.5, 4.0], LINES, floors=FLOORS, xlabel="x", ylabel="y"),
     "interests_by_length": by_length,
     "heat_maps": lambda: b2i.heat_maps(pictures(), columns=3, label="weight"),
-    "collapse_map": lambda: b2i.collapse_map(PATHS, ["small", "middle", "large"]),
+    "collapse_map": lambda: b2i.collapse_map(PATHS, ["small", "middle", "large"], (0.05, 0.64)),
     "coupling_and_cosine": lambda: b2i.coupling_and_cosine(
         WEIGHTS[0], np.eye(3), np.array([0, 0, 1, 1, 2, 2]), "title"
     ),
@@ -70,14 +68,6 @@ def test_every_figure_draws_without_a_warning_in_colours_of_the_style(name):
     assert all(to_rgba(axes.get_facecolor())[3] == 0 for axes in figure.axes)
 
 
-def test_parameter_growth_has_both_lines():
-    (axes,) = FIGURES["parameter_growth"]().axes
-    pairs, shared = axes.lines
-    assert np.asarray(pairs.get_ydata()).tolist() == [300, 3000]
-    assert np.asarray(shared.get_ydata()).tolist() == [100, 100]
-    assert axes.get_yscale() == "log"
-
-
 def test_rounds_shows_every_coupling_with_its_cosine():
     figure = FIGURES["rounds"]()
     for shown, given in zip(images(figure), WEIGHTS, strict=True):
@@ -91,29 +81,25 @@ def test_rounds_shows_every_coupling_with_its_cosine():
 
 def test_curves_have_the_values_and_the_bands():
     (axes,) = FIGURES["curves"]().axes
-    for line, band, estimates in zip(axes.lines, axes.collections, LINES.values(), strict=True):
+    lines = [line for line in axes.lines if line.get_linestyle() == "-"]
+    for line, band, estimates in zip(lines, axes.collections, LINES.values(), strict=True):
         assert np.asarray(line.get_xdata()).tolist() == [0.5, 4.0]
         assert np.asarray(line.get_ydata()).tolist() == [e[0] for e in estimates]
         corners = band.get_paths()[0].vertices
         assert isinstance(corners, np.ndarray)
         edges = {round(float(y), 9) for y in corners[:, 1]}
         assert edges == {bound for e in estimates for bound in e[1:]}
-
-
-def test_forest_has_a_point_and_an_interval_for_each_reading():
-    figure = FIGURES["forest"]()
-    for axes, (title, rows) in zip(figure.axes, PANELS.items(), strict=True):
-        assert axes.get_title(loc="left") == title
-        assert [t.get_text() for t in axes.get_yticklabels()] == list(rows)
-        drawn = [np.asarray(line.get_xdata()).tolist() for line in axes.lines]
-        expected = [part for v, low, high in rows.values() for part in ([low, high], [v])]
-        assert drawn == expected
+    (floor,) = (line for line in axes.lines if line.get_linestyle() == ":")
+    assert np.asarray(floor.get_ydata()).tolist() == [0.02, 0.03]
+    assert floor.get_color() == lines[1].get_color()
+    assert axes.get_ylim()[0] < 0, "a line at 0 is not hidden by the axis"
 
 
 def test_interests_by_length_counts_all_users_and_shows_both_savings():
     left, middle, right = by_length().axes
     assert np.asarray(left.lines[0].get_ydata()).tolist() == [1, 1, 1, 2, 2, 2, 2, 3]
     assert sum(p.get_height() for p in middle.patches) == 5  # pyright: ignore[reportAttributeAccessIssue]
+    assert np.asarray(middle.lines[0].get_xdata()).tolist() == [20, 20]
     heights = [p.get_height() for p in right.patches]  # pyright: ignore[reportAttributeAccessIssue]
     assert heights == pytest.approx([10, 50, 5, 40])
 
@@ -122,8 +108,11 @@ def test_heat_maps_show_every_picture_and_hide_the_empty_places():
     figure = b2i.heat_maps(pictures(), columns=3, label="weight")
     for shown, picture in zip(images(figure), pictures(), strict=True):
         np.testing.assert_allclose(shown, picture.weights)
-    titled = [(a.get_title(), a.get_xlabel()) for a in figure.axes if a.images]
-    assert titled == [(p.title, p.caption) for p in pictures()]
+    titled = [a.get_title() for a in figure.axes if a.images]
+    assert titled == [f"{p.title}\n{p.caption}" for p in pictures()]
+    assert {a.get_xlabel() for a in figure.axes if a.images} == {"behaviours"}
+    ylabels = [a.get_ylabel() for a in figure.axes if a.images]
+    assert ylabels == ["interests", "", "", "interests", ""]
     assert sum(not a.axison for a in figure.axes) == 1
 
 
@@ -133,11 +122,14 @@ def test_heat_maps_share_one_scale(limit):
     assert {a.images[0].get_clim() for a in figure.axes if a.images} == {(0, limit)}
 
 
-def test_the_collapse_map_has_a_path_for_each_name_with_its_ends_labelled():
+def test_the_collapse_map_has_a_path_for_each_name_with_every_point_labelled():
     (axes,) = FIGURES["collapse_map"]().axes
-    for line, path in zip(axes.lines, PATHS.values(), strict=True):
+    *paths, star = axes.lines
+    for line, path in zip(paths, PATHS.values(), strict=True):
         assert np.column_stack(line.get_data()).tolist() == [list(p) for p in path]
-    assert [t.get_text() for t in axes.texts] == ["small", "large"] * 2
+    assert np.column_stack(star.get_data()).tolist() == [[0.05, 0.64]]
+    labels = [t.get_text() for t in axes.texts if isinstance(t, Annotation)]
+    assert labels == ["small", "middle", "large"] * 2
 
 
 def test_the_view_shows_coupling_cosine_and_where_the_clusters_part():
