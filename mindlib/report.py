@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,25 @@ def write_metrics(name: str, metrics: Mapping[str, Any]) -> Path:
     text = json.dumps(metrics, indent=1, allow_nan=False) + "\n"
     _write(path, lambda part: part.write_text(text, encoding="utf-8"))
     return path
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """A benchmark's result that was measured before, on an idle machine, and came with mindlib.
+
+    It says itself when, where and by which command it was made.
+
+    Raises:
+        FileNotFoundError: there is none of this name; the message lists those that exist.
+    """
+    folder = resources.files("mindlib") / "recorded"
+    there = [file.name for file in folder.iterdir()] if folder.is_dir() else []
+    if f"{name}.json" not in there:
+        known = ", ".join(sorted(n.removesuffix(".json") for n in there if n.endswith(".json")))
+        raise FileNotFoundError(
+            f"no recorded result {name!r}; there is {known or 'none'}. Run benchmarks/{name}.py, "
+            f"which measures it, and put its JSON into mindlib/recorded/"
+        )
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def save_figure(figure: Figure, name: str) -> Path:

@@ -11,7 +11,15 @@ from matplotlib import image
 from matplotlib.figure import Figure
 
 from mindlib.plots import STYLE
-from mindlib.report import Number, Text, check_parameters, output_folder, save_figure, write_metrics
+from mindlib.report import (
+    Number,
+    Text,
+    check_parameters,
+    output_folder,
+    recorded,
+    save_figure,
+    write_metrics,
+)
 
 RULES = {"epochs": Number(1.0, 100.0, whole=True), "sigma": Number(0.0, 10.0), "dataset": Text()}
 GOOD = {"epochs": 3, "sigma": 0.5, "dataset": "planted"}
@@ -180,3 +188,20 @@ def test_a_figure_that_cannot_be_written_leaves_the_old_one_and_nothing_else(mon
             save_figure(draw(), "a.svg")
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_recorded_result_is_read_from_the_package(tmp_path, monkeypatch):
+    (tmp_path / "recorded").mkdir()
+    (tmp_path / "recorded" / "b.json").write_text('{"rows": [1]}', encoding="utf-8")
+    (tmp_path / "recorded" / "a.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "recorded" / "README.md").write_text("", encoding="utf-8")
+    monkeypatch.setattr("mindlib.report.resources.files", {"mindlib": tmp_path}.get)
+    assert recorded("b") == {"rows": [1]}
+    with pytest.raises(FileNotFoundError, match=r"no recorded result 'c'; there is a, b\. Run"):
+        recorded("c")
+
+
+def test_without_any_recorded_result_the_message_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("mindlib.report.resources.files", {"mindlib": tmp_path}.get)
+    with pytest.raises(FileNotFoundError, match="there is none"):
+        recorded("scaling")

@@ -1,0 +1,78 @@
+"""The figures of notebook 04 that are about serving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from mindlib.lessons.click_map import ClickMap, Seen
+from mindlib.lessons.serving_trials import Point
+from mindlib.plots.style import COLORS, INK
+
+
+def recall_and_latency(
+    curves: Mapping[str, Sequence[Point]], by_interests: Sequence[Point]
+) -> Figure:
+    """Left: recall against the median request; right: p50 and p99 for each K.
+
+    Args:
+        curves: the points of some indexes, by catalogue; a point named "exact" is a star.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.1), layout="constrained")
+    for color, (name, points) in zip(COLORS, curves.items(), strict=False):
+        found = sorted((p for p in points if p.name != "exact"), key=lambda p: p.p50)
+        left.plot([p.p50 for p in found], [p.recall for p in found], "o-", color=color, label=name)
+        for point in points:
+            if point.name == "exact":
+                left.plot(point.p50, point.recall, "*", ms=12, color=color)
+    left.set(xscale="log", xlabel="median request, ms (star: exact)", ylabel="recall of the top N")
+    left.legend(fontsize=8)
+    k = [p.interests for p in by_interests]
+    right.plot(k, [p.p50 for p in by_interests], "o-", color=COLORS[0], label="p50")
+    right.plot(k, [p.p99 for p in by_interests], "o--", color=COLORS[1], label="p99")
+    right.set(xlabel="interests K", ylabel="ms a request", ylim=(0, None))
+    right.legend(fontsize=8)
+    return figure
+
+
+def clicked(view: ClickMap, before: Seen, after: Seen, own: Sequence[int], cluster: int) -> Figure:
+    """The map with the user's interests before and after, and what her list is made of.
+
+    Args:
+        own: the clusters of her true interests, coloured.
+        cluster: where she clicks; its items have a colour of their own.
+    """
+    figure, (axis, bars) = plt.subplots(
+        1, 2, figsize=(9.5, 4), layout="constrained", width_ratios=(1.5, 1)
+    )
+    of = view.item_clusters[1:]
+    axis.scatter(*view.items.T, s=3, color=INK, alpha=0.25, lw=0)
+    shown = [*own, *([] if cluster in own else [cluster])]
+    for color, number in zip(COLORS, shown, strict=False):
+        word = "she clicks here" if number == cluster else "hers"
+        axis.scatter(
+            *view.items[of == number].T, s=7, color=color, alpha=0.8, lw=0,
+            label=f"cluster {number} ({word})",
+        )  # fmt: skip
+    for slot in np.flatnonzero(after.active):
+        end = after.points[slot]
+        axis.plot(*end, "*", ms=13, color=COLORS[5], mec="white", mew=0.6)
+        if before.active[slot]:
+            start = before.points[slot]
+            axis.plot(*start, "o", ms=6, mfc="none", mew=1.6, color=COLORS[5])
+            axis.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": COLORS[5]})
+        axis.annotate(f" {slot + 1}", end, color=INK, fontsize=9)
+    axis.set(xticks=[], yticks=[], title="ring: before, star: after")
+    axis.legend(fontsize=8, loc="upper left")
+    kept = [c for c in range(len(before.clusters)) if before.clusters[c] or after.clusters[c]]
+    places = np.arange(len(kept))
+    bars.barh(places - 0.2, before.clusters[kept], 0.36, color=INK, label="before")
+    bars.barh(places + 0.2, after.clusters[kept], 0.36, color=COLORS[5], label="after")
+    bars.set_yticks(places, [f"cluster {c}" for c in kept], fontsize=8)
+    bars.invert_yaxis()
+    bars.set(xlabel="of her top 20")
+    bars.legend(fontsize=8)
+    return figure
