@@ -106,7 +106,7 @@ def interests_by_length(
         yticks=range(int(numbers.max()) + 1), ylim=(0, numbers.max() + 0.5),
     )  # fmt: skip
     middle.hist(lengths, bins=np.linspace(0, lengths.max(), 41).tolist(), color=COLORS[2])
-    middle.axvline(window, color=INK, ls=":", lw=1.5, label=f"window of {window}")
+    middle.axvline(window, color=COLORS[1], ls=":", lw=2, label=f"window of {window}")
     middle.set(xlabel="behaviours of a user", ylabel="users", title="The data")
     middle.legend(loc="upper right")
     places = np.arange(len(searches))
