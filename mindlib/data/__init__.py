@@ -1,6 +1,8 @@
 """From a log of (user, item, time) to histories, targets, profiles and item features (§4.1)."""
 
+from mindlib.data.amazon import amazon_reviews
 from mindlib.data.catalogue import Catalogue, Request, UnknownItems
+from mindlib.data.downloads import download
 from mindlib.data.histories import Histories, History
 from mindlib.data.interactions import FeatureTable, Interactions
 from mindlib.data.planted import PlantedConfig, PlantedWorld, planted_interests
@@ -13,6 +15,7 @@ from mindlib.data.splits import (
     leave_last_out,
     random_interactions,
 )
+from mindlib.data.taobao import taobao_behaviors
 
 __all__ = [
     "SPLITS",
@@ -27,7 +30,9 @@ __all__ = [
     "Request",
     "Split",
     "UnknownItems",
+    "amazon_reviews",
     "complete_journey",
+    "download",
     "held_out_users",
     "leave_last_out",
     "load",
@@ -36,4 +41,5 @@ __all__ = [
     "recbole",
     "sequences",
     "table",
+    "taobao_behaviors",
 ]

@@ -5,12 +5,13 @@ Ids that a text file writes as whole numbers become integers; all others stay te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 
+from mindlib.data.amazon import amazon_reviews, is_amazon
 from mindlib.data.atomic import recbole
 from mindlib.data.columns import build
 from mindlib.data.features import CATEGORIES, TITLES, FeatureFile, side_arguments
@@ -24,10 +25,12 @@ from mindlib.data.files import (
 )
 from mindlib.data.interactions import Interactions
 from mindlib.data.journey import complete_journey
+from mindlib.data.published import FORMS, is_published, published
+from mindlib.data.taobao import is_taobao, taobao_behaviors
 
 __all__ = ["FeatureFile", "complete_journey", "load", "recbole", "sequences", "table"]
 
-NAMES = ("complete-journey", "planted")
+NAMES = ("complete-journey", "planted", *FORMS)
 Missing = Literal["error", "unknown"]
 
 
@@ -136,11 +139,15 @@ def load(dataset: str | Path, **options: Any) -> Interactions:
     """A log by its name, or by its path.
 
     Args:
-        dataset: "complete-journey" or "planted"; or
+        dataset: "complete-journey" or "planted"; or "amazon-2014-Books" or "taobao" and the like:
+            `published`; or
             - a folder (or prefix) with a `.inter` file: `recbole`;
             - a folder with sequences.txt, and perhaps items.tsv, items.csv, or MovieLens'
               movies.dat and users.dat, or items.txt with lines of id and name: `sequences`;
             - a folder with interactions.csv, .csv.gz or .parquet: `table`;
+            - a file of Amazon's reviews, or a folder with one and its metadata: `amazon_reviews`;
+            - Taobao's UserBehavior.csv (also .gz or .zip), or a folder with it:
+              `taobao_behaviors`;
             - a .txt or .txt.gz file: `sequences`;
             - a .csv, .csv.gz or .parquet file with the columns user, item and timestamp: `table`.
             Item tables and item columns are used as `FeatureFile.guess` says.
@@ -161,17 +168,21 @@ def load(dataset: str | Path, **options: Any) -> Interactions:
     if path.suffix == ".inter" or path.with_name(path.name + ".inter").is_file():
         return recbole(path, **options)
     if not path.exists():
+        if is_published(str(dataset)):
+            return published(str(dataset), **options)
         raise FileNotFoundError(
             f"no data set {str(dataset)!r}: it is neither a name ({', '.join(NAMES)}) nor a file "
             f"or folder that exists (from {Path.cwd()})"
         )
     if form(path) == ".txt":
         return sequences(path, **options)
+    if reader := _owner(path):
+        return reader(path, **options)
     if form(path) in (".csv", ".parquet"):
         return _load_table(path, options)
     raise ValueError(
         f"{path}: expected a name ({', '.join(NAMES)}), a folder, or a file in .inter, .txt, "
-        f".txt.gz, .csv, .csv.gz or .parquet"
+        f".txt.gz, .csv, .csv.gz or .parquet, or Amazon's or Taobao's own"
     )
 
 
@@ -184,11 +195,29 @@ def _load_folder(folder: Path, options: dict[str, Any]) -> Interactions:
     for name in ("interactions.csv", "interactions.csv.gz", "interactions.parquet"):
         if (folder / name).is_file():
             return _load_table(folder / name, {"name": folder.resolve().name} | options)
+    owned = [(file, reader) for file in sorted(folder.iterdir()) if (reader := _owner(file))]
+    if len(owned) == 1:
+        file, reader = owned[0]
+        return reader(file, **options)
+    if owned:
+        raise ValueError(
+            f"{folder} has {len(owned)} files of reviews or behaviours "
+            f"({', '.join(file.name for file, _ in owned)}); name the one to read"
+        )
     found = ", ".join(sorted(file.name for file in folder.iterdir())[:10]) or "nothing"
     raise ValueError(
         f"{folder} holds {found}; expected a .inter file, sequences.txt or interactions.csv "
         f"(.csv.gz, .parquet): name the file, or call sequences() or table() with its columns"
     )
+
+
+def _owner(path: Path) -> Callable[..., Interactions] | None:
+    """The function that reads a file as Amazon's or Taobao's, if it is one of theirs."""
+    if form(path) not in (".csv", ".json", ".jsonl", ".zip") or not path.is_file():
+        return None
+    if is_amazon(path):
+        return amazon_reviews
+    return taobao_behaviors if is_taobao(path) else None
 
 
 def _load_table(path: Path, options: dict[str, Any]) -> Interactions:
