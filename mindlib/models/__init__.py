@@ -1,18 +1,35 @@
 """MIND and what it is compared with (§3, §4.2)."""
 
 from mindlib.models.baselines import Oracle, Popularity, Random
+from mindlib.models.comirec import ComiRecDR, ComiRecDRConfig, ComiRecSA, ComiRecSAConfig
+from mindlib.models.factorization import WALS, WALSConfig
+from mindlib.models.item_cf import ItemCF, ItemCFConfig
+from mindlib.models.maxmf import MaxMF, MaxMFConfig
 from mindlib.models.mind import MIND, MINDConfig
+from mindlib.models.sasrec import SASRec, SASRecConfig
 from mindlib.models.vector import Interests, VectorModel
 from mindlib.models.youtube_dnn import YouTubeDNN, YouTubeDNNConfig
 
 __all__ = [
     "MIND",
+    "WALS",
+    "ComiRecDR",
+    "ComiRecDRConfig",
+    "ComiRecSA",
+    "ComiRecSAConfig",
     "Interests",
+    "ItemCF",
+    "ItemCFConfig",
     "MINDConfig",
+    "MaxMF",
+    "MaxMFConfig",
     "Oracle",
     "Popularity",
     "Random",
+    "SASRec",
+    "SASRecConfig",
     "VectorModel",
+    "WALSConfig",
     "YouTubeDNN",
     "YouTubeDNNConfig",
 ]

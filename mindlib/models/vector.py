@@ -72,6 +72,9 @@ class VectorModel(nn.Module):
     training (`readout`); everything else is the same for all, so that a difference in a table is
     a difference between models.
 
+    Args:
+        hidden: widths of the head's ReLU layers; None for a model without head and profile.
+
     Attributes:
         config: the frozen dataclass that the model was built with.
     """
@@ -83,16 +86,18 @@ class VectorModel(nn.Module):
         log: Interactions,
         *,
         dim: int,
-        hidden: tuple[int, ...],
+        hidden: tuple[int, ...] | None,
         history_length: int,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
         self.history_length = history_length
         self.items = ItemEmbedding(log.num_items, dim, log.item_features, generator=generator)
-        sizes = log.profiles.sizes if log.profiles else ()
+        sizes = log.profiles.sizes if log.profiles and hidden is not None else ()
         self.profile = ProfileEmbedding(sizes, PROFILE_DIM, generator=generator)
-        self.head = Head(dim, self.profile.width, hidden, generator=generator)
+        self.has_head = hidden is not None
+        if hidden is not None:
+            self.head = Head(dim, self.profile.width, hidden, generator=generator)
 
     @abstractmethod
     def encode(
@@ -114,6 +119,12 @@ class VectorModel(nn.Module):
         self, interests: Interests, labels: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "batch dim"]:
         """The user vector that a label is scored with in training (§3.4)."""
+
+    def user_vectors(
+        self, interests: Float[Tensor, "batch interests dim"], history: History
+    ) -> Float[Tensor, "batch interests dim"]:
+        """v_u^k: what the head makes of each interest and the profile; without head, the same."""
+        return self.head(interests, self.profile(history.profile)) if self.has_head else interests
 
     @torch.no_grad()
     def explain(self, histories: Histories) -> Interests:
@@ -151,11 +162,32 @@ class VectorModel(nn.Module):
         return top_items(score, histories, n, num_items, exclude_history=exclude_history)
 
 
-def check_shape(dim: int, hidden: tuple[int, ...], history_length: int) -> None:
+def check_shape(dim: int, hidden: tuple[int, ...] | None, history_length: int) -> None:
     """Refuse sizes that no model can have."""
     if dim < 1:
         raise ValueError(f"dim={dim}: expected a dimension >= 1")
-    if any(width < 1 for width in hidden):
+    if any(width < 1 for width in hidden or ()):
         raise ValueError(f"hidden={hidden}: expected widths >= 1, or () for one linear layer")
     if history_length < 1:
         raise ValueError(f"history_length={history_length}: expected at least one behaviour")
+
+
+def check_interests(max_interests: int) -> None:
+    """Refuse a K that no user can have."""
+    if max_interests < 1:
+        raise ValueError(f"max_interests={max_interests}: expected K >= 1")
+
+
+def check_window(behaviors: Float[Tensor, "batch length dim"], history_length: int) -> int:
+    """The window's length, of a model that has weights for each of its places.
+
+    Raises:
+        ValueError: the window has more places than the model.
+    """
+    length = behaviors.shape[1]
+    if length > history_length:
+        raise ValueError(
+            f"a window of {length} behaviours for a model that was built with "
+            f"history_length={history_length}; pass the last {history_length}"
+        )
+    return length
