@@ -4,6 +4,7 @@
 are imported by nobody else.
 """
 
+from mindlib.retrieval.diversity import diversify
 from mindlib.retrieval.exact import ExactIndex
 from mindlib.retrieval.index import VectorIndex, catalogue, search
 from mindlib.retrieval.recommender import IndexRecommender
@@ -27,6 +28,7 @@ __all__ = [
     "Scorer",
     "VectorIndex",
     "catalogue",
+    "diversify",
     "merge",
     "score_by_best_interest",
     "search",
