@@ -7,12 +7,13 @@ STAMP := .venv/.installed
 # The venv first, its python3 kernel before any other one of the user's.
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH" JUPYTER_PREFER_ENV_PATH=1
 REPORT := build/report/05_experiments
+CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 .DEFAULT_GOAL := help
-.PHONY: help report test lab notebooks lint bench clean
+.PHONY: help report test test-browser lab notebooks lint bench clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 report: $(STAMP)  ## the experiments (notebook 05) into build/report; ARGS="-p epochs 2" sets parameters
 	@mkdir -p build/report
@@ -24,10 +25,14 @@ report: $(STAMP)  ## the experiments (notebook 05) into build/report; ARGS="-p e
 	@echo "metrics            $(REPORT).metrics.json"
 	@echo "figures            build/report/figures/"
 
-test: lint  ## lint, the tests, the mutants, then the notebooks at quick settings
+test: lint  ## lint, the tests, the mutants, the notebooks at quick settings, then test-browser
 	$(RUN) $(PY) -m pytest
 	$(RUN) $(PY) -m pytest -m mutants -n 2
 	$(RUN) $(PY) -m pytest -m notebook
+	$(if $(CHROMIUM),$(MAKE) test-browser,@echo "no Chromium: test-browser skipped")
+
+test-browser: $(STAMP)  ## the notebooks in JupyterLab, in headless Chromium; screenshots into build/browser
+	$(RUN) $(PY) -m pytest -m browser -rs
 
 lab: $(STAMP)  ## JupyterLab on the notebooks
 	$(RUN) $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \

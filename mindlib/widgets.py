@@ -29,7 +29,12 @@ def explore(draw: Callable[..., Figure], **controls: ipywidgets.ValueWidget) -> 
     def update(_: Any) -> None:
         picture.value = _png(draw, controls)
 
-    for control in controls.values():
+    labelled: list[Any] = list(controls.values())
+    label = f"{max((len(control.description) for control in labelled), default=0)}ch"
+    for control in labelled:
+        # Every label whole, and the controls in one line, as wide as beside a short label.
+        control.style.description_width = label
+        control.layout.width = f"calc({label} + 220px)"
         control.observe(update, names="value")
     view = ipywidgets.VBox([*controls.values(), picture])
     live: Any = view._repr_mimebundle_()

@@ -53,3 +53,15 @@ def test_no_figure_is_left_open(shown):
     widgets.explore(draw_line, height=slider)
     slider.value = 4
     assert plt.get_fignums() == []
+
+
+def test_the_controls_stand_in_line_and_no_label_is_cut_off(shown):
+    long, short = "the height of the line in the picture", "width"
+    controls = {
+        "height": ipywidgets.IntSlider(3, 0, 10, description=long),
+        "width": ipywidgets.Dropdown(options=[1, 2], description=short),
+    }
+    widgets.explore(lambda height, width: draw_line(height * width), **controls)
+    widths = {control.style.description_width for control in controls.values()}
+    assert widths == {f"{len(long)}ch"}
+    assert {c.layout.width for c in controls.values()} == {f"calc({len(long)}ch + 220px)"}

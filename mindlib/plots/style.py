@@ -6,6 +6,8 @@ from typing import Any
 
 import matplotlib as mpl
 from cycler import cycler
+from IPython.core.getipython import get_ipython
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 # Middle tones: at least 3:1 against white and against JupyterLab's dark #111111.
 INK = "#7a7a7a"
@@ -36,3 +38,8 @@ STYLE: dict[Any, Any] = {
 def use_style() -> None:
     """Make the style the notebook's own."""
     mpl.rcParams.update(STYLE)
+    if get_ipython() is not None:
+        # IPython asks the page for a white box behind a transparent figure with our ink. So the
+        # figure gets a face, and the face is left out when the figure is shown.
+        mpl.rcParams["figure.facecolor"] = "white"
+        set_matplotlib_formats("png", facecolor="none")
