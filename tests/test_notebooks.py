@@ -21,6 +21,7 @@ QUICK: dict[str, dict[str, object]] = {
     "00_problem_formalization": {"dataset": "planted"},
     "02_b2i_routing": {"dataset": "planted", "draws": 100, "seeds": 1, "epochs": 4},
     "03_label_aware_attention": {"seeds": 1, "epochs": 2, "users": 300},
+    "04_training_and_serving": {"seeds": 1, "epochs": 2, "users": 300, "draws": 40},
     "05_experiments": {"dataset": "planted", "epochs": 1, "seeds": 2},
 }
 

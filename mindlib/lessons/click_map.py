@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from mindlib.data.histories import Histories
@@ -68,6 +69,17 @@ class ClickMap:
         of = self.item_clusters[listed]
         clusters = np.bincount(of, minlength=len(self.popular))
         return Seen(vectors[0], points.numpy(), active[0].numpy(), clusters)
+
+
+def moved(before: Seen, after: Seen) -> list[tuple[int, int]]:
+    """Which interest of before is which after: the pairs that are nearest all in all.
+
+    The numbers of the interests do not say, for routing's logits are random.
+    """
+    here, there = np.flatnonzero(before.active), np.flatnonzero(after.active)
+    distances = torch.cdist(before.vectors[here], after.vectors[there])
+    rows, columns = linear_sum_assignment(distances.numpy())
+    return [(int(here[r]), int(there[c])) for r, c in zip(rows, columns, strict=True)]
 
 
 def click_map(served: Served, case: int) -> ClickMap:

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,12 +57,12 @@ def untrained(name: str, split: Split) -> VectorModel:
     return YouTubeDNN(split.log, config, generator=torch.Generator().manual_seed(0))
 
 
-def alone(split: Split) -> dict[str, Trained]:
+def alone(split: Split, seed: int = 0) -> dict[str, Trained]:
     """Both models, in this process, or in all of torchrun's together."""
-    trained = {}
+    trained, training = {}, replace(TRAINING, seed=seed)
     for name in MODELS:
         model = untrained(name, split)
-        done = fit(model, split, TRAINING, device="cpu", progress=False)
+        done = fit(model, split, training, device="cpu", progress=False)
         trained[name] = Trained([r.loss for r in done.log], model.items.weight.detach().clone())
     return trained
 

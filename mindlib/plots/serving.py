@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from mindlib.lessons.click_map import ClickMap, Seen
+from mindlib.lessons.click_map import ClickMap, Seen, moved
 from mindlib.lessons.serving_trials import Point
 from mindlib.plots.style import COLORS, INK
 
@@ -23,7 +24,7 @@ def recall_and_latency(
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.1), layout="constrained")
     for color, (name, points) in zip(COLORS, curves.items(), strict=False):
-        found = sorted((p for p in points if p.name != "exact"), key=lambda p: p.p50)
+        found = [p for p in points if p.name != "exact"]
         left.plot([p.p50 for p in found], [p.recall for p in found], "o-", color=color, label=name)
         for point in points:
             if point.name == "exact":
@@ -58,14 +59,13 @@ def clicked(view: ClickMap, before: Seen, after: Seen, own: Sequence[int], clust
             label=f"cluster {number} ({word})",
         )  # fmt: skip
     for slot in np.flatnonzero(after.active):
-        end = after.points[slot]
-        axis.plot(*end, "*", ms=13, color=COLORS[5], mec="white", mew=0.6)
-        if before.active[slot]:
-            start = before.points[slot]
-            axis.plot(*start, "o", ms=6, mfc="none", mew=1.6, color=COLORS[5])
-            axis.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": COLORS[5]})
-        axis.annotate(f" {slot + 1}", end, color=INK, fontsize=9)
-    axis.set(xticks=[], yticks=[], title="ring: before, star: after")
+        axis.plot(*after.points[slot], "*", ms=13, color=COLORS[5], mec="white", mew=0.6)
+    for old, new in moved(before, after):
+        start, end = before.points[old], after.points[new]
+        axis.plot(*start, "o", ms=7, mfc="none", mew=1.8, color=COLORS[5])
+        arrow = {"arrowstyle": "->", "color": COLORS[5], "lw": 1.6}
+        axis.annotate("", end, start, arrowprops=arrow)
+    axis.set(xticks=[], yticks=[], title="her interests: rings before, stars after")
     axis.legend(fontsize=8, loc="upper left")
     kept = [c for c in range(len(before.clusters)) if before.clusters[c] or after.clusters[c]]
     places = np.arange(len(kept))
@@ -73,6 +73,7 @@ def clicked(view: ClickMap, before: Seen, after: Seen, own: Sequence[int], clust
     bars.barh(places + 0.2, after.clusters[kept], 0.36, color=COLORS[5], label="after")
     bars.set_yticks(places, [f"cluster {c}" for c in kept], fontsize=8)
     bars.invert_yaxis()
-    bars.set(xlabel="of her top 20")
+    bars.set(xlabel="items of her top 20")
+    bars.xaxis.set_major_locator(MaxNLocator(integer=True))
     bars.legend(fontsize=8)
     return figure

@@ -89,7 +89,10 @@ def settings_compared(
         for name, level in bounds.items():
             axis.axhline(100 * level, color=INK, ls=":", lw=1)
             if axis is axes[0, 0]:
-                axis.annotate(name, (-0.4, 100 * level), color=INK, fontsize=8, va="bottom")
+                axis.annotate(
+                    name, (len(group) - 0.5, 100 * level), color=INK, fontsize=8,
+                    va="bottom", ha="right",
+                )  # fmt: skip
         axis.set_xticks(range(len(group)), list(group), rotation=30, ha="right", fontsize=8)
         axis.set(title=title, xlim=(-0.5, len(group) - 0.5))
     axes[0, 0].set(ylabel=f"{metric}, %", ylim=(0, None))

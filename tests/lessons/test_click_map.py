@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from mindlib.lessons.click_map import LISTED, click_map
+from mindlib.lessons.click_map import LISTED, Seen, click_map, moved
 from mindlib.lessons.serving_trials import served_model
 
 SERVED = served_model(users=200, epochs=1)
@@ -40,3 +40,13 @@ def test_the_map_shows_the_two_widest_directions():
     seen = VIEW.after(0, 0)
     points = VIEW.shrink * (seen.vectors - VIEW.centre) @ VIEW.directions
     np.testing.assert_allclose(seen.points, points, atol=1e-5)
+
+
+def test_interests_are_matched_by_where_they_are_and_not_by_number():
+    def seen(vectors, active):
+        none = np.zeros((3, 2))
+        return Seen(torch.tensor(vectors), none, np.array(active), np.zeros(3, dtype=np.int64))
+
+    before = seen([[0.0, 0.0], [9.0, 9.0], [5.0, 0.0]], [True, False, True])
+    after = seen([[5.0, 1.0], [9.0, 9.0], [0.0, 1.0]], [True, True, True])
+    assert moved(before, after) == [(0, 2), (2, 0)], "and number 1 is new"

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from matplotlib import pyplot as plt
 
 from mindlib.lessons.click_map import ClickMap, Seen
@@ -99,8 +100,8 @@ def test_one_and_two():
 def test_recall_and_latency():
     left, right = serving.recall_and_latency({"live": POINTS}, POINTS[1:]).axes
     curve, star = left.lines
-    assert data(curve, "x") == [1.0, 2.0]
-    assert data(curve) == [0.7, 0.9]
+    assert data(curve, "x") == [2.0, 1.0]
+    assert data(curve) == [0.9, 0.7]
     assert data(star, "x") == [9.0]
     assert [data(line) for line in right.lines] == [[2.0, 1.0], [3.0, 2.0]]
 
@@ -109,9 +110,9 @@ def test_clicked_shows_rings_stars_and_lists():
     view = ClickMap.__new__(ClickMap)
     object.__setattr__(view, "items", np.arange(8.0).reshape(4, 2))
     object.__setattr__(view, "item_clusters", np.array([-1, 0, 1, 1, 2]))
-    vectors = None
-    before = Seen(vectors, np.zeros((2, 2)), np.array([True, False]), np.array([20, 0, 0]))  # type: ignore[arg-type]
-    after = Seen(vectors, np.ones((2, 2)), np.array([True, True]), np.array([15, 0, 5]))  # type: ignore[arg-type]
+    vectors = torch.eye(2)
+    before = Seen(vectors, np.zeros((2, 2)), np.array([True, False]), np.array([20, 0, 0]))
+    after = Seen(vectors, np.ones((2, 2)), np.array([True, True]), np.array([15, 0, 5]))
     figure = serving.clicked(view, before, after, [0], 2)
     axis, bars = figure.axes
     markers = [line.get_marker() for line in axis.lines]
