@@ -96,17 +96,19 @@ class OpenNotebook:
             raise TimeoutError(f"still running after {seconds} s: {self.failures()}")
 
     def failures(self) -> list[str]:
-        """The code cells that have an error, or have not run, in words."""
-        found = []
+        """What went wrong in the code cells, in words: errors, and cells that have not run."""
+        found, idle = [], []
         for number, cell in enumerate(self.cells()):
             if cell.cell_type != "code":
                 continue
             for output in cell.outputs:
                 if output.output_type == "error":
-                    found.append(f"cell {number}: {output.ename}: {output.evalue}")
+                    trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output.traceback))
+                    (*_, line) = re.findall(r"^-+> *\d+ *(.*)$", trace, flags=re.M) or [""]
+                    found.append(f"cell {number}: {output.ename}: {output.evalue} (at: {line})")
             if cell.source.strip() and cell.execution_count is None:
-                found.append(f"cell {number} has not run: {cell.source[:60]!r}")
-        return found
+                idle.append(number)
+        return found + ([f"cells that have not run: {idle}"] if idle else [])
 
     def wait_for_kernel(self) -> None:
         """Wait until the kernel has answered everything, and nothing came of it for a while."""
