@@ -52,7 +52,8 @@ def published(dataset: str, **options: Any) -> Interactions:
     are fetched once, into mindlib's cache. **The addresses have not been tried** by those who
     wrote this, nor are checksums known: their owner publishes none. So what comes is checked for
     being whole, its sha256 is recorded beside it, and when an address has changed the error says
-    where to look. The owner's pages ask that the data's paper be cited, and give the terms.
+    where to look. The owner's pages ask that the data's paper be cited, and give the terms; before
+    2018's metadata they once had a form to fill in, and as others tell now link to them openly.
 
     "taobao" is never fetched, since its owner gives it to those with an account only: the error
     says where to get it and where to put it.
