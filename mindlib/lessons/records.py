@@ -54,7 +54,7 @@ def serving_curves(rows: list[dict[str, Any]]) -> dict[str, list[Point]]:
             name = f"recorded, {row['num_items']:,} items"
             kind = "exact" if exact else f"{row['index']} {row['search']}"
             curves.setdefault(name, []).append(_point(row, kind))
-    return curves
+    return {name: sorted(row, key=lambda p: p.recall) for name, row in curves.items()}
 
 
 def serving_by_interests(rows: list[dict[str, Any]]) -> list[Point]:

@@ -15,6 +15,7 @@ from mindlib.data.planted import PlantedConfig, PlantedWorld, planted_interests
 from mindlib.data.splits import Split, leave_last_out
 from mindlib.evaluation import evaluate
 from mindlib.layers.routing import RoutingConfig
+from mindlib.lessons.estimates import average
 from mindlib.models.baselines import Oracle, Popularity
 from mindlib.models.mind import MIND, MINDConfig
 from mindlib.sampling import NegativeSampler, proposal_probabilities, target_probabilities
@@ -140,6 +141,16 @@ class Laboratory:
         rivals = {"popularity": Popularity(self.split.train_counts), "oracle": Oracle(self.world)}
         cases = self.split.validation
         return {name: evaluate(r, cases, (CUTOFF,)).means()[METRIC] for name, r in rivals.items()}
+
+
+def lead(a: Float[np.ndarray, " seeds"], b: Float[np.ndarray, " seeds"]) -> tuple[str, str]:
+    """How far a is ahead of b in points: seed by seed, and the mean with its interval."""
+    points = 100 * (a - b)
+    each = ", ".join(f"{x:+.1f}" for x in points)
+    if len(points) < 2:
+        return each, f"{points[0]:+.1f} (one seed)"
+    mean = average(torch.from_numpy(points))
+    return each, f"{mean.value:+.1f} ({mean.low:+.1f} to {mean.high:+.1f})"
 
 
 def laboratory(*, users: int, epochs: int, seeds: int) -> Laboratory:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from mindlib.lessons.click_map import ClickMap, Seen, moved
 from mindlib.lessons.serving_trials import Point
@@ -15,12 +15,13 @@ from mindlib.plots.style import COLORS, INK
 
 
 def recall_and_latency(
-    curves: Mapping[str, Sequence[Point]], by_interests: Sequence[Point]
+    curves: Mapping[str, Sequence[Point]], by_interests: Mapping[str, Sequence[Point]]
 ) -> Figure:
     """Left: recall against the median request; right: p50 and p99 for each K.
 
     Args:
         curves: the points of some indexes, by catalogue; a point named "exact" is a star.
+        by_interests: the points of each K, by catalogue.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.1), layout="constrained")
     for color, (name, points) in zip(COLORS, curves.items(), strict=False):
@@ -29,11 +30,15 @@ def recall_and_latency(
         for point in points:
             if point.name == "exact":
                 left.plot(point.p50, point.recall, "*", ms=12, color=color)
-    left.set(xscale="log", xlabel="median request, ms (star: exact)", ylabel="recall of the top N")
+    left.set(xscale="log")
+    for axis in (left.xaxis.set_major_formatter, left.xaxis.set_minor_formatter):
+        axis(LogFormatter(minor_thresholds=(2, 1)))
+    left.set(xlabel="median request, ms (star: exact)", ylabel="recall of the top N")
     left.legend(fontsize=8)
-    k = [p.interests for p in by_interests]
-    right.plot(k, [p.p50 for p in by_interests], "o-", color=COLORS[0], label="p50")
-    right.plot(k, [p.p99 for p in by_interests], "o--", color=COLORS[1], label="p99")
+    for color, (name, row) in zip(COLORS, by_interests.items(), strict=False):
+        k = [p.interests for p in row]
+        right.plot(k, [p.p50 for p in row], "o-", color=color, label=f"{name}, p50")
+        right.plot(k, [p.p99 for p in row], "o--", color=color, label=f"{name}, p99", mfc="none")
     right.set(xlabel="interests K", ylabel="ms a request", ylim=(0, None))
     right.legend(fontsize=8)
     return figure

@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from mindlib.evaluation import evaluate
-from mindlib.lessons.sampled_trials import METRIC, MistakenSampler, Setting, laboratory, settings
+from mindlib.lessons.sampled_trials import (
+    METRIC,
+    MistakenSampler,
+    Setting,
+    laboratory,
+    lead,
+    settings,
+)
 from mindlib.sampling import NegativeSampler, proposal_probabilities
 from mindlib.training import TrainingConfig, fit
 
@@ -46,20 +53,40 @@ def test_the_mistaken_sampler_takes_all_for_drawn():
     assert (wrong - right).abs().max() > 0.05
 
 
+def number(setting, seed):
+    """Another one for each setting and seed."""
+    t = setting.training
+    parts = (t.negatives, t.batch_size, t.proposal, t.logq, t.in_batch, setting.mistaken)
+    return float(hash((*parts, setting.passes)) % 10**6) + seed
+
+
 def test_equal_settings_are_trained_once(monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        type(LAB), "trial", lambda self, setting, seed: seen.append(setting.name) or float(seed)
-    )
+
+    def trial(self, setting, seed):
+        seen.append(setting)
+        return number(setting, seed)
+
+    monkeypatch.setattr(type(LAB), "trial", trial)
     groups = settings()
     found = LAB.run(groups)
     distinct = {replace(s, name="") for group in groups.values() for s in group}
     assert len(seen) == 2 * len(distinct) < 2 * sum(map(len, groups.values()))
     for title, group in groups.items():
         assert list(found[title]) == [setting.name for setting in group]
-        assert all(values.tolist() == [0, 1] for values in found[title].values())
+        for setting in group:
+            expected = [number(setting, seed) for seed in range(2)]
+            assert found[title][setting.name].tolist() == expected
 
 
 def test_the_bounds_are_floor_and_ceiling():
     bounds = laboratory(users=200, epochs=1, seeds=1).bounds()
     assert 0 < bounds["popularity"] < bounds["oracle"] < 1
+
+
+def test_a_lead_is_paired_and_has_its_interval():
+    each, mean = lead(np.array([0.3, 0.2, 0.4]), np.array([0.2, 0.2, 0.2]))
+    assert each == "+10.0, +0.0, +20.0"
+    # Student's 4.303 for two degrees of freedom, times 10 / sqrt(3).
+    assert mean == "+10.0 (-14.8 to +34.8)"
+    assert lead(np.array([0.3]), np.array([0.2])) == ("+10.0", "+10.0 (one seed)")

@@ -98,7 +98,7 @@ def test_one_and_two():
 
 
 def test_recall_and_latency():
-    left, right = serving.recall_and_latency({"live": POINTS}, POINTS[1:]).axes
+    left, right = serving.recall_and_latency({"live": POINTS}, {"live": POINTS[1:]}).axes
     curve, star = left.lines
     assert data(curve, "x") == [2.0, 1.0]
     assert data(curve) == [0.9, 0.7]
