@@ -42,7 +42,7 @@ def bias_by_number(
     right.annotate("luck of the draws", (numbers[1], luck[1]), color=INK, va="bottom", fontsize=8)
     left.set(xscale="log", xlabel="negatives n", ylabel="sampled loss less full, nats")
     right.set(
-        xscale="log", xlabel="negatives n", ylabel="mean gradient: distance from the full one",
+        xscale="log", xlabel="negatives n", ylabel="mean gradient: distance from full",
         ylim=(0, None),
     )  # fmt: skip
     left.legend(fontsize=8)
