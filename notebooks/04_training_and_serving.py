@@ -185,7 +185,7 @@ for name in ("uniform", "popularity"):
     assert found[name][0].loss.high < 0, "a little low"
     assert not usual or (abs(last[name].loss.value) < 0.02 and last[name].gradient < 0.03)
     assert abs(last[f"{name}, no logQ"].loss.value) > 1, "more negatives do not mend it"
-assert all(b.gradient > 0.7 for b in found["popularity, no logQ"])
+assert not usual or all(b.gradient > 0.7 for b in found["popularity, no logQ"])
 assert abs(found["uniform, no logQ"][3].loss.value) < 0.1
 assert abs(found["popularity"][0].loss.value) < abs(found["uniform"][0].loss.value)
 
@@ -316,9 +316,15 @@ logq = origin["popularity"] - origin["popularity, no logQ"]
 mixture = origin["uniform + batch"] - origin["uniform + batch, wrong logQ"]
 assert not usual or ((logq > 0.02).all() and (mixture > 0.01).all()), "in every seed"
 assert not usual or (count["n = 16"] < count["n = 128"] - 0.05).all()
-assert not usual or abs(count["n = 512"] - count["n = 128"]).mean() < 0.03
+for a, b in (
+    (count["n = 512"], count["n = 128"]),
+    (origin["popularity"], origin["uniform"]),
+    (origin["uniform + batch"], origin["uniform"]),
+):
+    assert not usual or (a - b).min() < 0 < (a - b).max(), "the sign changes"
 assert not usual or (size["B = 1024"] < size["B = 256"] - 0.05).all()
-assert not usual or (size["B = 1024, 4 × the passes"] > size["B = 1024"] + 0.05).all()
+more = size["B = 1024, 4 × the passes"]
+assert not usual or more.mean() > size["B = 256"].mean() - 0.02 > size["B = 1024"].mean()
 
 # %% [markdown]
 # What can be said with this many seeds in one world:
@@ -331,13 +337,13 @@ assert not usual or (size["B = 1024, 4 × the passes"] > size["B = 1024"] + 0.05
 # - **With the right correction we see no difference in where they come from.** Between uniform, popularity
 #   and mixture the sign changes from seed to seed as well. A small one would not show.
 # - **A large batch needs more passes.** With 1,024 pairs a step, the same passes are a quarter of the steps, and
-#   the lists are far worse. Four times the passes, as many steps as with 256, mend most of it or
-#   more. So it is the number of steps that was missing, at this learning rate.
+#   the lists are far worse. Four times the passes, as many steps as with 256, mend it. So it is
+#   the number of steps that was missing, at this learning rate.
 #
 # ## 3. Adam, for a table of which a step sees little
 #
-# A step with 256 pairs, histories of 30 and 128 negatives touches at most $256 \cdot 31 + 128 = 8064$ rows of
-# the item table, whatever the catalogue's size. Adam
+# A step with 256 pairs, histories of 30 and 128 negatives touches at most $256 \cdot 31 + 128 = 8064$ items,
+# whatever the catalogue's size. Adam
 # keeps two more numbers for each weight: $m$, a running mean of its gradients, and $s$, one of their squares.
 # Dense Adam updates all of them at every step. mindlib's `RowAdam` gathers the touched rows, gives them to
 # torch's own Adam, and puts them back.
@@ -483,8 +489,8 @@ print(
 # process do, in size (printed in brackets), and its weights are other weights. Nothing is wrong with either.
 #
 # **What is exchanged**: of the item table only the rows that have a gradient, each as its number (8 bytes) and
-# $d$ values; the other weights, which are few, whole. In this tiny world a step touches all rows,
-# and rows cost a little *more* than the table would. On paper it looks different.
+# $d$ values; the other weights, which are few, whole. In this tiny world a step touches all rows but that of
+# the padding, and rows cost a little *more* than the table would. On paper it looks different.
 #
 # ### A hundred GPUs, on paper
 #
@@ -530,8 +536,8 @@ assert scale.bytes_per_second > 5e9
 #   of each GPU; under it stands what the small model of section 4 made on this CPU.
 # - **There is no table of users.** A user is computed from her behaviours: half a billion of them cost nothing
 #   to store. That is the point of the architecture.
-# - **Memory is.** Table and moments together fill an 80 GB GPU, before anything else. And every worker
-#   holds all of it and receives everybody's rows, which no usual network carries at this rate.
+# - **Memory is.** Table and moments take $3 \cdot 4 \cdot 64$ bytes an item, so an 80 GB GPU is full at
+#   $80 \cdot 10^9 / 768 \approx 1.04 \cdot 10^8$ items, before anything else. And every worker holds all of it and receives everybody's rows, which no usual network carries at this rate.
 #
 # So from here on the table must be **sharded by rows**: each worker owns a hundredth of it, with its moments,
 # and a step asks the owners for the rows it needs and sends the gradients back to them. Libraries do that
@@ -620,7 +626,7 @@ assert -0.03 < losses[4].change.difference < 0
 # a hundred, and no change of HitRate can be told from zero. The finer code (`PQ8x4`) loses a sixth of the exact
 # list, and no loss of hits can be shown. The coarsest one loses almost a third of the list, and HitRate falls
 # by a point or two. A code confuses items that are near each other, and these are about equally likely to be
-# next: that is why hits suffer less than recall. (One model, one test set. With `nprobe 1` mindlib still searches more than one group: it
+# next: that may be why hits suffer less than recall. (One model, one test set. With `nprobe 1` mindlib still searches more than one group: it
 # takes as many as are needed for four times the results asked for.)
 #
 # ### Recall against latency
