@@ -82,7 +82,7 @@ def test_only_the_interest_that_scores_an_item_best_learns_from_it():
     assert float(up - down) == pytest.approx(float(2 * (slope * step).sum()), rel=1e-4)
 
 
-def test_sharing_the_catalogue_among_constant_interests_pays_in_eq_10_and_not_here():
+def test_sharing_the_catalogue_pays_in_eq_10_and_not_here():
     """Four users, four items, a vector for each item and the same four for everybody."""
     items = torch.cat([torch.zeros(1, 4), 8 * torch.eye(4)]).double()
     vectors = torch.eye(4).double().expand(4, 4, 4)

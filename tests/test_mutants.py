@@ -20,10 +20,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ATTENTION = "layers/attention.py"
 CHECKPOINTS = "checkpoints.py"
+COMIREC = "models/comirec.py"
+COUNTS = "models/counts.py"
 DISTRIBUTED = "distributed.py"
+DIVERSITY = "retrieval/diversity.py"
 EVALUATION = "evaluation.py"
 EXPORT = "export.py"
 EXPORTED = "exported.py"
+FACTORIZATION = "models/factorization.py"
+LOSSES = "losses.py"
+MAXMF = "models/maxmf.py"
 MIND = "models/mind.py"
 POOLING = "layers/pooling.py"
 RETRIEVAL = "retrieval/scores.py"
@@ -32,6 +38,7 @@ INDEX_FILES = "retrieval/files.py"
 FAISS = "retrieval/faiss.py"
 ROUTING = "layers/routing.py"
 SAMPLING = "sampling.py"
+SASREC = "models/sasrec.py"
 SPLITS = "data/splits.py"
 TRAINING = "training.py"
 VECTOR = "models/vector.py"
@@ -139,6 +146,13 @@ IN_ATTENTION = "layers/test_attention.py::"
 IN_POOLING = "layers/test_pooling.py::"
 IN_POOLING_RULES = "layers/test_pooling_rules.py::"
 IN_MODELS = "models/test_models.py::"
+IN_COMPARED = "models/test_compared.py::"
+IN_COMIREC = "models/test_comirec.py::"
+IN_MAXMF = "models/test_maxmf.py::"
+IN_SASREC = "models/test_sasrec.py::"
+IN_FACTORIZATION = "models/test_factorization.py::"
+IN_LOSSES = "test_losses.py::"
+IN_DIVERSITY = "retrieval/test_diversity.py::"
 IN_MIND_RULES = "models/test_mind_rules.py::"
 IN_TRAINING = "test_training.py::"
 IN_TRAINING_RULES = "test_training_rules.py::"
@@ -688,6 +702,92 @@ MUTANTS = [
         "beaten = torch.arange(wide).expand(len(row), -1) >= nprobe",
         IN_FAISS + "test_the_lists_scanned_are_the_best_pairs_of_interest_and_centroid",
         IN_FAISS + "test_competing_finds_more_of_a_user_with_one_strong_interest",
+    ),
+    # §4.2: what MIND is compared with
+    mutant(
+        "the mean of MaxMF over places", MAXMF,
+        "count = history.mask.sum(1, keepdim=True).clamp(min=1)", "count = history.mask.shape[1]",
+        IN_MAXMF + "test_each_vector_is_a_map_of_the_mean",
+    ),
+    mutant(
+        "positions in what self-attention averages", COMIREC,
+        "weights @ behaviors, history", "weights @ placed, history",
+        IN_COMIREC + "test_self_attention_equals_its_equation",
+    ),
+    mutant(
+        "self-attention over interests", COMIREC,
+        ".min).softmax(2)", ".min).softmax(1)",
+        IN_COMIREC + "test_self_attention_equals_its_equation",
+    ),
+    mutant(
+        "padding attended to", COMIREC,
+        "logits.masked_fill(absent, torch.finfo(logits.dtype).min).softmax(2)", "logits.softmax(2)",
+        IN_COMPARED + "test_padding_changes_nothing",
+    ),
+    mutant(
+        "one matrix for all places of ComiRec-DR", COMIREC,
+        "behaviors, self.maps[:length])", "behaviors, self.maps[:1].expand(length, -1, -1, -1))",
+        IN_COMIREC + "test_dynamic_routing_equals_its_algorithm",
+    ),
+    mutant(
+        "gradient through the coupling of ComiRec-DR", COMIREC,
+        "with torch.no_grad():", "if True:",
+        IN_COMIREC + "test_no_gradient_runs_through_the_coupling_of_dynamic_routing",
+    ),
+    mutant(
+        "ComiRec's readout soft", COMIREC,
+        "labels, math.inf)", "labels, 1.0)",
+        IN_COMPARED + "test_the_label_meets_the_interest_that_scores_it_best",
+    ),
+    mutant(
+        "SASRec sees what comes later", SASREC,
+        "mask=later, is_causal=True", "mask=None, is_causal=False",
+        IN_SASREC + "test_the_user_vector_equals_the_blocks_by_hand",
+        IN_COMPARED + "test_padding_changes_nothing",
+    ),
+    mutant(
+        "dropout in evaluation", SASREC,
+        "self.blocks.train(generator is not None)", "pass",
+        IN_SASREC + "test_training_drops_and_evaluation_does_not_whatever_the_mode",
+    ),
+    mutant(
+        "dropout from the global generator", SASREC,
+        "torch.manual_seed(int(seed))", "pass",
+        IN_COMPARED
+        + "test_training_draws_from_the_generator_alone_and_leaves_the_global_one",
+    ),
+    mutant(
+        "confidence without the 1", FACTORIZATION,
+        "confidence.data = 1 + alpha * counts.data", "confidence.data = alpha * counts.data",
+        IN_FACTORIZATION + "test_a_user_is_the_solution_for_her_past",
+    ),
+    mutant(
+        "held out events factorised", COUNTS,
+        "log, learnt = split.log, split.train_events",
+        "log, learnt = split.log, split.train_events | True",
+        IN_FACTORIZATION + "test_it_learns_from_training_events_only",
+    ),
+    mutant(
+        "negatives by the label's interest in the loss of the best", LOSSES,
+        "(interests @ negatives.T).masked_fill(~active[:, :, None], -torch.inf).amax(1)",
+        "interests[torch.arange(len(own)), own.argmax(1)] @ negatives.T",
+        IN_LOSSES + "test_every_item_is_scored_by_its_own_best_active_interest",
+        IN_LOSSES + "test_sharing_the_catalogue_pays_in_eq_10_and_not_here",
+    ),
+    mutant(
+        "hard negatives weighed by the mean over what was drawn", LOSSES,
+        "shares = stands_for.expand_as(scores)", "shares = torch.zeros_like(scores)",
+        IN_LOSSES + "test_with_logq_it_converges_to_the_same_loss_whatever_the_proposal",
+    ),
+    mutant(
+        "padding in the penalty on routing", LOSSES,
+        "mean[:, :, None]).square() * present)", "mean[:, :, None]).square())",
+        IN_LOSSES + "test_the_penalty_is_the_squared_variance_over_the_behaviors",
+    ),
+    mutant(
+        "an item twice in a varied list", DIVERSITY,
+        "worth.scatter_(1, best, -torch.inf)", "pass",
+        IN_DIVERSITY + "test_items_are_chosen_greedily",
     ),
     # Evaluation
     mutant(

@@ -137,7 +137,7 @@ class ComiRecSA(_ComiRec):
             placed = behaviors + self.positions[:length]
         logits = self.outer @ torch.tanh(placed @ self.inner.T).transpose(1, 2)
         absent = ~history.mask[:, None, :]
-        # A finite floor and zeros afterwards: a user without behaviours gets zeros, and not NaN.
+        # A finite floor, and zeros afterwards: without behaviours the softmax is even, not NaN.
         weights = logits.masked_fill(absent, torch.finfo(logits.dtype).min).softmax(2)
         weights = weights.masked_fill(absent, 0)
         vectors = self.user_vectors(weights @ behaviors, history)

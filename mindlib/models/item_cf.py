@@ -30,7 +30,7 @@ class ItemCFConfig:
     """
 
     similarity: Similarity = "cosine"
-    neighbors: int = 100
+    neighbors: int = 200
     k1: float = 1.2
     b: float = 0.75
 

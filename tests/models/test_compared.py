@@ -112,7 +112,11 @@ def test_a_seed_gives_the_same_weights_and_another_seed_others(world, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_user_without_behaviors_gets_a_list(world, name):
-    lists, scores = build(name, world.log).recommend(Histories.from_lists([[]], [[1]]), 5)
+    model, cold = build(name, world.log), Histories.from_lists([[]], [[1]])
+    found = model.explain(cold)
+    assert found.vectors.isfinite().all()
+    assert found.coupling is None or (found.coupling == 0).all()
+    lists, scores = model.recommend(cold, 5)
     assert scores.isfinite().all()
     assert len(set(lists[0].tolist())) == 5
     assert (lists > 0).all()
