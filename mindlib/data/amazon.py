@@ -150,8 +150,6 @@ def amazon_reviews(
 
 def is_amazon(path: Path) -> bool:
     """Whether the file's first line is a review in one of the forms of `amazon_reviews`."""
-    if path.name.startswith("meta_"):
-        return False
     if form(path) in (".json", ".jsonl"):
         return _json_keys(path) is not None
     line = first_line(path)

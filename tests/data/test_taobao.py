@@ -2,6 +2,7 @@ import gzip
 import random
 import warnings
 import zipfile
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,12 @@ def test_clicks_are_read_in_order_of_time_with_their_category(tmp_path: Path):
     ]
     assert category(log) == {2268318: "2520377", 2333346: "2520771"}
     assert log.name == "UserBehavior"
+
+
+def test_the_nine_days_are_those_of_china():
+    china = timezone(timedelta(hours=8))
+    assert datetime.fromtimestamp(FROM, china).isoformat() == "2017-11-25T00:00:00+08:00"
+    assert datetime.fromtimestamp(UNTIL, china).isoformat() == "2017-12-04T00:00:00+08:00"
 
 
 def test_behaviors_are_chosen(tmp_path: Path):
