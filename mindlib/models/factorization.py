@@ -23,6 +23,9 @@ from mindlib.retrieval import Recommendations, score_by_best_interest, top_items
 class WALSConfig:
     """What WALS is fitted with.
 
+    The defaults are the best on the validation cases of *The Complete Journey* (leave-last-out,
+    Recall@50) of some twenty trials with d = 64; other data want other ones.
+
     Attributes:
         dim: d, the factors.
         regularization: lambda.
@@ -32,8 +35,8 @@ class WALSConfig:
     """
 
     dim: int = 64
-    regularization: float = 1.0
-    alpha: float = 10.0
+    regularization: float = 30.0
+    alpha: float = 1.0
     iterations: int = 15
     seed: int = 0
 

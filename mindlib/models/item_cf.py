@@ -22,6 +22,8 @@ Similarity = Literal["cosine", "bm25"]
 class ItemCFConfig:
     """What item-based CF is fitted with.
 
+    The similarity and the number of neighbours are chosen as the defaults of `WALSConfig` are.
+
     Attributes:
         similarity: of two items, as columns of the users' counts. "cosine": the cosine. "bm25":
             the inner product after BM25, by which a busy user and a popular item weigh less.
