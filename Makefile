@@ -48,6 +48,8 @@ lint: $(STAMP)  ## ruff check, ruff format --check, pyright
 
 bench: $(STAMP)  ## the side-by-side benchmarks
 	$(PY) benchmarks/bench.py $(ARGS)
+	$(PY) benchmarks/scaling.py $(filter --quick,$(ARGS))
+	$(PY) benchmarks/serving.py $(filter --quick,$(ARGS))
 
 clean:  ## remove what was built (not .venv)
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

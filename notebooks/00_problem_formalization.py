@@ -25,7 +25,8 @@
 # > households are real or simulated. Where the truth must be known, there is a *planted* world instead:
 # > users whose interests we chose ourselves.
 #
-# Equation numbers are the paper's; a "section" is this notebook's. What is measured here is printed by a
+# *The paper* is "Multi-Interest Network with Dynamic Routing for Recommendation at Tmall" (CIKM 2019), and
+# **MIND** is its model. Equation numbers are the paper's; a "section" is this notebook's. What is measured here is printed by a
 # cell near its sentence.
 
 # %% tags=["parameters"]
@@ -404,7 +405,7 @@ for name, by_epoch in recalls.items():
 # 4. **one vector, optimised**, also *with the answer in hand*: logistic regression of her liked items
 #    against all others, 400 steps of gradient descent from the mean,
 # 5. **two vectors**: the mean of the behaviours of each interest, by Eq. 3. The planted truth tells
-#    which behaviour belongs to which; finding that out is what routing is for (notebook 01),
+#    which behaviour belongs to which, and leaves the stray clicks out; finding that out is what routing is for (notebook 01),
 # 6. **by cosine**: the first and the fifth again, with items and user vectors scaled to length 1.
 
 # %%
@@ -421,7 +422,11 @@ show_table(
         for way in rows["id only"]
     ],
 )
-chance = users.places / len(users.catalogue)
+each = users.places // 2
+lists = np.random.default_rng(seed).multivariate_hypergeometric(
+    (each, each, len(users.catalogue) - 2 * each), users.places, size=10_000
+)
+chance = lists[:, :2].min(1).mean() / each  # of random lists, the interest that is served worse
 assert all(row["best of 2,000 random"][0] > chance for row in rows.values())
 figure = problem.intervals(
     rows, "found of the interest that is served worse", line=(f"chance: {chance:.1%}", chance)
@@ -440,7 +445,8 @@ for name, ways in worse.items():
 # single vector does no better than the plain mean: each training step has *one* target, never a list
 # that must hold both clusters.
 #
-# **With features nearly every row is lower**, and by inner product two vectors lose what they had won.
+# **With features nearly every row is lower**, and by inner product two vectors lose most of what they had
+# won.
 # Features pull the clusters of a department together, and the brand is noise: this world is a hard one
 # for them. (The trained vector, which can learn to look past the department, suffers less than the
 # mean.) Section 7 shows what features are good for.
@@ -466,7 +472,7 @@ say(
     f"A perfect single vector exists for **{exists.mean():.0%}** of the users. In the random worlds of "
     f"section 4.5 it was {shares['2 interests'].get(dim, (np.nan,))[0]:.0%} at d = {dim}, with 8 items "
     f"in a cluster. With {full}, as here, it is {random_world:.0%}: a fuller cluster is more than a "
-    f"point.\n\nFor {(~exists).sum()} users *one* vector cannot be perfect, whatever the model. Two "
+    f"point.\n\nFor {(~exists).sum()} users *one* vector cannot be perfect in this space, wherever it is put. Two "
     f"vectors are, for {(perfect['two vectors (Eq. 3)'] & ~exists).sum()} of these."
 )
 
@@ -478,10 +484,12 @@ say(
 #
 # So the case for several vectors is not that one is impossible everywhere. It is that one vector has
 # to be placed by a function that knows the whole catalogue, or does not exist at all, while each of
-# several vectors only has to be near its own interest. (To see the first percentage above move:
+# several vectors has to be near its own interest, and to score on one scale with the others: that is the
+# next question. (To see the share of perfect vectors move:
 # `papermill notebooks/00_problem_formalization.ipynb /tmp/d8.ipynb -p dim 8`.)
 #
-# Second question: why, once there are features, do two vectors win by cosine and lose by inner product?
+# Second question: why, once there are features, do two vectors do so much better by cosine than by inner
+# product?
 # That needs a picture of what Eq. 3 does.
 
 # %% [markdown]
@@ -523,7 +531,7 @@ path = save_figure(figure, "00_caps.svg")
 # Left, each vector has its cap, and C at 0 degrees lies in neither. Right, B's dashed hill ends below the
 # bar, and A's cap has grown: neighbours of A, which she never asked for, come before any item of B.
 # **The shorter interest disappears**, though its direction is still perfect. It takes two things: a
-# difference in length, and neighbours of A that score almost as high as A itself.
+# difference in length, and neighbours of A that score higher than the shorter hill of B.
 #
 # Now measure both in the learned spaces. For each user, call the interest *strong* whose own items score
 # higher on average, and the other one *weak*. The *siblings* are the other clusters of the strong
@@ -554,8 +562,8 @@ assert mixed.found_strong > mixed.found_weak + 0.15
 # %% [markdown]
 # (Ratios are medians over the users; the last two columns are means.) Lengths differ *about as much* in
 # both spaces, and make the strong interest score a little higher. With ids only that does no harm: the
-# siblings score near zero. With features the siblings score nearly as high as the weak interest's own
-# items, and take their places. Cosine removes the lengths, and most of the weak interest returns,
+# siblings score near zero. With features the siblings' mean score comes close to that of the weak interest's
+# own items: many siblings are above many of these, and take their places. Cosine removes the lengths, and most of the weak interest returns,
 # though the siblings are still near. So **near neighbours make the list sensitive to lengths**; adding
 # features added the neighbours.
 #
@@ -648,8 +656,8 @@ show_source(ItemEmbedding.forward)
 # $$\vec e_i = \frac{1}{|\mathcal{F}_i^{\,known}|} \sum_{f \in \mathcal{F}_i^{\,known}} \vec t_{f}$$
 #
 # **Why the mean, and not a concatenation?** The paper does not argue it; these are our reasons. User and
-# item vectors need the *same* length $d$, which should not grow with every field: the last line above is
-# the size of each of a billion vectors in the index. An inner product with a mean is the mean of
+# item vectors need the *same* length $d$, which should not grow with every field: the numbers printed above
+# are the size of each of a billion vectors in the index. An inner product with a mean is the mean of
 # the inner products, so every field speaks to the whole user vector. And a gap in the record takes no
 # place: a new item, whose id says nothing yet, still has a full vector (section 7). The price: the id is
 # only one voice of several, which blurs items of one kind. Section 4.6 paid it.
@@ -658,8 +666,7 @@ show_source(ItemEmbedding.forward)
 # every gap, and lower every positive score it gets. The equality cell writes the mean out:
 
 # %%
-some = torch.arange(1, min(1001, log.num_items + 1))
-some[0] = shown
+some = torch.cat([torch.arange(1, min(1001, log.num_items + 1)), torch.tensor([shown])]).unique()
 with torch.no_grad():
     rows_known = pool.codes[some] > 0
     total = (pool.weight[pool.codes[some]] * rows_known[:, :, None]).sum(1)
@@ -732,7 +739,8 @@ assert reach["features, id left out"] > reach["null: another's features"] + 0.1
 # %% [markdown]
 # Brackets and bars: 95 % intervals over the users; the cold items are one draw. With id only, a cold
 # item is found no more often than by chance. With features it is, and far more often without the random
-# id, which is noise in the mean. The null shows that it takes the *right* features.
+# id, which is noise in the mean. The null shows that it takes the
+# *right* features: compare it with the third way, the other one that leaves the id out.
 #
 # Cold items stay behind warm ones, for features cannot tell apart what they do not describe: clusters
 # share a department. And a cold item found takes a warm one's place. So features are a trade. In this
@@ -824,12 +832,12 @@ for way, table_of_items in (("two vectors (Eq. 3)", vectors), ("two vectors, by 
     assert means > high
 
 # %% [markdown]
-# So a search with every behaviour is possible, at ordinary length even within the 15 ms. But its lists
-# are worse than those of two means: each stray click gets a cap of its own, while a mean averages it away
-# (one world and training; intervals over the users).
+# So a search with every behaviour is possible, within the 15 ms for a short history, not for a long one.
+# And its lists are worse than those of two means that know which click is a stray one and leave it out:
+# as an interest of its own, each stray click gets a cap (one world and training; intervals over the users).
 #
-# In this sense MIND is a compression: from a few hundred behaviours to a few interests, cheaper to search
-# with and less noisy. Here the planted truth did the grouping. How a model finds it is the subject of
+# In this sense MIND is a compression: from as many vectors as behaviours to a few interests, cheaper to
+# search with and, if the grouping is right, less noisy. Here the planted truth did the grouping. How a model finds it is the subject of
 # notebooks 01 and 02.
 #
 # ## 10. Exercises
@@ -883,13 +891,13 @@ assert POOLING.check(pool_features)
 # %% [markdown]
 # ## What to remember
 #
-# - Matching must not look at most items. That needs an index, and an index needs a user vector that
+# - Matching cannot afford to look closely at every item. That needs an index, and an index needs a user vector that
 #   is ready before any candidate is.
 # - One vector can serve a set of items if and only if their convex hull does not meet that of the other
 #   items. In the plane it meets easily; with many dimensions and few, tight clusters it does not; in a
 #   learned space it depends on the user. The mean of two interests is a third interest.
 # - $f_{score} = \max_k$ makes the list a union of caps under *one* bar: $K$ ordinary searches, merged.
-#   Where interests have near neighbours, the longer vector takes the places of the shorter one.
+#   Where interests have near neighbours, the one that scores higher takes the places of the other.
 # - An item is the mean of its id and its features. A cold item inherits the place of its kind, and warm
 #   items pay for it. A profile is a concatenation.
 # - Soft attention to each candidate cannot search. Hard attention can: it is Eq. 3 with as many

@@ -64,8 +64,8 @@ from mindlib.exercises.routing import ROUTING_ROUND, SQUASH
 from mindlib.layers.routing import dynamic_routing, squash
 from mindlib.lessons import agreement as lesson
 from mindlib.lessons import agreement_trials as trials
+from mindlib.lessons.estimates import share
 from mindlib.lessons.page import show_source, show_table
-from mindlib.lessons.routing_trials import share
 from mindlib.plots import routing as pictures
 from mindlib.plots import use_style
 from mindlib.widgets import explore
@@ -154,7 +154,7 @@ show_table(
 # - **Every vector becomes shorter**, and a short one nearly vanishes: its new length is about the
 #   square of the old one. A weak sum is treated as noise.
 # - **Direction is kept**, always. (Middle: grey goes in, blue comes out, inside the circle of length 1.)
-# - **The gradient vanishes at both ends**; the length grows fastest at $1/\sqrt{3}$. A very short capsule learns
+# - **Along the vector, the gradient vanishes at both ends**; the length grows fastest at $1/\sqrt{3}$. A very short capsule learns
 #   slowly because squash is flat at zero; a very long sum, because the length is stuck near 1. Keep this
 #   for notebook 02: a sum over a long history is long.
 
@@ -260,7 +260,8 @@ print(lesson.rounds_in_words(votes, lesson.Rounds(*(part[:3] for part in record)
 # choose, for it agrees with both equally, and stays divided in halves. Now sum again. High 1 gets half of
 # $(2, 1)$, most of $(2, -1)$ and little of $(-2, 0)$. The vote against it has lost its voice, so the sum
 # is longer than before. And it has turned downwards, to the vote that came over almost entirely:
-# $u_1 = (0.857, -0.129)$. In the same way high 2 has turned to the right: $u_2 = (0.129, 0.857)$.
+# $u_1 = (0.857, -0.129)$. High 2 has turned to the right,
+# to $u_2 = (0.129, 0.857)$: the vote $(-1, -2)$, which pulled it to the left, has nearly left.
 #
 # **Round 3.** That turn is what breaks the tie of low 1. Its vote $(2, 1)$ for high 1 has an upward part,
 # and high 1 has turned downwards: the agreement is $2 \cdot 0.857 - 0.129 = 1.585$. Its vote $(1, 2)$ for
@@ -463,10 +464,11 @@ print("both identities hold, for 300 random couplings")
 # Why added logits can never lower $G$: $G$ is convex in $w$ (each $\|z\| - \arctan\|z\|$ is a convex, growing
 # function of the length of a linear map). A convex function lies above its tangent, so a step that gains
 # on the tangent gains at least as much on $G$. And on the tangent it gains at least the KL that it paid,
-# or it would have stayed: $G(w) - G(w') \ge \sum_i \mathrm{KL}(w_i\,\|\,w'_i) \ge 0$. Nothing of the kind
-# protects $F$.
+# or it would have stayed: $G(w) - G(w') \ge \sum_i \mathrm{KL}(w_i\,\|\,w'_i) \ge 0$. Under the
+# same rounds, with logits added, nothing of the kind protects $F$.
 #
-# Now measure. From here on, the examples are **planted votes**:
+# Now measure. From here on, most examples are **planted votes**; where they are not, the text
+# says so:
 #
 # - three groups of four low capsules, three high ones, vectors of eight dimensions;
 # - each group has a **centre**, a vector of length 2 (unless we say otherwise) in a random direction;
@@ -499,7 +501,7 @@ assert end < top < other
 assert hard < soft
 display(Markdown(
     f"**Added logits** never lower $G$, in any of {draws} draws of 40 rounds; $F$ falls in some round in "
-    f"{drops.percent()} of the draws. Its median reaches {top:.1f} and comes down to {end:.1f}. "
+    f"{drops.percent()} of the draws. It reaches {top:.1f} (median over draws of each draw's own maximum) and comes down to {end:.1f}. "
     f"**Replaced logits** never lower $F$, and end at {other:.1f}. After 40 rounds a coupling has "
     f"{hard:.0%} of the largest entropy with added logits, {soft:.0%} with replaced ones."
 ))  # fmt: skip
@@ -555,7 +557,7 @@ show_table(
 # capsule, but most grow more slowly. The softmax sees only differences, and the blocks win. The mean
 # entropy falls in every round, most from round 2 to 3; meanwhile the logits go on growing.
 #
-# The same with controls (they move where there is a kernel; elsewhere you see the first setting). Press
+# Planted votes again, with controls (they move where there is a kernel; elsewhere you see the first setting). Press
 # play, or drag the round. Then try the other *votes*: the same vote to every high capsule, which is
 # MIND's case, with random initial logits. The lower right picture shows whether the three high capsules
 # point to three groups. Leave *softmax over* as it is until section 6.
@@ -662,7 +664,9 @@ display(Markdown(
 # over draws with the middle 80 %. Short votes start slowly and speed up before they slow down, because
 # longer capsules agree more and pull harder. Right: votes of length 2.
 #
-# So "three rounds" is a statement about the *capsules*, and about votes that are long enough. Capsules
+# So "three rounds" is a statement about the *capsules*, about votes that are long enough, and about a
+# different vote for each high capsule. With one vote shared by all, which is MIND's case, section 6 counts
+# how many rounds it takes until all groups are found: more than three. Capsules
 # settle early, because a weight that goes from 0.9 to 1 hardly turns a sum. **The weights take longer**, and
 # the shorter the votes, the longer. Their end is all or nothing, and three rounds is a decision to stop
 # before it.
@@ -938,13 +942,14 @@ assert by_round["high"][20] > by_round["high"][3] > by_round["low"][20]
 # ## What to remember
 #
 # - A capsule is a vector: length for belief, direction for kind. Squash keeps the direction, and its
-#   gradient vanishes for very short and very long vectors.
+#   gradient along the vector vanishes for very short and very long ones.
 # - Routing: couple (softmax), sum and squash, *add* the agreement to the logits. What is learnt are the
 #   matrices $S_{ij}$ that make the votes; routing itself learns nothing.
 # - The agreement is a gradient. Each round of added logits climbs $G$, the agreement without entropy. It
 #   cannot circle. Unless it is tied, it heads for all or nothing, and the number of rounds is a sharpness.
-# - Three rounds bring the *capsules* close to their end, if the votes are long enough. They do not bring
-#   the weights to rest, and a small step is no sign that they are near it.
+# - Three rounds bring the *capsules* close to their end, if the votes are long enough and each high capsule
+#   gets its own. With shared votes, as in MIND, five or ten are better. They do not bring the weights to
+#   rest, and a small step is no sign that they are near it.
 # - The softmax runs over the *high* capsules (Algorithm 1, the index of Eq. 6; the printed bound $m$ does
 #   not fit). Over the low ones the capsules do not compete, padding counts unless it is masked before, and,
 #   with shared votes, finding all groups is luck.

@@ -27,7 +27,7 @@
 #
 # Brackets after a number hold its 95 % confidence interval. The same quantity may be measured twice, on new users
 # or with new luck; then its values differ by about as much. Equation numbers are the paper's. Sentences about
-# measurements hold at the settings below, and the cells assert them.
+# measurements hold at the settings below, and the cells assert most of them.
 
 # %% tags=["parameters"]
 dataset: str = "complete-journey"  # whose history lengths section 3 counts: a name or a path
@@ -118,7 +118,8 @@ assert inside > 0.5 > across
 #
 # **Alike.** How alike are two sets of interests? Interests have no order. So each looks for its best match
 # in the other set, and the cosines with the best matches are averaged. 1 means the same set. Chance is
-# far above 0 here, since all interests are made of the same behaviours: we print a floor beside each value.
+# far above 0 here, since all interests are made of the same behaviours: the mean of all behaviours in place of
+# every interest is already alike to about 0.8. That floor is printed where a value must be judged by it.
 
 # %%
 show_source(trials.recovered_clusters)
@@ -365,13 +366,14 @@ assert reach < 1
 # The last round's weights have seen $r - 1$ updates. So a logit moves by less than $(r-1)|\mathbf S\vec
 # e_i|$, and a *difference* of two logits by less than twice that. The line printed above checks the
 # inequality. It is not the whole explanation of σ = 5: with length 4 and three rounds the bound
-# is 16, and few pairs of logits are that far apart (same line). Agreement does not use the room it has: an
-# interest that begins as a noisy mean of everything agrees with all kinds about equally.
+# is 16, and few pairs of logits are that far apart (same line). In so few rounds agreement rarely points one
+# way: an interest that begins as a noisy mean of everything agrees with all kinds about equally.
 #
 # So what counts, σ or the length of the embeddings? Both, and not their ratio. A logit has a unit of its own:
 # in a softmax, one logit more means odds $e$ times as high. σ says how far apart the interests are put at
 # the start, in logits. $|\mathbf S\vec e_i|$ says how fast they can move, in logits a round.
-# **Neither may be small, and σ must not be large against the length.** The picture moves both.
+# **With three rounds, neither may be small, and σ must not be large against the length.** More rounds buy
+# some of it back, as the table showed. The picture moves both, at three rounds.
 
 # %%
 scales = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -415,10 +417,10 @@ assert ratio_8[0].high < 0.1 < 0.5 < ratio_8[1].low, "the same ratio, another wo
 # embeddings grow; compare lines at one place and only σ differs. The last line printed shows why the ratio
 # does not count: at the same ratio, tiny logits find nothing.
 #
-# Small embeddings are where training begins. At length 0.5, three rounds add next to nothing to what the
-# draw alone finds. Routing is then hardly more than a random soft partition, and it is up to the gradient
-# to make the embeddings longer. A layer that normalises or shrinks embeddings switches routing off
-# without any error message. (What training makes of it, for all three σ, comes in section 4.)
+# Training begins with small embeddings (about 1 in mindlib, as section 4 prints). At length 0.5, three rounds
+# add next to nothing to what the draw alone finds. Routing is then hardly more than a random soft partition, and it is up to the gradient
+# to make the embeddings longer. A layer that shrinks embeddings all but switches three
+# rounds of routing off, without any error message. (What training makes of it, for all three σ, comes in section 4.)
 #
 # ### What the draw costs at serving, and the remedy
 #
@@ -652,12 +654,12 @@ assert 0 < gradient_cosine.value < 1
 # All of this was geometry: routing of embeddings that nobody trained. So we train a small MIND in each
 # reading, in a planted world. Every user has one to four known clusters of items, and one event in ten is
 # noise. $K$ is 4. At the end of the table stand two models with one vector, MIND-1 ($K = 1$) and YouTube DNN:
-# they are the floor. (Section 5 trains the steps between them.) Three questions, for each test user:
+# they are the floor. (The steps between these two are trained here as well, and shown in section 5.) Three questions, for each test user:
 #
 # - **Hits**: does her next item get into ten recommendations?
-# - **Found**: which share of *her* interests gives some vector more than half of its weight? That is the
-#   measure of the first section, now for each interest and not for "all three".
-# - **Served**: which share of her interests has a vector of its own in the *results*? A vector stands for
+# - **Found**: which share of *her planted clusters* gives some vector more than half of its weight? That is the
+#   measure of the first section, now for each cluster and not for "all three".
+# - **Served**: which share of her planted clusters has a vector of its own in the *results*? A vector stands for
 #   the cluster of most of its ten best items.
 
 # %%
@@ -730,7 +732,7 @@ assert default.mean("hits") > mark["popularity"]
 
 # %% [markdown]
 # Read the table with care. The intervals are paired over the test users, each averaged over the seeds: they
-# say whether *these* trained models differ on *these* users. The words behind them count the seeds that
+# say whether *these* trained models differ on *these* users. The words below the table count the seeds that
 # agree. Neither knows of the luck of this one world. *Epoch kept* is the one that validation chose.
 
 # %% [markdown]
@@ -748,11 +750,11 @@ assert default.mean("hits") > mark["popularity"]
 # it. In hits we see no clear difference.
 #
 # **How many rounds?** More than three, if interests matter. Ten rounds find and serve more interests than
-# three, in every seed. Their routing multiplies 3.8 times as much (section 2), and the last column says what
-# that means for an epoch (roughly: seconds depend on what else the machine does). For hits we see no reason. The
+# three, in every seed. Their routing multiplies 3.8 times as much (section 2). For hits we see no reason. The
 # paper reports no study of $r$.
 #
-# **The gradient.** Through all rounds more is found and served, again in every seed, and an epoch takes longer. `mindlib`
+# **The gradient.** Through all rounds more is found and served, again in every seed. It costs the backward pass of
+# every round. `mindlib`
 # keeps "last" as its default because published code does so, and a reproduction should first do what was
 # done. By this table one would choose the other.
 #
@@ -962,7 +964,7 @@ assert health[1] > 0.6
 #
 # ## 7. Move it yourself
 #
-# Another user, the first one of seed 0, and the same luck whatever you set; red lines part her three kinds. On
+# Another user, not Ana, and the same luck whatever you set; red lines part her three kinds. On
 # the right, the cosine of each two interests. The diagonal is 1; elsewhere red means alike. As it stands all
 # three kinds are found, and two rows still share columns. Without sliders, the table says what becomes of her.
 
@@ -1142,14 +1144,16 @@ assert ONE_ROUND.check(one_round)
 # %% [markdown]
 # ## What to remember
 #
-# - **One shared map** makes routing independent of order and of history length. It also makes all
+# - **One shared map** removes what ties a behaviour to its place, so histories of any length are routed. (Order
+#   drops out for good once the logits belong to items, too.) It also makes all
 #   interests identical unless something breaks the symmetry: the random logits do.
 # - **σ and the length of the embeddings are both measured in logits.** A round moves a logit by less than
-#   $|\mathbf S\vec e_i|$. Short embeddings leave only the draw; a large σ hides the data, a small one
-#   starts slowly.
+#   $|\mathbf S\vec e_i|$. In three rounds of untrained routing short embeddings leave only
+#   the draw, a large σ hides the data, and a small one starts slowly.
 # - **Redrawn logits are not reproducible.** Derived from the item, they are: same twice, alone or in a
 #   batch, in any order.
-# - **Eq. 9 saves what short histories save**: very little where most users have 16 behaviours or more.
+# - **Eq. 9 saves what short histories save**: very little at $K = 4$ where most users have 16 behaviours or more. At $K = 8$
+#   the window saves, not the user.
 # - **The softmax runs over interests**, and untrained routing then finds the planted kinds far more often.
 #   What it sums over must be masked before it.
 # - **Three rounds are few.** Ten find and serve more interests here; hits do not tell.

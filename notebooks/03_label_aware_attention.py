@@ -18,7 +18,7 @@
 # >
 # > **You need** PyTorch, and the idea of notebook 02: a user is up to $K$ vectors, her *interests*.
 # >
-# > **It takes** a little more than a minute on two cores (the last cell says how long this run took).
+# > **It takes** about a minute and a half on two cores (the last cell says how long this run took).
 # >
 # > **The data** are a planted world: users whose interests we put there ourselves. It is generated
 # > here, in a moment, without a network.
@@ -64,8 +64,8 @@ from mindlib.lessons import attention_trials as trials
 from mindlib.lessons.attention_plane import labels_to_try, user_plane
 from mindlib.lessons.attention_study import by_epoch, float_window, interest_gradients
 from mindlib.lessons.attention_trials import METRIC, POWERS, against, spread
+from mindlib.lessons.estimates import share
 from mindlib.lessons.page import show_source, show_table
-from mindlib.lessons.routing_trials import share
 from mindlib.lessons.starvation import free_interests, idle_interests
 from mindlib.plots import attention as plots
 from mindlib.plots.style import use_style
@@ -124,7 +124,7 @@ show_source(label_aware_attention)
 
 # %% [markdown]
 # **Equality.** The same in three ways, on a hundred random users: mindlib, the matrix form of the
-# equation, and a plain loop.
+# equation with `pow` read as *multiply by* $p$, and a plain loop.
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -321,7 +321,8 @@ print(
 
 # %% [markdown]
 # At $p=0.5$ the cross lies among the stars that like the label, far from the one that does not; no single
-# star holds it yet. Slide to `inf`, and it jumps onto the best one. Slide to 0, and it sits in the middle of
+# star holds it yet. Slide to `inf`, and it jumps onto
+# the one with the best score in all sixteen directions, whatever its colour. Slide to 0, and it sits in the middle of
 # the stars, wherever the label is. A cluster without a star of its colour is a true interest to which this
 # model has given no vector: another cluster has two. That is routing's doing, not attention's.
 #
@@ -490,13 +491,13 @@ show_table(
 # The larger $p$, the more of both goes to the best interest; each step is larger than the spread over
 # seeds. The two are not the same number. At $p=10$ the best has less of the gradient than of the attention:
 # the second part of the formula carries the factor $p$, and $(\mathbf v_k - \mathbf v_u)^\top \mathbf g$ is
-# large for interests far from the attended vector, which are the ones with little weight.
+# large for an interest far from the attended vector. What the best one loses goes mainly to the second.
 #
 # ### Does an interest starve?
 #
 # Hard selection has a known danger. An interest that is not chosen does not learn; one that does not learn
 # is not chosen. We call an interest **starved** if it gets less than 1 % of the attention throughout the
-# second half of the training. That is our measure of starvation. A second word for later: an interest is
+# second half of the training (of what its user's labels give out). That is our measure of starvation. A second word for later: an interest is
 # **idle** if, when training is over, none of the user's own items scores best with it.
 #
 # In MIND no interest *number* can starve, and the reason is in the construction. Nothing belongs to interest
@@ -559,13 +560,13 @@ assert not usual or free["p = 0"].idle.mean() > 0.08
 assert not usual or all(0.05 < float(v.mean()) < 0.17 for v in idle_in_mind.values())
 
 # %% [markdown]
-# **Free vectors** (the intervals leave no doubt). Under the argmax about one vector in six starves, and
-# more than half of the users have one. A soft choice, even a sharp one, all but cures it. At $p=0$ *nobody*
+# **Free vectors.** Under the argmax about one vector in six starves, and about half of the users have one:
+# far more than for any finite $p$, as the intervals show. A soft choice, even a sharp one, all but cures it. At $p=0$ *nobody*
 # starves: all vectors are fed alike. Yet some are idle in the end, and the loss is by far the worst: pushed
 # alike, none of them was ever made for a cluster.
 #
-# **MIND.** Of the users with all $K$, about one interest in ten is idle, whatever $p$: the differences are
-# hardly larger than the spread over seeds. No number starves, as we saw; but a user can have two interests
+# **MIND.** Of the users with all $K$, about one interest in ten is idle for every $p$; the differences between
+# values of $p$ are a few points, without an order, and three seeds do not settle them. No number starves, as we saw; but a user can have two interests
 # of which one is always a little better. That is a matter of routing (notebook 02), not of attention.
 #
 # ## 5. What p does to the loss, to the speed, and to the lists
@@ -620,12 +621,12 @@ assert bounds["popularity"] < min(v.min() for v in best_recall[16].values())
 #
 # - **Loss.** The models that cannot choose, $p=0$ and $K=1$, have the worst, by about half a unit, at both
 #   $d$. Among the others the differences are a tenth of that.
-# - **Speed.** $p=0$ reaches 30 % before every other $p$. At $d=16$ its lead is a tenth of an epoch or two,
-#   about as much as the seeds differ. At $d=8$ it leads in every seed, on average by more than an epoch. So a
+# - **Speed.** $p=0$ reaches 30 % before every other $p$. It leads in every seed, at $d=16$ by a tenth
+#   of an epoch or two, at $d=8$ on average by more than an epoch. So a
 #   large $p$ does *not* train faster here: the reverse of the paper's finding. Among $p \geq 1$ no order of
 #   speed can be seen, for the seeds differ by more.
-# - **Lists.** At $d=16$ no $p$ is better than another: the differences change sign from seed to seed. All are
-#   about two points above the single vector. At $d=8$ it is $p=0$ that is best, in all seeds.
+# - **Lists.** At $d=16$ no $p$ is clearly better than another: section 7 compares the pairs, and what it finds on
+#   validation is gone on the test. All are about two points above the single vector. At $d=8$ it is $p=0$ that is best, in all seeds.
 #
 # So a lower loss is not a better recall: $p=0$ has the highest loss of all with $K>1$ and loses nothing on
 # the lists. The paper's order does not reproduce in this world (three seeds, one world). That does not say
@@ -653,7 +654,10 @@ for d in loss:
 # $$ f_{\text{score}}(\mathbf V_u, \mathbf e_i) = \max_{1 \le k \le K} \mathbf e_i^\top \mathbf v_u^k $$
 #
 # One may object: let every candidate be its own label! At $p=\infty$ that is not even a change.
-# Attending to a candidate picks its best interest, and its score with that is the maximum.
+# Attending to a candidate picks its best interest, and its score with that is the maximum. For a finite $p$ it
+# would be a change. It could be computed, but not searched: the user vector would depend on the candidate,
+# and an index needs it before it knows any (notebook 00). And training would not match it either, for
+# there only the *label* attends. So for every $p$ attention is dropped, and the maximum stays.
 
 # %%
 show_source(score_by_best_interest)
@@ -689,7 +693,7 @@ assert at_serving.argmax() == 1
 # In training the rival looks harmless, and the loss is small. At serving the rival wins with its own
 # interest. The loss never saw its winning score, so it never pushed it down for this pair.
 #
-# How much does this cost? Take each trained model and rank every **test** target in two ways, same weights,
+# How large is it? Take each trained model and rank every **test** target in two ways, same weights,
 # same catalogue: **(a) attended**, by the vector that attention makes of the target itself. This cheats,
 # for it knows the answer; it is what training sees. **(b) served**, by the best interest of each item. The
 # *mismatch* is (a) − (b). An item *overtakes* the target if it stands behind it in (a) and before it in
@@ -750,17 +754,18 @@ assert not usual or all(
 #
 # - **(a) cheats.** For $p \geq 1$ it lies above the oracle, in every seed, and the oracle is the best that
 #   anybody can do who does not know the answer.
-# - **The mismatch is large for every $p \geq 1$**: about 20 points, half of what is served. Among them no
-#   $p$ makes it smaller. $p=\infty$ does not close it: the label's own score is the same in both ways, and
+# - **The mismatch is large for every $p \geq 1$**: about 20 points, half of what is served. (That is no
+#   *loss* of 20 points: nobody can serve (a). It says how far training's view is from what is served.) Among
+#   them no $p$ makes it smaller. $p=\infty$ does not close it: the label's own score is the same in both ways, and
 #   the others can only gain.
-# - **It is smallest at $p=0$**, and has the other sign there: serving is a little *better* than training's
-#   view. Some items overtake, but the target gains as well, for its best interest scores it higher than the
+# - **It is smallest at $p=0$**, and tends to the other sign there: serving is as good as training's view or a
+#   little better. Some items overtake, but the target gains as well, for its best interest scores it higher than the
 #   mean of all does.
 # - **Few items do it.** At $d=16$ and $p \geq 1$ only about one item in twenty overtakes, but of some 230
 #   that is a dozen, more than the ten places of the list. Three targets in four are overtaken by at least
 #   one.
-# - **With less room more overtake.** From $d=16$ to $d=8$ the share grows for each $p \geq 1$, and hardly for
-#   $p=0$. (b) falls as well there, clearly only at $p=2$; the single vector, which has no mismatch, loses a
+# - **With less room more overtake.** From $d=16$ to $d=8$ the share of overtaking items grows for each
+#   $p \geq 1$ that was trained at both, and hardly for $p=0$; the mismatch itself does not grow. (b) falls as well there, clearly only at $p=2$; the single vector, which has no mismatch, loses a
 #   little too. So room matters, but three seeds do not say how much.
 #
 # ## 7. Which p?
@@ -792,7 +797,8 @@ show_table(["validation's first choice", "on validation", "afterwards, on test"]
 # How certain is that? It is one planted world, three seeds and two values of $d$ ($p=1$ was not tried at
 # $d=8$). Do not carry it over: on the paper's data $p=0$ is far the worst, and with the free vectors above
 # it was too. For new data **try 0, 2 and $\infty$ on validation**, with several seeds. mindlib's default,
-# 2, is a place to start and not a finding: at $d=8$ it was the worst of those tried.
+# 2, is a place to start and not a finding: at $d=8$ it was the worst of those tried, and below the single
+# vector.
 #
 # ## 8. Exercises
 #
@@ -904,7 +910,8 @@ assert effects["mindlib (p = 2)"] == effects["score / p (p = 2)"] == 0
 # %% [markdown]
 # Two exhibits are worth a second look. *Mask after the softmax* has the right zeros, and only the sum betrays
 # it. *score / p* picks the right interest at $p=2$ and fails only the fifth rule: turning $p$ up makes
-# it *softer*. A test of one value of $p$ would have let it pass. In mindlib's own tests each exhibit is put
+# it *softer*. A test of one value of $p$ would have let it pass. (The literal forms pass the fifth: mindlib takes
+# the argmax for $p=\infty$ before it asks for the form.) In mindlib's own tests each exhibit is put
 # in place of the real function, and a named test must fail (`tests/test_mutants.py`).
 #
 # ## What to remember
@@ -916,10 +923,11 @@ assert effects["mindlib (p = 2)"] == effects["score / p (p = 2)"] == 0
 #   leaves float32 for large $p$. Multiply instead.
 # - Weight brings gradient. Under the argmax one interest of each pair learns. In MIND no *number* starves,
 #   since no interest owns a parameter; free vectors do.
-# - A larger $p$ lowers the loss, since the loss has the label's help in it. Here it made training neither
+# - A choice ($p \ge 1$) lowers the loss against $p=0$, since the loss has the label's help in it. Here it made training neither
 #   faster nor the lists better.
 # - Serving has no label and takes the maximum. What stays is that a negative chooses its own interest,
-#   which training never lets it do: about 20 points of recall for $p \geq 1$, least for $p=0$.
+#   which training never lets it do. Training's view is about 20 points of recall away for $p \geq 1$, and
+#   least for $p=0$.
 # - Choose $p$ by served recall on validation. In this world that is $p=0$ or no matter; elsewhere try 0, 2
 #   and $\infty$.
 

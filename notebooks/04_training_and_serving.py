@@ -190,7 +190,7 @@ assert abs(found["uniform, no logQ"][3].loss.value) < 0.1
 assert abs(found["popularity"][0].loss.value) < abs(found["uniform"][0].loss.value)
 
 # %% [markdown]
-# - **With logQ** (solid) the loss starts too low and meets the full one: at $n=4096$ both proposals are within
+# - **With logQ** (solid) the loss of sampled negatives starts too low and meets the full one: at $n=4096$ both proposals are within
 #   0.02 nats, and the gradient within 3 %. Popularity is nearer at small $n$: it draws the items that
 #   have most of the sum.
 # - **Without** (dashed) the loss drifts upwards with $\log n$ and passes the truth at *some* $n$, by
@@ -198,13 +198,14 @@ assert abs(found["popularity"][0].loss.value) < abs(found["uniform"][0].loss.val
 # - **Uniform without logQ** is the mild case: all negatives lack the *same* constant, $\log(n/1000)$. At
 #   $n=1024$ it is nearly 0, so there nothing is wrong; on both sides of it something is.
 #
-# The intervals are narrower than the dots, so the signs are certain; the sizes belong to this problem.
+# The intervals are narrower than the dots; the sizes belong to this problem.
 #
 # ### What a model learns from the wrong loss
 #
 # Suppose a model can give each of five items any score, and targets come with shares 50, 20, 15, 10 and 5 %.
 # With enough training pairs it minimises the expected loss. Which shares does its softmax then show? The
-# next cell solves that for $n = 4$, with popularity itself as the proposal.
+# next cell solves that with the sum over the drawn negatives replaced by its *mean* over draws, so that only the
+# correction is judged and not the luck of few draws. The proposal is popularity itself.
 
 # %%
 truth = np.array([0.5, 0.2, 0.15, 0.1, 0.05])
@@ -234,7 +235,8 @@ assert learnt["hits stay"][4] > 0.06
 #   *every* item ends with the same share. What is left is $p_j / q_j$, which is 1 here for all: the model
 #   has learnt how much likelier an item is than its popularity says.
 #
-# That is exact, without chance. Some systems want $p/q$, to favour rare items. Then it should be a decision.
+# These shares are exact for the mean of the sum, which many negatives come near. With only four draws even the right
+# loss learns slightly flatter shares, for the bias of the logarithm seen above. Some systems want $p/q$, to favour rare items. Then it should be a decision.
 #
 # ### Negatives from the batch, too
 #
@@ -281,7 +283,8 @@ assert not usual or mixed["as drawn"][1].gradient > 0.7
 # Now the same questions for a trained MIND. The world has 16 clusters of 40 items, with Zipf's popularity in
 # each; a user has one to four clusters, and a tenth of her events is noise. Her last event is held out as
 # test, the one before it is the **validation** event, which we look at here. **HitRate@10**: in how many
-# percent of the cases is it among the ten items at the top of the list? We change one thing at a time;
+# percent of the cases is it among the ten items at the top of the list? We change one thing at a time
+# (the batch, where its targets serve as negatives, adds to their number, too);
 # the usual setting is 128 uniform negatives with logQ and a batch of 256 pairs. "Wrong logQ" for the mixture
 # is *as drawn* from above. Unless it says otherwise, all pass over the pairs equally often. Dots are seeds, lines their means; dotted are popularity, the floor, and the oracle,
 # who knows the planted probabilities.
@@ -397,7 +400,7 @@ if kept:
     show_table(
         ["items", *names],
         [
-            (f"{n:,}", *("–" if row.get(k) is None else f"{row[k]:.3g}" for k in names))
+            (f"{n:,}", *("–" if row.get(k) is None else f"{row[k]:,.2f}" for k in names))
             for n, row in table.items()
         ],
     )
@@ -484,7 +487,8 @@ print(
 )
 
 # %% [markdown]
-# YouTube DNN, which draws nothing in training, gets the *same weights* up to rounding. MIND draws its routing
+# The order of the pairs, their targets and the negatives are drawn the same in all processes. So YouTube DNN, which
+# draws nothing else, gets the *same weights* up to rounding. MIND draws its routing
 # logits, each process for its own users, so it sees other luck. Its curves differ as those of two seeds in one
 # process do, in size (printed in brackets), and its weights are other weights. Nothing is wrong with either.
 #
@@ -513,7 +517,10 @@ show_table(
         ("rows that a worker touches a step", f"{scale.rows_per_worker:,.0f}"),
         ("sent by a worker a step, as rows", f"{scale.sent_bytes / 1e6:.0f} MB"),
         ("received from the 99 others", f"{scale.received_bytes / 1e9:.1f} GB"),
-        ("received if the whole table travelled", f"{scale.dense_exchange_bytes / 1e9:.0f} GB"),
+        (
+            "received if the whole table travelled (all-reduce: out and back)",
+            f"{scale.dense_exchange_bytes / 1e9:.0f} GB",
+        ),
         ("steps of one pass", f"{scale.steps:,}"),
         ("hours of one pass", f"{scale.hours:.1f}"),
         ("pairs a second and GPU for 8 hours", f"{scale.pairs_per_second_for(8):,.0f}"),
@@ -568,7 +575,8 @@ show_source(merge)
 # %% [markdown]
 # Three rules. **An item comes once**, with its best score. **An inactive interest is never searched**: its vector
 # is zeros, and would find something all the same. **What she has had is left out**, and therefore more is
-# fetched: with $h$ items to exclude, $N + h$ for each interest. Then at least $N$ allowed ones are among them.
+# fetched: with $h$ items to exclude, $N + h$ for each interest (users searched together share
+# the largest $h$ among them). Then at least $N$ allowed ones are among them.
 # An item that no list has is beaten by these $N$, so it does not belong in the merged list: nothing is missing.
 #
 # The cell trains a MIND on a world of some 4,000 items ($K=5$, $d=16$) and puts an exact index under it that
@@ -659,7 +667,9 @@ assert by_interests[0].p50 < by_interests[-1].p50 < 5 * by_interests[0].p50
 
 # %% [markdown]
 # More probes find more and take longer: the curve is what one chooses from. In a catalogue this small the exact
-# search (the star) is about as fast; an index pays for itself in a large one. Seven interests cost more than one,
+# search (the star) costs about as much as the settings that find nearly everything; an index pays for itself
+# in a large one. At equal probes recall rises with $K$: the lists of one
+# user's interests share the probes. Seven interests cost more than one,
 # but (live) far from seven times as much, for a part of each request does not depend on $K$. The paper reports less than
 # 15 ms for the whole matching stage. This is one machine's engine alone, without the network; p99 is the
 # first number that other programs spoil.
@@ -668,7 +678,9 @@ assert by_interests[0].p50 < by_interests[-1].p50 < 5 * by_interests[0].p50
 #
 # The classic failure of deployed models is **skew**: the served numbers differ a little from those that were
 # judged, and nothing crashes. mindlib exports the interest extractor as an ONNX graph, and the test is that
-# both give the same vectors for the same users.
+# both give the same vectors for the same users. Four checks: the export's vectors equal evaluation's; a user
+# alone equals the same user in a batch; no label goes in; and a user without a past gets what evaluation gives
+# her. (Evaluation and training share the code, but for what training alone draws: notebook 02.)
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
@@ -698,7 +710,7 @@ assert has.sum() == 1
 # - **The same vectors** to rounding, and the same whether a user comes alone or in a batch. The second is
 #   not free: the routing logits are random in training. Outside it they are computed from item and seed, so
 #   that a user is herself in any company.
-# - **A cold user**, without a single behaviour, is answered from her profile.
+# - **A cold user**, without a single behaviour, is answered from her profile, as in evaluation.
 #
 # ### One more click
 #
@@ -733,6 +745,9 @@ print(f"behaviours {len(view.past)} -> {len(view.past) + 3}, interests "
 reached = [
     sum(bool(view.after(c, n).clusters[c] > before.clusters[c]) for c in foreign) for n in (1, 3, 8)
 ]
+moved = float((view.after(foreign[0], 1).vectors - before.vectors).norm() / before.vectors.norm())
+print(f"one click on cluster {foreign[0]} moves her vectors by {moved:.0%} of their length")
+assert moved > 0.01
 print(f"of {len(foreign)} clusters that are not hers, 1, 3 and 8 clicks bring more of {reached}")
 assert (before.active.sum(), after.active.sum()) == (3, 4)
 assert torch.equal(view.after(foreign[0], 0).vectors, before.vectors), "no click, no change"
@@ -743,7 +758,8 @@ assert reached[0] <= reached[1] <= reached[2]
 # Rings are the interests before, stars after. An arrow joins each ring with its own star: the pairs that are
 # nearest all in all, for the interests' numbers mean nothing. With three clicks she has 16 behaviours, and
 # $K'_u = \lfloor\log_2 n\rfloor$ grows from 3 to 4: the star without a ring is a new interest. On the right is what
-# it brings into her list. **One click seldom suffices**: the interest has to win a place in routing against the rest of her past. How many clusters
+# it brings into her list. **Her vectors move with the first
+# click** (printed below the map); a list of twenty changes later: the new interest has to win a place in routing against the rest of her past. How many clusters
 # come through after 1, 3 and 8 clicks is printed above; for one user of one model.
 #
 # ## 8. Exercises

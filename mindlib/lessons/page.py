@@ -20,7 +20,11 @@ def show_source(thing: Callable[..., Any]) -> None:
 
 
 def show_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Show a table whose first column is text and whose others are numbers, set to the right."""
+    """Show a table whose first column is text and whose others are numbers, set to the right.
+
+    A bar inside a cell does not end the cell.
+    """
+    head, *body = ([str(cell).replace("|", "\\|") for cell in row] for row in (head, *rows))
     lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
-    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    lines += ["| " + " | ".join(row) + " |" for row in body]
     display(Markdown("\n".join(lines)))

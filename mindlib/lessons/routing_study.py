@@ -66,7 +66,6 @@ class Trained(NamedTuple):
         hits, served, found: for each seed and each test user HitRate@10, and the share of her
             planted interests that the model serves and has found.
         epochs: the epoch that validation chose, for each seed.
-        seconds: training time of an epoch, averaged.
         models: the trained models.
     """
 
@@ -74,7 +73,6 @@ class Trained(NamedTuple):
     served: Float[Tensor, "seeds users"]
     found: Float[Tensor, "seeds users"]
     epochs: list[int]
-    seconds: float
     models: list[VectorModel]
 
     def by_seed(self, what: str) -> list[float]:
@@ -90,7 +88,7 @@ def train_with_seeds(
     world: PlantedWorld, split: Split, build: Build, training: TrainingConfig, *, seeds: int
 ) -> Trained:
     """Train a model in a planted world with seeds 0..seeds - 1, and judge it on the test users."""
-    hits, served, found, epochs, seconds, models = [], [], [], [], [], []
+    hits, served, found, epochs, models = [], [], [], [], []
     for seed in range(seeds):
         model = build(torch.Generator().manual_seed(seed))
         how = fit(model, split, replace(training, seed=seed), progress=False)
@@ -98,11 +96,10 @@ def train_with_seeds(
         served.append(recovered_interests(model, world, split.test.histories).double())
         found.append(found_by_weights(model, world, split.test.histories).double())
         epochs.append(how.best_epoch)
-        seconds += [row["seconds"] for row in how.log]
         models.append(model)
     return Trained(
         torch.stack(hits), torch.stack(served), torch.stack(found),
-        epochs, sum(seconds) / len(seconds), models,
+        epochs, models,
     )  # fmt: skip
 
 
@@ -197,10 +194,10 @@ def row(trained: Trained, default: Trained, length: float | None) -> list[str]:
         same = trained is default
         cells.append("–" if same else difference(trained, default, what).points(digits))
     cells.append("–" if length is None else f"{length:.1f}")
-    return [*cells, " · ".join(map(str, trained.epochs)), f"{trained.seconds:.2f}"]
+    return [*cells, " · ".join(map(str, trained.epochs))]
 
 
 HEAD = (
     "reading", "HitRate@10, each seed", "against defaults, points", "found", "against defaults",
-    "served", "against defaults", "length of S e", "epoch kept", "seconds an epoch",
+    "served", "against defaults", "length of S e", "epoch kept",
 )  # fmt: skip

@@ -50,8 +50,8 @@ TRIES = {
     "as it stands": (4.0, AS_IT_STANDS),
     "one round: only the draw": (4.0, replace(AS_IT_STANDS, iterations=1)),
     "σ = 0: equal rows": (4.0, replace(AS_IT_STANDS, sigma=0.0)),
-    "|e| = 0.5: σ = 1 is now only noise": (0.5, AS_IT_STANDS),
-    "|e| = 0.5 and ten rounds": (0.5, replace(AS_IT_STANDS, iterations=10)),
+    "length 0.5: σ = 1 is now only noise": (0.5, AS_IT_STANDS),
+    "length 0.5 and ten rounds": (0.5, replace(AS_IT_STANDS, iterations=10)),
     "softmax over behaviours": (4.0, replace(AS_IT_STANDS, softmax_over="behaviors")),
     "K = 5: more rows than kinds": (4.0, replace(AS_IT_STANDS, max_interests=5)),
 }

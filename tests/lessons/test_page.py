@@ -30,3 +30,8 @@ def test_a_method_is_shown_without_its_indentation(shown: list[str]) -> None:
 def test_a_table_has_a_line_for_each_row_and_as_many_columns_as_the_head(shown: list[str]) -> None:
     page.show_table(["name", "a", "b"], [["x", 1, 2.5], ["y", "3 ± 1", None]])
     assert shown == ["| name | a | b |\n|---|--:|--:|\n| x | 1 | 2.5 |\n| y | 3 ± 1 | None |"]
+
+
+def test_a_bar_in_a_cell_does_not_end_the_cell(shown: list[str]) -> None:
+    page.show_table(["length |e|", "n"], [["|e| = 1", 2]])
+    assert shown == ["| length \\|e\\| | n |\n|---|--:|\n| \\|e\\| = 1 | 2 |"]
