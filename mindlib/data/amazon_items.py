@@ -109,10 +109,10 @@ def _records(
 
 def _tidy(rows: pl.DataFrame) -> pl.DataFrame:
     """Titles, brands and levels as they are shown; what says nothing is null."""
-    rows = rows.with_columns(_text(pl.col("title")), _text(pl.col("brand")))
-    levels = pl.col("path").list.eval(_text(pl.element()).drop_nulls())
+    rows = rows.with_columns(plain_text(pl.col("title")), plain_text(pl.col("brand")))
+    levels = pl.col("path").list.eval(plain_text(pl.element()).drop_nulls())
     # Where 2023 gives no category, the shop's department is the first level.
-    alone = pl.concat_list(_text(pl.col("shop"))).list.drop_nulls()
+    alone = pl.concat_list(plain_text(pl.col("shop"))).list.drop_nulls()
     rows = rows.with_columns(
         path=pl.when(levels.list.len() > 0).then(levels).otherwise(alone),
         # Some titles of 2018 are a page's script; the owner says to leave these out.
@@ -132,7 +132,7 @@ def _tidy(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _text(values: pl.Expr) -> pl.Expr:
+def plain_text(values: pl.Expr) -> pl.Expr:
     """Without HTML's entities and white space around; null if nothing is left."""
     entities = {f"&{name};": html.unescape(f"&{name};") for name in ("quot", "lt", "gt", "nbsp")}
     entities |= {"&#39;": "'", "&apos;": "'", "&#x27;": "'", "&amp;": "&"}

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from mindlib.data.branded_paths import BRANDED, branded_paths
 from mindlib.data.files import column_names, read_table, require_columns
 
 TITLES = ("title", "movie_title", "name", "text_tags", "asin")
@@ -29,6 +30,9 @@ class FeatureFile:
             from 0, or from the end with -1, -2, ...: `{"brand": ("attributes", 0)}`. They come
             after `fields`.
         separator: what stands between the parts.
+        branded_path: a column with `brand|department|...|leaf`, where the brand may be missing:
+            gives the fields brand, department and category of `branded_paths` that are not
+            already there.
 
     The values "" and "unknown" (in any case) are unknown.
     """
@@ -40,11 +44,17 @@ class FeatureFile:
     columns: tuple[str, ...] | None = None
     split: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     separator: str = "|"
+    branded_path: str | None = None
 
     @property
     def all_fields(self) -> tuple[str, ...]:
-        """The plain fields and those that are split off."""
-        return (*self.fields, *self.split)
+        """The plain fields, those that are split off, and those of the path."""
+        return (*self.fields, *self.split, *self._of_path)
+
+    @property
+    def _of_path(self) -> list[str]:
+        known = {*self.fields, *self.split}
+        return [name for name in BRANDED if self.branded_path and name not in known]
 
     def check(self) -> str:
         """The name of the key column, after a look at the header only.
@@ -55,8 +65,8 @@ class FeatureFile:
         found = self.columns or tuple(column_names(self.path))
         key = self.key or found[0]
         sources = [column for column, _ in self.split.values()]
-        title = [self.title] if self.title else []
-        require_columns(self.path, found, [key, *self.fields, *title, *sources])
+        single = [name for name in (self.title, self.branded_path) if name]
+        require_columns(self.path, found, [key, *self.fields, *single, *sources])
         return key
 
     def read(self, key: str) -> pl.DataFrame:
@@ -65,6 +75,9 @@ class FeatureFile:
         for name, (column, place) in self.split.items():
             part = pl.col(column).str.split(self.separator).list.get(place, null_on_oob=True)
             frame = frame.with_columns(part.str.strip_chars().alias(name))
+        if self.branded_path:
+            found = branded_paths(frame[self.branded_path], self.separator)
+            frame = frame.with_columns(found.select(self._of_path))
         text = [pl.col(name).cast(pl.String) for name in self.all_fields]
         frame = frame.with_columns(text)
         return frame.with_columns(
@@ -81,19 +94,20 @@ class FeatureFile:
 
         The first column is the id. A column title, movie_title, name, text_tags or asin (the
         first of these) is the title; brand, category, department, manufacturer, type, class and
-        genre become fields. A column "attributes" is S3-Rec's `brand|department|...|category`
-        and becomes these three; "genres" is `genre|genre|...`, of which the first is the genre.
+        genre become fields. A column "attributes" is S3-Rec's `brand|department|...|leaf`,
+        of which many items lack the brand: brand, department and category (the whole path) are
+        found as `branded_paths` says. "genres" is `genre|genre|...`, of which the first is the
+        genre.
         """
         found = column_names(path)
         fields = tuple(name for name in CATEGORIES if name in found[1:])
         titles = [name for name in TITLES if name in found[1:]]
+        branded_path = "attributes" if "attributes" in found else None
         split = {}
-        if "attributes" in found:
-            parts = {"brand": 0, "department": 1, "category": -1}
-            split = {name: ("attributes", n) for name, n in parts.items() if name not in fields}
         if "genres" in found and "genre" not in fields:
             split["genre"] = ("genres", 0)
-        return FeatureFile(path, fields, titles[0] if titles else None, split=split)
+        title = titles[0] if titles else None
+        return FeatureFile(path, fields, title, split=split, branded_path=branded_path)
 
 
 def side_arguments(

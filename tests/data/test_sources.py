@@ -283,7 +283,7 @@ def test_sequences_with_the_item_table_beside_them(tmp_path: Path):
     assert log.item_features.fields == ("brand", "department", "category")
     assert features(log, "brand") == {1: "OPI", 2: "unknown"}
     assert features(log, "department") == {1: "Makeup", 2: "unknown"}
-    assert features(log, "category") == {1: "Nail Polish", 2: "unknown"}
+    assert features(log, "category") == {1: "Makeup > Nails > Nail Polish", 2: "unknown"}
     assert log.label(1) == "nail lacquer"
 
 
