@@ -84,7 +84,7 @@ class Split:
         log = self.log
         starts = np.unique(log.before[self.train_events & (log.before > log.offsets[log.users])])
         ends = np.searchsorted(log.before, starts, side="right")
-        return _cases(log, log.users[starts], starts, ends)
+        return cases_between(log, log.users[starts], starts, ends)
 
     @cached_property
     def train_counts(self) -> Int[np.ndarray, " items_plus_one"]:
@@ -119,8 +119,8 @@ def leave_last_out(log: Interactions) -> Split:
         name="leave-last-out",
         log=log,
         train_events=train_events,
-        validation=_cases(log, users, second[held_out], last[held_out]),
-        test=_cases(log, users, last[held_out], ends[held_out]),
+        validation=cases_between(log, users, second[held_out], last[held_out]),
+        test=cases_between(log, users, last[held_out], ends[held_out]),
     )
 
 
@@ -150,7 +150,7 @@ def held_out_users(log: Interactions, seed: int) -> Split:
                 f"none of the {len(users)} {part} users of {log.name!r} has two steps, so nothing "
                 f"predicts anything; use data with longer histories"
             )
-        cases[part] = _cases(log, users[whole], cut[whole], ends[whole])
+        cases[part] = cases_between(log, users[whole], cut[whole], ends[whole])
     train_events = ~np.isin(log.users, np.r_[parts["validation"], parts["test"]])
     return Split("held-out users 8:1:1", log, train_events, **cases)
 
@@ -225,7 +225,7 @@ def _histories(
     )
 
 
-def _cases(
+def cases_between(
     log: Interactions,
     users: Int[np.ndarray, " cases"],
     starts: Int[np.ndarray, " cases"],
