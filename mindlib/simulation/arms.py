@@ -1,0 +1,101 @@
+"""The arms of §4.3: item-based CF, YouTube DNN, MIND with 1..7 interests and with dynamic K."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from tqdm.auto import tqdm
+
+from mindlib.data.interactions import Interactions
+from mindlib.data.splits import Split
+from mindlib.layers.routing import RoutingConfig
+from mindlib.models.item_cf import ItemCF, ItemCFConfig
+from mindlib.models.mind import MIND, MINDConfig
+from mindlib.models.vector import VectorModel
+from mindlib.models.youtube_dnn import YouTubeDNN, YouTubeDNNConfig
+from mindlib.retrieval import Recommender
+from mindlib.training import TrainingConfig, fit
+
+ITEM_CF = "item-based CF"
+YOUTUBE_DNN = "YouTube DNN"
+DYNAMIC = "MIND, dynamic K"
+
+Build = Callable[[Interactions, torch.Generator], VectorModel]
+
+
+def fixed(interests: int) -> str:
+    """What the arm of a fixed K is called."""
+    return f"MIND, K = {interests}"
+
+
+@dataclass(frozen=True)
+class ArmsConfig:
+    """One size and one training for all, so that the arms differ in the model alone.
+
+    Attributes:
+        interests: the fixed K, an arm each; the largest bounds dynamic K, too.
+        item_cf: an arm of item-based CF (which needs implicit).
+        dim, hidden, history_length: of every vector model.
+        training: of every vector model.
+    """
+
+    interests: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
+    item_cf: bool = True
+    dim: int = 32
+    hidden: tuple[int, ...] = (64,)
+    history_length: int = 50
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        if not self.interests or min(self.interests) < 1:
+            raise ValueError(f"interests={self.interests}: expected at least one K, each >= 1")
+
+    def builds(self) -> dict[str, Build]:
+        """What builds each vector model."""
+
+        def mind(routing: RoutingConfig) -> Build:
+            config = MINDConfig(
+                dim=self.dim,
+                hidden=self.hidden,
+                history_length=self.history_length,
+                routing=routing,
+            )
+            return lambda log, generator: MIND(log, config, generator=generator)
+
+        youtube = YouTubeDNNConfig(
+            dim=self.dim, hidden=self.hidden, history_length=self.history_length
+        )
+        made: dict[str, Build] = {
+            YOUTUBE_DNN: lambda log, generator: YouTubeDNN(log, youtube, generator=generator)
+        }
+        for k in self.interests:
+            made[fixed(k)] = mind(RoutingConfig(max_interests=k, adaptive=False))
+        made[DYNAMIC] = mind(RoutingConfig(max_interests=max(self.interests)))
+        return made
+
+
+def train_arms(
+    split: Split, config: ArmsConfig | None = None, *, seed: int = 0, progress: bool = True
+) -> Mapping[str, Recommender]:
+    """Every arm, trained on `split.train` and chosen by epoch on `split.validation`.
+
+    Args:
+        seed: of the initial weights and of the training of each.
+
+    Raises:
+        ValueError, ImportError: as `fit` and `ItemCF.fit`.
+    """
+    config = config or ArmsConfig()
+    arms: dict[str, Recommender] = {}
+    if config.item_cf:
+        neighbors = min(ItemCFConfig().neighbors, split.log.num_items)
+        arms[ITEM_CF] = ItemCF.fit(split, ItemCFConfig(neighbors=neighbors))
+    training = replace(config.training, seed=seed)
+    builds = config.builds()
+    for name, build in tqdm(builds.items(), unit="arm", disable=not progress, leave=False):
+        model = build(split.log, torch.Generator().manual_seed(seed))
+        fit(model, split, training, device="cpu", progress=False)
+        arms[name] = model
+    return arms

@@ -1,0 +1,42 @@
+"""Random numbers that are looked up instead of drawn: the same keys give the same number.
+
+Whoever asks, in whatever order and however often: so a user stays in her arm without a table of
+assignments, and in every arm she has the same luck with the same product (common random numbers).
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from jaxtyping import Float, Int, UInt64
+
+# Steele, Lea and Flood's SplitMix64: an increment, and a finaliser of two multiplications.
+INCREMENT = 0x9E3779B97F4A7C15
+FIRST, SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
+
+def salt(name: str) -> int:
+    """A number of 64 bits for a name; other names, however alike, have unrelated ones."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+
+
+def uniform(seed: int, *keys: Int[np.ndarray, ...] | int) -> Float[np.ndarray, ...]:
+    """A number in [0, 1) for each combination of keys, which broadcast against each other.
+
+    Args:
+        seed: 0 to 2^64 - 1.
+        keys: whole numbers; their order matters.
+    """
+    with np.errstate(over="ignore"):  # the arithmetic is meant modulo 2^64
+        state = _mix(np.asarray(seed, dtype=np.uint64))
+        for key in keys:
+            state = _mix(state ^ np.asarray(key).astype(np.uint64))
+    return np.asarray((state >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+
+
+def _mix(x: UInt64[np.ndarray, ...]) -> UInt64[np.ndarray, ...]:
+    x = x + np.uint64(INCREMENT)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(FIRST)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(SECOND)
+    return np.asarray(x ^ (x >> np.uint64(31)))

@@ -1,0 +1,199 @@
+"""The online week (§4.3): retrieve, rank, show, click; tomorrow's behaviours have the clicks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from mindlib.data.histories import Histories
+from mindlib.data.interactions import Interactions
+from mindlib.retrieval import InterestModel, Recommender
+from mindlib.simulation.clicks import Traffic
+from mindlib.simulation.ranking import BatchRanker
+
+
+@dataclass(frozen=True)
+class PageConfig:
+    """What a request goes through.
+
+    Attributes:
+        candidates: retrieved for the ranker; 1,000 in §4.3.
+        part: but at most this part of the catalogue: a thousand of a small world would be all of
+            it, and then no arm differs from another. A twentieth leaves the ranker something to
+            choose from, and the arms something to miss.
+        shown: places of the page.
+    """
+
+    candidates: int = 1000
+    part: float = 0.05
+    shown: int = 20
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.shown <= self.candidates:
+            raise ValueError(
+                f"shown={self.shown}, candidates={self.candidates}: expected 1 <= shown <= "
+                f"candidates"
+            )
+        if not 0 < self.part <= 1:
+            raise ValueError(f"part={self.part}: expected above 0, at most 1 (the catalogue)")
+
+    def retrieved(self, num_items: int) -> int:
+        """How many candidates an arm retrieves from a catalogue.
+
+        Raises:
+            ValueError: they would not fill the page.
+        """
+        n = min(self.candidates, int(self.part * num_items))
+        if n < self.shown:
+            raise ValueError(
+                f"part={self.part} of {num_items} items are {n} candidates for shown={self.shown} "
+                f"places; raise part, or show fewer"
+            )
+        return n
+
+
+@dataclass(frozen=True)
+class Behaviors:
+    """The pasts of all users, as they grow.
+
+    Attributes:
+        users, items: the events, sorted by user and then by time.
+        profiles: codes of the profile fields, a row for each user.
+    """
+
+    users: Int[np.ndarray, " events"]
+    items: Int[np.ndarray, " events"]
+    profiles: Int[np.ndarray, "users_plus_one fields"]
+
+    @staticmethod
+    def of(log: Interactions) -> Behaviors:
+        """Everything in a log."""
+        codes = log.profiles.codes if log.profiles else np.zeros((log.num_users + 1, 0), np.int64)
+        return Behaviors(log.users, log.items, codes)
+
+    def append(
+        self, users: Int[np.ndarray, " clicks"], items: Int[np.ndarray, " clicks"]
+    ) -> Behaviors:
+        """With the clicks behind each user's past, in the order given."""
+        every = np.concatenate([self.users, users])
+        order = np.argsort(every, kind="stable")
+        return Behaviors(every[order], np.concatenate([self.items, items])[order], self.profiles)
+
+    def histories(self, users: Int[np.ndarray, " requests"]) -> Histories:
+        """The whole pasts of some users."""
+        return Histories(
+            items=torch.from_numpy(self.items),
+            starts=torch.from_numpy(np.searchsorted(self.users, users)),
+            ends=torch.from_numpy(np.searchsorted(self.users, users, side="right")),
+            users=torch.from_numpy(users),
+            profiles=torch.from_numpy(self.profiles),
+        )
+
+
+@dataclass(frozen=True)
+class Week:
+    """What was counted: for each arm, day and user (row 0 is padding).
+
+    Attributes:
+        arms: their names.
+        members: which users an arm had. One arm a user in an A/B test; every user in every arm
+            where the simulation plays each week again with each arm.
+        impressions: products shown.
+        clicks: those of them that were clicked.
+        searches: of the index; an arm that searches no vectors has none.
+        requests: pages shown, at most one a day.
+    """
+
+    arms: tuple[str, ...]
+    members: Bool[np.ndarray, "arms users"]
+    impressions: Int[np.ndarray, "arms days users"]
+    clicks: Int[np.ndarray, "arms days users"]
+    searches: Int[np.ndarray, "arms days users"]
+
+    @property
+    def requests(self) -> Bool[np.ndarray, "arms days users"]:
+        return self.impressions > 0
+
+
+def run_week(
+    traffic: Traffic,
+    arms: Mapping[str, Recommender],
+    ranker: BatchRanker,
+    page: PageConfig | None = None,
+    *,
+    assigned: Int[np.ndarray, " users"] | None = None,
+) -> Week:
+    """Seven days with fixed models.
+
+    Args:
+        arms: retrieve candidates, never what the user has already had or clicked.
+        ranker: orders them, the same for all arms.
+        assigned: the number of each user's arm (row 0 is ignored), from `Experiment.assign`. None
+            plays the same week once with each arm for all users, which only a simulation can:
+            the same people come on the same days after the same things with the same luck.
+
+    Raises:
+        ValueError: no arm, or `assigned` names one that is not there or lacks a user.
+    """
+    page = page or PageConfig()
+    log = traffic.world.log
+    days, users = traffic.visits.shape
+    if not arms:
+        raise ValueError("no arm: expected at least one recommender")
+    if assigned is not None and (
+        len(assigned) != users or assigned.min() < 0 or assigned.max() >= len(arms)
+    ):
+        raise ValueError(
+            f"assigned has {len(assigned)} rows with values {assigned.min()} to {assigned.max()}: "
+            f"expected {users} rows (users and padding) with 0 to {len(arms) - 1}"
+        )
+    n = page.retrieved(log.num_items)
+    members = np.ones((len(arms), users), dtype=bool)
+    if assigned is not None:
+        members = assigned == np.arange(len(arms))[:, None]
+    members[:, 0] = False
+    impressions, clicks, searches = (
+        np.zeros((len(arms), days, users), dtype=np.int64) for _ in range(3)
+    )
+    for arm, recommender in enumerate(arms.values()):
+        behaviors = Behaviors.of(log)
+        for day in range(days):
+            here = np.flatnonzero(members[arm] & traffic.visits[day])
+            if not len(here):
+                continue
+            histories = behaviors.histories(here)
+            lists = show(recommender, ranker, histories, n, page.shown).numpy()
+            clicked = traffic.clicks(day, here, lists)
+            impressions[arm, day, here] = (lists > 0).sum(1)
+            clicks[arm, day, here] = clicked.sum(1)
+            searches[arm, day, here] = count_searches(recommender, histories)
+            rows, places = clicked.nonzero()
+            behaviors = behaviors.append(here[rows], lists[rows, places])
+    return Week(tuple(arms), members, impressions, clicks, searches)
+
+
+def show(
+    recommender: Recommender, ranker: BatchRanker | None, histories: Histories, n: int, shown: int
+) -> Int[Tensor, "users shown"]:
+    """The page: the n candidates of each past in the ranker's order, cut.
+
+    Args:
+        ranker: None leaves them in the order of retrieval.
+    """
+    items = recommender.recommend(histories, n).items.cpu()
+    if ranker is not None:
+        scores = ranker.score(histories, items).masked_fill(items == 0, -torch.inf)
+        items = items.gather(1, scores.argsort(dim=1, descending=True, stable=True))
+    return items[:, :shown]
+
+
+def count_searches(recommender: Recommender, histories: Histories) -> Int[np.ndarray, " users"]:
+    """Searches of the index for each request: one for each active interest, none without."""
+    if not isinstance(recommender, InterestModel):
+        return np.zeros(len(histories), dtype=np.int64)
+    return recommender.interests(histories)[1].sum(1).cpu().numpy()
