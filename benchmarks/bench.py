@@ -141,11 +141,11 @@ def train(data: str, batch: int, hidden: list[int], seconds: float) -> dict[str,
     from mindlib.layers.routing import RoutingConfig
 
     log = as_log(**read_data(data))
-    config = mindlib.MINDConfig(
+    config = mindlib.MINDConfig.paper(
         dim=DIM,
         hidden=tuple(hidden),
         history_length=LENGTH,
-        routing=RoutingConfig(max_interests=INTERESTS, iterations=ITERATIONS),
+        routing=RoutingConfig.paper(max_interests=INTERESTS, iterations=ITERATIONS),
     )
     model = mindlib.MIND(log, config, generator=torch.Generator().manual_seed(SEED))
     training = mindlib.TrainingConfig(epochs=1, batch_size=batch, negatives=NEGATIVES)
@@ -184,10 +184,10 @@ def recommend(data: str, model: str, users: int, seconds: float) -> dict[str, fl
     log = as_log(**read_data(data, users))
     generator = torch.Generator().manual_seed(SEED)
     if model == "MIND":
-        config = mindlib.MINDConfig(dim=DIM, history_length=LENGTH)
+        config = mindlib.MINDConfig.paper(dim=DIM, history_length=LENGTH)
         recommender = mindlib.MIND(log, config, generator=generator)
     else:
-        config = mindlib.YouTubeDNNConfig(dim=DIM, history_length=LENGTH)
+        config = mindlib.YouTubeDNNConfig.paper(dim=DIM, history_length=LENGTH)
         recommender = mindlib.YouTubeDNN(log, config, generator=generator)
     split = training_split(log, users)
     training = mindlib.TrainingConfig(epochs=1, batch_size=BATCH, negatives=NEGATIVES)

@@ -88,8 +88,8 @@ def measure(items: int, kind: Kind, steps: int) -> dict[str, Any]:
     torch.optim.Adam([parameter]).step()  # imports much, which is not to be counted
 
     before = peak_bytes()
-    routing = RoutingConfig(max_interests=bench.INTERESTS, iterations=bench.ITERATIONS)
-    config = mindlib.MINDConfig(dim=bench.DIM, history_length=bench.LENGTH, routing=routing)
+    routing = RoutingConfig.paper(max_interests=bench.INTERESTS, iterations=bench.ITERATIONS)
+    config = mindlib.MINDConfig.paper(dim=bench.DIM, history_length=bench.LENGTH, routing=routing)
     model = mindlib.MIND(log, config, generator=generator)
     table, _ = parameters(model)
     optimizers = make_optimizers(model, training.learning_rate)

@@ -108,10 +108,12 @@ def export(model: VectorModel, log: Interactions, path: str | Path) -> Path:
 def _check(model: VectorModel, catalogue: Catalogue) -> None:
     """Refuse what would be served wrongly."""
     items, codes = model.items.num_items, len(model.profile.weight)
-    if (items, codes) != (len(catalogue), sum(catalogue.sizes)):
+    # A model without head has no use for the profile: it takes it and leaves it.
+    expected = sum(catalogue.sizes) if model.has_head else 0
+    if (items, codes) != (len(catalogue), expected):
         raise ValueError(
             f"the model has {items} items and {codes} profile values, the log {len(catalogue)} "
-            f"and {sum(catalogue.sizes)}; pass the log that the model was built with"
+            f"and {expected}; pass the log that the model was built with"
         )
     for name, weight in model.named_parameters():
         if weight.device.type != "cpu":

@@ -8,14 +8,13 @@ import dataclasses
 import math
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm.auto import tqdm
@@ -31,12 +30,11 @@ from mindlib.checkpoints import (
     unpack,
     weights_in,
 )
-from mindlib.data.histories import Histories
 from mindlib.data.splits import Cases, Split
-from mindlib.distributed import ALONE, Workers, join, own_device
+from mindlib.distributed import Workers, join, own_device
 from mindlib.evaluation import evaluate
 from mindlib.models.vector import VectorModel
-from mindlib.optim import RowAdam, Schedule, make_schedulers
+from mindlib.optim import RowAdam, make_schedulers
 from mindlib.sampling import (
     NegativeSampler,
     Proposal,
@@ -44,11 +42,13 @@ from mindlib.sampling import (
     sampled_softmax_loss,
     target_probabilities,
 )
+from mindlib.steps import Batch, Loss, TrainingConfig, batches, make_sampler, training_step
 
 __all__ = [
     "Batch",
     "EpochRecord",
     "Fit",
+    "Loss",
     "NegativeSampler",
     "Proposal",
     "TrainingConfig",
@@ -66,67 +66,6 @@ __all__ = [
 
 # Steps between two looks at the loss: each look waits for the device.
 STEPS_UNSEEN = 256
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How a model is trained; the same for every model in a table.
-
-    Attributes:
-        epochs: passes over the training cases, at most.
-        batch_size: training pairs (past, target) a step.
-        negatives: items drawn a step, shared by the batch.
-        proposal: what negatives are drawn from: uniform, log-uniform in the popularity rank, or
-            popularity to the power alpha.
-        alpha: the exponent for proposal="popularity".
-        logq: correct the negatives' logits for how often they are drawn (see
-            `sampled_softmax_loss`).
-        in_batch: let the batch's other targets be negatives too (see `NegativeSampler.mix`).
-        learning_rate: of Adam.
-        warmup_steps: steps over which the learning rate rises to that.
-        schedule: "constant" keeps it there, "cosine" lets it fall to 0 over the rest of `epochs`.
-        monitor: the validation metric that chooses the epoch to keep.
-        patience: stop after this many epochs without a better value.
-        exclude_history: whether validation leaves out what the user has already had.
-        seed: of the order of the pairs, the negatives and the routing logits.
-    """
-
-    epochs: int = 10
-    batch_size: int = 1024
-    negatives: int = 2048
-    proposal: Proposal = "uniform"
-    alpha: float = 0.75
-    logq: bool = True
-    in_batch: bool = False
-    learning_rate: float = 2e-3
-    warmup_steps: int = 0
-    schedule: Schedule = "constant"
-    monitor: str = "Recall@50"
-    patience: int = 2
-    exclude_history: bool = True
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "negatives", "patience"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate={self.learning_rate}: expected a positive number")
-        if self.warmup_steps < 0:
-            raise ValueError(f"warmup_steps={self.warmup_steps}: expected 0 (none) or more")
-        if self.schedule not in ("constant", "cosine"):
-            raise ValueError(f"schedule={self.schedule!r}: expected 'constant' or 'cosine'")
-        if self.proposal not in ("uniform", "log-uniform", "popularity"):
-            raise ValueError(
-                f"proposal={self.proposal!r}: expected 'uniform', 'log-uniform' or 'popularity'"
-            )
-        if not math.isfinite(self.alpha):
-            raise ValueError(f"alpha={self.alpha}: expected a finite exponent")
-        metric, _, n = self.monitor.partition("@")
-        if metric not in ("HitRate", "Recall", "NDCG") or not n.isdigit() or int(n) < 1:
-            raise ValueError(
-                f"monitor={self.monitor!r}: expected HitRate@N, Recall@N or NDCG@N, N >= 1"
-            )
 
 
 @dataclass(frozen=True)
@@ -406,92 +345,6 @@ def _save(state: _State, folder: Checkpoints, run: dict[str, Any]) -> None:
     facts = {"run": run, "best_epoch": state.best_epoch, "log": log}
     folder.write(epoch, Checkpoint(tensors, facts))
     folder.keep({epoch, state.best_epoch})
-
-
-def training_step(
-    model: VectorModel,
-    batch: Batch,
-    sampler: NegativeSampler,
-    config: TrainingConfig,
-    generator: torch.Generator,
-    own: torch.Generator | None = None,
-) -> Float[Tensor, ""]:
-    """The loss of one batch; its gradients are left in the parameters.
-
-    Args:
-        generator: draws the negatives; it must be in the same state in all processes.
-        own: draws what the model draws for its part of the batch; `generator`, if it is None.
-    """
-    model.zero_grad(set_to_none=True)
-    history = batch.histories.window(model.history_length)
-    negative_ids, log_expected = sampler.draw(config.negatives, generator)
-    if config.in_batch:
-        negative_ids, log_expected = sampler.mix(negative_ids, batch.together)
-    if not len(batch.targets):  # fewer pairs than processes are left
-        return torch.zeros((), device=batch.targets.device)
-    # Every item of the step is embedded once, however often it occurs in it.
-    ids = torch.cat([history.items.flatten(), batch.targets, negative_ids])
-    distinct, index = torch.unique(ids, return_inverse=True)
-    vectors = model.items(distinct)
-    behaviors, targets, negatives = torch.nn.functional.embedding(index, vectors).split(
-        [history.items.numel(), len(batch.targets), len(negative_ids)]
-    )
-    interests = model.encode(
-        behaviors.unflatten(0, history.items.shape), history, generator=own or generator
-    )
-    loss = sampled_softmax_loss(
-        model.readout(interests, targets),
-        targets,
-        negatives,
-        batch.targets,
-        negative_ids,
-        log_expected if config.logq else None,
-    )
-    if len(batch.targets) == len(batch.together):
-        loss.backward()
-    else:  # so that the sum over the processes is the gradient of the mean over all
-        (loss * (len(batch.targets) / len(batch.together))).backward()
-    return loss
-
-
-class Batch(NamedTuple):
-    """Training pairs (u, i): pasts, and of each an item that followed.
-
-    `together` are the targets of all processes, of which `targets` are this one's.
-    """
-
-    histories: Histories
-    targets: Int[Tensor, " part"]
-    together: Int[Tensor, " batch"]
-
-
-def batches(
-    cases: Cases,
-    batch_size: int,
-    generator: torch.Generator,
-    workers: Workers = ALONE,
-) -> Iterator[Batch]:
-    """Every case once, in random order, each with one of its targets drawn at random (§4.1).
-
-    Drawing one costs a basket of ten no more than a basket of one; over the epochs all have
-    their turn. Of several processes each gathers its part of every batch.
-    """
-    device = generator.device
-    order = torch.randperm(len(cases), generator=generator, device=device)
-    luck = torch.rand(len(cases), generator=generator, device=device, dtype=torch.float64)
-    sizes = cases.offsets.diff()
-    chosen = cases.targets[cases.offsets[:-1] + (luck * sizes).to(torch.int64)]
-    for rows in order.split(batch_size):
-        part = workers.part(rows)
-        together = chosen[rows]
-        yield Batch(cases.histories.select(part), workers.part(together), together)
-
-
-def make_sampler(split: Split, config: TrainingConfig, device: torch.device) -> NegativeSampler:
-    """The sampler that the configuration asks for."""
-    q = proposal_probabilities(config.proposal, split.train_counts, config.alpha)
-    p = target_probabilities(split.train) if config.in_batch else None
-    return NegativeSampler(q, device, p)
 
 
 def parameters(model: VectorModel) -> tuple[nn.Parameter, list[nn.Parameter]]:

@@ -213,7 +213,7 @@ def algorithm_1(e, S, b, r):
 
 
 S = torch.randn(16, 16, generator=generator) / 4
-three = RoutingConfig(max_interests=3)  # three rounds and σ = 1, as by default
+three = RoutingConfig.paper(max_interests=3)  # three rounds and σ = 1, as by default
 start = trials.random_logits(users, 3, 1.0, torch.Generator().manual_seed(1))
 with torch.no_grad():
     result = trials.routing_with(S, three)(users.behaviors, users.mask, start)
@@ -477,7 +477,7 @@ assert max(rates) - min(rates) < 0.08, "no way to start finds clearly more"
 # %%
 clicks = (1, 2, 3, 8, 16)
 fixed, own = (
-    [routing_readings.crowd(users, RoutingConfig(max_interests=4, adaptive=adaptive), behaviors=n, seed=1) for n in clicks]
+    [routing_readings.crowd(users, RoutingConfig.paper(max_interests=4, adaptive=adaptive), behaviors=n, seed=1) for n in clicks]
     for adaptive in (False, True)
 )  # fmt: skip
 show_table(
@@ -805,7 +805,7 @@ assert geometry["mindlib's defaults"].inside > geometry["untrained"].inside
 # randomness. The same goes for each user with $K'_u = 1$. Equality cell:
 
 # %%
-single = RoutingConfig(max_interests=1)
+single = RoutingConfig.paper(max_interests=1)
 for r, sigma in ((1, 0.0), (3, 1.0), (10, 5.0)):
     module = trials.routing_with(S, replace(single, iterations=r, sigma=sigma))
     with torch.no_grad():
@@ -844,8 +844,8 @@ def same_as(model, twin, renamed):
     return torch.allclose(*vectors, atol=1e-5)
 
 
-youtube = YouTubeDNN(split.log, YouTubeDNNConfig(**small), generator=generator)
-mind_1 = MIND(split.log, MINDConfig(**small, routing=single), generator=generator)
+youtube = YouTubeDNN(split.log, YouTubeDNNConfig.paper(**small), generator=generator)
+mind_1 = MIND(split.log, MINDConfig.paper(**small, routing=single), generator=generator)
 assert same_as(youtube, builders[base](generator), {})
 assert same_as(mind_1, builders[top](generator), {"routing.bilinear_map": "bilinear_map"})
 
@@ -971,7 +971,7 @@ assert health[1] > 0.6
 
 # %%
 def look(sigma, iterations, interests, scale, softmax):
-    config = RoutingConfig(
+    config = RoutingConfig.paper(
         max_interests=interests, iterations=iterations, sigma=sigma,
         adaptive=False, softmax_over=softmax,
     )  # fmt: skip

@@ -38,7 +38,9 @@ def train(folder: Path, log: Path) -> None:
     split = leave_last_out(planted_interests(config, seed=0).log)
     model = MIND(
         split.log,
-        MINDConfig(dim=8, hidden=(8,), history_length=6, routing=RoutingConfig(max_interests=2)),
+        MINDConfig.paper(
+            dim=8, hidden=(8,), history_length=6, routing=RoutingConfig.paper(max_interests=2)
+        ),
         generator=torch.Generator().manual_seed(0),
     )
     size = -(-len(split.train) // STEPS)

@@ -33,6 +33,7 @@ class SettledMIND(MIND):
         return super().encode(behaviors, history, generator=None)
 
 
+SMALL: dict[str, Any] = {"dim": 8, "hidden": (8,), "history_length": 10}
 CONFIG = TrainingConfig(
     epochs=3, batch_size=17, negatives=16, learning_rate=5e-3, monitor="Recall@10", patience=3
 )
@@ -54,9 +55,9 @@ def made_split() -> Split:
 def make(split: Split, kind: type[VectorModel], seed: int = 0) -> VectorModel:
     generator = torch.Generator().manual_seed(seed)
     if issubclass(kind, YouTubeDNN):
-        return kind(split.log, YouTubeDNNConfig(8, (8,), 10), generator=generator)
+        return kind(split.log, YouTubeDNNConfig.paper(**SMALL), generator=generator)
     assert issubclass(kind, MIND)
-    config = MINDConfig(8, (8,), 10, routing=RoutingConfig(max_interests=2))
+    config = MINDConfig.paper(**SMALL, routing=RoutingConfig.paper(max_interests=2))
     return kind(split.log, config, generator=generator)
 
 

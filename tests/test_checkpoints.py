@@ -50,9 +50,13 @@ def made_split(seed, **options):
 def make(split, kind="MIND", seed=0, **options):
     generator = torch.Generator().manual_seed(seed)
     if kind == "MIND":
-        arguments: dict[str, Any] = {**SMALL, "routing": RoutingConfig(max_interests=2), **options}
-        return MIND(split.log, MINDConfig(**arguments), generator=generator)
-    return YouTubeDNN(split.log, YouTubeDNNConfig(**SMALL | options), generator=generator)
+        arguments: dict[str, Any] = {
+            **SMALL,
+            "routing": RoutingConfig.paper(max_interests=2),
+            **options,
+        }
+        return MIND(split.log, MINDConfig.paper(**arguments), generator=generator)
+    return YouTubeDNN(split.log, YouTubeDNNConfig.paper(**SMALL | options), generator=generator)
 
 
 def train(model, split, config=CONFIG, folder=None):
@@ -241,7 +245,7 @@ def test_a_cosine_is_bound_to_its_epochs(split, tmp_path):
     [
         ({"kind": "YouTube DNN"}, "model='MIND', not 'YouTubeDNN'"),
         ({"power": 5.0}, "model.power=2.0, not 5.0"),
-        ({"routing": RoutingConfig(max_interests=3)}, "model.routing.max_interests=2, not 3"),
+        ({"routing": RoutingConfig.paper(max_interests=3)}, "model.routing.max_interests=2, not 3"),
         ({"hidden": (16,)}, r"model.hidden=\[8\], not \[16\]"),
     ],
 )

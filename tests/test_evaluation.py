@@ -12,6 +12,7 @@ from mindlib.data import Cases, Histories
 from mindlib.evaluation import (
     compare,
     evaluate,
+    history_categories,
     interest_cosine,
     routing_entropy,
 )
@@ -97,6 +98,46 @@ def test_history_exclusion_is_passed_on():
 def test_bad_cutoffs_are_refused():
     with pytest.raises(ValueError, match=r"cutoffs=\(\): expected at least one N"):
         evaluate(Fixed([[1]]), cases_of([[1]]), ())
+
+
+@given(seed=st.integers(0, 2**31), users=st.integers(1, 6), kinds=st.integers(1, 5))
+def test_categories_in_a_list_and_in_a_past_equal_plain_python(seed, users, kinds):
+    generator = torch.Generator().manual_seed(seed)
+    categories = torch.randint(0, kinds + 1, (21,), generator=generator)
+    categories[0] = 0
+
+    def sample(n):
+        return (torch.randperm(20, generator=generator)[:n] + 1).tolist()
+
+    lists = [sample(12) for _ in range(users)]
+    lists[0][9:] = [0, 0, 0]  # fewer were found for this one
+    cutoffs = (1, 5, 12)
+    result = evaluate(Fixed(lists), cases_of([[1]] * users), cutoffs, categories=categories)
+
+    def count(items):
+        return len({int(categories[item]) for item in items} - {0})
+
+    for n in cutoffs:
+        assert result.values[f"Categories@{n}"].tolist() == [count(x[:n]) for x in lists]
+    pasts = [sample(size) * 2 for size in torch.randint(0, 15, (users,), generator=generator)]
+    touched = history_categories(Histories.from_lists(pasts), categories)
+    assert touched.tolist() == [count(past) for past in pasts]
+
+
+def test_categories_that_are_not_those_of_the_items_are_refused():
+    with pytest.raises(ValueError, match="20 categories for 20 items; expected one for each"):
+        evaluate(Fixed([[1]]), cases_of([[1]]), (1,), categories=torch.zeros(20, dtype=torch.int64))
+
+
+def test_many_targets_are_found_though_few_are_looked_for_at_once(monkeypatch):
+    targets = [[1, 4, 9], [2], [7, 3]]
+    lists = [[4, 2, 9], [5, 2, 1], [8, 6, 1]]
+    whole = evaluate(Fixed(lists), cases_of(targets), (2, 3))
+    monkeypatch.setattr("mindlib.evaluation.PLACES_AT_ONCE", 6)
+    pieces = evaluate(Fixed(lists), cases_of(targets), (2, 3))
+    assert whole.values["Recall@3"].tolist() == pytest.approx([2 / 3, 1, 0])
+    for name, values in whole.values.items():
+        assert torch.equal(values, pieces.values[name])
 
 
 def test_the_paired_test_finds_a_difference_and_no_difference():

@@ -38,11 +38,11 @@ TOLERANCE = 1e-5  # relative; the effects below are a thousand times as large
 
 
 def mind(log, interests, seed=0, power=2.0, **routing) -> MIND:
-    config = MINDConfig(
+    config = MINDConfig.paper(
         dim=16,
         hidden=(24,),
         history_length=LENGTH,
-        routing=RoutingConfig(max_interests=interests, **routing),
+        routing=RoutingConfig.paper(max_interests=interests, **routing),
         power=power,
         evaluation_seed=seed,
     )
@@ -58,7 +58,7 @@ def as_if_trained(model: M) -> M:
 
 
 def youtube() -> YouTubeDNN:
-    config = YouTubeDNNConfig(dim=16, hidden=(), history_length=LENGTH)
+    config = YouTubeDNNConfig.paper(dim=16, hidden=(), history_length=LENGTH)
     return as_if_trained(YouTubeDNN(LOG, config, generator=torch.Generator().manual_seed(1)))
 
 

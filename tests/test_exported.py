@@ -1,5 +1,6 @@
 """An export is whole or absent, and a server opens none that is not the one it means."""
 
+import dataclasses
 import errno
 import json
 import shutil
@@ -22,7 +23,7 @@ FILES = {CATALOGUE, GRAPH, ITEMS, MANIFEST}
 
 
 def make() -> YouTubeDNN:
-    config = YouTubeDNNConfig(dim=8, hidden=(), history_length=5)
+    config = YouTubeDNNConfig.paper(dim=8, hidden=(), history_length=5)
     return YouTubeDNN(LOG, config, generator=torch.Generator().manual_seed(0))
 
 
@@ -47,7 +48,8 @@ def test_an_export_is_four_files_and_says_what_it_is(whole):
     assert {path.name for path in whole.iterdir()} == FILES
     manifest = json.loads((whole / MANIFEST).read_text(encoding="utf-8"))
     assert manifest["model"] == "YouTubeDNN"
-    assert manifest["config"] == {"dim": 8, "hidden": [], "history_length": 5}
+    config = YouTubeDNNConfig.paper(dim=8, hidden=(), history_length=5)
+    assert manifest["config"] == json.loads(json.dumps(dataclasses.asdict(config)))
     assert (manifest["dim"], manifest["items"]) == (8, LOG.num_items)
     assert manifest["catalogue"] == Catalogue.of(LOG).fingerprint
     assert [path.name for path in whole.parent.iterdir()] == ["model"]

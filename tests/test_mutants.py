@@ -40,6 +40,7 @@ ROUTING = "layers/routing.py"
 SAMPLING = "sampling.py"
 SASREC = "models/sasrec.py"
 SPLITS = "data/splits.py"
+STEPS = "steps.py"
 TRAINING = "training.py"
 VECTOR = "models/vector.py"
 YOUTUBE = "models/youtube_dnn.py"
@@ -224,22 +225,22 @@ MUTANTS = [
     ),
     mutant(
         "logits kept from call to call", ROUTING,
-        "            weights, logits = route(behaviors, s, mask, active, logits, self.config)",
+        "            weights, logits = route(behaviors, s, mask, active, logits, config)",
         "            kept = getattr(self, 'kept', logits)\n"
         "            logits = kept if kept.shape == logits.shape else logits\n"
-        "            weights, logits = route(behaviors, s, mask, active, logits, self.config)\n"
+        "            weights, logits = route(behaviors, s, mask, active, logits, config)\n"
         "            self.kept = logits.detach()",
         IN_ROUTING + "test_no_state_between_calls", REPRODUCIBLE,
     ),
     mutant(
         "logits replaced instead of accumulated", ROUTING,
-        "torch.baddbmm(logits, interests @ bilinear_map,", "torch.bmm(interests @ bilinear_map,",
+        "torch.baddbmm(logits, said, heard.transpose(1, 2), alpha=config.scale)",
+        "config.scale * torch.bmm(said, heard.transpose(1, 2))",
         ALGORITHM_1,
     ),
     mutant(
         "agreement with S transposed", ROUTING,
-        "torch.baddbmm(logits, interests @ bilinear_map,",
-        "torch.baddbmm(logits, interests @ bilinear_map.T,",
+        "else interests @ bilinear_map\n", "else interests @ bilinear_map.T\n",
         ALGORITHM_1,
     ),
     mutant(
@@ -254,28 +255,29 @@ MUTANTS = [
     ),
     mutant(
         "squash missing at the end of routing", ROUTING,
-        "Capsules(squash(weights @ behaviors @ s.T),", "Capsules(weights @ behaviors @ s.T,",
+        "vectors = capsules_of(weights, drawn, s, config.capsule)",
+        "vectors = weights @ drawn @ s.T",
         ALGORITHM_1,
     ),
     mutant(
         "squash missing between the iterations", ROUTING,
-        "interests = squash(weights @ behaviors @ bilinear_map.T)",
+        "interests = capsules_of(weights, behaviors, bilinear_map, config.capsule)",
         "interests = weights @ behaviors @ bilinear_map.T",
         ALGORITHM_1,
     ),
     mutant(
-        "gradient through all iterations by default", ROUTING,
-        'gradient: Gradient = "last"', 'gradient: Gradient = "all"',
-        READINGS, IN_ROUTING_RULES + "test_no_gradient_reaches_the_logits_by_default",
+        "gradient through all iterations in the paper's form", ROUTING,
+        '"gradient": "last"', '"gradient": "all"',
+        READINGS, IN_ROUTING_RULES + "test_no_gradient_reaches_the_logits_of_the_paper",
     ),
     mutant(
         "gradient through all iterations always", ROUTING,
-        'torch.is_grad_enabled() and self.config.gradient == "all"', "torch.is_grad_enabled()",
-        LAST, IN_ROUTING_RULES + "test_no_gradient_reaches_the_logits_by_default",
+        'torch.is_grad_enabled() and config.gradient == "all"', "torch.is_grad_enabled()",
+        LAST, IN_ROUTING_RULES + "test_no_gradient_reaches_the_logits_of_the_paper",
     ),
     mutant(
         "gradient through the last iteration always", ROUTING,
-        'torch.is_grad_enabled() and self.config.gradient == "all"', "False",
+        'torch.is_grad_enabled() and config.gradient == "all"', "False",
         IN_ROUTING + "test_gradient_through_all_iterations_equals_algorithm_1",
     ),
     mutant(
@@ -463,12 +465,12 @@ MUTANTS = [
         LOGQ,
     ),
     mutant(
-        "logQ not passed on by training", TRAINING,
-        "log_expected if config.logq else None,", "None,",
+        "logQ not passed on by training", STEPS,
+        "log_expected if config.logq else None)", "None)",
         LOGQ_IN_STEP,
     ),
     mutant(
-        "logQ off by default", TRAINING,
+        "logQ off by default", STEPS,
         "logq: bool = True", "logq: bool = False",
         LOGQ_IN_STEP,
     ),
@@ -521,7 +523,7 @@ MUTANTS = [
         IN_SAMPLING + "test_a_basket_counts_as_one_pair",
     ),
     mutant(
-        "in-batch negatives by default", TRAINING,
+        "in-batch negatives by default", STEPS,
         "in_batch: bool = False", "in_batch: bool = True",
         LOGQ_IN_STEP,
     ),
@@ -532,13 +534,13 @@ MUTANTS = [
         TWO_AS_ONE,
     ),
     mutant(
-        "a part of a batch weighs as much as the whole", TRAINING,
+        "a part of a batch weighs as much as the whole", STEPS,
         "(loss * (len(batch.targets) / len(batch.together))).backward()",
         "(loss / 2).backward()",
         TWO_AS_ONE,
     ),
     mutant(
-        "in-batch negatives of the own part only", TRAINING,
+        "in-batch negatives of the own part only", STEPS,
         "Batch(cases.histories.select(part), workers.part(together), together)",
         "Batch(cases.histories.select(part), *[workers.part(together)] * 2)",
         TWO_AS_ONE,
@@ -606,13 +608,13 @@ MUTANTS = [
     ),
     mutant(
         "unknown features averaged in", POOLING,
-        'mode="mean", padding_idx=0, sparse=True', 'mode="mean", sparse=True',
+        "mode=self.pooling,\n            padding_idx=0,", "mode=self.pooling,",
         IN_POOLING + "test_an_item_is_the_mean_of_its_id_and_its_known_features",
         IN_POOLING + "test_padding_embeds_to_zeros_and_is_never_trained",
     ),
     mutant(
         "unknown features looked up as an item", POOLING,
-        "np.where(known > 0, known + rows - 1, 0)", "known + rows - 1",
+        "np.where(column > 0, column + rows - 1, 0)", "column + rows - 1",
         IN_POOLING + "test_an_item_is_the_mean_of_its_id_and_its_known_features",
     ),
     mutant(
@@ -706,12 +708,13 @@ MUTANTS = [
     # §4.2: what MIND is compared with
     mutant(
         "the mean of MaxMF over places", MAXMF,
-        "count = history.mask.sum(1, keepdim=True).clamp(min=1)", "count = history.mask.shape[1]",
+        "mean = mean_of_behaviors(self.dropped(behaviors, generator), history)",
+        "mean = self.dropped(behaviors, generator).mean(1)",
         IN_MAXMF + "test_each_vector_is_a_map_of_the_mean",
     ),
     mutant(
         "positions in what self-attention averages", COMIREC,
-        "weights @ behaviors, history", "weights @ placed, history",
+        "weights @ self.dropped(behaviors, generator)", "weights @ placed",
         IN_COMIREC + "test_self_attention_equals_its_equation",
     ),
     mutant(

@@ -125,10 +125,10 @@ SMALL = {"dim": 24, "hidden": (48,), "history_length": 24}
 
 
 def make_mind(split, interests, seed=0):
-    routing = RoutingConfig(max_interests=interests)
+    routing = RoutingConfig.paper(max_interests=interests)
     return MIND(
         split.log,
-        MINDConfig(**SMALL, routing=routing),
+        MINDConfig.paper(**SMALL, routing=routing),
         generator=torch.Generator().manual_seed(seed),
     )
 
@@ -189,7 +189,7 @@ def test_training_stops_when_validation_does_not_get_better(split):
 def test_every_parameter_is_trained(split):
     for model in (
         make_mind(split, 4),
-        YouTubeDNN(split.log, YouTubeDNNConfig(**SMALL), generator=torch.Generator()),
+        YouTubeDNN(split.log, YouTubeDNNConfig.paper(**SMALL), generator=torch.Generator()),
     ):
         before = {name: value.clone() for name, value in model.named_parameters()}
         fit(model, split, TrainingConfig(epochs=1), device="cpu", progress=False)

@@ -38,7 +38,7 @@ def seeded(seed):
 
 
 def youtube(split):
-    config = YouTubeDNNConfig(dim=8, hidden=(), history_length=10)
+    config = YouTubeDNNConfig.paper(dim=8, hidden=(), history_length=10)
     return YouTubeDNN(split.log, config, generator=seeded(0))
 
 

@@ -1,10 +1,12 @@
-"""Embedding and pooling (§3.2): an item is the mean of its id and its features, a profile is a row.
+"""Embedding and pooling (§3.2): an item is its id and its features together, a profile a row.
 
 All tables that are looked up by item share one weight matrix, so that a batch touches few rows of
 one table and the optimiser has one set of rows to update.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,21 +16,33 @@ from torch.nn import functional as F
 
 from mindlib.data.interactions import FeatureTable
 
+Pooling = Literal["mean", "sum"]
+
 
 class ItemEmbedding(nn.Module):
-    """f_item (Eq. 2): the mean of the embeddings of the id, the category, the brand, …
+    """f_item (Eq. 2): what the id, the category, the brand, … say of an item, pooled.
 
-    Behaviours, targets and negatives all use this one module. An unknown feature is left out of
-    the mean instead of being averaged in, so that an item is described by what is known of it.
+    Behaviours, targets and negatives all use this one module. An unknown feature is left out
+    instead of being pooled, so that an item is described by what is known of it.
 
     Args:
         num_items: items are 1..num_items; 0 is padding and embeds to zeros.
         dim: d.
         features: categorical fields of the items, row by row, if there are any.
-        scale: standard deviation of the initial embeddings *after* pooling.
+        words: codes of the words of each item, 0 where there are no more; with the sum only.
+        pooling: "mean" is the paper's. With "sum" an item has as much to say as is known of it;
+            n words weigh 1/sqrt(n) each. A value that only one item has is then left out: it
+            would be that item's second id.
+        scale: standard deviation of the initial embeddings; of the mean *after* pooling.
+        id_scale: the same of the ids, as a multiple of `scale`. Below 1, an item starts as what
+            its features say, and learns what is its own.
+
+    Raises:
+        ValueError: words with pooling="mean", in which a long title would drown the rest.
     """
 
-    codes: Int[Tensor, "items fields"]
+    codes: Int[Tensor, "items slots"]
+    shares: Float[Tensor, "items slots"]
 
     def __init__(
         self,
@@ -36,22 +50,34 @@ class ItemEmbedding(nn.Module):
         dim: int,
         features: FeatureTable | None = None,
         *,
+        words: Int[np.ndarray, "items words"] | None = None,
+        pooling: Pooling = "mean",
         scale: float | None = None,
+        id_scale: float = 1.0,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        codes = [np.arange(num_items + 1)]
+        if words is not None and pooling == "mean":
+            raise ValueError('words need pooling="sum": in a mean a long title drowns the rest')
+        self.pooling = pooling
+        columns = [features.codes[:, [c]] for c in range(len(features.fields))] if features else []
+        columns += [] if words is None else [words]
+        slots, shares = [np.arange(num_items + 1)[:, None]], [np.ones((num_items + 1, 1))]
         rows = num_items + 1
-        for column, size in enumerate(features.sizes if features else ()):
-            assert features is not None
-            known = features.codes[:, column]
-            codes.append(np.where(known > 0, known + rows - 1, 0))
-            rows += size - 1
-        # The codes are data, not weights: they are rebuilt from the log, never loaded.
-        self.register_buffer("codes", torch.from_numpy(np.stack(codes, axis=1)), persistent=False)
+        for column in columns:
+            column = _on_several_items(column) if pooling == "sum" else column
+            slots.append(np.where(column > 0, column + rows - 1, 0))
+            count = (column > 0).sum(1, keepdims=True).clip(1)
+            shares.append(np.broadcast_to(count**-0.5, column.shape))
+            rows += int(column.max(initial=0))
+        # Codes and shares are data, not weights: they are rebuilt from the log, never loaded.
+        self.register_buffer("codes", torch.from_numpy(np.hstack(slots)), persistent=False)
+        share = torch.from_numpy(np.hstack(shares)).to(torch.get_default_dtype())
+        self.register_buffer("shares", share, persistent=False)
         weight = torch.empty(rows, dim)
-        deviation = (scale or dim**-0.5) * len(codes) ** 0.5
+        deviation = (scale or dim**-0.5) * (len(slots) ** 0.5 if pooling == "mean" else 1)
         nn.init.normal_(weight, std=deviation, generator=generator)
+        weight[: num_items + 1] *= id_scale
         weight[0] = 0
         self.weight = nn.Parameter(weight)
 
@@ -68,13 +94,28 @@ class ItemEmbedding(nn.Module):
         if self.codes.shape[1] == 1:
             return F.embedding(items, self.weight, padding_idx=0, sparse=True)
         return F.embedding_bag(
-            self.codes[items], self.weight, mode="mean", padding_idx=0, sparse=True
+            self.codes[items],
+            self.weight,
+            mode=self.pooling,
+            padding_idx=0,
+            sparse=True,
+            per_sample_weights=self.shares[items] if self.pooling == "sum" else None,
         )
 
     @torch.no_grad()
     def all(self) -> Float[Tensor, "items dim"]:
         """The vectors of the whole catalogue; row 0 (padding) is zeros."""
         return self(torch.arange(self.num_items + 1, device=self.weight.device))
+
+
+def _on_several_items(codes: Int[np.ndarray, "items slots"]) -> Int[np.ndarray, "items slots"]:
+    """The codes numbered anew, 0 where no second item has the same."""
+    rows = np.broadcast_to(np.arange(len(codes))[:, None], codes.shape)
+    pairs = np.unique(np.stack([codes.ravel(), rows.ravel()]), axis=1)
+    counts = np.bincount(pairs[0], minlength=int(codes.max(initial=0)) + 1)
+    kept = counts > 1
+    kept[0] = False
+    return np.where(kept, np.cumsum(kept), 0)[codes]
 
 
 class ProfileEmbedding(nn.Module):

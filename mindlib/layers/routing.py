@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 SoftmaxOver = Literal["interests", "behaviors"]
 Gradient = Literal["last", "all"]
+Start = Literal["farthest", "gaussian"]
+Agreement = Literal["cosine", "dot"]
+CapsuleForm = Literal["mean", "squash"]
 
 # Keeps the gradient of the length finite at the zero vector.
 TINY = 1e-30
+# Below this an interest has no behaviours to be the mean of.
+LEAST_WEIGHT = 1e-6
 
 
 def squash(z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
@@ -130,15 +136,60 @@ def _uniform(x: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return (_shift_right(x, 40).to(torch.float32) + 0.5) / (1 << 24)
 
 
+def farthest_logits(
+    votes: Float[Tensor, "batch length dim"],
+    mask: Bool[Tensor, "batch length"],
+    max_interests: int,
+    *,
+    scale: float,
+) -> Float[Tensor, "batch interests length"]:
+    """Initial logits that know the behaviours: scale · cos(seed_j, S e_i), nothing drawn.
+
+    Interest j starts at a seed: a behaviour that is least like the seeds before it (the first is
+    the one least like all together). The paper names a better start than noise as future work;
+    this is what k-means does with farthest points. It depends neither on the behaviours' order
+    nor on a seed, so that serving has nothing to redraw. With fewer behaviours than interests,
+    seeds repeat.
+
+    Args:
+        votes: S e_i.
+        mask: True where there is a behaviour.
+        max_interests: K.
+        scale: what a cosine of 1 is worth.
+    """
+    unit = F.normalize(votes, dim=2)
+    with torch.no_grad():  # which behaviours are seeds is a choice and has no gradient
+        cosine = unit @ unit.transpose(1, 2)
+        together = (cosine * mask[:, None, :]).sum(2)
+        seeds = [together.masked_fill(~mask, torch.inf).argmin(1)]
+        nearest = torch.full_like(together, -torch.inf)
+        for _ in range(max_interests - 1):
+            last = seeds[-1][:, None, None].expand(-1, 1, cosine.shape[2])
+            nearest = torch.maximum(nearest, cosine.gather(1, last).squeeze(1))
+            seeds.append(nearest.masked_fill(~mask, torch.inf).argmin(1))
+        chosen = torch.stack(seeds, dim=1)[:, :, None].expand(-1, -1, unit.shape[2])
+    return scale * (unit.gather(1, chosen) @ unit.transpose(1, 2))
+
+
 @dataclass(frozen=True)
 class RoutingConfig:
-    """The readings of §3.3.2 that routing can take; the defaults are the paper's.
+    """The forms that §3.3.2's routing can take.
+
+    The defaults are what was found by validation on real purchases (notebook 05); `paper` gives
+    the paper's literal form.
 
     Attributes:
         max_interests: K.
         iterations: r.
-        sigma: standard deviation of the initial logits; 0 makes all interests identical.
+        start: the initial logits: the paper's "gaussian" noise, or "farthest" behaviours.
+        sigma: standard deviation of the noise; 0 makes all interests identical.
         adaptive: K'_u of Eq. 9; otherwise every user has K interests.
+        agreement: of a behaviour with an interest, by the paper's "dot" product u' S e (Eq. 8), or
+            by their "cosine".
+        scale: what an agreement of 1 adds to a logit. (A cosine is at most 1, and a softmax
+            over numbers below 1 is nearly even.)
+        capsule: the paper's "squash" of the weighted sum (Eq. 7), or the weighted "mean".
+        identity_map: whether S starts as the identity, or, as is usual, at random.
         softmax_over: Eq. 6 sums over interests in Algorithm 1; much public code sums over
             behaviours instead.
         gradient: through the last weighted sum only (coupling is a constant), or through all
@@ -147,10 +198,32 @@ class RoutingConfig:
 
     max_interests: int = 4
     iterations: int = 3
+    start: Start = "farthest"
     sigma: float = 1.0
     adaptive: bool = True
+    agreement: Agreement = "cosine"
+    scale: float = 4.0
+    capsule: CapsuleForm = "mean"
+    identity_map: bool = True
     softmax_over: SoftmaxOver = "interests"
-    gradient: Gradient = "last"
+    gradient: Gradient = "all"
+
+    @classmethod
+    def paper(cls, **changes: Any) -> RoutingConfig:
+        """Algorithm 1 to the letter: noise, inner products, squashed capsules.
+
+        Args:
+            changes: fields that are to be different.
+        """
+        literal: dict[str, Any] = {
+            "start": "gaussian",
+            "agreement": "dot",
+            "scale": 1.0,
+            "capsule": "squash",
+            "identity_map": False,
+            "gradient": "last",
+        }
+        return cls(**literal | changes)
 
     def __post_init__(self) -> None:
         if self.max_interests < 1:
@@ -158,46 +231,60 @@ class RoutingConfig:
         _check_iterations(self.iterations)
         if not (self.sigma >= 0 and math.isfinite(self.sigma)):
             raise ValueError(f"sigma={self.sigma}: expected a finite standard deviation >= 0")
-        if self.softmax_over not in ("interests", "behaviors"):
-            raise ValueError(
-                f"softmax_over={self.softmax_over!r}: expected 'interests' or 'behaviors'"
-            )
-        if self.gradient not in ("last", "all"):
-            raise ValueError(f"gradient={self.gradient!r}: expected 'last' or 'all'")
+        if not 0 < self.scale < math.inf:
+            raise ValueError(f"scale={self.scale}: expected a positive number")
+        for name, allowed in (
+            ("start", ("farthest", "gaussian")),
+            ("agreement", ("cosine", "dot")),
+            ("capsule", ("mean", "squash")),
+            ("softmax_over", ("interests", "behaviors")),
+            ("gradient", ("last", "all")),
+        ):
+            if getattr(self, name) not in allowed:
+                one, other = allowed
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected {one!r} or {other!r}")
 
 
 class B2IRouting(nn.Module):
     """Behaviour-to-interest routing (§3.3.2, Algorithm 1) with one shared bilinear map S.
 
-    The module holds no state but S: the initial logits come in with each call.
+    The module holds no state but S: what is drawn comes in with each call.
     """
 
     def __init__(self, dim: int, config: RoutingConfig, *, generator: torch.Generator) -> None:
         super().__init__()
         self.config = config
-        self.bilinear_map = nn.Parameter(torch.empty(dim, dim))
-        nn.init.xavier_normal_(self.bilinear_map, generator=generator)
+        self.bilinear_map = nn.Parameter(torch.eye(dim))
+        if not config.identity_map:
+            nn.init.xavier_normal_(self.bilinear_map, generator=generator)
 
     def forward(
         self,
         behaviors: Float[Tensor, "batch length dim"],
         mask: Bool[Tensor, "batch length"],
-        logits: Float[Tensor, "batch interests length"],
+        logits: Float[Tensor, "batch interests length"] | None = None,
+        *,
+        flowing: Float[Tensor, "batch length dim"] | None = None,
     ) -> Capsules:
         """Route behaviours into interests.
 
         Args:
             behaviors: e_i, behaviour embeddings.
             mask: True where there is a behaviour.
-            logits: the initial b_ij, N(0, sigma²); rows interests, columns behaviours.
+            logits: the initial b_ij, rows interests, columns behaviours; of the farthest
+                behaviours, if not given.
+            flowing: what the capsules are made of, if it is not what the coupling is decided on.
         """
-        active = active_interests(
-            mask.sum(1), self.config.max_interests, adaptive=self.config.adaptive
-        )
-        s = self.bilinear_map
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.config.gradient == "all"):
-            weights, logits = route(behaviors, s, mask, active, logits, self.config)
-        return Capsules(squash(weights @ behaviors @ s.T), active, weights, logits)
+        config, s = self.config, self.bilinear_map
+        active = active_interests(mask.sum(1), config.max_interests, adaptive=config.adaptive)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and config.gradient == "all"):
+            if logits is None:
+                votes = behaviors @ s.T
+                logits = farthest_logits(votes, mask, config.max_interests, scale=config.scale)
+            weights, logits = route(behaviors, s, mask, active, logits, config)
+        drawn = behaviors if flowing is None else flowing
+        vectors = capsules_of(weights, drawn, s, config.capsule)
+        return Capsules(vectors, active, weights, logits)
 
 
 def route(
@@ -215,12 +302,29 @@ def route(
     """
     absent = ~(active[:, :, None] & mask[:, None, :])
     weights = coupling(logits, absent, config.softmax_over)
+    directions = config.agreement == "cosine"
+    heard = F.normalize(behaviors @ bilinear_map.T, dim=2) if directions else behaviors
     for _ in range(config.iterations - 1):
-        interests = squash(weights @ behaviors @ bilinear_map.T)
+        interests = capsules_of(weights, behaviors, bilinear_map, config.capsule)
+        said = F.normalize(interests, dim=2) if directions else interests @ bilinear_map
         # b_ij <- b_ij + u_j' S e_i (Eq. 8)
-        logits = torch.baddbmm(logits, interests @ bilinear_map, behaviors.transpose(1, 2))
+        logits = torch.baddbmm(logits, said, heard.transpose(1, 2), alpha=config.scale)
         weights = coupling(logits, absent, config.softmax_over)
     return weights, logits
+
+
+def capsules_of(
+    weights: Float[Tensor, "batch interests length"],
+    behaviors: Float[Tensor, "batch length dim"],
+    bilinear_map: Float[Tensor, "dim dim"],
+    form: CapsuleForm,
+) -> Float[Tensor, "batch interests dim"]:
+    """u_j = squash(z_j), z_j = sum_i w_ij S e_i (Eq. 7), or the mean z_j / sum_i w_ij."""
+    sums = weights @ behaviors @ bilinear_map.T
+    if form == "squash":
+        return squash(sums)
+    # An inactive interest has no weight and no sum: it stays zero.
+    return sums / weights.sum(2, keepdim=True).clamp(min=LEAST_WEIGHT)
 
 
 def coupling(

@@ -91,11 +91,11 @@ class Laboratory:
     def _trial(self, power: float, interests: int, form: PowerForm, dim: int, seed: int) -> Trial:
         model = WatchedMIND(
             self.split.log,
-            MINDConfig(
+            MINDConfig.paper(
                 dim=dim,
                 hidden=(32,),
                 history_length=30,
-                routing=RoutingConfig(max_interests=interests),
+                routing=RoutingConfig.paper(max_interests=interests),
                 power=power,
                 power_form=form,
             ),

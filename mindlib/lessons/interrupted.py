@@ -60,8 +60,8 @@ def small_split() -> Split:
 
 def small_model(split: Split) -> MIND:
     """An untrained MIND, always the same."""
-    config = MINDConfig(
-        dim=16, hidden=(32,), history_length=20, routing=RoutingConfig(max_interests=4)
+    config = MINDConfig.paper(
+        dim=16, hidden=(32,), history_length=20, routing=RoutingConfig.paper(max_interests=4)
     )
     return MIND(split.log, config, generator=torch.Generator().manual_seed(0))
 

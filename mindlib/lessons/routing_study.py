@@ -49,7 +49,9 @@ def small_training(epochs: int) -> TrainingConfig:
 
 def mind_builders(split: Split, readings: Mapping[str, Mapping[str, Any]]) -> dict[str, Build]:
     """A small MIND for each reading, given by the fields of `RoutingConfig` that it changes."""
-    configs = {n: MINDConfig(**SMALL, routing=RoutingConfig(**o)) for n, o in readings.items()}
+    configs = {
+        n: MINDConfig.paper(**SMALL, routing=RoutingConfig.paper(**o)) for n, o in readings.items()
+    }
     return {n: lambda g, c=c: MIND(split.log, c, generator=g) for n, c in configs.items()}
 
 

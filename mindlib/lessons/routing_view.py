@@ -43,7 +43,7 @@ def view(config: RoutingConfig, *, scale: float, seed: int) -> View:
     return View(capsules.coupling[0], unit @ unit.T, one.clusters[0], found)
 
 
-AS_IT_STANDS = RoutingConfig(max_interests=3, adaptive=False)
+AS_IT_STANDS = RoutingConfig.paper(max_interests=3, adaptive=False)
 
 # What to try, by name: the length of the embeddings, and the configuration.
 TRIES = {

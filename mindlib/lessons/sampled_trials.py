@@ -97,11 +97,11 @@ class Laboratory:
 
     def model(self, seed: int, *, max_interests: int = 4) -> MIND:
         """An untrained MIND."""
-        config = MINDConfig(
+        config = MINDConfig.paper(
             dim=16,
             hidden=(32,),
             history_length=30,
-            routing=RoutingConfig(max_interests=max_interests),
+            routing=RoutingConfig.paper(max_interests=max_interests),
         )
         return MIND(self.split.log, config, generator=torch.Generator().manual_seed(seed))
 

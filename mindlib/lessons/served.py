@@ -49,7 +49,7 @@ def train_both(
     models: dict[str, VectorModel] = {}
     recalls = {}
     for name, seen in {"id only": replace(log, item_features=None), "with features": log}.items():
-        shape = YouTubeDNNConfig(dim=dim, hidden=(64,))
+        shape = YouTubeDNNConfig.paper(dim=dim, hidden=(64,))
         model = YouTubeDNN(seen, shape, generator=torch.Generator().manual_seed(seed))
         result = fit(model, leave_last_out(seen), config, device="cpu", progress=False)
         models[name], recalls[name] = model, [row["Recall@50"] for row in result.log]

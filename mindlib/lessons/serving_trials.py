@@ -79,7 +79,9 @@ def served_model(*, users: int = 1500, epochs: int = 3) -> Served:
     split = leave_last_out(world.log)
     model = MIND(
         split.log,
-        MINDConfig(dim=16, hidden=(32,), history_length=60, routing=RoutingConfig(max_interests=5)),
+        MINDConfig.paper(
+            dim=16, hidden=(32,), history_length=60, routing=RoutingConfig.paper(max_interests=5)
+        ),
         generator=torch.Generator().manual_seed(0),
     )
     training = TrainingConfig(

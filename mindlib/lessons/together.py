@@ -53,7 +53,7 @@ def untrained(name: str, split: Split) -> VectorModel:
     """YouTube DNN, which draws nothing in training, or MIND, which draws its logits."""
     if name == "MIND":
         return small_model(split)
-    config = YouTubeDNNConfig(dim=16, hidden=(32,), history_length=20)
+    config = YouTubeDNNConfig.paper(dim=16, hidden=(32,), history_length=20)
     return YouTubeDNN(split.log, config, generator=torch.Generator().manual_seed(0))
 
 

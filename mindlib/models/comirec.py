@@ -20,9 +20,9 @@ from mindlib.layers.attention import label_aware_attention
 from mindlib.layers.routing import dynamic_routing, squash
 from mindlib.models.vector import (
     Interests,
+    VectorConfig,
     VectorModel,
     check_interests,
-    check_shape,
     check_window,
 )
 
@@ -31,35 +31,30 @@ ATTENTION_WIDTH = 4
 
 
 @dataclass(frozen=True)
-class ComiRecSAConfig:
+class ComiRecSAConfig(VectorConfig):
     """What ComiRec-SA is built with.
 
     Attributes:
-        dim: d.
         max_interests: K, which every user has.
         hidden: None as published, where interests are user vectors as they are and there is no
             profile; widths for the head and the profile that MIND has.
-        history_length: the behaviours that it sees, the last ones.
         positions: whether attention sees the order, by an embedding of each place in the window.
     """
 
-    dim: int = 64
-    max_interests: int = 4
     hidden: tuple[int, ...] | None = None
-    history_length: int = 50
+    max_interests: int = 4
     positions: bool = True
 
     def __post_init__(self) -> None:
-        check_shape(self.dim, self.hidden, self.history_length)
+        super().__post_init__()
         check_interests(self.max_interests)
 
 
 @dataclass(frozen=True)
-class ComiRecDRConfig:
+class ComiRecDRConfig(VectorConfig):
     """What ComiRec-DR is built with.
 
     Attributes:
-        dim: d.
         max_interests: K, which every user has.
         hidden: as in `ComiRecSAConfig`.
         history_length: the behaviours that it sees, the last ones; there are d x d weights for
@@ -67,14 +62,12 @@ class ComiRecDRConfig:
         iterations: r.
     """
 
-    dim: int = 64
-    max_interests: int = 4
     hidden: tuple[int, ...] | None = None
-    history_length: int = 50
+    max_interests: int = 4
     iterations: int = 3
 
     def __post_init__(self) -> None:
-        check_shape(self.dim, self.hidden, self.history_length)
+        super().__post_init__()
         check_interests(self.max_interests)
         if self.iterations < 1:
             raise ValueError(f"iterations={self.iterations}: routing needs r >= 1 rounds")
@@ -106,14 +99,7 @@ class ComiRecSA(_ComiRec):
         generator: torch.Generator,
     ) -> None:
         config = config or ComiRecSAConfig()
-        super().__init__(
-            log,
-            dim=config.dim,
-            hidden=config.hidden,
-            history_length=config.history_length,
-            generator=generator,
-        )
-        self.config = config
+        super().__init__(log, config, generator=generator)
         width = ATTENTION_WIDTH * config.dim
         self.inner = nn.Parameter(torch.empty(width, config.dim))
         self.outer = nn.Parameter(torch.empty(config.max_interests, width))
@@ -140,7 +126,7 @@ class ComiRecSA(_ComiRec):
         # A finite floor, and zeros afterwards: without behaviours the softmax is even, not NaN.
         weights = logits.masked_fill(absent, torch.finfo(logits.dtype).min).softmax(2)
         weights = weights.masked_fill(absent, 0)
-        vectors = self.user_vectors(weights @ behaviors, history)
+        vectors = self.user_vectors(weights @ self.dropped(behaviors, generator), history)
         return Interests(vectors, history.mask.new_ones(vectors.shape[:2]), weights)
 
 
@@ -160,14 +146,7 @@ class ComiRecDR(_ComiRec):
         generator: torch.Generator,
     ) -> None:
         config = config or ComiRecDRConfig()
-        super().__init__(
-            log,
-            dim=config.dim,
-            hidden=config.hidden,
-            history_length=config.history_length,
-            generator=generator,
-        )
-        self.config = config
+        super().__init__(log, config, generator=generator)
         self.maps = nn.Parameter(
             torch.empty(config.history_length, config.max_interests, config.dim, config.dim)
         )
@@ -186,6 +165,9 @@ class ComiRecDR(_ComiRec):
         votes = torch.einsum("bld,lked->blke", behaviors, self.maps[:length])
         with torch.no_grad():
             _, weights = dynamic_routing(votes, self.config.iterations)
+        dropped = self.dropped(behaviors, generator)
+        if dropped is not behaviors:
+            votes = torch.einsum("bld,lked->blke", dropped, self.maps[:length])
         vectors = self.user_vectors(squash(torch.einsum("blk,blke->bke", weights, votes)), history)
         coupling = weights.transpose(1, 2) * history.mask[:, None, :]
         return Interests(vectors, history.mask.new_ones(vectors.shape[:2]), coupling)

@@ -12,28 +12,23 @@ from torch import Tensor, nn
 from mindlib.data.histories import History
 from mindlib.data.interactions import Interactions
 from mindlib.layers.attention import label_aware_attention
-from mindlib.models.vector import Interests, VectorModel, check_interests, check_shape
+from mindlib.models.vector import Interests, VectorConfig, VectorModel, check_interests
+from mindlib.models.youtube_dnn import mean_of_behaviors
 
 
 @dataclass(frozen=True)
-class MaxMFConfig:
+class MaxMFConfig(VectorConfig):
     """What MaxMF-K is built with.
 
     Attributes:
-        dim: d.
         max_interests: K, which every user has.
-        hidden: widths of the ReLU layers that all models share; None for M_k alone, without
-            the profile.
-        history_length: the behaviours that it sees, the last ones.
+        hidden: None for M_k alone, without the profile.
     """
 
-    dim: int = 64
     max_interests: int = 4
-    hidden: tuple[int, ...] | None = (128,)
-    history_length: int = 50
 
     def __post_init__(self) -> None:
-        check_shape(self.dim, self.hidden, self.history_length)
+        super().__post_init__()
         check_interests(self.max_interests)
 
 
@@ -56,14 +51,7 @@ class MaxMF(VectorModel):
         self, log: Interactions, config: MaxMFConfig | None = None, *, generator: torch.Generator
     ) -> None:
         config = config or MaxMFConfig()
-        super().__init__(
-            log,
-            dim=config.dim,
-            hidden=config.hidden,
-            history_length=config.history_length,
-            generator=generator,
-        )
-        self.config = config
+        super().__init__(log, config, generator=generator)
         self.maps = nn.Parameter(torch.empty(config.max_interests, config.dim, config.dim))
         nn.init.normal_(self.maps, std=config.dim**-0.5, generator=generator)
 
@@ -75,8 +63,7 @@ class MaxMF(VectorModel):
         generator: torch.Generator | None,
     ) -> Interests:
         """K maps of the mean over the behaviours there are, then the head."""
-        count = history.mask.sum(1, keepdim=True).clamp(min=1)
-        mean = (behaviors * history.mask[:, :, None]).sum(1) / count
+        mean = mean_of_behaviors(self.dropped(behaviors, generator), history)
         views = torch.einsum("bd,ked->bke", mean, self.maps)
         active = history.mask.new_ones(views.shape[:2])
         return Interests(self.user_vectors(views, history), active, None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -12,34 +14,37 @@ from mindlib.data.histories import History
 from mindlib.data.interactions import Interactions
 from mindlib.layers.attention import PowerForm, check_power, label_aware_attention
 from mindlib.layers.routing import B2IRouting, RoutingConfig, gaussian_logits
-from mindlib.models.vector import Interests, VectorModel, check_shape
+from mindlib.models.vector import Interests, VectorConfig, VectorModel
 
 
 @dataclass(frozen=True)
-class MINDConfig:
+class MINDConfig(VectorConfig):
     """What MIND is built with.
 
     Attributes:
-        dim: d.
-        hidden: widths of the ReLU layers between an interest capsule and v_u^k.
-        history_length: the behaviours that routing sees, the last ones.
-        routing: K, r, sigma and the readings of §3.3.2.
+        routing: K, r and the forms of §3.3.2.
         power: p of label-aware attention.
         power_form: see `attention_weights`.
-        evaluation_seed: from which the initial logits are derived outside training.
+        evaluation_seed: from which Gaussian initial logits are derived outside training.
     """
 
-    dim: int = 64
-    hidden: tuple[int, ...] = (128,)
-    history_length: int = 50
     routing: RoutingConfig = field(default_factory=RoutingConfig)
-    power: float = 2.0
+    power: float = math.inf
     power_form: PowerForm = "scaled"
     evaluation_seed: int = 0
 
     def __post_init__(self) -> None:
-        check_shape(self.dim, self.hidden, self.history_length)
+        super().__post_init__()
         check_power(self.power)
+
+    @classmethod
+    def paper(cls, **changes: Any) -> MINDConfig:
+        """§3 to the letter, where it is explicit: routing by Algorithm 1, a soft attention.
+
+        Args:
+            changes: fields that are to be different.
+        """
+        return super().paper(**{"routing": RoutingConfig.paper(), "power": 2.0} | changes)
 
 
 class MIND(VectorModel):
@@ -55,14 +60,7 @@ class MIND(VectorModel):
         self, log: Interactions, config: MINDConfig | None = None, *, generator: torch.Generator
     ) -> None:
         config = config or MINDConfig()
-        super().__init__(
-            log,
-            dim=config.dim,
-            hidden=config.hidden,
-            history_length=config.history_length,
-            generator=generator,
-        )
-        self.config = config
+        super().__init__(log, config, generator=generator)
         self.routing = B2IRouting(config.dim, config.routing, generator=generator)
 
     def encode(
@@ -72,10 +70,12 @@ class MIND(VectorModel):
         *,
         generator: torch.Generator | None,
     ) -> Interests:
-        """Algorithm 1, then the head. The logits are redrawn in training, derived otherwise."""
+        """Algorithm 1, then the head. Noise is redrawn in training, derived otherwise."""
         routing = self.config.routing
         batch, length = history.items.shape
-        if generator is not None:
+        if routing.start == "farthest":
+            logits = None
+        elif generator is not None:
             logits = routing.sigma * torch.randn(
                 (batch, routing.max_interests, length),
                 generator=generator,
@@ -89,8 +89,9 @@ class MIND(VectorModel):
                 sigma=routing.sigma,
                 seed=self.config.evaluation_seed,
             ).to(behaviors.dtype)
-        capsules = self.routing(behaviors, history.mask, logits)
-        vectors = self.head(capsules.vectors, self.profile(history.profile))
+        flowing = self.dropped(behaviors, generator)
+        capsules = self.routing(behaviors, history.mask, logits, flowing=flowing)
+        vectors = self.user_vectors(capsules.vectors, history)
         # The head gives inactive capsules a vector again: it must not be mistaken for one.
         vectors = vectors * capsules.active[:, :, None]
         return Interests(vectors, capsules.active, capsules.coupling)

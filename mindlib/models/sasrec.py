@@ -13,29 +13,30 @@ from torch import Tensor, nn
 
 from mindlib.data.histories import History
 from mindlib.data.interactions import Interactions
-from mindlib.models.vector import Interests, VectorModel, check_shape, check_window
+from mindlib.models.vector import Interests, VectorConfig, VectorModel, check_window
 
 
 @dataclass(frozen=True)
-class SASRecConfig:
+class SASRecConfig(VectorConfig):
     """What SASRec is built with; the defaults are the published ones, but for d and the window.
 
     Attributes:
         dim: d, also the width of the feed-forward layers.
+        hidden: None as published, where the last state is the user vector.
+        behavior_dropout: none, beside `dropout`.
         layers: blocks of self-attention.
         heads: of each block; they divide d among them.
-        dropout: the probability with which training drops a value.
-        history_length: the behaviours that it sees, the last ones.
+        dropout: the probability with which training drops a value, in every layer.
     """
 
-    dim: int = 64
+    hidden: tuple[int, ...] | None = None
+    behavior_dropout: float = 0.0
     layers: int = 2
     heads: int = 1
     dropout: float = 0.2
-    history_length: int = 50
 
     def __post_init__(self) -> None:
-        check_shape(self.dim, None, self.history_length)
+        super().__post_init__()
         if self.layers < 1:
             raise ValueError(f"layers={self.layers}: expected at least one block")
         if self.heads < 1 or self.dim % self.heads:
@@ -47,24 +48,18 @@ class SASRecConfig:
 class SASRec(VectorModel):
     """Causal self-attention over the behaviours; the state of the last one is the user vector.
 
-    There is no head and no profile, as in the original. Unlike there, a training pair is a past
-    and its next item, as for every model of this package, and the loss is the sampled softmax
-    that all share (the original scores one negative for each place of the sequence). The blocks
-    are torch's, in which keys and values are normalised like the queries.
+    There is no head and no profile, as in the original, unless `hidden` asks for them. Unlike
+    there, a training pair is a past and its next item, as for every model of this package, and
+    the loss is the sampled softmax that all share (the original scores one negative for each place
+    of the sequence). The blocks are torch's, in which keys and values are normalised like the
+    queries.
     """
 
     def __init__(
         self, log: Interactions, config: SASRecConfig | None = None, *, generator: torch.Generator
     ) -> None:
         config = config or SASRecConfig()
-        super().__init__(
-            log,
-            dim=config.dim,
-            hidden=None,
-            history_length=config.history_length,
-            generator=generator,
-        )
-        self.config = config
+        super().__init__(log, config, generator=generator)
         self.positions = nn.Parameter(torch.empty(config.history_length, config.dim))
         self.dropout = nn.Dropout(config.dropout)
         block = nn.TransformerEncoderLayer(
@@ -102,14 +97,16 @@ class SASRec(VectorModel):
         order = torch.arange(length, device=behaviors.device)
         places = (last[:, None] - order).clamp(min=0)
         later = order > order[:, None]
+        behaviors = self.dropped(behaviors, generator)
         states = behaviors * math.sqrt(self.config.dim) + self.positions[places]
         # Whether there is something to draw from decides, and not the mode that the model is in.
         self.dropout.train(generator is not None)
         self.blocks.train(generator is not None)
         with _draws_from(generator):
             states = self.blocks(self.dropout(states), mask=later, is_causal=True)
-        vectors = states[torch.arange(len(last), device=last.device), last]
-        return Interests(vectors[:, None, :], history.mask.new_ones(len(last), 1), None)
+        latest = states[torch.arange(len(last), device=last.device), last]
+        vectors = self.user_vectors(latest[:, None, :], history)
+        return Interests(vectors, history.mask.new_ones(len(last), 1), None)
 
     def readout(
         self, interests: Interests, labels: Float[Tensor, "batch dim"]

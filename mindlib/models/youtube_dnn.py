@@ -10,19 +10,12 @@ from torch import Tensor
 
 from mindlib.data.histories import History
 from mindlib.data.interactions import Interactions
-from mindlib.models.vector import Interests, VectorModel, check_shape
+from mindlib.models.vector import Interests, VectorConfig, VectorModel
 
 
 @dataclass(frozen=True)
-class YouTubeDNNConfig:
-    """What it is built with: `dim` d, the widths of the ReLU layers, the behaviours it sees."""
-
-    dim: int = 64
-    hidden: tuple[int, ...] = (128,)
-    history_length: int = 50
-
-    def __post_init__(self) -> None:
-        check_shape(self.dim, self.hidden, self.history_length)
+class YouTubeDNNConfig(VectorConfig):
+    """What YouTube DNN is built with: nothing of its own."""
 
 
 class YouTubeDNN(VectorModel):
@@ -35,15 +28,7 @@ class YouTubeDNN(VectorModel):
         *,
         generator: torch.Generator,
     ) -> None:
-        config = config or YouTubeDNNConfig()
-        super().__init__(
-            log,
-            dim=config.dim,
-            hidden=config.hidden,
-            history_length=config.history_length,
-            generator=generator,
-        )
-        self.config = config
+        super().__init__(log, config or YouTubeDNNConfig(), generator=generator)
 
     def encode(
         self,
@@ -53,9 +38,8 @@ class YouTubeDNN(VectorModel):
         generator: torch.Generator | None,
     ) -> Interests:
         """The mean over the behaviours there are, then the head."""
-        count = history.mask.sum(1, keepdim=True).clamp(min=1)
-        mean = (behaviors * history.mask[:, :, None]).sum(1) / count
-        vectors = self.head(mean[:, None, :], self.profile(history.profile))
+        mean = mean_of_behaviors(self.dropped(behaviors, generator), history)
+        vectors = self.user_vectors(mean[:, None, :], history)
         return Interests(vectors, history.mask.new_ones(mean.shape[0], 1), None)
 
     def readout(
@@ -63,3 +47,11 @@ class YouTubeDNN(VectorModel):
     ) -> Float[Tensor, "batch dim"]:
         """The one vector, whatever the label."""
         return interests.vectors[:, 0]
+
+
+def mean_of_behaviors(
+    behaviors: Float[Tensor, "batch length dim"], history: History
+) -> Float[Tensor, "batch dim"]:
+    """The mean over the behaviours there are; zeros where there is none."""
+    count = history.mask.sum(1, keepdim=True).clamp(min=1)
+    return (behaviors * history.mask[:, :, None]).sum(1) / count

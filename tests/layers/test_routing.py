@@ -48,7 +48,7 @@ def module(config, seed=0):
 )
 def test_routing_equals_algorithm_1(seed, lengths, iterations, most):
     behaviors, mask, logits = draw(seed, len(lengths), 12, most, lengths)
-    routing = module(RoutingConfig(max_interests=most, iterations=iterations))
+    routing = module(RoutingConfig.paper(max_interests=most, iterations=iterations))
     result = routing(behaviors, mask, logits)
     for user, length in enumerate(lengths):
         interests, weights = algorithm1.route(
@@ -70,7 +70,7 @@ def test_routing_equals_algorithm_1(seed, lengths, iterations, most):
 def test_gradient_of_the_last_iteration_equals_algorithm_1_with_constant_coupling():
     """Numerical derivative of squash(sum of w S e) with w held fixed, against autograd."""
     behaviors, mask, logits = draw(3, 1, 6, 2)
-    routing = module(RoutingConfig(max_interests=2, gradient="last"))
+    routing = module(RoutingConfig.paper(max_interests=2, gradient="last"))
     routing(behaviors, mask, logits).vectors.sum().backward()
     gradient = routing.bilinear_map.grad
     assert gradient is not None
@@ -87,7 +87,7 @@ def test_gradient_of_the_last_iteration_equals_algorithm_1_with_constant_couplin
 
 def test_gradient_through_all_iterations_equals_algorithm_1():
     behaviors, mask, logits = draw(4, 1, 6, 2)
-    routing = module(RoutingConfig(max_interests=2, gradient="all"))
+    routing = module(RoutingConfig.paper(max_interests=2, gradient="all"))
     routing(behaviors, mask, logits).vectors.sum().backward()
     gradient = routing.bilinear_map.grad
     assert gradient is not None
@@ -112,7 +112,7 @@ def assert_numerical_gradient(gradient, at, function, step=1e-6):
 @pytest.mark.parametrize("softmax_over", ["interests", "behaviors"])
 @given(seed=st.integers(0, 2**31), length=st.integers(1, 9), padding=st.integers(1, 20))
 def test_padding_length_changes_nothing(softmax_over, seed, length, padding):
-    config = RoutingConfig(softmax_over=softmax_over)
+    config = RoutingConfig.paper(softmax_over=softmax_over)
     behaviors, mask, logits = draw(seed, 2, length, 4)
     wide_behaviors, wide_mask, wide_logits = draw(seed + 1, 2, length + padding, 4)
     wide_behaviors[:, :length], wide_behaviors[:, length:] = behaviors, 0
@@ -127,7 +127,7 @@ def test_padding_length_changes_nothing(softmax_over, seed, length, padding):
 def test_permuting_behaviors_with_their_logits_changes_nothing(seed, length):
     behaviors, mask, logits = draw(seed, 1, length, 3)
     order = torch.randperm(length, generator=torch.Generator().manual_seed(seed))
-    routing = module(RoutingConfig(max_interests=3))
+    routing = module(RoutingConfig.paper(max_interests=3))
     before = routing(behaviors, mask, logits)
     after = routing(behaviors[:, order], mask, logits[:, :, order])
     torch.testing.assert_close(after.vectors, before.vectors)
@@ -137,7 +137,7 @@ def test_permuting_behaviors_with_their_logits_changes_nothing(seed, length):
 @given(seed=st.integers(0, 2**31), lengths=st.lists(st.integers(0, 9), min_size=2, max_size=5))
 def test_batch_equals_single(seed, lengths):
     behaviors, mask, logits = draw(seed, len(lengths), 9, 4, lengths)
-    routing = module(RoutingConfig())
+    routing = module(RoutingConfig.paper())
     together = routing(behaviors, mask, logits)
     for user in range(len(lengths)):
         one = slice(user, user + 1)
@@ -147,7 +147,7 @@ def test_batch_equals_single(seed, lengths):
 
 def test_no_state_between_calls():
     behaviors, mask, logits = draw(0, 3, 8, 4)
-    routing = module(RoutingConfig())
+    routing = module(RoutingConfig.paper())
     before = {name: value.clone() for name, value in routing.state_dict().items()}
     first = routing(behaviors, mask, logits)
     routing(*draw(1, 3, 8, 4))
@@ -160,14 +160,14 @@ def test_no_state_between_calls():
 @given(seed=st.integers(0, 2**31), lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_coupling_sums_to_one_over_interests(seed, lengths):
     behaviors, mask, logits = draw(seed, len(lengths), 9, 4, lengths)
-    weights = module(RoutingConfig())(behaviors, mask, logits).coupling
+    weights = module(RoutingConfig.paper())(behaviors, mask, logits).coupling
     torch.testing.assert_close(weights.sum(1), mask.double())
 
 
 @given(seed=st.integers(0, 2**31), lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_coupling_sums_to_one_over_behaviors_in_the_other_reading(seed, lengths):
     behaviors, mask, logits = draw(seed, len(lengths), 9, 4, lengths)
-    result = module(RoutingConfig(softmax_over="behaviors"))(behaviors, mask, logits)
+    result = module(RoutingConfig.paper(softmax_over="behaviors"))(behaviors, mask, logits)
     torch.testing.assert_close(result.coupling.sum(2), result.active.double())
 
 
@@ -175,7 +175,7 @@ def test_coupling_sums_to_one_over_behaviors_in_the_other_reading(seed, lengths)
 def test_inactive_interests_take_no_part_in_routing(seed, lengths):
     """What the unused capsules' logits are must not matter at all."""
     behaviors, mask, logits = draw(seed, len(lengths), 20, 6, lengths)
-    routing = module(RoutingConfig(max_interests=6))
+    routing = module(RoutingConfig.paper(max_interests=6))
     result = routing(behaviors, mask, logits)
     changed = logits + 50 * (~result.active)[:, :, None]
     assert torch.equal(routing(behaviors, mask, changed).vectors, result.vectors)
@@ -200,9 +200,9 @@ def test_number_of_interests_by_hand():
 @given(seed=st.integers(0, 2**31))
 def test_zero_logits_make_all_interests_identical(seed):
     behaviors, mask, logits = draw(seed, 2, 16, 4)
-    vectors = module(RoutingConfig())(behaviors, mask, torch.zeros_like(logits)).vectors
+    vectors = module(RoutingConfig.paper())(behaviors, mask, torch.zeros_like(logits)).vectors
     torch.testing.assert_close(vectors, vectors[:, :1].expand_as(vectors))
-    spread = module(RoutingConfig())(behaviors, mask, logits).vectors
+    spread = module(RoutingConfig.paper())(behaviors, mask, logits).vectors
     assert (spread - spread[:, :1]).abs().max() > 1e-3
 
 
@@ -232,7 +232,7 @@ def test_evaluation_logits_depend_on_the_item_and_not_on_its_place():
 def test_one_interest_makes_every_weight_one():
     """The K=1 theorem: under Eq. 6 over interests, routing does nothing for MIND-1."""
     behaviors, mask, logits = draw(0, 3, 9, 1, [9, 4, 1])
-    routing = module(RoutingConfig(max_interests=1))
+    routing = module(RoutingConfig.paper(max_interests=1))
     result = routing(behaviors, mask, logits)
     assert torch.equal(result.coupling[:, 0], mask.double())
     summed = (behaviors @ routing.bilinear_map.T).sum(1)
@@ -242,7 +242,7 @@ def test_one_interest_makes_every_weight_one():
 def test_gradient_all_reaches_the_initial_logits():
     behaviors, mask, logits = draw(0, 2, 8, 3)
     logits.requires_grad_()
-    module(RoutingConfig(max_interests=3, gradient="all"))(
+    module(RoutingConfig.paper(max_interests=3, gradient="all"))(
         behaviors, mask, logits
     ).vectors.sum().backward()
     assert logits.grad is not None
@@ -261,7 +261,7 @@ def test_routing_separates_two_planted_groups():
         torch.ones(draws, 8, dtype=torch.bool),
         torch.ones(draws, 2, dtype=torch.bool),
         logits,
-        RoutingConfig(max_interests=2, iterations=5),
+        RoutingConfig.paper(max_interests=2, iterations=5),
     )
     of_group = weights.unflatten(2, (2, 4)).mean(3)
     parted = (of_group.argmax(2)[:, 0] != of_group.argmax(2)[:, 1]).float().mean()
@@ -270,7 +270,7 @@ def test_routing_separates_two_planted_groups():
 
 def test_a_user_without_behaviors_gets_a_finite_vector():
     for softmax_over in ("interests", "behaviors"):
-        config = RoutingConfig(softmax_over=softmax_over)
+        config = RoutingConfig.paper(softmax_over=softmax_over)
         result = module(config)(*draw(0, 2, 4, 4, [0, 3]))
         assert (result.vectors[0] == 0).all()
         assert result.active[0].tolist() == [True, False, False, False]
@@ -297,7 +297,7 @@ def test_squash_of_zero_is_zero_with_a_finite_gradient():
 def test_dynamic_routing_with_shared_votes_is_b2i_routing():
     """Sabour's form with S_ij = S for every pair, and Gaussian logits, is B2I's."""
     behaviors, mask, logits = draw(2, 2, 16, 4)
-    routing = module(RoutingConfig(gradient="all"))
+    routing = module(RoutingConfig.paper(gradient="all"))
     votes = (behaviors @ routing.bilinear_map.T)[:, :, None].expand(-1, -1, 4, -1)
     capsules, weights = dynamic_routing(votes, 3, logits=logits.transpose(1, 2))
     shared = routing(behaviors, mask, logits)

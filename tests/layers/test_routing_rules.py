@@ -6,20 +6,38 @@ from mindlib.layers.routing import B2IRouting, RoutingConfig
 
 
 def test_the_readings_are_the_documented_ones_unless_asked_otherwise():
-    assert RoutingConfig() == RoutingConfig(
+    assert RoutingConfig.paper() == RoutingConfig(
         max_interests=4,
         iterations=3,
+        start="gaussian",
         sigma=1.0,
         adaptive=True,
+        agreement="dot",
+        scale=1.0,
+        capsule="squash",
+        identity_map=False,
         softmax_over="interests",
         gradient="last",
     )
+    assert RoutingConfig() == RoutingConfig(
+        max_interests=4,
+        iterations=3,
+        start="farthest",
+        sigma=1.0,
+        adaptive=True,
+        agreement="cosine",
+        scale=4.0,
+        capsule="mean",
+        identity_map=True,
+        softmax_over="interests",
+        gradient="all",
+    )
 
 
-def test_no_gradient_reaches_the_logits_by_default():
+def test_no_gradient_reaches_the_logits_of_the_paper():
     """The coupling is a constant for the gradient: only the last weighted sum is derived."""
     generator = torch.Generator().manual_seed(0)
-    routing = B2IRouting(5, RoutingConfig(), generator=generator)
+    routing = B2IRouting(5, RoutingConfig.paper(), generator=generator)
     behaviors = torch.randn(2, 8, 5, generator=generator, requires_grad=True)
     logits = torch.randn(2, 4, 8, generator=generator, requires_grad=True)
     capsules = routing(behaviors, torch.ones(2, 8, dtype=torch.bool), logits)

@@ -18,7 +18,7 @@ def scene():
     world = planted_interests(config, seed=0)
     cases = leave_last_out(world.log).test
     generator = torch.Generator().manual_seed(0)
-    model = MIND(world.log, MINDConfig(dim=8, hidden=(8,)), generator=generator)
+    model = MIND(world.log, MINDConfig.paper(dim=8, hidden=(8,)), generator=generator)
     case = int(model.interests(cases.histories)[1].all(1).nonzero()[0])
     return model, cases, case, world
 

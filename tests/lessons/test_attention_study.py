@@ -43,9 +43,9 @@ def split():
 
 
 def build(kind, split, power=2.0, interests=3):
-    config = MINDConfig(
+    config = MINDConfig.paper(
         dim=8, hidden=(8,), history_length=12, power=power,
-        routing=RoutingConfig(max_interests=interests),
+        routing=RoutingConfig.paper(max_interests=interests),
     )  # fmt: skip
     return kind(split.log, config, generator=torch.Generator().manual_seed(0))
 

@@ -31,7 +31,7 @@ CLUSTERS = torch.from_numpy(WORLD.item_clusters)
 
 def both_models() -> dict[str, VectorModel]:
     logs = {"id only": replace(LOG, item_features=None), "with features": LOG}
-    shape = YouTubeDNNConfig(dim=4, hidden=(8,))
+    shape = YouTubeDNNConfig.paper(dim=4, hidden=(8,))
     return {
         name: YouTubeDNN(log, shape, generator=torch.Generator().manual_seed(0))
         for name, log in logs.items()

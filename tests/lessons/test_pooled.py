@@ -27,15 +27,15 @@ def twin(model, pooled, renamed):
 
 
 def test_the_mean_alone_is_youtube_dnn(split, generator):
-    model = YouTubeDNN(split.log, YouTubeDNNConfig(**SIZES), generator=generator)
+    model = YouTubeDNN(split.log, YouTubeDNNConfig.paper(**SIZES), generator=generator)
     same = twin(model, Pooled(split.log, PooledConfig(**SIZES), generator=generator), {})
     histories = split.test.histories
     torch.testing.assert_close(same.interests(histories), model.interests(histories))
 
 
 def test_sum_map_and_squash_are_mind_with_one_interest(split, generator):
-    routing = RoutingConfig(max_interests=1)
-    model = MIND(split.log, MINDConfig(**SIZES, routing=routing), generator=generator)
+    routing = RoutingConfig.paper(max_interests=1)
+    model = MIND(split.log, MINDConfig.paper(**SIZES, routing=routing), generator=generator)
     config = PooledConfig(**SIZES, pool="sum", bilinear=True, squashed=True)
     pooled = Pooled(split.log, config, generator=generator)
     same = twin(model, pooled, {"routing.bilinear_map": "bilinear_map"})

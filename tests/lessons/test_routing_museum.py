@@ -61,7 +61,7 @@ def draw(lengths=(9, 4, 2), length=9, dim=6):
 
 
 def test_mindlibs_own_routing_has_every_property():
-    assert violations(module_as_function(RoutingConfig(max_interests=3))) == []
+    assert violations(module_as_function(RoutingConfig.paper(max_interests=3))) == []
 
 
 def test_the_parts_put_together_have_every_property():
@@ -71,7 +71,7 @@ def test_the_parts_put_together_have_every_property():
 def test_the_parts_put_together_are_mindlibs_own_routing():
     request = draw()
     for iterations in (1, 3):
-        config = RoutingConfig(max_interests=3, iterations=iterations)
+        config = RoutingConfig.paper(max_interests=3, iterations=iterations)
         ours, theirs = (
             Routing(iterations=iterations)(*request),
             module_as_function(config)(*request),
@@ -114,7 +114,7 @@ def test_making_an_exhibit_again_forgets_everything(name):
 
 def test_the_other_axis_with_the_mask_first_only_breaks_the_sum():
     """The reading that mindlib has as an option is no bug: it has all the other properties."""
-    config = RoutingConfig(max_interests=3, softmax_over="behaviors")
+    config = RoutingConfig.paper(max_interests=3, softmax_over="behaviors")
     assert violations(module_as_function(config)) == [SUM]
 
 

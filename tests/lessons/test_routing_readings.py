@@ -13,7 +13,7 @@ from mindlib.lessons.routing_readings import (
 )
 from mindlib.lessons.routing_trials import planted_users, random_logits, route_users
 
-THREE = RoutingConfig(max_interests=3)
+THREE = RoutingConfig.paper(max_interests=3)
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def users(generator):
 
 
 def test_one_behaviour_makes_four_twins_and_is_divided_among_them(users):
-    all_four = RoutingConfig(max_interests=4, adaptive=False)
+    all_four = RoutingConfig.paper(max_interests=4, adaptive=False)
     result = crowd(users, all_four, behaviors=1, seed=0)
     assert result.interests == 4
     assert result.twins.value == 1
@@ -30,7 +30,7 @@ def test_one_behaviour_makes_four_twins_and_is_divided_among_them(users):
 
 
 def test_eq_9_gives_one_behaviour_one_interest_that_has_all_of_it(users):
-    result = crowd(users, RoutingConfig(max_interests=4), behaviors=1, seed=0)
+    result = crowd(users, RoutingConfig.paper(max_interests=4), behaviors=1, seed=0)
     assert result.interests == 1
     assert result.twins.value == 0
     assert result.emptiest.value == pytest.approx(1)
@@ -39,7 +39,7 @@ def test_eq_9_gives_one_behaviour_one_interest_that_has_all_of_it(users):
 def test_the_emptiest_of_k_interests_has_at_most_the_kth_part(users):
     for behaviors in (2, 3, 8, 21):
         result = crowd(
-            users, RoutingConfig(max_interests=4, adaptive=False), behaviors=behaviors, seed=0
+            users, RoutingConfig.paper(max_interests=4, adaptive=False), behaviors=behaviors, seed=0
         )
         assert 0 < result.emptiest.value < behaviors / 4
 
@@ -62,7 +62,7 @@ def test_where_nothing_is_absent_all_weight_arrives_and_routing_is_mindlibs(
     result = route_masked(
         users, logits, padding=0, unused=0, softmax_over=softmax_over, mask_first=mask_first
     )
-    config = RoutingConfig(max_interests=3, softmax_over=softmax_over)
+    config = RoutingConfig.paper(max_interests=3, softmax_over=softmax_over)
     expected = route_users(users, config, logits).vectors.norm(dim=2).mean()
     assert result.length.value == pytest.approx(float(expected), abs=1e-5)
     assert result.arrives.value == pytest.approx(1, abs=1e-5)
@@ -97,7 +97,7 @@ def test_an_unused_interest_is_routed_as_if_it_were_not_there(users, generator):
 def test_gradients_agree_after_one_round_and_differ_after_three(generator):
     few = planted_users(6, generator=generator)
     logits = random_logits(few, 3, 1.0, generator)
-    one = RoutingConfig(max_interests=3, iterations=1)
+    one = RoutingConfig.paper(max_interests=3, iterations=1)
     cosines = gradient_cosines(few, one, logits, generator=generator)
     torch.testing.assert_close(cosines, torch.ones(6))
     three = gradient_cosines(few, THREE, logits, generator=generator)
@@ -110,7 +110,7 @@ def test_diagnosis_of_interest_collapse_and_of_routing_collapse():
     assert tiny.cosine.value > 0.9
     assert tiny.entropy.value > 0.9
     sharp = diagnose(
-        RoutingConfig(max_interests=3, softmax_over="behaviors"), scale=40.0, draws=50, seed=0
+        RoutingConfig.paper(max_interests=3, softmax_over="behaviors"), scale=40.0, draws=50, seed=0
     )
     assert sharp.entropy.value < 0.3
     assert sharp.capsules.coupling.shape == (50, 3, 21)

@@ -7,7 +7,7 @@ from mindlib.layers.routing import RoutingConfig
 from mindlib.lessons.routing_starts import draw_study, initial_logits, second_request
 from mindlib.lessons.routing_trials import planted_users, random_logits, recovery
 
-THREE = RoutingConfig(max_interests=3)
+THREE = RoutingConfig.paper(max_interests=3)
 
 
 @pytest.fixture
@@ -16,14 +16,16 @@ def users(generator):
 
 
 def test_without_a_draw_two_draws_are_alike_and_nothing_is_found(users, generator):
-    result = draw_study(users, RoutingConfig(max_interests=3, sigma=0.0), generator)
+    result = draw_study(users, RoutingConfig.paper(max_interests=3, sigma=0.0), generator)
     assert result.found.value == 0
     assert result.alike.value == pytest.approx(1, abs=1e-5)
     assert result.mean_alike.value == pytest.approx(1, abs=1e-5), "all interests are the mean"
 
 
 def test_one_round_leaves_every_behaviour_where_the_draw_put_it(users, generator):
-    one = draw_study(users, RoutingConfig(max_interests=3, iterations=2, sigma=50.0), generator)
+    one = draw_study(
+        users, RoutingConfig.paper(max_interests=3, iterations=2, sigma=50.0), generator
+    )
     assert one.unmoved.value > 0.95
     three = draw_study(users, THREE, generator)
     assert 1 / 3 < three.unmoved.value < 0.9
@@ -31,7 +33,7 @@ def test_one_round_leaves_every_behaviour_where_the_draw_put_it(users, generator
 
 @pytest.mark.parametrize("iterations", [2, 3, 10])
 def test_no_logit_moves_beyond_the_bound(users, iterations, generator):
-    config = RoutingConfig(max_interests=3, iterations=iterations)
+    config = RoutingConfig.paper(max_interests=3, iterations=iterations)
     assert 0.5 < draw_study(users, config, generator).reach < 1
 
 

@@ -22,7 +22,7 @@ from mindlib.lessons.routing_study import (
 from mindlib.models import MIND, Interests, MINDConfig, VectorModel
 from mindlib.training import TrainingConfig
 
-TINY = MINDConfig(dim=8, hidden=(12,), history_length=20)
+TINY = MINDConfig.paper(dim=8, hidden=(12,), history_length=20)
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_builders_make_the_models_that_they_name(generator):
     assert len(split.test) == 600
     minds = mind_builders(split, {"a": {}, "b": {"sigma": 5.0}})
     assert [minds[n](generator).config.routing for n in "ab"] == [
-        RoutingConfig(), RoutingConfig(sigma=5.0),
+        RoutingConfig.paper(), RoutingConfig.paper(sigma=5.0),
     ]  # fmt: skip
     pools = pooled_builders(split, {"mean": {}, "sum": {"pool": "sum"}})
     assert [build(generator).config.pool for build in pools.values()] == ["mean", "sum"]

@@ -21,7 +21,7 @@ from mindlib.lessons.routing_trials import (
     sorting,
 )
 
-THREE = RoutingConfig(max_interests=3)
+THREE = RoutingConfig.paper(max_interests=3)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_routing_with_takes_the_map_and_the_changes():
     s = torch.arange(9.0).reshape(3, 3)
     module = routing_with(s, THREE, gradient="all")
     assert torch.equal(module.bilinear_map, s)
-    assert module.config == RoutingConfig(max_interests=3, gradient="all")
+    assert module.config == RoutingConfig.paper(max_interests=3, gradient="all")
 
 
 def test_a_cluster_is_found_by_more_than_half_of_some_interests_weight():
@@ -104,7 +104,7 @@ def test_best_match_asks_both_sets():
 
 def test_recovery_grows_with_the_embeddings_and_from_the_floor():
     grid = recovery_by_scale(
-        [0.2, 8.0], {"one": RoutingConfig(max_interests=3, iterations=1), "three": THREE},
+        [0.2, 8.0], {"one": RoutingConfig.paper(max_interests=3, iterations=1), "three": THREE},
         draws=150, seed=0,
     )  # fmt: skip
     assert grid.scales == [0.2, 8.0]
@@ -166,6 +166,6 @@ def test_the_seeding_of_kmeans_makes_a_difference(generator):
 def test_multiplications_counted_by_hand():
     # One round: the sums, 3 x 21 x 16, and S on each, 3 x 16 x 16.
     one = 3 * 21 * 16 + 3 * 16 * 16
-    assert multiplications(RoutingConfig(max_interests=3, iterations=1), 21, 16) == one
+    assert multiplications(RoutingConfig.paper(max_interests=3, iterations=1), 21, 16) == one
     # A round more: S' on each interest, its agreement with each behaviour, and the sums again.
-    assert multiplications(RoutingConfig(max_interests=3, iterations=2), 21, 16) == 3 * one
+    assert multiplications(RoutingConfig.paper(max_interests=3, iterations=2), 21, 16) == 3 * one

@@ -78,7 +78,9 @@ def test_memory_and_rows_are_those_of_a_model_that_is_really_there():
     split = leave_last_out(replace(planted_interests(world, seed=0).log, item_features=None))
     config = TrainingConfig(batch_size=16, negatives=100)
     model = YouTubeDNN(
-        split.log, YouTubeDNNConfig(dim=8, hidden=(), history_length=5), generator=torch.Generator()
+        split.log,
+        YouTubeDNNConfig.paper(dim=8, hidden=(), history_length=5),
+        generator=torch.Generator(),
     )
     paper = Scale(split.log.num_items, 200, len(split.log), 8, 5, 16, 100, 1, 1.0)
     table = model.items.weight

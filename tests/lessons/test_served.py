@@ -81,7 +81,7 @@ def test_the_best_of_more_random_vectors_is_no_worse(world, users, generator):
 
 
 def test_every_way_gives_each_user_a_share(world, users, generator):
-    config = YouTubeDNNConfig(dim=8, hidden=(16,))
+    config = YouTubeDNNConfig.paper(dim=8, hidden=(16,))
     model = YouTubeDNN(world.log, config, generator=generator)
     ways = users.all_ways(model)
     assert len(ways) == 7

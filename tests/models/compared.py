@@ -26,17 +26,17 @@ SMALL: dict[str, Any] = {"dim": 16, "history_length": LENGTH}
 
 Build = Callable[[Interactions, torch.Generator], VectorModel]
 BUILDS: dict[str, Build] = {
-    "maxmf": lambda log, g: MaxMF(log, MaxMFConfig(hidden=(16,), **SMALL), generator=g),
-    "maxmf-linear": lambda log, g: MaxMF(log, MaxMFConfig(hidden=None, **SMALL), generator=g),
-    "comirec-sa": lambda log, g: ComiRecSA(log, ComiRecSAConfig(**SMALL), generator=g),
+    "maxmf": lambda log, g: MaxMF(log, MaxMFConfig.paper(hidden=(16,), **SMALL), generator=g),
+    "maxmf-linear": lambda log, g: MaxMF(log, MaxMFConfig.paper(hidden=None, **SMALL), generator=g),
+    "comirec-sa": lambda log, g: ComiRecSA(log, ComiRecSAConfig.paper(**SMALL), generator=g),
     "comirec-sa-head": lambda log, g: ComiRecSA(
-        log, ComiRecSAConfig(hidden=(16,), positions=False, **SMALL), generator=g
+        log, ComiRecSAConfig.paper(hidden=(16,), positions=False, **SMALL), generator=g
     ),
-    "comirec-dr": lambda log, g: ComiRecDR(log, ComiRecDRConfig(**SMALL), generator=g),
+    "comirec-dr": lambda log, g: ComiRecDR(log, ComiRecDRConfig.paper(**SMALL), generator=g),
     "comirec-dr-head": lambda log, g: ComiRecDR(
-        log, ComiRecDRConfig(hidden=(16,), **SMALL), generator=g
+        log, ComiRecDRConfig.paper(hidden=(16,), **SMALL), generator=g
     ),
-    "sasrec": lambda log, g: SASRec(log, SASRecConfig(**SMALL), generator=g),
+    "sasrec": lambda log, g: SASRec(log, SASRecConfig.paper(**SMALL), generator=g),
 }
 
 

@@ -46,7 +46,7 @@ def squashed(vector):
 @pytest.mark.parametrize("positions", [True, False])
 def test_self_attention_equals_its_equation(log, positions):
     """Position embeddings steer the attention; what is averaged are the items alone."""
-    config = ComiRecSAConfig(positions=positions, **SMALL)
+    config = ComiRecSAConfig.paper(positions=positions, **SMALL)
     model = ComiRecSA(log, config, generator=torch.Generator().manual_seed(0))
     found = model.explain(Histories.from_lists([PAST], [[1]]))
     items = model.item_vectors().tolist()
@@ -84,7 +84,7 @@ def routed(model, past, rounds):
 
 @pytest.mark.parametrize("iterations", [1, 3])
 def test_dynamic_routing_equals_its_algorithm(log, iterations):
-    config = ComiRecDRConfig(iterations=iterations, **SMALL)
+    config = ComiRecDRConfig.paper(iterations=iterations, **SMALL)
     model = ComiRecDR(log, config, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         model.maps.mul_(4)  # so that the rounds differ

@@ -45,10 +45,12 @@ def split():
 def new(name: str, k: int) -> VectorModel:
     log, generator = world().log, torch.Generator().manual_seed(0)
     if name == "maxmf":
-        return MaxMF(log, MaxMFConfig(max_interests=k, hidden=(16,), **SMALL), generator=generator)
+        return MaxMF(
+            log, MaxMFConfig.paper(max_interests=k, hidden=(16,), **SMALL), generator=generator
+        )
     if name == "comirec-sa":
-        return ComiRecSA(log, ComiRecSAConfig(max_interests=k, **SMALL), generator=generator)
-    config = ComiRecDRConfig(max_interests=k, hidden=(16,), **SMALL)
+        return ComiRecSA(log, ComiRecSAConfig.paper(max_interests=k, **SMALL), generator=generator)
+    config = ComiRecDRConfig.paper(max_interests=k, hidden=(16,), **SMALL)
     return ComiRecDR(log, config, generator=generator)
 
 
@@ -121,7 +123,7 @@ def test_sasrec_learns_what_follows_what():
     )
     steps = leave_last_out(log)
     generator = torch.Generator().manual_seed(0)
-    model = SASRec(log, SASRecConfig(layers=1, dropout=0.1, **SMALL), generator=generator)
+    model = SASRec(log, SASRecConfig.paper(layers=1, dropout=0.1, **SMALL), generator=generator)
     once = replace(TRAINING, epochs=10, batch_size=128, monitor="Recall@1", exclude_history=False)
     fit(model, steps, once, device="cpu", progress=False)
     found = evaluate(model, steps.test, (1,), exclude_history=False).means()["HitRate@1"]

@@ -40,11 +40,11 @@ def test_the_head_and_the_profile_come_after_the_map(log):
 
 
 def test_one_view_and_the_identity_are_youtube_dnn(log):
-    config = YouTubeDNNConfig(hidden=(16,), **SMALL)
+    config = YouTubeDNNConfig.paper(hidden=(16,), **SMALL)
     single = YouTubeDNN(log, config, generator=torch.Generator().manual_seed(0))
     model = MaxMF(
         log,
-        MaxMFConfig(max_interests=1, hidden=(16,), **SMALL),
+        MaxMFConfig.paper(max_interests=1, hidden=(16,), **SMALL),
         generator=torch.Generator().manual_seed(0),
     )
     weights = single.state_dict()

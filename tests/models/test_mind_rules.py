@@ -16,7 +16,7 @@ def log():
 
 
 def mind(log, **options):
-    config = MINDConfig(dim=8, hidden=(), **options)
+    config = MINDConfig.paper(dim=8, hidden=(), **options)
     return MIND(log, config, generator=torch.Generator().manual_seed(0))
 
 
@@ -41,7 +41,7 @@ def test_training_sees_the_user_through_the_power_of_the_configuration(log):
 
 def test_the_interests_of_a_user_differ_in_training_and_in_evaluation(log):
     """The Gaussian start breaks the symmetry in both."""
-    model = mind(log, routing=RoutingConfig(max_interests=4), history_length=16)
+    model = mind(log, routing=RoutingConfig.paper(max_interests=4), history_length=16)
     history = Histories.from_lists([list(range(1, 17))], [[1]]).window(16)
     behaviors = model.items(history.items.flatten()).unflatten(0, history.items.shape)
     for generator in (torch.Generator().manual_seed(0), None):
@@ -55,7 +55,7 @@ def test_the_history_may_be_recommended_where_that_is_asked_for(log):
     everything = list(range(1, log.num_items + 1))
     for model in (
         mind(log),
-        YouTubeDNN(log, YouTubeDNNConfig(dim=8), generator=generator),
+        YouTubeDNN(log, YouTubeDNNConfig.paper(dim=8), generator=generator),
         Popularity(leave_last_out(log).train_counts),
     ):
         with_history = model.recommend(histories, log.num_items, exclude_history=False).items

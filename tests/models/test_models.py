@@ -32,7 +32,7 @@ def split(world):
 
 def vector_models(log):
     for name, make in (
-        ("youtube-dnn", lambda g: YouTubeDNN(log, YouTubeDNNConfig(dim=16), generator=g)),
+        ("youtube-dnn", lambda g: YouTubeDNN(log, YouTubeDNNConfig.paper(dim=16), generator=g)),
         ("mind-1", lambda g: MIND(log, mind(1), generator=g)),
         ("mind-4", lambda g: MIND(log, mind(4), generator=g)),
         ("mind-4-behaviors", lambda g: MIND(log, mind(4, softmax_over="behaviors"), generator=g)),
@@ -41,8 +41,8 @@ def vector_models(log):
 
 
 def mind(interests, **options):
-    routing = RoutingConfig(max_interests=interests, **options)
-    return MINDConfig(dim=16, history_length=20, routing=routing)
+    routing = RoutingConfig.paper(max_interests=interests, **options)
+    return MINDConfig.paper(dim=16, history_length=20, routing=routing)
 
 
 def recommenders(world, split):
@@ -122,7 +122,9 @@ def test_training_redraws_the_logits_and_evaluation_does_not(world):
 def test_training_logits_have_the_deviation_sigma(world, monkeypatch):
     model = MIND(world.log, mind(4, sigma=3.0), generator=torch.Generator().manual_seed(0))
     seen = []
-    monkeypatch.setattr(model.routing, "forward", lambda b, m, logits: seen.append(logits) or 1 / 0)
+    monkeypatch.setattr(
+        model.routing, "forward", lambda b, m, logits, **_: seen.append(logits) or 1 / 0
+    )
     history = Histories.from_lists([list(range(1, 17))] * 100, [[1]] * 100).window(20)
     with pytest.raises(ZeroDivisionError):
         model.encode(torch.zeros(100, 20, 16), history, generator=torch.Generator().manual_seed(0))

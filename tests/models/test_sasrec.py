@@ -56,7 +56,7 @@ def by_hand(model, past):
 @pytest.mark.parametrize("heads", [1, 4])
 def test_the_user_vector_equals_the_blocks_by_hand(log, heads):
     model = SASRec(
-        log, SASRecConfig(heads=heads, **SMALL), generator=torch.Generator().manual_seed(0)
+        log, SASRecConfig.paper(heads=heads, **SMALL), generator=torch.Generator().manual_seed(0)
     )
     histories = Histories.from_lists([PAST, PAST[:2], list(range(1, LENGTH + 1))], [[1]] * 3)
     vectors, active = model.interests(histories)
@@ -79,7 +79,7 @@ def test_training_drops_and_evaluation_does_not_whatever_the_mode(log):
 
 
 def test_without_dropout_training_and_evaluation_are_one(log):
-    config = SASRecConfig(dropout=0.0, **SMALL)
+    config = SASRecConfig.paper(dropout=0.0, **SMALL)
     model = SASRec(log, config, generator=torch.Generator().manual_seed(0))
     history = Histories.from_lists([PAST], [[1]]).window(LENGTH)
     behaviors = model.items(history.items.flatten()).unflatten(0, history.items.shape)

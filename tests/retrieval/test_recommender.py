@@ -23,7 +23,7 @@ def split():
 
 @pytest.fixture(scope="module")
 def model(split):
-    return MIND(split.log, MINDConfig(dim=8), generator=torch.Generator().manual_seed(0))
+    return MIND(split.log, MINDConfig.paper(dim=8), generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(scope="module")
