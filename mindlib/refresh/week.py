@@ -1,0 +1,157 @@
+"""A simulated week of the training platform: every evening each way trains, every next day judges.
+
+Training only; a version is not written to disk seven times over (`refresh` does that).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from mindlib.data.catalogue import Catalogue
+from mindlib.data.interactions import Interactions
+from mindlib.data.planted import PlantedConfig, planted_interests
+from mindlib.evaluation import evaluate
+from mindlib.layers.routing import RoutingConfig
+from mindlib.models.mind import MINDConfig
+from mindlib.refresh.days import Day, days, over_days
+from mindlib.refresh.nightly import RefreshConfig, Trained, Warm, train
+from mindlib.training import TrainingConfig
+
+FROZEN = "no refresh"
+
+
+@dataclass(frozen=True)
+class Evening:
+    """One way on one day: a row of the week's table.
+
+    Attributes:
+        day: t, from 0: the first evening, on which all ways are the same model.
+        way: its name; `FROZEN` is the model of day 0, asked again.
+        events, items: of the log that evening.
+        cases: of the next day's judge.
+        known: the share of the judge's targets that the model's catalogue has: no recall is higher.
+        recall, error: Recall@N on the next day, and its standard error.
+        epochs, steps: that training took; 0 of a frozen model.
+        steps_to_scratch: after how many of its steps the way's validation metric was at least the
+            best that training from scratch came to that evening: 0 if it was from the start, None
+            if never. (Validated after each epoch, on the same users.)
+        seconds: of training, as a ratio to training from scratch the same evening.
+    """
+
+    day: int
+    way: str
+    events: int
+    items: int
+    cases: int
+    known: float
+    recall: float
+    error: float
+    epochs: int
+    steps: int
+    steps_to_scratch: int | None
+    seconds: float
+
+
+def simulate_week(
+    log: Interactions,
+    scratch: RefreshConfig,
+    warm: Mapping[str, Warm],
+    *,
+    first: int,
+    evenings: int = 7,
+    cutoff: int = 50,
+) -> list[Evening]:
+    """Train every evening, from scratch and in each warm way; judge by the next day.
+
+    A warm way goes on from its own model of the evening before; on the first evening all begin
+    with the same one, trained from scratch.
+
+    Args:
+        log: of all days, the judge's too; see `over_days`.
+        scratch: its `warm` does not matter.
+        warm: the warm ways, by name.
+        first: the day of the first evening, day 0 of the table.
+        evenings: how many.
+        cutoff: N of Recall@N.
+
+    Returns:
+        For each evening a row of each way: "from scratch", the warm ones, `FROZEN`.
+
+    Raises:
+        ValueError: a name is taken, or as `days` and `train`.
+    """
+    taken = {"from scratch", FROZEN} & warm.keys()
+    if taken:
+        raise ValueError(f"warm={sorted(taken)}: these names are taken; choose others")
+    rows: list[Evening] = []
+    models: dict[str, Trained] = {}
+    for day in days(log, first, first + evenings - 1):
+        tonight = {"from scratch": train(day.log, scratch, None)}
+        for name, way in warm.items():
+            before = models.get(name)
+            tonight[name] = (
+                train(day.log, replace(scratch, warm=way), before.keep())
+                if before
+                else tonight["from scratch"]
+            )
+        models |= tonight
+        models.setdefault(FROZEN, tonight["from scratch"])
+        for name, trained in models.items():
+            rows.append(_row(day, first, name, trained, tonight, cutoff))
+    return rows
+
+
+def planted_week(seed: int = 0) -> list[Evening]:
+    """The week of notebook 06, in the planted world: small enough for half a minute.
+
+    A fifth of the users comes first during the week, and a fifth of the catalogue comes out then.
+    """
+    world = planted_interests(
+        PlantedConfig(num_users=600, num_clusters=12, items_per_cluster=30, max_interests=3),
+        seed=seed,
+    )
+    routing = RoutingConfig(max_interests=3)
+    model = MINDConfig(dim=16, hidden=(32,), history_length=20, routing=routing)
+    training = TrainingConfig(
+        epochs=8, batch_size=512, negatives=256, learning_rate=1e-2, patience=2
+    )
+    return simulate_week(
+        over_days(world.log, seed=seed),
+        RefreshConfig(model=model, training=training, held_out=0.4, seed=seed),
+        {
+            "warm, all days": Warm(replace(training, epochs=2)),
+            "warm, newest day": Warm(replace(training, epochs=2), recent_days=1),
+        },
+        first=21,
+    )
+
+
+def _row(
+    day: Day, first: int, name: str, trained: Trained, tonight: Mapping[str, Trained], cutoff: int
+) -> Evening:
+    metric = f"Recall@{cutoff}"
+    asked = day.judge.asked_of(Catalogue.of(trained.split.log))
+    found = evaluate(trained.model, asked, (cutoff,))
+    scratch, works = tonight["from scratch"], name in tonight
+    return Evening(
+        day=day.number - first,
+        way=name,
+        events=len(day.log),
+        items=day.log.num_items,
+        cases=len(asked),
+        known=float((asked.targets <= asked.num_items).double().mean()),
+        recall=float(found.values[metric].mean()),
+        error=found.standard_errors()[metric],
+        epochs=len(trained.fit.log) if works else 0,
+        steps=trained.fit.log[-1].step if works else 0,
+        steps_to_scratch=_reached(trained, scratch) if works else None,
+        seconds=trained.seconds / scratch.seconds if works else 0.0,
+    )
+
+
+def _reached(trained: Trained, scratch: Trained) -> int | None:
+    """The steps after which training was as far as training from scratch at its best."""
+    best = max(record[scratch.monitor] for record in scratch.fit.log)
+    values = [(0, trained.at_start), *((r.step, r[trained.monitor]) for r in trained.fit.log)]
+    return next((step for step, value in values if value >= best), None)
