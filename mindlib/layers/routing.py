@@ -26,6 +26,8 @@ CapsuleForm = Literal["mean", "squash"]
 TINY = 1e-30
 # Below this an interest has no behaviours to be the mean of.
 LEAST_WEIGHT = 1e-6
+# Two behaviours whose cosine is nearer to 1 are the same: well above rounding in 32 bits.
+SAME = 1e-5
 
 
 def squash(z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
@@ -148,8 +150,9 @@ def farthest_logits(
     Interest j starts at a seed: a behaviour that is least like the seeds before it (the first is
     the one least like all together). The paper names a better start than noise as future work;
     this is what k-means does with farthest points. It depends neither on the behaviours' order
-    nor on a seed, so that serving has nothing to redraw. With fewer behaviours than interests,
-    seeds repeat.
+    nor on a seed of luck, so that serving has nothing to redraw. Where a user has fewer different
+    behaviours than interests, the rest start at the mean direction of all: to repeat a seed would
+    leave it to rounding, and so to the order, which one.
 
     Args:
         votes: S e_i.
@@ -158,17 +161,21 @@ def farthest_logits(
         scale: what a cosine of 1 is worth.
     """
     unit = F.normalize(votes, dim=2)
+    everything = (unit * mask[:, :, None]).sum(1, keepdim=True)
     with torch.no_grad():  # which behaviours are seeds is a choice and has no gradient
         cosine = unit @ unit.transpose(1, 2)
-        together = (cosine * mask[:, None, :]).sum(2)
-        seeds = [together.masked_fill(~mask, torch.inf).argmin(1)]
-        nearest = torch.full_like(together, -torch.inf)
+        likeness = (unit @ everything.transpose(1, 2)).squeeze(2).masked_fill(~mask, torch.inf)
+        nearest = torch.full_like(likeness, -torch.inf).masked_fill(~mask, torch.inf)
+        seeds, new = [likeness.argmin(1)], [mask.any(1)]
         for _ in range(max_interests - 1):
             last = seeds[-1][:, None, None].expand(-1, 1, cosine.shape[2])
             nearest = torch.maximum(nearest, cosine.gather(1, last).squeeze(1))
-            seeds.append(nearest.masked_fill(~mask, torch.inf).argmin(1))
+            seeds.append(nearest.argmin(1))
+            new.append(nearest.amin(1) < 1 - SAME)
         chosen = torch.stack(seeds, dim=1)[:, :, None].expand(-1, -1, unit.shape[2])
-    return scale * (unit.gather(1, chosen) @ unit.transpose(1, 2))
+        different = torch.stack(new, dim=1)[:, :, None]
+    starts = torch.where(different, unit.gather(1, chosen), F.normalize(everything, dim=2))
+    return scale * (starts @ unit.transpose(1, 2))
 
 
 @dataclass(frozen=True)

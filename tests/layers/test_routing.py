@@ -101,12 +101,11 @@ def test_gradient_through_all_iterations_equals_algorithm_1():
 
 def assert_numerical_gradient(gradient, at, function, step=1e-6):
     assert gradient.abs().max() > 1e-3  # otherwise anything would agree
-    for row in range(DIM):
-        for column in range(DIM):
-            shift = torch.zeros(DIM, DIM, dtype=torch.float64)
-            shift[row, column] = step
-            numerical = (function(at + shift) - function(at - shift)) / (2 * step)
-            assert gradient[row, column].item() == pytest.approx(numerical, abs=1e-7)
+    for place in np.ndindex(*at.shape):
+        shift = torch.zeros_like(at)
+        shift[place] = step
+        numerical = (function(at + shift) - function(at - shift)) / (2 * step)
+        assert gradient[place].item() == pytest.approx(numerical, abs=1e-7)
 
 
 @pytest.mark.parametrize("softmax_over", ["interests", "behaviors"])
