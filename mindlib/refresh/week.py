@@ -121,7 +121,7 @@ def planted_week(seed: int = 0) -> list[Evening]:
         RefreshConfig(model=model, training=training, held_out=0.4, seed=seed),
         {
             "warm, all days": Warm(replace(training, epochs=2)),
-            "warm, newest day": Warm(replace(training, epochs=2), recent_days=1),
+            "warm, newest day": Warm(replace(training, epochs=2, batch_size=64), recent_days=1),
         },
         first=21,
     )
