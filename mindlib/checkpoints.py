@@ -103,7 +103,7 @@ class Checkpoints:
                 f"{path} is no checkpoint of mindlib: its header has {sorted(metadata)}, expected "
                 f"facts and sha256; pass checkpoints= another folder"
             )
-        found = _digest(metadata["facts"], tensors)
+        found = content_digest(metadata["facts"], tensors)
         if found != metadata["sha256"]:
             raise ValueError(
                 f"{path} is damaged: its content has the sha256 {found[:12]}…, expected "
@@ -125,7 +125,7 @@ class Checkpoints:
         """
         facts = json.dumps({"format": FORMAT} | checkpoint.facts)
         tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.items()}
-        metadata = {"facts": facts, "sha256": _digest(facts, tensors)}
+        metadata = {"facts": facts, "sha256": content_digest(facts, tensors)}
         workshop = self.folder / WORKSHOP
         unfinished = workshop / self.path(epoch).name
         try:
@@ -307,7 +307,8 @@ def _columns(cases: Cases) -> list[np.ndarray]:
     return [column.cpu().numpy() for column in columns]
 
 
-def _digest(facts: str, tensors: Mapping[str, Tensor]) -> str:
+def content_digest(facts: str, tensors: Mapping[str, Tensor]) -> str:
+    """The sha256 of a file's tensors and of the text in its header."""
     digest = hashlib.sha256(facts.encode())
     for name in sorted(tensors):
         digest.update(f"\0{name}\0{tensors[name].dtype}".encode())
