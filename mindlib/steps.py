@@ -35,6 +35,8 @@ class TrainingConfig:
     Attributes:
         epochs: passes over the training cases, at most.
         batch_size: training pairs (past, target) a step.
+        length_pool: how many steps' pairs are sorted by the length of their pasts and dealt out
+            to these steps, so that a short past is not padded to a long one's length; 1 is none.
         negatives: items drawn a step, shared by the batch.
         proposal: what negatives are drawn from: uniform, log-uniform in the popularity rank, or
             popularity to the power alpha.
@@ -60,6 +62,7 @@ class TrainingConfig:
 
     epochs: int = 10
     batch_size: int = 1024
+    length_pool: int = 1
     negatives: int = 2048
     proposal: Proposal = "uniform"
     alpha: float = 0.75
@@ -77,7 +80,7 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "negatives", "patience"):
+        for name in ("epochs", "batch_size", "length_pool", "negatives", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
         if not 0 < self.learning_rate < math.inf:
@@ -125,18 +128,31 @@ def batches(
     batch_size: int,
     generator: torch.Generator,
     workers: Workers = ALONE,
+    *,
+    length_pool: int = 1,
 ) -> Iterator[Batch]:
     """Every case once, in random order, each with one of its targets drawn at random (§4.1).
 
     Drawing one costs a basket of ten no more than a basket of one; over the epochs all have
     their turn. Of several processes each gathers its part of every batch.
+
+    Args:
+        length_pool: see `TrainingConfig`. Which pairs share a pool, and which step of it comes
+            first, is still random.
     """
     device = generator.device
     order = torch.randperm(len(cases), generator=generator, device=device)
     luck = torch.rand(len(cases), generator=generator, device=device, dtype=torch.float64)
     sizes = cases.offsets.diff()
     chosen = cases.targets[cases.offsets[:-1] + (luck * sizes).to(torch.int64)]
-    for rows in order.split(batch_size):
+    steps = order.split(batch_size)
+    if length_pool > 1:
+        lengths = cases.histories.lengths
+        pools = order.split(batch_size * length_pool)
+        steps = [part for p in pools for part in p[lengths[p].argsort()].split(batch_size)]
+        turns = torch.randperm(len(steps), generator=generator, device=device)
+        steps = [steps[turn] for turn in turns.tolist()]
+    for rows in steps:
         part = workers.part(rows)
         together = chosen[rows]
         yield Batch(cases.histories.select(part), workers.part(together), together)
@@ -164,12 +180,15 @@ def training_step(
         own: draws what the model draws for its part of the batch; `generator`, if it is None.
     """
     model.zero_grad(set_to_none=True)
-    history = batch.histories.window(model.history_length)
     negative_ids, log_expected = sampler.draw(config.negatives, generator)
     if config.in_batch:
         negative_ids, log_expected = sampler.mix(negative_ids, batch.together)
     if not len(batch.targets):  # fewer pairs than processes are left
         return torch.zeros((), device=batch.targets.device)
+    window = model.history_length
+    if config.length_pool > 1:  # otherwise hardly a batch is without a long past
+        window = max(1, min(window, int(batch.histories.lengths.max())))
+    history = batch.histories.window(window)
     # Every item of the step is embedded once, however often it occurs in it.
     ids = torch.cat([history.items.flatten(), batch.targets, negative_ids])
     distinct, index = torch.unique(ids, return_inverse=True)

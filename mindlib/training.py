@@ -266,7 +266,9 @@ def _train_epoch(
         )
     losses, seen = torch.zeros(steps, device=generator.device), 0
     model.train()
-    for number, batch in enumerate(batches(cases, config.batch_size, generator, workers), start=1):
+    pool = config.length_pool
+    dealt = batches(cases, config.batch_size, generator, workers, length_pool=pool)
+    for number, batch in enumerate(dealt, start=1):
         loss = training_step(model, batch, sampler, config, generator, own)
         workers.sum_gradients(table, dense)
         for optimizer in state.optimizers:
