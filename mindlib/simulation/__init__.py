@@ -26,7 +26,7 @@ from mindlib.simulation.clicks import ClickConfig, Traffic
 from mindlib.simulation.ranking import BatchRanker, OneByOne, PlantedRanker, Ranker
 from mindlib.simulation.sequential import bounds, ever_crossed, information, null_scores
 from mindlib.simulation.week import Behaviors, PageConfig, Week, run_week, show
-from mindlib.simulation.worlds import ONE_INTEREST, SEVERAL_INTERESTS
+from mindlib.simulation.worlds import ONE_INTEREST, SEVERAL_INTERESTS, learnt_from
 
 __all__ = [
     "DYNAMIC",
@@ -58,6 +58,7 @@ __all__ = [
     "fixed",
     "impression_rate",
     "information",
+    "learnt_from",
     "lift",
     "null_scores",
     "rate",

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from mindlib.simulation.hashing import salt, uniform
 
@@ -44,3 +44,21 @@ class Experiment:
         """
         ends = np.cumsum(self.shares)[:-1]
         return np.searchsorted(ends, uniform(salt(self.name), users), side="right")
+
+    def members(self, user_ids: np.ndarray) -> Bool[np.ndarray, "arms users_plus_one"]:
+        """Which users each arm has; nobody is in two, and padding in none.
+
+        Args:
+            user_ids: `Interactions.user_ids`; entry 0 is padding.
+
+        Raises:
+            ValueError: the ids are not whole numbers.
+        """
+        kinds = {type(user) for user in user_ids[1:]}
+        if not all(issubclass(kind, int | np.integer) for kind in kinds):
+            raise ValueError(
+                f"user ids of type {', '.join(sorted(kind.__name__ for kind in kinds))}: expected "
+                f"whole numbers, for they are hashed as such"
+            )
+        arms = np.r_[-1, self.assign(user_ids[1:].astype(np.int64))]
+        return arms == np.arange(len(self.arms))[:, None]

@@ -24,13 +24,12 @@ class PageConfig:
     Attributes:
         candidates: retrieved for the ranker; 1,000 in §4.3.
         part: but at most this part of the catalogue: a thousand of a small world would be all of
-            it, and then no arm differs from another. A twentieth leaves the ranker something to
-            choose from, and the arms something to miss.
+            it, and then no arm differs from another (see `mindlib.simulation.worlds`).
         shown: places of the page.
     """
 
     candidates: int = 1000
-    part: float = 0.05
+    part: float = 0.02
     shown: int = 20
 
     def __post_init__(self) -> None:
@@ -71,10 +70,11 @@ class Behaviors:
     profiles: Int[np.ndarray, "users_plus_one fields"]
 
     @staticmethod
-    def of(log: Interactions) -> Behaviors:
-        """Everything in a log."""
+    def of(log: Interactions, users: Bool[np.ndarray, " users_plus_one"]) -> Behaviors:
+        """What a log has of some users."""
         codes = log.profiles.codes if log.profiles else np.zeros((log.num_users + 1, 0), np.int64)
-        return Behaviors(log.users, log.items, codes)
+        there = users[log.users]
+        return Behaviors(log.users[there], log.items[there], codes)
 
     def append(
         self, users: Int[np.ndarray, " clicks"], items: Int[np.ndarray, " clicks"]
@@ -126,42 +126,39 @@ def run_week(
     ranker: BatchRanker,
     page: PageConfig | None = None,
     *,
-    assigned: Int[np.ndarray, " users"] | None = None,
+    members: Bool[np.ndarray, "arms users"],
 ) -> Week:
     """Seven days with fixed models.
 
     Args:
         arms: retrieve candidates, never what the user has already had or clicked.
         ranker: orders them, the same for all arms.
-        assigned: the number of each user's arm (row 0 is ignored), from `Experiment.assign`. None
-            plays the same week once with each arm for all users, which only a simulation can:
-            the same people come on the same days after the same things with the same luck.
+        members: which users (row 0 is padding) each arm has. `Experiment.members` gives each user
+            one arm, as in a real test. All of them True plays the same week once with each arm for
+            every user, which only a simulation can: the same people come on the same days after
+            the same things with the same luck.
 
     Raises:
-        ValueError: no arm, or `assigned` names one that is not there or lacks a user.
+        ValueError: no arm, or `members` has other arms or users.
     """
     page = page or PageConfig()
     log = traffic.world.log
     days, users = traffic.visits.shape
     if not arms:
         raise ValueError("no arm: expected at least one recommender")
-    if assigned is not None and (
-        len(assigned) != users or assigned.min() < 0 or assigned.max() >= len(arms)
-    ):
+    if members.shape != (len(arms), users):
         raise ValueError(
-            f"assigned has {len(assigned)} rows with values {assigned.min()} to {assigned.max()}: "
-            f"expected {users} rows (users and padding) with 0 to {len(arms) - 1}"
+            f"members has the shape {members.shape}: expected {(len(arms), users)}, a row for each "
+            f"arm and a column for each user and padding"
         )
     n = page.retrieved(log.num_items)
-    members = np.ones((len(arms), users), dtype=bool)
-    if assigned is not None:
-        members = assigned == np.arange(len(arms))[:, None]
+    members = members.copy()
     members[:, 0] = False
     impressions, clicks, searches = (
         np.zeros((len(arms), days, users), dtype=np.int64) for _ in range(3)
     )
     for arm, recommender in enumerate(arms.values()):
-        behaviors = Behaviors.of(log)
+        behaviors = Behaviors.of(log, members[arm])
         for day in range(days):
             here = np.flatnonzero(members[arm] & traffic.visits[day])
             if not len(here):
