@@ -36,7 +36,7 @@ class Follower:
         registry: Registry,
         use: Callable[[Bundle], object],
         *,
-        seconds: float = 1.0,
+        seconds: float = 5.0,
         ranking: Ranking | None = None,
     ) -> None:
         if not seconds > 0:

@@ -16,9 +16,8 @@ from torch import Tensor
 from mindlib.data.catalogue import Catalogue
 from mindlib.data.histories import Histories
 from mindlib.evaluation import compare, evaluate
-from mindlib.models.vector import VectorModel
 from mindlib.refresh.days import Judge
-from mindlib.retrieval import IndexRecommender, Recommender
+from mindlib.retrieval import IndexRecommender, InterestModel, Recommender
 from mindlib.serving.bundle import Bundle
 
 # Of how many users the answers of the version and of the model are held against each other.
@@ -65,7 +64,7 @@ class Verdict:
     """
 
     reasons: tuple[str, ...] = ()
-    figures: dict[str, float] = field(default_factory=dict)
+    figures: dict[str, float | int] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -75,7 +74,7 @@ class Verdict:
 
 def examine(
     version: Bundle,
-    model: VectorModel,
+    model: InterestModel,
     cases: Judge,
     yesterday: Bundle | None,
     config: GateConfig,
@@ -129,7 +128,7 @@ def examine(
     return Verdict(tuple(reasons), figures)
 
 
-def _sound(version: Bundle) -> tuple[list[str], dict[str, float]]:
+def _sound(version: Bundle) -> tuple[list[str], dict[str, float | int]]:
     """Of the numbers in a version: are they numbers, and do they say anything?"""
     reasons: list[str] = []
     items = version.model.item_vectors()[1:]
@@ -137,7 +136,7 @@ def _sound(version: Bundle) -> tuple[list[str], dict[str, float]]:
     unknown = [[0] * len(version.catalogue.fields)] * asked if version.catalogue.fields else None
     alone = Histories.from_lists([[number + 1] for number in range(asked)], unknown)
     vectors, active = version.model.interests(alone)
-    figures: dict[str, float] = {}
+    figures: dict[str, float | int] = {}
     for name, some in (("item", items), ("interest", vectors[active])):
         infinite, zero = int((~some.isfinite()).any(1).sum()), int((some == 0).all(1).sum())
         figures |= {f"{name} vectors not finite": infinite, f"{name} vectors zero": zero}
@@ -159,7 +158,7 @@ def _good_enough(
     cases: Judge,
     yesterday: Bundle | None,
     config: GateConfig,
-    figures: dict[str, float],
+    figures: dict[str, float | int],
 ) -> list[str]:
     """Recall beside yesterday's; its figures are added to `figures`."""
     metric = f"Recall@{config.cutoff}"
