@@ -1,6 +1,6 @@
 """The paper's claims (§4), one by one, and what recorded comparisons say of each.
 
-A verdict is a rule, not an opinion: it looks at the 95 % interval of a paired difference over users.
+A verdict is a rule, not an opinion: it looks at the 95 % interval of a paired difference of users.
 """
 
 from __future__ import annotations
