@@ -36,6 +36,9 @@ class Metrics:
         self.clicks = Counter(
             "mindlib_clicks", "Clicks, by what became of them.", ["outcome"], registry=registry
         )
+        self.responses = Counter(
+            "mindlib_responses", "HTTP responses, by status.", ["status"], registry=registry
+        )
         self.swaps = Counter(
             "mindlib_swaps", "Versions taken into service since the start.", registry=registry
         )

@@ -92,6 +92,10 @@ class PlatformConfig:
             )
 
 
+class InvalidLength(ValueError):
+    """A list was asked for that is empty or too long."""
+
+
 class PersonalityPlatform:
     """Answers with one version at a time, which can be replaced while requests run.
 
@@ -144,11 +148,11 @@ class PersonalityPlatform:
 
         Raises:
             InvalidId: no user can have this id. (A user who is not known has an answer.)
-            ValueError: n is out of range.
+            InvalidLength: n is out of range.
         """
         n = self.config.longest_list if n is None else n
         if not 1 <= n <= self.config.longest_list:
-            raise ValueError(f"n={n}: expected 1 to {self.config.longest_list}")
+            raise InvalidLength(f"n={n}: expected 1 to {self.config.longest_list}")
         user = checked_id(user, "user")
         return _Request(self, self._bundle, user, n).answer()
 
@@ -173,6 +177,14 @@ class PersonalityPlatform:
             raise
         finally:
             self.metrics.clicks.labels(outcome).inc()
+
+    def store_answers(self) -> bool:
+        """Whether the store can be read at the moment, within its budget."""
+        try:
+            self._budgets["store"].run(lambda: self.store.recent("nobody", 1))
+        except (Late, StoreError):
+            return False
+        return True
 
     def close(self) -> None:
         """End the stages' workers. The store is the caller's."""

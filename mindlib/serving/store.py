@@ -236,6 +236,16 @@ class SqliteStore:
                 "INSERT INTO behaviors (user, time, item) VALUES (?, ?, ?)", behaviors
             )
 
+    def users(self, n: int) -> list[str]:
+        """The ids of at most n users who have behaviours.
+
+        Raises:
+            StoreError: the store cannot be read now.
+        """
+        with self._errors(), self._connection() as connection:
+            rows = connection.execute("SELECT DISTINCT user FROM behaviors LIMIT ?", (n,))
+            return [user for (user,) in rows.fetchall()]
+
     def close(self) -> None:
         """Close the file. A call that is still running ends first."""
         self._closed = True
