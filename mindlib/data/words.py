@@ -17,8 +17,8 @@ def title_words(
 ) -> Int[np.ndarray, "items words"]:
     """For each title the codes of its words: 1, 2, ... by the alphabet, 0 where there is none.
 
-    In lower case, each word of a title once, and only words that stand in several titles: one that
-    a single item has is another id of it.
+    In lower case and one form of Unicode, each word of a title once, and only words that stand in
+    several titles: one that a single item has is another id of it.
 
     Args:
         titles: entry 0 is the padding's.
@@ -26,8 +26,10 @@ def title_words(
         most: words of one title that count, the first ones.
     """
     frame = pl.DataFrame({"row": np.arange(len(titles)), "title": list(titles)})
+    # An accent of its own, or a typographer's apostrophe, would cut a word in two.
+    plain = pl.col("title").str.normalize("NFKC").str.replace_all("’", "'").str.to_lowercase()
     words = (
-        frame.select("row", word=pl.col("title").str.to_lowercase().str.extract_all(WORD))
+        frame.select("row", word=plain.str.extract_all(WORD))
         .explode("word", empty_as_null=True, keep_nulls=True)
         .drop_nulls()
         .unique(maintain_order=True)

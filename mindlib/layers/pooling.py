@@ -110,9 +110,10 @@ class ItemEmbedding(nn.Module):
 
 def _on_several_items(codes: Int[np.ndarray, "items slots"]) -> Int[np.ndarray, "items slots"]:
     """The codes numbered anew, 0 where no second item has the same."""
-    rows = np.broadcast_to(np.arange(len(codes))[:, None], codes.shape)
-    pairs = np.unique(np.stack([codes.ravel(), rows.ravel()]), axis=1)
-    counts = np.bincount(pairs[0], minlength=int(codes.max(initial=0)) + 1)
+    ordered = np.sort(codes, axis=1)
+    first = np.ones(codes.shape, dtype=bool)  # a value counts once for an item
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    counts = np.bincount(ordered[first], minlength=int(codes.max(initial=0)) + 1)
     kept = counts > 1
     kept[0] = False
     return np.where(kept, np.cumsum(kept), 0)[codes]

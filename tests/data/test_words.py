@@ -1,0 +1,83 @@
+"""The words of titles."""
+
+import re
+import unicodedata
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mindlib.data.words import title_words
+
+
+def words_of(titles, **options):
+    """For each title its words, by codes: 1, 2, ... in the order of the alphabet."""
+    codes = title_words(["", *titles], **options)
+    assert codes.shape[0] == len(titles) + 1
+    assert (codes[0] == 0).all(), "padding has no words"
+    return [[int(code) for code in row if code] for row in codes[1:]]
+
+
+def test_codes_follow_the_alphabet_and_the_order_of_the_title():
+    assert words_of(["red shoe", "blue shoe red", "blue", "shoe"]) == [[2, 3], [1, 3, 2], [1], [3]]
+
+
+def test_case_does_not_matter():
+    assert words_of(["Red SHOE", "red shoe"]) == [[1, 2], [1, 2]]
+    assert words_of(["ÉTÉ", "été"]) == [[1], [1]]
+
+
+def test_letters_of_all_scripts_make_words_in_whatever_form_they_are_stored():
+    titles = ["Crème für Füße", "крем Ночной", "夜 クリーム", "ﬁne"]
+    apart = [unicodedata.normalize("NFD", title) for title in titles[:3]] + ["fine"]
+    found = words_of(titles + apart)
+    assert found[:4] == found[4:]
+    assert [len(words) for words in found[:4]] == [3, 2, 2, 1]
+
+
+def test_apostrophes_hyphens_and_ampersands_stand_within_words():
+    assert words_of(["Bob's roll-on, B&W!", "(bob’s) ROLL-ON/b&w"]) == [[2, 3, 1], [2, 3, 1]]
+    assert words_of(["'tis -x", "tis x"]) == [[1, 2], [1, 2]], "but do not begin them"
+
+
+def test_a_word_begins_with_a_letter():
+    assert words_of(["50 ml 3D x2", "50 ml 3D x2"]) == [[2, 1, 3], [2, 1, 3]]
+
+
+def test_a_repeated_word_counts_once_in_a_title_and_one_title_is_not_two():
+    assert words_of(["spa spa Spa", "x"]) == [[], []]
+    assert words_of(["spa spa", "spa", "b a b", "a b"]) == [[3], [3], [2, 1], [1, 2]]
+
+
+def test_words_of_too_few_titles_are_left_out():
+    titles = ["a b c", "a b", "a"]
+    assert words_of(titles) == [[1, 2], [1, 2], [1]]
+    assert words_of(titles, min_items=3) == [[1], [1], [1]]
+    assert words_of(titles, min_items=1) == [[1, 2, 3], [1, 2], [1]]
+
+
+def test_titles_that_are_ids_have_no_words():
+    codes = title_words(["", "B000A1", "B000B2", "17", "18"])
+    assert codes.shape == (5, 0)
+    assert codes.dtype == np.int64
+
+
+def test_of_a_long_title_the_first_shared_words_count():
+    """A word that no other title has takes no place."""
+    assert words_of(["x d c b a", "a b c d"], most=2) == [[4, 3], [1, 2]]
+    assert title_words(["", "x d c b a", "a b c d"], most=2).shape == (3, 2)
+
+
+WORDS = st.lists(st.sampled_from(["a", "B", "ç", "d-e", "7", "f7"]), max_size=6)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=6), st.integers(1, 3), st.integers(1, 4))
+def test_codes_equal_plain_python(titles, min_items, most):
+    kept = [
+        [w.lower() for w in dict.fromkeys(title) if re.match(r"[^\W\d]", w)] for title in titles
+    ]
+    shared = {w for title in kept for w in title if sum(w in t for t in kept) >= min_items}
+    numbers = {w: n for n, w in enumerate(sorted(shared), 1)}
+    expected = [[numbers[w] for w in title if w in shared][:most] for title in kept]
+    found = words_of([" ".join(title) for title in titles], min_items=min_items, most=most)
+    assert found == expected

@@ -1,0 +1,224 @@
+"""The form of routing that was found: cosine agreement, mean capsules, a start that knows."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mindlib.layers.routing import RoutingConfig, farthest_logits
+from tests import algorithm1
+from tests.conftest import unchecked
+from tests.layers.test_routing import DIM, assert_numerical_gradient, draw, module
+
+SEEDS = st.integers(0, 2**31)
+LENGTHS = st.lists(st.integers(0, 12), min_size=1, max_size=4)
+
+
+def found(most=4, **options):
+    """The module, with a map that is not the identity."""
+    routing = module(RoutingConfig(max_interests=most, **options))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        routing.bilinear_map.add_(0.3 * torch.randn(DIM, DIM, generator=generator).double())
+    return routing
+
+
+@given(
+    seed=SEEDS,
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=4),
+    iterations=st.integers(1, 4),
+    most=st.integers(1, 5),
+    scale=st.sampled_from([1.0, 4.0]),
+)
+def test_it_equals_its_rounds_in_plain_python(seed, lengths, iterations, most, scale):
+    behaviors, mask, _ = draw(seed, len(lengths), 12, most, lengths)
+    routing = found(most, iterations=iterations, scale=scale)
+    result = routing(behaviors, mask)
+    for user, length in enumerate(lengths):
+        interests, weights = algorithm1.route_found(
+            behaviors[user, :length].tolist(),
+            routing.bilinear_map.tolist(),
+            iterations,
+            most,
+            scale,
+        )
+        count = len(interests)
+        torch.testing.assert_close(
+            result.vectors[user, :count], torch.tensor(interests, dtype=torch.float64)
+        )
+        torch.testing.assert_close(
+            result.coupling[user, :count, :length], torch.tensor(weights, dtype=torch.float64)
+        )
+        assert (result.vectors[user, count:] == 0).all()
+
+
+def summed(interests):
+    """A number in which no part of an interest cancels another."""
+    return sum((k + 1) * (c + 2) * x for k, row in enumerate(interests) for c, x in enumerate(row))
+
+
+@pytest.mark.parametrize("learnt", ["behaviors", "bilinear_map"])
+def test_its_gradient_runs_through_all_rounds_and_the_start(learnt):
+    behaviors, mask, _ = draw(4, 1, 9, 3)
+    routing = found(3)
+    s = routing.bilinear_map.detach().clone()
+    total = summed(routing(behaviors.requires_grad_(), mask).vectors[0])
+    assert isinstance(total, torch.Tensor)
+    total.backward()
+    one = behaviors.detach()[0]
+    at, gradient = (
+        (one, behaviors.grad) if learnt == "behaviors" else (s, routing.bilinear_map.grad)
+    )
+    assert gradient is not None
+    gradient = gradient.reshape(at.shape)
+
+    def function(x):
+        e, changed = (x, s) if learnt == "behaviors" else (one, x)
+        return summed(algorithm1.route_found(e.tolist(), changed.tolist(), 3, 3, 4.0)[0])
+
+    assert_numerical_gradient(gradient, at, function)
+
+
+def test_with_the_gradient_of_the_last_round_the_start_has_none():
+    behaviors, mask, _ = draw(4, 2, 9, 3)
+    result = found(3, gradient="last")(behaviors.requires_grad_(), mask)
+    assert not result.coupling.requires_grad
+    assert result.vectors.requires_grad
+    assert found(3)(behaviors, mask).coupling.requires_grad
+
+
+@given(seed=SEEDS, stretch=st.lists(st.floats(0.01, 100), min_size=9, max_size=9))
+def test_the_coupling_does_not_depend_on_the_length_of_the_embeddings(seed, stretch):
+    """All behaviours longer by one factor: the same coupling. (With inner products, another.)"""
+    behaviors, mask, _ = draw(seed, 2, 9, 4, [9, 5])
+    routing = found()
+    before, after = routing(behaviors, mask), routing(stretch[0] * behaviors, mask)
+    torch.testing.assert_close(after.coupling, before.coupling)
+    torch.testing.assert_close(after.vectors, stretch[0] * before.vectors)
+    # In one round, where no capsule has been a mean of them yet, each by a factor of its own.
+    factors = torch.tensor(stretch, dtype=torch.float64)[:, None]
+    first = found(iterations=1)
+    torch.testing.assert_close(
+        first(factors * behaviors, mask).coupling, first(behaviors, mask).coupling
+    )
+
+
+def test_with_inner_products_the_lengths_do_matter():
+    behaviors, mask, _ = draw(0, 2, 9, 4)
+    routing = found(agreement="dot", scale=1.0)
+    before, after = (routing(factor * behaviors, mask).coupling for factor in (1, 3))
+    assert (before - after).abs().max() > 0.05
+
+
+@given(seed=SEEDS, lengths=LENGTHS)
+def test_an_interest_is_a_weighted_mean_of_what_the_map_makes_of_behaviors(seed, lengths):
+    """So it lies among them: in no direction is it farther out than the farthest."""
+    behaviors, mask, _ = draw(seed, len(lengths), 12, 4, lengths)
+    routing = found()
+    result = routing(behaviors, mask)
+    votes = behaviors @ routing.bilinear_map.T
+    directions = torch.cat([torch.eye(DIM), torch.randn(20, DIM)]).double()
+    farthest = (votes @ directions.T).masked_fill(~mask[:, :, None], -math.inf).amax(1)
+    reached = (result.vectors @ directions.T).masked_fill(~result.active[:, :, None], -math.inf)
+    somebody = mask.any(1)
+    assert (reached.amax(1) <= farthest + 1e-9)[somebody].all()
+    shares = result.coupling / result.coupling.sum(2, keepdim=True).clamp(min=1e-9)
+    torch.testing.assert_close(result.vectors, shares @ votes)
+    assert (result.vectors[~result.active] == 0).all()
+    torch.testing.assert_close(result.coupling.sum(1), mask.double())
+
+
+@given(seed=SEEDS, lengths=LENGTHS)
+def test_one_interest_is_the_map_of_the_mean(seed, lengths):
+    behaviors, mask, _ = draw(seed, len(lengths), 12, 1, lengths)
+    routing = found(1)
+    mean = behaviors.sum(1) / mask.sum(1).clamp(min=1)[:, None]
+    vectors = routing(behaviors, mask).vectors[:, 0]
+    torch.testing.assert_close(vectors, mean @ routing.bilinear_map.T)
+
+
+@given(seed=SEEDS, lengths=LENGTHS, luck=st.integers(0, 2**31))
+def test_interests_depend_on_neither_order_nor_padding_nor_other_users(seed, lengths, luck):
+    behaviors, mask, _ = draw(seed, len(lengths), 12, 4, lengths)
+    routing = found()
+    together = routing(behaviors, mask)
+    for user, length in enumerate(lengths):
+        order = torch.randperm(length, generator=torch.Generator().manual_seed(luck))
+        window = torch.cat([order, torch.tensor([length])]) if length < 12 else order
+        alone = routing(behaviors[user, window][None], mask[user, window][None])
+        torch.testing.assert_close(alone.vectors[0], together.vectors[user])
+        torch.testing.assert_close(alone.coupling[0], together.coupling[user][:, window])
+        assert (together.coupling[user, :, length:] == 0).all()
+
+
+def test_a_user_without_behaviors_gets_zeros_and_no_gradient_that_is_not_finite():
+    behaviors, mask, _ = draw(0, 3, 4, 4, [0, 4, 1])
+    routing = found()
+    behaviors.requires_grad_()
+    with torch.autograd.set_detect_anomaly(True):
+        result = routing(behaviors, mask)
+        result.vectors.square().sum().backward()
+    assert (result.vectors[0] == 0).all()
+    assert result.active[0].tolist() == [True, False, False, False]
+    for learnt in (behaviors.grad, routing.bilinear_map.grad):
+        assert learnt is not None
+        assert learnt.isfinite().all()
+        assert learnt.abs().max() > 0
+    assert behaviors.grad is not None
+    assert (behaviors.grad[~mask] == 0).all()
+
+
+def test_what_flows_is_not_what_decides():
+    """The capsules are made of `flowing`; the coupling knows only the behaviours."""
+    behaviors, mask, _ = draw(0, 2, 9, 4)
+    flowing, _, _ = draw(1, 2, 9, 4)
+    routing = found()
+    plain, other = routing(behaviors, mask), routing(behaviors, mask, flowing=flowing)
+    torch.testing.assert_close(other.coupling, plain.coupling)
+    shares = plain.coupling / plain.coupling.sum(2, keepdim=True).clamp(min=1e-9)
+    torch.testing.assert_close(other.vectors, shares @ flowing @ routing.bilinear_map.T)
+    assert (other.vectors - plain.vectors).abs().max() > 0.1
+
+
+def test_given_logits_replace_the_start():
+    behaviors, mask, logits = draw(0, 2, 9, 4)
+    routing = found(iterations=1)
+    weights = routing(behaviors, mask, logits).coupling
+    active = routing(behaviors, mask).active
+    floored = logits.masked_fill(~active[:, :, None], -math.inf)
+    torch.testing.assert_close(weights, floored.softmax(1))
+    start = farthest_logits(behaviors @ routing.bilinear_map.T, mask, 4, scale=4.0)
+    torch.testing.assert_close(
+        routing(behaviors, mask).coupling, routing(behaviors, mask, start).coupling
+    )
+
+
+def test_the_map_starts_as_the_identity_unless_the_form_is_the_papers():
+    found_map = module(RoutingConfig()).bilinear_map.detach()
+    literal = module(RoutingConfig.paper()).bilinear_map.detach()
+    assert torch.equal(found_map, torch.eye(DIM).double())
+    assert (literal - torch.eye(DIM)).abs().max() > 0.1
+    assert literal.std().item() == pytest.approx((2 / (2 * DIM)) ** 0.5, rel=0.4)
+
+
+def test_the_papers_form_takes_changes():
+    assert RoutingConfig.paper(sigma=5.0) == replace(RoutingConfig.paper(), sigma=5.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"start": "zeros"}, "start='zeros': expected 'farthest' or 'gaussian'"),
+        ({"agreement": "l2"}, "agreement='l2': expected 'cosine' or 'dot'"),
+        ({"capsule": "sum"}, "capsule='sum': expected 'mean' or 'squash'"),
+        ({"scale": 0.0}, "scale=0.0: expected a positive number"),
+        ({"scale": math.inf}, "scale=inf: expected a positive number"),
+        ({"scale": math.nan}, "scale=nan: expected a positive number"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        unchecked(RoutingConfig, **options)
