@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import polars as pl
 import torch
@@ -18,6 +19,19 @@ from mindlib.retrieval import Recommender
 from mindlib.training import Fit, TrainingConfig, fit
 
 Build = Callable[[torch.Generator], VectorModel]
+
+
+class Judged(Protocol):
+    """A run as tables see it: a `Run`, or a `mindlib.trials.TrialRun`."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def evaluation(self) -> Evaluation: ...
 
 
 @dataclass(frozen=True)
@@ -75,7 +89,7 @@ def run_all(
     return runs
 
 
-def summary(runs: Sequence[Run]) -> pl.DataFrame:
+def summary(runs: Sequence[Judged]) -> pl.DataFrame:
     """For each model and metric the mean and the standard deviation over seeds.
 
     Columns: model, metric, mean, deviation (null with one seed), seeds.
@@ -96,7 +110,7 @@ def summary(runs: Sequence[Run]) -> pl.DataFrame:
     )
 
 
-def table(runs: Sequence[Run], metrics: Sequence[str]) -> str:
+def table(runs: Sequence[Judged], metrics: Sequence[str]) -> str:
     """A Markdown table in percent, a row for each model: mean ± standard deviation over seeds."""
     numbers = {(row["model"], row["metric"]): row for row in summary(runs).to_dicts()}
     lines = [
@@ -114,7 +128,7 @@ def table(runs: Sequence[Run], metrics: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def compare_models(runs: Sequence[Run], a: str, b: str, metric: str) -> Comparison:
+def compare_models(runs: Sequence[Judged], a: str, b: str, metric: str) -> Comparison:
     """The paired comparison of two models over the test cases, each case averaged over seeds.
 
     Raises:
@@ -123,7 +137,7 @@ def compare_models(runs: Sequence[Run], a: str, b: str, metric: str) -> Comparis
     return compare(_by_case(runs, a, metric), _by_case(runs, b, metric))
 
 
-def _by_case(runs: Sequence[Run], model: str, metric: str) -> Float[Tensor, " cases"]:
+def _by_case(runs: Sequence[Judged], model: str, metric: str) -> Float[Tensor, " cases"]:
     values = [run.evaluation.values[metric] for run in runs if run.model == model]
     if not values:
         known = ", ".join(dict.fromkeys(run.model for run in runs))

@@ -201,11 +201,13 @@ class Tuned(NamedTuple):
 
     Attributes:
         best: the candidate; of equals the first.
-        values: what each candidate reached, in their order.
+        candidates: all of them.
+        values: what each of them reached; NaN if its training broke down.
         metric: in which metric.
     """
 
     best: Trial
+    candidates: tuple[Trial, ...]
     values: list[float]
     metric: str
 
@@ -230,6 +232,7 @@ def tune(
     Raises:
         ValueError: another number of candidates than the budget, the same one twice, or a metric
             that the cutoffs do not have.
+        FloatingPointError: the training of every candidate broke down.
     """
     if len(candidates) != budget:
         raise ValueError(
@@ -244,9 +247,15 @@ def tune(
         raise ValueError(f"metric={metric!r}: expected one with N among {tuple(cutoffs)}")
     values = []
     for candidate in candidates:
-        run = run_trial(split, candidate, cutoffs, parts=("validation",), **options)
-        values.append(run.evaluations["validation"].means()[metric])
-    return Tuned(candidates[int(np.argmax(values))], values, metric)
+        try:
+            run = run_trial(split, candidate, cutoffs, parts=("validation",), **options)
+            values.append(run.evaluations["validation"].means()[metric])
+        except FloatingPointError as error:
+            warnings.warn(f"{candidate.name}: {error}", stacklevel=2)
+            values.append(np.nan)
+    if np.isnan(values).all():
+        raise FloatingPointError(f"no setting of {candidates[0].name} could be trained; see above")
+    return Tuned(candidates[int(np.nanargmax(values))], tuple(candidates), values, metric)
 
 
 def item_categories(split: Split, name: str) -> Int[Tensor, " items_plus_one"]:
