@@ -2,6 +2,10 @@
 
     python -m tests.refresh.refresh_child FOLDER
 
+A killed process leaves the folder as it was at that moment. So one refresh is watched, the folder
+copied before each of its steps, and every copy gone on from; at the steps that matter most, a
+process is killed in earnest too.
+
 The processes are forked, so that what is imported is imported once. This one computes nothing
 itself: threads of polars and torch do not survive a fork. A night takes no time in them: what it
 trains and writes was made before, by a child.
@@ -72,10 +76,18 @@ def copy_instead(home: Path) -> None:
 
 
 class Events:
-    """Counts what a refresh does to the folder; dies just before one of these steps."""
+    """Counts what a refresh does to the folder; before one of these steps it dies.
 
-    def __init__(self, fatal: int | None) -> None:
-        self.fatal, self.names = fatal, []
+    Args:
+        fatal: the number of that step.
+        snapshots: where to copy the folder before each step, if it has changed.
+    """
+
+    def __init__(self, folder: Path, fatal: int | None, snapshots: Path | None = None) -> None:
+        self.folder, self.fatal, self.snapshots = folder, fatal, snapshots
+        self.names: list[str] = []
+        self.seen: list[dict[str, bytes]] = []
+        self.copying = False
         self.watch(os, "replace")
         self.watch(os, "fsync")
         self.watch(Path, "mkdir")
@@ -92,7 +104,8 @@ class Events:
         original = getattr(owner, name)
 
         def watched(*arguments: Any, **options: Any) -> Any:
-            self.happens(name)
+            if not self.copying:
+                self.happens(name)
             return original(*arguments, **options)
 
         setattr(owner, name, watched)
@@ -101,68 +114,88 @@ class Events:
         if len(self.names) == self.fatal:
             os.kill(os.getpid(), signal.SIGKILL)
         self.names.append(name)
+        if self.snapshots is None:
+            return
+        now = {str(p): p.read_bytes() for p in self.folder.rglob("*") if p.is_file()}
+        if not self.seen or now != self.seen[-1]:
+            self.copying = True
+            shutil.copytree(self.folder, self.snapshots / f"{len(self.names) - 1:03d}")
+            self.copying = False
+            self.seen.append(now)
 
 
-def night(home: Path, folder: Path, fatal: int | None, names: Path | None = None) -> None:
-    """One refresh, killed at an event."""
-    nightly.train = untrained
-    copy_instead(home)
-    log = evenings()[0]  # the same log: the same catalogue as what was written
-    registry = Registry(folder)
-    events = Events(fatal)
-    refresh(registry, log, CONFIG)
-    if names:
-        names.write_bytes(json.dumps(events.names).encode())
-
-
-def look(folder: Path, into: Path) -> None:
-    """What the registry serves, and whether that can be loaded."""
+def look(folder: Path) -> dict[str, Any]:
+    """What a registry serves, whether that can be loaded, and what lies about."""
     registry = Registry(folder)
     current = registry.current()
     assert current is not None
-    states = [(record.number, record.state) for record in registry.history()]
-    facts = {
+    return {
         "current": current,
         "loaded": load_version(registry, current).version,
         "versions": sorted(path.name for path in registry.versions.iterdir()),
-        "states": states,
+        "numbers": [record.number for record in registry.history()],
         "rest": sorted(
             str(path.relative_to(folder))
             for path in folder.rglob("*")
             if path.name[0] == "." or path.suffix in (".part", ".holder")
         ),
     }
-    into.write_text(json.dumps(facts), encoding="utf-8")
 
 
-def every_event(home: Path) -> dict[str, Any]:
-    """Kill at each event in turn; look; refresh again without harm; look again."""
+def night(home: Path, folder: Path, fatal: int | None) -> None:
+    """One refresh, killed at a step. The same log, so that what was written fits."""
+    nightly.train = untrained
+    copy_instead(home)
+    log = evenings()[0]
+    Events(folder, fatal)
+    refresh(Registry(folder), log, CONFIG)
+
+
+def record(home: Path) -> None:
+    """One refresh that nobody kills, and the folder before each of its steps."""
+    nightly.train = untrained
+    copy_instead(home)
+    log, folder = evenings()[0], home / "dry"
+    shutil.copytree(home / "template", folder)
+    (home / "steps").mkdir()
+    events = Events(folder, None, home / "steps")
+    refresh(Registry(folder), log, CONFIG)
+    events.copying = True
+    (home / "events.json").write_text(json.dumps(events.names), encoding="utf-8")
+
+
+def go_on(home: Path, folders: list[Path], into: Path) -> None:
+    """What each of these folders serves, and what it does after another refresh."""
+    nightly.train = untrained
+    copy_instead(home)
+    outcomes = {}
+    for folder in folders:
+        after = look(folder)
+        refresh(Registry(folder), evenings()[0], CONFIG)
+        outcomes[folder.name] = {"after": after, "again": look(folder)}
+    into.write_text(json.dumps(outcomes), encoding="utf-8")
+
+
+def main(home: Path) -> dict[str, Any]:
+    """The folder before each step, gone on from; and some steps at which a process is killed."""
     assert status(forked(lambda: prepare(home))) == 0
-    dry, names_file = home / "dry", home / "names.json"
-    shutil.copytree(home / "template", dry)
-    assert status(forked(lambda: night(home, dry, None, names_file))) == 0
-    names = json.loads(names_file.read_text(encoding="utf-8"))
-    outcomes = []
-    for fatal, name in enumerate(names):
-        folder = home / f"killed-{fatal}"
+    assert status(forked(lambda: record(home))) == 0
+    events: list[str] = json.loads((home / "events.json").read_text(encoding="utf-8"))
+    killed = []
+    last = {name: number for number, name in enumerate(events)}
+    for fatal in sorted(last[name] for name in ("train", "copy", "examine", "rename", "replace")):
+        folder = home / "kills" / f"{fatal:03d}"
         shutil.copytree(home / "template", folder)
-        outcome: dict[str, Any] = {"event": name}
-
-        def die(folder: Path = folder, fatal: int = fatal) -> None:
-            night(home, folder, fatal)
-
-        outcome["killed"] = status(forked(die))
-        for when in ("after", "again"):
-            into = home / f"{when}-{fatal}.json"
-            assert status(forked(lambda f=folder, i=into: look(f, i))) == 0
-            outcome[when] = json.loads(into.read_text(encoding="utf-8"))
-            if when == "after":
-                outcome["went_on"] = status(forked(lambda f=folder: night(home, f, None)))
-        shutil.rmtree(folder)
-        outcomes.append(outcome)
-    return {"events": names, "outcomes": outcomes}
+        code = status(forked(lambda folder=folder, fatal=fatal: night(home, folder, fatal)))
+        killed.append({"event": events[fatal], "code": code})
+    results = {}
+    for kind in ("steps", "kills"):
+        folders, into = sorted((home / kind).iterdir()), home / f"{kind}.json"
+        assert status(forked(lambda f=folders, i=into: go_on(home, f, i))) == 0
+        results[kind] = json.loads(into.read_text(encoding="utf-8"))
+    return {"events": events, "killed": killed, **results}
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(dir=sys.argv[1]) as home:
-        json.dump(every_event(Path(home)), sys.stdout)
+        json.dump(main(Path(home)), sys.stdout)

@@ -25,31 +25,27 @@ def test_killed_at_each_step_the_old_version_or_the_new_one_is_served(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    events, outcomes = found["events"], found["outcomes"]
-    # The moments that matter are among them: before and after the export, the gate, the rename
-    # that makes a version, and the replacement of the pointer.
-    assert {"train", "save_file", "copy", "examine", "rename", "replace"} <= set(events)
-    assert len(outcomes) == len(events)
-    served = []
-    for outcome in outcomes:
-        assert outcome["killed"] == -signal.SIGKILL, outcome
+    events = found["events"]
+    assert [kill["code"] for kill in found["killed"]] == [-signal.SIGKILL] * 5, found["killed"]
+    # A killed process leaves what the copy of that moment has.
+    assert len(found["kills"]) == 5
+    served, between = [], 0
+    for step, outcome in sorted((found["steps"] | found["kills"]).items()):
         after, again = outcome["after"], outcome["again"]
         served.append(after["current"])
-        assert after["current"] in (2, 3), outcome
-        assert outcome["went_on"] == 0, outcome
-        assert again["current"] == after["current"] + 1, outcome
+        assert after["current"] in (2, 3), step
+        assert again["current"] == after["current"] + 1, step
         # What is on the disk is what was served, and nothing of the killed one is left.
-        numbers = [number for number, _ in again["states"]]
-        assert numbers == list(range(1, again["current"] + 1)), outcome
-        assert [int(name) for name in again["versions"]] == numbers, outcome
-        assert again["rest"] == [], outcome
-    # The old one up to one step, the new one from there on.
+        assert again["numbers"] == list(range(1, again["current"] + 1)), step
+        assert [int(name) for name in again["versions"]] == again["numbers"], step
+        assert again["rest"] == [], step
+        # Between export and swap the new version is whole on the disk, and not yet served.
+        between += after["current"] == 2 and "0003" in after["versions"]
+    assert between
+    # The old one up to one step, the new one from there on: that in which the pointer is replaced.
     assert served == sorted(served)
     assert set(served) == {2, 3}
-    swap = served.index(3)
-    assert events[swap - 1] == "replace"
-    # Between export and swap the new version is whole on the disk, and not yet served.
-    between = [
-        o for o in outcomes if o["after"]["current"] == 2 and "0003" in o["after"]["versions"]
-    ]
-    assert between
+    first = min(int(step) for step, o in found["steps"].items() if o["after"]["current"] == 3)
+    assert events[first - 1] == "replace"
+    for step, outcome in found["kills"].items():
+        assert (outcome["after"]["current"] == 3) == (int(step) >= first), step
