@@ -10,7 +10,7 @@ REPORT := build/report/05_experiments
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-browser lab notebooks lint bench clean
+.PHONY: help report test test-browser lab notebooks serve lint bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,9 @@ lab: $(STAMP)  ## JupyterLab on the notebooks
 
 notebooks: $(STAMP)  ## execute notebooks/*.py into the .ipynb beside them; ARGS="05_experiments" for some
 	$(RUN) $(PY) notebooks/_build.py $(ARGS)
+
+serve: $(STAMP)  ## recommendations over HTTP, of a demonstration; ARGS="--data planted" for a quick one
+	$(PY) -m mindlib.serving $(ARGS)
 
 lint: $(STAMP)  ## ruff check, ruff format --check, pyright
 	$(PY) -m ruff check

@@ -6,7 +6,7 @@
 - `GET /health`: `ok`, or `degraded` while lists are made without the store.
 - `GET /metrics`: for Prometheus.
 
-Errors are `{"error": "what, and what was expected"}`: 400 and 415 the body is no JSON, 413 it is too
+Errors are `{"error": "what, what was expected"}`: 400 and 415 the body is no JSON, 413 it is too
 large, 422 something in it is not valid, 503 the store is busy (try again), 500 ours, with the id
 under which the log has the cause. There is no authentication: this is meant for a network that has
 its own.

@@ -34,6 +34,7 @@ from mindlib.data.catalogue import Catalogue
 from mindlib.data.interactions import Interactions
 from mindlib.exported import ExportedModel, checksum
 from mindlib.models.vector import VectorModel
+from mindlib.ranking import DINRanker
 from mindlib.retrieval import ExactIndex, InterestModel, VectorIndex, catalogue
 from mindlib.serving.stages import InterestExtractor, InterestRecall, PopularRecall, Ranker
 
@@ -207,7 +208,8 @@ class Bundle:
         """Open a version, after every byte of it has been checked.
 
         Args:
-            read_ranker: the `load` of the ranker's class, for a version that has one.
+            read_ranker: what reads the ranker, of a version that has one; `DINRanker.load` if it is
+                not given.
 
         Raises:
             ImportError: onnxruntime, or the engine of the index, is not installed.
@@ -246,7 +248,7 @@ class Bundle:
             index,
             counts,
             labels,
-            _ranker(folder, manifest, read_ranker),
+            _ranker(folder, manifest, model.catalogue, read_ranker),
         )
 
 
@@ -310,13 +312,16 @@ def _index(engine: str, path: Path, dim: int, ids: Int[Tensor, " items"]) -> Vec
 
 
 def _ranker(
-    folder: Path, manifest: dict[str, Any], read: Callable[[Path], Ranker] | None
+    folder: Path,
+    manifest: dict[str, Any],
+    catalogue: Catalogue,
+    read: Callable[[Path], Ranker] | None,
 ) -> Ranker | None:
     if RANKER not in manifest["files"]:
         return None
-    if read is None:
-        raise MismatchedPart(f"{folder} has a ranker: pass read_ranker, the load of its class")
     try:
-        return read(folder / RANKER)
+        if read is not None:
+            return read(folder / RANKER)
+        return DINRanker.load(folder / RANKER, catalogue)
     except ValueError as error:
-        raise MismatchedPart(f"{folder / RANKER}: {error}") from error
+        raise MismatchedPart(str(error)) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from mindlib.data import Catalogue
+from mindlib.ranking import DIN, DINConfig, DINRanker
 from mindlib.retrieval import ExactIndex
 from mindlib.retrieval.faiss import FaissIndex
 from mindlib.serving import bundle as bundles
@@ -87,9 +89,18 @@ def test_without_a_ranker_there_is_none(tmp_path):
     assert Bundle.load(write(tmp_path / "v1")).ranker is None
 
 
-def test_a_ranker_needs_its_reader(whole):
-    with pytest.raises(MismatchedPart, match="has a ranker: pass read_ranker"):
+def test_a_ranker_is_read_as_din_unless_told_otherwise(whole, tmp_path):
+    with pytest.raises(MismatchedPart, match="no ranker"):
         Bundle.load(whole)
+    model = DIN.of(LOG, DINConfig(dim=4, hidden=(4,)), generator=torch.Generator().manual_seed(0))
+    ranker = DINRanker.of(model, LOG)
+    read = Bundle.load(write(tmp_path / "v1", ranker=ranker)).ranker
+    items = np.arange(1, 9)
+    assert read is not None
+    np.testing.assert_allclose(read.score(items, items), ranker.score(items, items), rtol=1e-5)
+    foreign = write(tmp_path / "v2", ranker=replace(ranker, catalogue="0" * 64))
+    with pytest.raises(MismatchedPart, match="is of another catalogue"):
+        Bundle.load(foreign)
 
 
 @pytest.mark.parametrize("name", sorted(PARTS - {MODEL}))
