@@ -19,8 +19,9 @@ from mindlib.data.histories import Histories, History
 from mindlib.data.interactions import Interactions
 from mindlib.layers.pooling import ItemEmbedding
 
-# Pairs of a behaviour and a candidate that are looked at together outside training.
-PAIRS_AT_ONCE = 1 << 17
+# Outside training: pairs of a behaviour and a candidate, and hidden units, held at once.
+PAIRS_AT_ONCE = 1 << 14
+UNITS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Dice(nn.Module):
     def forward(self, s: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows width"]:
         """f(s), unit by unit; every row counts in the statistics."""
         rows = s.flatten(0, -2)
-        p = self.standardize(rows).sigmoid()
+        p = self.standardize(rows).sigmoid_()
         return (rows * torch.lerp(self.alpha, p.new_ones(()), p)).view_as(s)
 
 
@@ -101,15 +102,30 @@ class LocalActivation(nn.Module):
             rows: whose behaviour each is.
             candidates: of each user.
         """
-        of_behaviors = self.behavior(behaviors)[:, None]
-        if len(candidates) == 1:
-            # W(b∘c) = (W diag b) c: for one user with many candidates it is less to scale the
-            # weights by each behaviour than the candidates.
-            scaled = behaviors[:, None] * self.product.weight + self.candidate.weight
-            hidden = candidates @ scaled.mT + of_behaviors
-        else:
-            products = self.product(behaviors[:, None] * candidates[rows])
-            hidden = products + self.candidate(candidates)[rows] + of_behaviors
+        if len(candidates) == 1 and not self.training:
+            return self._for_one(behaviors, candidates[0])
+        products = self.product(behaviors[:, None] * candidates.index_select(0, rows))
+        of_candidates = self.candidate(candidates).index_select(0, rows)
+        return self._weigh(products + of_candidates + self.behavior(behaviors)[:, None])
+
+    def _for_one(
+        self, behaviors: Float[Tensor, "length dim"], candidates: Float[Tensor, "n dim"]
+    ) -> Float[Tensor, "length n"]:
+        """The same for one user with many candidates, in blocks that stay in the cache.
+
+        W(b∘c) = (W diag b) c: to scale the weights by each behaviour is less than to scale the
+        candidates, and then all that comes before Dice is one matrix product.
+        """
+        scaled = behaviors[:, None] * self.product.weight + self.candidate.weight
+        shift = self.behavior(behaviors).flatten()
+        units = len(shift)
+        parts = [candidates.new_zeros((0, len(behaviors)))]
+        for block in candidates.split(max(1, UNITS_AT_ONCE // max(1, units))):
+            hidden = F.linear(block, scaled.flatten(0, 1), shift)
+            parts.append(self._weigh(hidden.unflatten(1, scaled.shape[:2])))
+        return torch.cat(parts).T
+
+    def _weigh(self, hidden: Float[Tensor, "a b width"]) -> Float[Tensor, "a b"]:
         return self.out(self.dice(hidden)).squeeze(2)
 
 
@@ -209,10 +225,11 @@ class DIN(nn.Module):
         behaviors: Float[Tensor, "batch length dim"],
         candidates: Float[Tensor, "batch n dim"],
     ) -> Float[Tensor, "batch length n"]:
-        rows = mask.nonzero()[:, 0]
-        weights = behaviors.new_zeros((*mask.shape, candidates.shape[1]))
-        weights[mask] = self.activation(behaviors[mask], rows, candidates)
-        return weights
+        places = mask.flatten().nonzero()[:, 0]
+        real = behaviors.flatten(0, 1).index_select(0, places)
+        weights = self.activation(real, places // mask.shape[1], candidates)
+        padded = weights.new_zeros((mask.numel(), candidates.shape[1]))
+        return padded.index_copy(0, places, weights).unflatten(0, mask.shape)
 
 
 def _linear(

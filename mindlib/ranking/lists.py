@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,6 +17,7 @@ from mindlib.retrieval import InterestModel, Recommender
 SCORES_AT_ONCE = 1 << 22
 
 
+@runtime_checkable
 class CandidateScorer(Protocol):
     """What gives each candidate of each past a score: DIN, or a matching model by its own."""
 

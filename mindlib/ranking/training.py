@@ -227,8 +227,10 @@ class Impressions:
         drawn = config.negatives - config.recalled
         for rows in order.split(config.batch_size):
             histories = cases.histories.select(rows)
-            others, _ = self.sampler.draw(len(rows) * drawn, generator)
-            parts = [chosen[rows, None], others.view(len(rows), drawn)]
+            parts = [chosen[rows, None]]
+            if drawn:
+                others, _ = self.sampler.draw(len(rows) * drawn, generator)
+                parts.append(others.view(len(rows), drawn))
             if config.recalled:
                 places = torch.randint(
                     self.found.shape[1], (len(rows), config.recalled), generator=generator
