@@ -13,6 +13,7 @@ from mindlib.simulation.analysis import (
     a_over_a_scores,
     ctr,
     ctr_by_day,
+    daily_looks,
     difference,
     impression_rate,
     lift,
@@ -23,9 +24,10 @@ from mindlib.simulation.analysis import (
 from mindlib.simulation.arms import DYNAMIC, ITEM_CF, YOUTUBE_DNN, ArmsConfig, fixed, train_arms
 from mindlib.simulation.assignment import Experiment
 from mindlib.simulation.clicks import ClickConfig, Traffic
-from mindlib.simulation.ranking import BatchRanker, OneByOne, PlantedRanker, Ranker
-from mindlib.simulation.sequential import bounds, ever_crossed, information, null_scores
-from mindlib.simulation.week import Behaviors, PageConfig, Week, run_week, show
+from mindlib.simulation.ranking import PlantedRanker
+from mindlib.simulation.replay import Replay, last_weeks, replay
+from mindlib.simulation.sequential import bounds, crossed, information, null_scores
+from mindlib.simulation.week import Behaviors, PageConfig, Week, pages, run_week
 from mindlib.simulation.worlds import ONE_INTEREST, SEVERAL_INTERESTS, learnt_from
 
 __all__ = [
@@ -36,35 +38,36 @@ __all__ = [
     "SEVERAL_INTERESTS",
     "YOUTUBE_DNN",
     "ArmsConfig",
-    "BatchRanker",
     "Behaviors",
     "ClickConfig",
     "Difference",
     "Experiment",
-    "OneByOne",
     "PageConfig",
     "PlantedRanker",
-    "Ranker",
     "Rate",
+    "Replay",
     "Traffic",
     "Week",
     "a_over_a",
     "a_over_a_scores",
     "bounds",
+    "crossed",
     "ctr",
     "ctr_by_day",
+    "daily_looks",
     "difference",
-    "ever_crossed",
     "fixed",
     "impression_rate",
     "information",
+    "last_weeks",
     "learnt_from",
     "lift",
     "null_scores",
+    "pages",
     "rate",
+    "replay",
     "run_week",
     "sample_ratio",
     "searches_per_request",
-    "show",
     "train_arms",
 ]

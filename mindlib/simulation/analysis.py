@@ -164,6 +164,14 @@ def a_over_a_scores(
     return (values[0] - values[1]) / np.sqrt(variances[0] + variances[1])
 
 
+def daily_looks(
+    week: Week, arm: int, halves: Bool[np.ndarray, "tests users"]
+) -> Float[np.ndarray, "tests days"]:
+    """The score of each A/A test as it stands each evening, over all that came until then."""
+    until = zip(week.clicks[arm].cumsum(0), week.impressions[arm].cumsum(0), strict=True)
+    return np.stack([a_over_a_scores(*counts, halves) for counts in until], axis=1)
+
+
 def _ratio(
     clicks: Int[np.ndarray, " users"], impressions: Int[np.ndarray, " users"]
 ) -> tuple[float, Float[np.ndarray, " users"]]:

@@ -1,11 +1,9 @@
-"""The stage behind retrieval: one ranker for all arms, so that only the candidates differ."""
+"""A ranker for all arms of a planted world, so that only their candidates differ."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -15,49 +13,9 @@ from mindlib.data.planted import PlantedWorld
 from mindlib.simulation.hashing import uniform
 
 
-class BatchRanker(Protocol):
-    """Scores candidates of many users at once."""
-
-    def score(
-        self, histories: Histories, candidates: Int[Tensor, "users n"]
-    ) -> Float[Tensor, "users n"]:
-        """The higher, the earlier it is shown. What candidate 0 (none) gets does not matter."""
-        ...
-
-
-class Ranker(Protocol):
-    """Scores candidates of one user: what serving has."""
-
-    def score(
-        self, behavior_items: Int[np.ndarray, " length"], candidates: Int[np.ndarray, " n"]
-    ) -> Float[np.ndarray, " n"]:
-        """The higher, the earlier it is shown."""
-        ...
-
-
-@dataclass(frozen=True)
-class OneByOne:
-    """A ranker of one user, asked for each of many."""
-
-    ranker: Ranker
-
-    def score(
-        self, histories: Histories, candidates: Int[Tensor, "users n"]
-    ) -> Float[Tensor, "users n"]:
-        """As `BatchRanker.score`, in a loop."""
-        items, rows = histories.items.numpy(), candidates.numpy()
-        scores = torch.full(candidates.shape, -torch.inf)
-        spans = zip(histories.starts.tolist(), histories.ends.tolist(), strict=True)
-        for row, (start, end) in enumerate(spans):
-            there = rows[row] > 0
-            found = self.ranker.score(items[start:end], rows[row, there])
-            scores[row, torch.from_numpy(there)] = torch.from_numpy(found).to(scores.dtype)
-        return scores
-
-
 @dataclass(frozen=True)
 class PlantedRanker:
-    """A stated ranker for the planted world: it knows what items are, but not who users are.
+    """A stated stand-in for DIN: it knows what items are, but not who users are.
 
     The score of an item is the logarithm of its probability as her next event, as far as her
     behaviours tell it,
@@ -89,10 +47,10 @@ class PlantedRanker:
                 f"noise at least 0"
             )
 
-    def score(
-        self, histories: Histories, candidates: Int[Tensor, "users n"]
+    def score_lists(
+        self, histories: Histories, items: Int[Tensor, "users n"]
     ) -> Float[Tensor, "users n"]:
-        """Log-probabilities with noise."""
+        """Log-probabilities with noise: a `CandidateScorer`, as DIN is."""
         world, clusters = self.world, self.world.interests.shape[1]
         history = histories.window(self.history_length)
         of = torch.from_numpy(world.item_clusters)
@@ -102,11 +60,11 @@ class PlantedRanker:
             counts.sum(1, keepdim=True) + self.smoothing
         )
         within = torch.from_numpy(world.probabilities.max(0)).clamp(min=1e-12)
-        likely = share.gather(1, of[candidates].clamp(min=0)) * within[candidates]
-        return likely.log() + self.noise * self._luck(histories.users, candidates)
+        likely = share.gather(1, of[items].clamp(min=0)) * within[items]
+        return likely.log() + self.noise * self._luck(histories.users, items)
 
     def _luck(
-        self, users: Int[Tensor, " users"], candidates: Int[Tensor, "users n"]
+        self, users: Int[Tensor, " users"], items: Int[Tensor, "users n"]
     ) -> Float[Tensor, "users n"]:
-        luck = uniform(self.seed, users.numpy()[:, None], candidates.numpy())
+        luck = uniform(self.seed, users.numpy()[:, None], items.numpy())
         return torch.special.ndtri(torch.from_numpy(luck).clamp(min=2.0**-54))

@@ -72,11 +72,11 @@ def bounds(
     return falling * np.quantile((scores / falling).max(1), 1 - alpha)
 
 
-def ever_crossed(
+def crossed(
     scores: Float[np.ndarray, "tests looks"], bound: Float[np.ndarray, " looks"]
-) -> float:
-    """The share of tests that some look would have stopped with a finding."""
-    return float((np.abs(scores) > bound).any(1).mean())
+) -> Float[np.ndarray, " looks"]:
+    """The share of tests that this look or one before it would have stopped with a finding."""
+    return np.logical_or.accumulate(np.abs(scores) > bound, axis=1).mean(0)
 
 
 def information(variances: Sequence[float]) -> list[float]:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
-from torch import Tensor
 
 from mindlib.data.histories import Histories
 from mindlib.data.interactions import Interactions
+from mindlib.ranking import CandidateScorer, Reranked
 from mindlib.retrieval import InterestModel, Recommender
 from mindlib.simulation.clicks import Traffic
-from mindlib.simulation.ranking import BatchRanker
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ class Week:
 def run_week(
     traffic: Traffic,
     arms: Mapping[str, Recommender],
-    ranker: BatchRanker,
+    ranker: CandidateScorer,
     page: PageConfig | None = None,
     *,
     members: Bool[np.ndarray, "arms users"],
@@ -151,20 +150,20 @@ def run_week(
             f"members has the shape {members.shape}: expected {(len(arms), users)}, a row for each "
             f"arm and a column for each user and padding"
         )
-    n = page.retrieved(log.num_items)
     members = members.copy()
     members[:, 0] = False
     impressions, clicks, searches = (
         np.zeros((len(arms), days, users), dtype=np.int64) for _ in range(3)
     )
     for arm, recommender in enumerate(arms.values()):
+        whole = pages(recommender, ranker, page, log.num_items)
         behaviors = Behaviors.of(log, members[arm])
         for day in range(days):
             here = np.flatnonzero(members[arm] & traffic.visits[day])
             if not len(here):
                 continue
             histories = behaviors.histories(here)
-            lists = show(recommender, ranker, histories, n, page.shown).numpy()
+            lists = whole.recommend(histories, page.shown).items.numpy()
             clicked = traffic.clicks(day, here, lists)
             impressions[arm, day, here] = (lists > 0).sum(1)
             clicks[arm, day, here] = clicked.sum(1)
@@ -174,19 +173,16 @@ def run_week(
     return Week(tuple(arms), members, impressions, clicks, searches)
 
 
-def show(
-    recommender: Recommender, ranker: BatchRanker | None, histories: Histories, n: int, shown: int
-) -> Int[Tensor, "users shown"]:
-    """The page: the n candidates of each past in the ranker's order, cut.
+def pages(
+    recommender: Recommender, ranker: CandidateScorer | None, page: PageConfig, num_items: int
+) -> Recommender:
+    """What a page is taken from: an arm's candidates in the ranker's order (None: in its own).
 
-    Args:
-        ranker: None leaves them in the order of retrieval.
+    Raises:
+        ValueError: the catalogue does not fill the page.
     """
-    items = recommender.recommend(histories, n).items.cpu()
-    if ranker is not None:
-        scores = ranker.score(histories, items).masked_fill(items == 0, -torch.inf)
-        items = items.gather(1, scores.argsort(dim=1, descending=True, stable=True))
-    return items[:, :shown]
+    n = page.retrieved(num_items)
+    return recommender if ranker is None else Reranked(recommender, ranker, num_items, n)
 
 
 def count_searches(recommender: Recommender, histories: Histories) -> Int[np.ndarray, " users"]:
