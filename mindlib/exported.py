@@ -157,7 +157,9 @@ def skew(model: InterestModel, exported: InterestModel, histories: Histories) ->
     (ours, active), (served, served_active) = (m.interests(histories) for m in (model, exported))
     if not torch.equal(active, served_active) or (served[~active] != 0).any():
         return float("inf")
-    return float(((ours - served).norm(dim=2) / ours.norm(dim=2))[active].max())
+    # Of a model without head, a user without behaviours has the zero vector.
+    lengths = ours.norm(dim=2).clamp(min=torch.finfo(ours.dtype).tiny)
+    return float(((ours - served).norm(dim=2) / lengths)[active].max())
 
 
 def checksum(path: Path) -> dict[str, Any]:

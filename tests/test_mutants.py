@@ -43,6 +43,7 @@ SPLITS = "data/splits.py"
 STEPS = "steps.py"
 TRAINING = "training.py"
 VECTOR = "models/vector.py"
+WORDS = "data/words.py"
 YOUTUBE = "models/youtube_dnn.py"
 
 # What stands in the folder of the mutant and is loaded by pytest there.
@@ -143,9 +144,15 @@ def mutant(rule: str, module: str, find: str, replacement: str, *killers: str) -
 
 IN_ROUTING = "layers/test_routing.py::"
 IN_ROUTING_RULES = "layers/test_routing_rules.py::"
+IN_FARTHEST = "layers/test_farthest.py::"
+IN_FOUND = "layers/test_routing_found.py::"
 IN_ATTENTION = "layers/test_attention.py::"
 IN_POOLING = "layers/test_pooling.py::"
 IN_POOLING_RULES = "layers/test_pooling_rules.py::"
+IN_SUMS = "layers/test_pooled_sums.py::"
+IN_WORDS = "data/test_words.py::"
+IN_VECTOR = "models/test_vector.py::"
+IN_STEPS = "test_steps.py::"
 IN_MODELS = "models/test_models.py::"
 IN_COMPARED = "models/test_compared.py::"
 IN_COMIREC = "models/test_comirec.py::"
@@ -169,6 +176,10 @@ IN_SPLITS = "data/test_splits.py::"
 IN_EXPORT = "test_export.py::"
 IN_EXPORTED = "test_exported.py::"
 
+FARTHEST = IN_FARTHEST + "test_the_logits_are_cosines_to_behaviors_that_lie_far_apart"
+FOUND = IN_FOUND + "test_it_equals_its_rounds_in_plain_python"
+SUMS = IN_SUMS + "test_an_item_is_the_sum_of_what_is_known_and_shared"
+DECIDED = IN_VECTOR + "test_what_goes_into_which_interest_is_decided_before_anything_is_dropped"
 ALGORITHM_1 = IN_ROUTING + "test_routing_equals_algorithm_1"
 K_TABLE = IN_ROUTING + "test_number_of_interests_for_1_to_1000_behaviors"
 K_BY_HAND = IN_ROUTING + "test_number_of_interests_by_hand"
@@ -318,6 +329,259 @@ MUTANTS = [
         "torch.arange(items.shape[1]).expand_as(items)[:, None, :] * max_interests",
         IN_ROUTING + "test_evaluation_logits_depend_on_the_item_and_not_on_its_place",
         IN_MODELS + "test_the_order_of_behaviors_changes_nothing",
+    ),
+    # The form that was found: its start, its routing
+    mutant(
+        "gradient through the choice of seeds", ROUTING,
+        "starts = torch.where(different, unit.gather(1, chosen),",
+        "soft = (-(unit @ unit.transpose(1, 2)).sum(2)).softmax(1)[:, None] @ unit\n"
+        "    starts = torch.where(different, unit.gather(1, chosen) + soft - soft.detach(),",
+        IN_FARTHEST + "test_the_gradient_runs_through_the_cosines_and_not_through_the_choice",
+        IN_FOUND + "test_its_gradient_runs_through_all_rounds_and_the_start",
+    ),
+    mutant(
+        "no gradient through the seeds", ROUTING,
+        "starts = torch.where(different, unit.gather(1, chosen),",
+        "starts = torch.where(different, unit.gather(1, chosen).detach(),",
+        IN_FARTHEST + "test_the_gradient_runs_through_the_cosines_and_not_through_the_choice",
+        IN_FOUND + "test_its_gradient_runs_through_all_rounds_and_the_start",
+    ),
+    mutant(
+        "the first seed is the first behaviour", ROUTING,
+        "[_first_least(likeness)], [mask.any(1)]", "[mask.int().argmax(1)], [mask.any(1)]",
+        FARTHEST, IN_FARTHEST + "test_seeds_by_hand",
+        IN_FARTHEST + "test_the_order_of_behaviors_moves_the_columns_and_nothing_else",
+    ),
+    mutant(
+        "the first seed is the behaviour most like all", ROUTING,
+        "[_first_least(likeness)], [mask.any(1)]",
+        "[_first_least((-likeness).masked_fill(~mask, torch.inf))], [mask.any(1)]",
+        FARTHEST, IN_FARTHEST + "test_seeds_by_hand",
+    ),
+    mutant(
+        "seeds far from the last seed only", ROUTING,
+        "nearest = torch.maximum(nearest, cosine.gather(1, last).squeeze(1))",
+        "nearest = cosine.gather(1, last).squeeze(1).masked_fill(~mask, torch.inf)",
+        FARTHEST,
+    ),
+    mutant(
+        "padding among the seeds", ROUTING,
+        "torch.full_like(likeness, -torch.inf).masked_fill(~mask, torch.inf)",
+        "torch.full_like(likeness, -torch.inf)",
+        IN_FARTHEST + "test_padding_and_other_users_never_matter",
+    ),
+    mutant(
+        "seeds repeated where behaviours are few", ROUTING,
+        "new.append(nearest.amin(1) < 1 - SAME)", "new.append(nearest.amin(1) < 2)",
+        FARTHEST, IN_FARTHEST + "test_interests_without_a_behavior_of_their_own_start_at_the_mean",
+    ),
+    mutant(
+        "rounding chooses among equal behaviours", ROUTING,
+        "return (values <= values.amin(1, keepdim=True) + SAME).int().argmax(1)",
+        "values = values + 1e-6 * torch.rand_like(values)\n    return values.argmin(1)",
+        IN_FARTHEST + "test_of_equal_behaviors_the_first_is_the_seed",
+    ),
+    mutant(
+        "the start scaled by nothing", ROUTING,
+        "return scale * (starts @ unit.transpose(1, 2))", "return starts @ unit.transpose(1, 2)",
+        FARTHEST, FOUND,
+    ),
+    mutant(
+        "noise in the start of the found form", MIND,
+        'if routing.start == "farthest":', "if False:",
+        IN_VECTOR + "test_at_rate_0_nothing_is_drawn",
+        IN_VECTOR + "test_without_dropout_training_and_evaluation_give_the_same_vectors",
+    ),
+    mutant(
+        "a mean capsule that is a sum", ROUTING,
+        "return sums / weights.sum(2, keepdim=True).clamp(min=LEAST_WEIGHT)", "return sums",
+        FOUND, IN_FOUND + "test_one_interest_is_the_map_of_the_mean",
+        IN_FOUND + "test_an_interest_is_a_weighted_mean_of_what_the_map_makes_of_behaviors",
+        IN_VECTOR + "test_mind_1_with_the_identity_and_a_quiet_head_is_youtube_dnn",
+    ),
+    mutant(
+        "a mean over all behaviours", ROUTING,
+        "return sums / weights.sum(2, keepdim=True).clamp(min=LEAST_WEIGHT)",
+        "return sums / weights.shape[2]",
+        FOUND, IN_FOUND + "test_one_interest_is_the_map_of_the_mean",
+    ),
+    mutant(
+        "cosine agreement without the behaviours' lengths", ROUTING,
+        "heard = F.normalize(behaviors @ bilinear_map.T, dim=2) if directions",
+        "heard = behaviors @ bilinear_map.T if directions",
+        FOUND, IN_FOUND + "test_the_coupling_does_not_depend_on_the_length_of_the_embeddings",
+    ),
+    mutant(
+        "cosine agreement without the interests' lengths", ROUTING,
+        "said = F.normalize(interests, dim=2) if directions",
+        "said = interests if directions",
+        FOUND, IN_FOUND + "test_the_coupling_does_not_depend_on_the_length_of_the_embeddings",
+    ),
+    mutant(
+        "cosine agreement without the map", ROUTING,
+        "heard = F.normalize(behaviors @ bilinear_map.T, dim=2) if directions",
+        "heard = F.normalize(behaviors, dim=2) if directions",
+        FOUND,
+    ),
+    mutant(
+        "agreement without its scale", ROUTING,
+        "heard.transpose(1, 2), alpha=config.scale)", "heard.transpose(1, 2))",
+        FOUND,
+    ),
+    mutant(
+        "coupling decided on dropped behaviours", MIND,
+        "self.routing(behaviors, history.mask, logits, flowing=flowing)",
+        "self.routing(flowing, history.mask, logits)",
+        DECIDED,
+    ),
+    mutant(
+        "what flows ignored", ROUTING,
+        "drawn = behaviors if flowing is None else flowing", "drawn = behaviors",
+        IN_FOUND + "test_what_flows_is_not_what_decides",
+        IN_VECTOR + "test_training_drops_behaviors_and_evaluation_does_not_whatever_the_mode",
+    ),
+    mutant(
+        "self-attention on dropped behaviours", COMIREC,
+        "        placed = behaviors\n",
+        "        placed = behaviors = self.dropped(behaviors, generator)\n",
+        DECIDED,
+    ),
+    mutant(
+        "dynamic routing of dropped behaviours", COMIREC,
+        "        votes = torch.einsum(\"bld,lked->blke\", behaviors, self.maps[:length])\n",
+        "        behaviors = self.dropped(behaviors, generator)\n"
+        "        votes = torch.einsum(\"bld,lked->blke\", behaviors, self.maps[:length])\n",
+        DECIDED,
+    ),
+    mutant(
+        "dropout in evaluation", VECTOR,
+        "        if generator is None or not rate:\n            return behaviors\n",
+        "        if not rate:\n            return behaviors\n"
+        "        generator = generator or torch.Generator()\n",
+        IN_VECTOR + "test_training_drops_behaviors_and_evaluation_does_not_whatever_the_mode",
+        IN_VECTOR + "test_a_value_is_dropped_or_grows_by_what_the_others_lose",
+    ),
+    mutant(
+        "dropout that shrinks", VECTOR,
+        "((luck >= rate) / (1 - rate))", "(luck >= rate)",
+        IN_VECTOR + "test_in_the_mean_over_many_draws_nothing_is_lost",
+        IN_VECTOR + "test_a_value_is_dropped_or_grows_by_what_the_others_lose",
+    ),
+    mutant(
+        "dropout from the global generator", VECTOR,
+        "luck = torch.rand(behaviors.shape, generator=generator, device=generator.device)",
+        "luck = torch.rand(behaviors.shape)",
+        IN_VECTOR + "test_what_is_dropped_comes_from_the_generator_alone",
+    ),
+    mutant(
+        "luck used up where nothing is dropped", VECTOR,
+        "if generator is None or not rate:", "if generator is None:",
+        IN_VECTOR + "test_at_rate_0_nothing_is_drawn",
+    ),
+    mutant(
+        "YouTube DNN without dropout", YOUTUBE,
+        "mean_of_behaviors(self.dropped(behaviors, generator), history)",
+        "mean_of_behaviors(behaviors, history)",
+        IN_VECTOR + "test_training_drops_behaviors_and_evaluation_does_not_whatever_the_mode",
+    ),
+    mutant(
+        "residual missing", VECTOR,
+        'return vectors + heard if self.kind == "residual" else heard', "return heard",
+        IN_VECTOR + "test_a_residual_head_starts_near_the_identity",
+        IN_VECTOR + "test_a_residual_head_adds_to_what_the_model_without_head_says",
+    ),
+    mutant(
+        "a residual head that starts loud", VECTOR,
+        "last.weight.mul_(QUIET_RESIDUAL)", "last.weight.mul_(1)",
+        IN_VECTOR + "test_a_residual_head_starts_near_the_identity",
+    ),
+    mutant(
+        "words not shared out by the root of their number", POOLING,
+        "shares.append(np.broadcast_to(count**-0.5, column.shape))",
+        "shares.append(np.broadcast_to(count**0.0, column.shape))",
+        SUMS, IN_SUMS + "test_any_catalogue_equals_plain_python",
+    ),
+    mutant(
+        "words shared out by their number", POOLING,
+        "shares.append(np.broadcast_to(count**-0.5, column.shape))",
+        "shares.append(np.broadcast_to(count**-1.0, column.shape))",
+        SUMS, IN_SUMS + "test_any_catalogue_equals_plain_python",
+    ),
+    mutant(
+        "a sum without its shares", POOLING,
+        'per_sample_weights=self.shares[items] if self.pooling == "sum" else None',
+        "per_sample_weights=None",
+        SUMS,
+    ),
+    mutant(
+        "id_scale ignored", POOLING,
+        "        weight[: num_items + 1] *= id_scale\n", "",
+        IN_SUMS + "test_ids_start_as_quiet_as_they_are_told_to",
+        IN_VECTOR + "test_a_model_is_built_as_its_configuration_says",
+    ),
+    mutant(
+        "values of one item kept", POOLING,
+        "kept = counts > 1", "kept = counts > 0",
+        SUMS, IN_SUMS + "test_any_catalogue_equals_plain_python",
+    ),
+    mutant(
+        "a word twice in one title counted as two titles", POOLING,
+        "first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]", "pass",
+        SUMS, IN_SUMS + "test_any_catalogue_equals_plain_python",
+    ),
+    mutant(
+        "values of one item left out of a mean", POOLING,
+        '_on_several_items(column) if pooling == "sum" else column', "_on_several_items(column)",
+        IN_POOLING + "test_an_item_is_the_mean_of_its_id_and_its_known_features",
+    ),
+    mutant(
+        "title words unasked for", VECTOR,
+        "title_words(log.titles) if config.title_words and log.titles else None",
+        'title_words(log.titles) if config.pooling == "sum" and log.titles else None',
+        IN_VECTOR + "test_a_model_is_built_as_its_configuration_says",
+    ),
+    mutant(
+        "words of one title kept", WORDS,
+        ".filter(pl.len().over(\"word\") >= min_items)", ".filter(pl.len() >= min_items)",
+        IN_WORDS + "test_words_of_too_few_titles_are_left_out",
+        IN_WORDS + "test_titles_that_are_ids_have_no_words",
+    ),
+    mutant(
+        "words in the case that they have", WORDS,
+        ".str.to_lowercase()", "",
+        IN_WORDS + "test_case_does_not_matter",
+    ),
+    mutant(
+        "accents cut words in two", WORDS,
+        '.str.normalize("NFKC")', "",
+        IN_WORDS + "test_letters_of_all_scripts_make_words_in_whatever_form_they_are_stored",
+    ),
+    mutant(
+        "the literal form without its routing", MIND,
+        '{"routing": RoutingConfig.paper(), "power": 2.0}', '{"power": 2.0}',
+        IN_VECTOR + "test_minds_presets_field_by_field",
+    ),
+    # The other losses, in a step
+    mutant(
+        "the best-interest loss ignored", STEPS,
+        'if config.loss == "best":', "if False:",
+        IN_STEPS + "test_the_best_interest_loss_is_taken_when_asked_for",
+    ),
+    mutant(
+        "hardness ignored", STEPS,
+        "elif config.hardness:", "elif False:",
+        IN_STEPS + "test_hard_negatives_are_those_of_the_interest_that_the_label_chose",
+    ),
+    mutant(
+        "the penalty on routing ignored", STEPS,
+        "loss = loss + config.routing_penalty * penalty", "loss = loss + 0 * penalty",
+        IN_STEPS + "test_the_penalty_is_added_to_the_loss_and_learnt_from",
+    ),
+    mutant(
+        "the penalty on routing is a constant", STEPS,
+        "loss = loss + config.routing_penalty * penalty",
+        "loss = loss + config.routing_penalty * penalty.detach()",
+        IN_STEPS + "test_the_penalty_is_added_to_the_loss_and_learnt_from",
     ),
     # Eq. 9: how many interests
     mutant(

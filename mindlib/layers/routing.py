@@ -166,16 +166,21 @@ def farthest_logits(
         cosine = unit @ unit.transpose(1, 2)
         likeness = (unit @ everything.transpose(1, 2)).squeeze(2).masked_fill(~mask, torch.inf)
         nearest = torch.full_like(likeness, -torch.inf).masked_fill(~mask, torch.inf)
-        seeds, new = [likeness.argmin(1)], [mask.any(1)]
+        seeds, new = [_first_least(likeness)], [mask.any(1)]
         for _ in range(max_interests - 1):
             last = seeds[-1][:, None, None].expand(-1, 1, cosine.shape[2])
             nearest = torch.maximum(nearest, cosine.gather(1, last).squeeze(1))
-            seeds.append(nearest.argmin(1))
+            seeds.append(_first_least(nearest))
             new.append(nearest.amin(1) < 1 - SAME)
         chosen = torch.stack(seeds, dim=1)[:, :, None].expand(-1, -1, unit.shape[2])
         different = torch.stack(new, dim=1)[:, :, None]
     starts = torch.where(different, unit.gather(1, chosen), F.normalize(everything, dim=2))
     return scale * (starts @ unit.transpose(1, 2))
+
+
+def _first_least(values: Float[Tensor, "batch length"]) -> Int[Tensor, " batch"]:
+    """The place of the least value; of several that are equal but for rounding, the first."""
+    return (values <= values.amin(1, keepdim=True) + SAME).int().argmax(1)
 
 
 @dataclass(frozen=True)

@@ -16,29 +16,25 @@ from torch import Tensor, nn
 from mindlib.data.histories import History
 from mindlib.data.interactions import Interactions
 from mindlib.layers.routing import squash
-from mindlib.models.vector import Interests, VectorModel, check_shape
+from mindlib.models.vector import Interests, VectorConfig, VectorModel
 
 
 @dataclass(frozen=True)
-class PooledConfig:
+class PooledConfig(VectorConfig):
     """How behaviours become one vector.
 
     Attributes:
-        dim, hidden, history_length: as of every vector model.
         pool: the mean of the behaviours, or their sum.
         bilinear: apply S.
         squashed: squash the result.
     """
 
-    dim: int = 64
-    hidden: tuple[int, ...] = (128,)
-    history_length: int = 50
     pool: Literal["mean", "sum"] = "mean"
     bilinear: bool = False
     squashed: bool = False
 
     def __post_init__(self) -> None:
-        check_shape(self.dim, self.hidden, self.history_length)
+        super().__post_init__()
         if self.pool not in ("mean", "sum"):
             raise ValueError(f"pool={self.pool!r}: expected 'mean' or 'sum'")
 
@@ -50,14 +46,7 @@ class Pooled(VectorModel):
         self, log: Interactions, config: PooledConfig | None = None, *, generator: torch.Generator
     ) -> None:
         config = config or PooledConfig()
-        super().__init__(
-            log,
-            dim=config.dim,
-            hidden=config.hidden,
-            history_length=config.history_length,
-            generator=generator,
-        )
-        self.config = config
+        super().__init__(log, config, generator=generator)
         self.bilinear_map = None
         if config.bilinear:
             self.bilinear_map = nn.Parameter(torch.empty(config.dim, config.dim))
@@ -71,6 +60,7 @@ class Pooled(VectorModel):
         generator: torch.Generator | None,
     ) -> Interests:
         """Sum or mean, S, squash, head."""
+        behaviors = self.dropped(behaviors, generator)
         pooled = (behaviors * history.mask[:, :, None]).sum(1)
         if self.config.pool == "mean":
             pooled = pooled / history.mask.sum(1, keepdim=True).clamp(min=1)
@@ -78,7 +68,7 @@ class Pooled(VectorModel):
             pooled = pooled @ self.bilinear_map.T
         if self.config.squashed:
             pooled = squash(pooled)
-        vectors = self.head(pooled[:, None, :], self.profile(history.profile))
+        vectors = self.user_vectors(pooled[:, None, :], history)
         return Interests(vectors, history.mask.new_ones(len(pooled), 1), None)
 
     def readout(

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mindlib.layers.routing import RoutingConfig, gaussian_logits
+from mindlib.evaluation import interest_cosine, routing_entropy
+from mindlib.layers.routing import RoutingConfig, farthest_logits, gaussian_logits
 from mindlib.lessons.estimates import Estimate, average, share
 from mindlib.lessons.routing_trials import (
     PlantedUsers,
@@ -78,6 +79,69 @@ def initial_logits(
     if kind == "by item":
         return gaussian_logits(items, config.max_interests, sigma=config.sigma, seed=seed)
     raise ValueError(f"kind={kind!r}: expected 'redrawn', 'by position' or 'by item'")
+
+
+def own_logits(
+    users: PlantedUsers, config: RoutingConfig, generator: torch.Generator
+) -> Float[Tensor, "users interests length"]:
+    """The start that a configuration asks for, with S = I: noise, or behaviours far apart."""
+    if config.start == "gaussian":
+        return random_logits(users, config.max_interests, config.sigma, generator)
+    return farthest_logits(users.behaviors, users.mask, config.max_interests, scale=config.scale)
+
+
+def with_strays(users: PlantedUsers, strays: int, generator: torch.Generator) -> PlantedUsers:
+    """Each user has done some things of no kind too: random directions, as long as the others.
+
+    Their cluster is one more than the planted ones.
+    """
+    number, _, dim = users.behaviors.shape
+    directions = torch.randn(number, strays, dim, generator=generator)
+    length = users.behaviors[0, 0].norm()
+    odd = length * torch.nn.functional.normalize(directions, dim=2)
+    kind = (users.clusters.max() + 1).expand(number, strays)
+    ids = users.items.max() + 1 + torch.arange(number * strays).reshape(number, strays)
+    return PlantedUsers(
+        torch.cat([users.behaviors, odd], dim=1),
+        torch.cat([users.clusters, kind], dim=1),
+        torch.cat([users.items, ids], dim=1),
+    )
+
+
+class Knowledge(NamedTuple):
+    """What comes of a start, whatever it knows.
+
+    Attributes:
+        found: how often all planted interests of a user are found.
+        cosine: between a user's interests.
+        entropy: of an interest's weights.
+        step: how alike her interests are after an ordinary step: her oldest behaviour has left the
+            window, and a new one has come in.
+    """
+
+    found: Estimate
+    cosine: Estimate
+    entropy: Estimate
+    step: Estimate
+
+
+def knowledge(
+    users: PlantedUsers, config: RoutingConfig, generator: torch.Generator, *, strays: int = 0
+) -> Knowledge:
+    """Route planted users, with strays if there are any, from the start of a configuration."""
+    kinds = int(users.clusters.max()) + 1
+    everything = with_strays(users, strays, generator).shuffled(generator)
+    one = route_users(everything, config, own_logits(everything, config, generator))
+    found = recovered_clusters(one.coupling, everything.clusters)[:, :kinds]
+    size = everything.items.shape[1] - 1
+    requests = [everything.window(first, size) for first in (0, 1)]
+    before, after = (route_users(r, config, own_logits(r, config, generator)) for r in requests)
+    return Knowledge(
+        share(found.all(1)),
+        average(interest_cosine(one.vectors, one.active)),
+        average(routing_entropy(one.coupling, one.active)),
+        average(best_match(before.vectors, after.vectors, before.active)),
+    )
 
 
 class SecondRequest(NamedTuple):

@@ -57,7 +57,7 @@ def mind_builders(split: Split, readings: Mapping[str, Mapping[str, Any]]) -> di
 
 def pooled_builders(split: Split, steps: Mapping[str, Mapping[str, Any]]) -> dict[str, Build]:
     """A small model with one vector for each step, given by the fields of `PooledConfig`."""
-    configs = {n: PooledConfig(**SMALL, **o) for n, o in steps.items()}
+    configs = {n: PooledConfig.paper(**SMALL, **o) for n, o in steps.items()}
     return {n: lambda g, c=c: Pooled(split.log, c, generator=g) for n, c in configs.items()}
 
 

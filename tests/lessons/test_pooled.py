@@ -28,7 +28,7 @@ def twin(model, pooled, renamed):
 
 def test_the_mean_alone_is_youtube_dnn(split, generator):
     model = YouTubeDNN(split.log, YouTubeDNNConfig.paper(**SIZES), generator=generator)
-    same = twin(model, Pooled(split.log, PooledConfig(**SIZES), generator=generator), {})
+    same = twin(model, Pooled(split.log, PooledConfig.paper(**SIZES), generator=generator), {})
     histories = split.test.histories
     torch.testing.assert_close(same.interests(histories), model.interests(histories))
 
@@ -36,7 +36,7 @@ def test_the_mean_alone_is_youtube_dnn(split, generator):
 def test_sum_map_and_squash_are_mind_with_one_interest(split, generator):
     routing = RoutingConfig.paper(max_interests=1)
     model = MIND(split.log, MINDConfig.paper(**SIZES, routing=routing), generator=generator)
-    config = PooledConfig(**SIZES, pool="sum", bilinear=True, squashed=True)
+    config = PooledConfig.paper(**SIZES, pool="sum", bilinear=True, squashed=True)
     pooled = Pooled(split.log, config, generator=generator)
     same = twin(model, pooled, {"routing.bilinear_map": "bilinear_map"})
     histories = split.test.histories
@@ -47,7 +47,7 @@ def test_sum_map_and_squash_are_mind_with_one_interest(split, generator):
 @pytest.mark.parametrize("bilinear", [True, False])
 @pytest.mark.parametrize("squashed", [True, False])
 def test_every_step_trains_all_its_parameters(split, pool, bilinear, squashed, generator):
-    config = PooledConfig(**SIZES, pool=pool, bilinear=bilinear, squashed=squashed)
+    config = PooledConfig.paper(**SIZES, pool=pool, bilinear=bilinear, squashed=squashed)
     model = Pooled(split.log, config, generator=generator)
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     assert ("bilinear_map" in before) == bilinear
@@ -59,7 +59,7 @@ def test_every_step_trains_all_its_parameters(split, pool, bilinear, squashed, g
 
 def test_padding_does_not_change_the_pooled_vector(split, generator):
     for pool in ("mean", "sum"):
-        config = PooledConfig(**SIZES, pool=pool)
+        config = PooledConfig.paper(**SIZES, pool=pool)
         model = Pooled(split.log, config, generator=generator)
         histories = split.test.histories.select(slice(0, 4))
         history = histories.window(20)

@@ -3,8 +3,15 @@
 import pytest
 import torch
 
-from mindlib.layers.routing import RoutingConfig
-from mindlib.lessons.routing_starts import draw_study, initial_logits, second_request
+from mindlib.layers.routing import B2IRouting, RoutingConfig
+from mindlib.lessons.routing_starts import (
+    draw_study,
+    initial_logits,
+    knowledge,
+    own_logits,
+    second_request,
+    with_strays,
+)
 from mindlib.lessons.routing_trials import planted_users, random_logits, recovery
 
 THREE = RoutingConfig.paper(max_interests=3)
@@ -80,3 +87,34 @@ def test_the_way_to_start_does_not_change_recovery(kind, generator):
     rate = second_request(kind, users, THREE, seeds=2).found
     other = recovery(users, THREE, random_logits(users, 3, 1.0, generator))
     assert abs(rate.value - other.value) < 0.12
+
+
+def test_the_start_of_a_configuration_is_the_one_that_routing_takes_by_itself(users, generator):
+    config = RoutingConfig(max_interests=3)
+    start = own_logits(users, config, generator)
+    routing = B2IRouting(16, config, generator=generator)
+    with torch.no_grad():
+        given, alone = (routing(users.behaviors, users.mask, *x) for x in ((start,), ()))
+    torch.testing.assert_close(given.coupling, alone.coupling)
+    noise = own_logits(users, RoutingConfig.paper(max_interests=3, sigma=2.0), generator)
+    assert noise.std().item() == pytest.approx(2, rel=0.1)
+
+
+def test_strays_are_as_long_as_the_others_and_of_no_kind(users, generator):
+    more = with_strays(users, 3, generator)
+    assert torch.equal(more.behaviors[:, :21], users.behaviors)
+    torch.testing.assert_close(more.behaviors.norm(dim=2), torch.full((40, 24), 4.0))
+    assert more.clusters[:, 21:].unique().tolist() == [3]
+    assert more.items.unique().numel() == more.items.numel()
+    assert with_strays(users, 0, generator).items.equal(users.items)
+
+
+def test_knowing_finds_every_kind_unless_strays_take_the_seats(generator):
+    users = planted_users(200, generator=generator)
+    known, strayed = (
+        knowledge(users, RoutingConfig(max_interests=3), generator, strays=n) for n in (0, 3)
+    )
+    assert known.found.value == pytest.approx(1, abs=0.02)
+    assert known.step.low > 0.98
+    assert strayed.found.high < 0.85
+    assert knowledge(users, THREE, generator).found.high < 0.8
