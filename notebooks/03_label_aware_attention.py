@@ -796,9 +796,9 @@ show_table(["validation's first choice", "on validation", "afterwards, on test"]
 #
 # How certain is that? It is one planted world, three seeds and two values of $d$ ($p=1$ was not tried at
 # $d=8$). Do not carry it over: on the paper's data $p=0$ is far the worst, and with the free vectors above
-# it was too. For new data **try 0, 2 and $\infty$ on validation**, with several seeds. mindlib's default,
-# 2, is a place to start and not a finding: at $d=8$ it was the worst of those tried, and below the single
-# vector.
+# it was too. For new data **try 0, 2 and $\infty$ on validation**, with several seeds. The 2 of
+# `MINDConfig.paper()` is a place to start and not a finding: at $d=8$ it was the worst of those tried, and below
+# the single vector. (`MINDConfig()` has $\infty$, by validation on real purchases.)
 #
 # ## 8. Exercises
 #

@@ -188,7 +188,7 @@ def geometry(model: MIND, world: PlantedWorld, histories: Histories) -> Geometry
 
 
 def row(trained: Trained, default: Trained, length: float | None) -> list[str]:
-    """A line of the table of readings, see `HEAD`; without differences for the default itself."""
+    """A line of the table of readings, see `HEAD`; without differences for Algorithm 1 itself."""
     cells = [" · ".join(f"{h:.1%}" for h in trained.by_seed("hits"))]
     for what, digits in (("hits", 1), ("found", 0), ("served", 0)):
         if what != "hits":
@@ -200,6 +200,6 @@ def row(trained: Trained, default: Trained, length: float | None) -> list[str]:
 
 
 HEAD = (
-    "reading", "HitRate@10, each seed", "against defaults, points", "found", "against defaults",
-    "served", "against defaults", "length of S e", "epoch kept",
+    "reading", "HitRate@10, each seed", "against Algorithm 1, points", "found",
+    "against Algorithm 1", "served", "against Algorithm 1", "length of S e", "epoch kept",
 )  # fmt: skip

@@ -18,7 +18,7 @@ from mindlib.models.vector import Interests, VectorConfig, VectorModel, check_wi
 
 @dataclass(frozen=True)
 class SASRecConfig(VectorConfig):
-    """What SASRec is built with; the defaults are the published ones, but for d and the window.
+    """What SASRec is built with; its own defaults are the published ones, d and the window are not.
 
     Attributes:
         dim: d, also the width of the feed-forward layers.
