@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,10 @@ class Refused(RuntimeError):
 
 
 def train(log: Interactions, config: RefreshConfig, before: Kept | None) -> Trained:
-    """Tonight's model.
+    """Tonight's model: of the epoch that is best on the validation cases.
+
+    Of a warm start this may be epoch 0, yesterday's weights in tonight's catalogue: where a short
+    training only did harm, it is as if there had been none.
 
     Args:
         log: of the days up to tonight.
@@ -174,13 +177,18 @@ def train(log: Interactions, config: RefreshConfig, before: Kept | None) -> Trai
     model.eval()
     n = int(training.monitor.partition("@")[2])
     at_start = evaluate(model, split.validation, (n,), exclude_history=training.exclude_history)
+    value = at_start.means()[training.monitor]
+    start = {name: weight.clone() for name, weight in model.state_dict().items()}
     done = fit(model, split, training, device="cpu", progress=False)
+    if carried and value > done.log[done.best_epoch - 1][training.monitor]:
+        model.load_state_dict(start)
+        done = replace(done, best_epoch=0)
     return Trained(
         model,
         split,
         done,
         training.monitor,
-        at_start.means()[training.monitor],
+        value,
         carried,
         time.perf_counter() - started,
     )

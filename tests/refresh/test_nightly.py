@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from mindlib.data import Catalogue
+from mindlib.models import MIND
 from mindlib.refresh import (
     Busy,
     GateConfig,
@@ -19,14 +20,16 @@ from mindlib.refresh import (
     Ranking,
     Refused,
     Registry,
+    Warm,
     load_version,
     nightly,
     refresh,
+    warm_start,
 )
 from mindlib.refresh.days import newest_day
 from mindlib.refresh.nightly import WEIGHTS, load_kept, train
 from tests.refresh.damage import BROKEN
-from tests.refresh.world import CONFIG, evenings
+from tests.refresh.world import CONFIG, evenings, training
 from tests.serving.world import Nearest
 
 
@@ -186,6 +189,18 @@ def test_a_warm_start_begins_where_yesterday_ended(registry, made):
     assert made.trained.at_start > cold.at_start + 0.1
     assert len(made.trained.fit.log) == 2
     assert len(cold.fit.log) == 8
+
+
+def test_a_warm_start_that_training_only_harms_is_kept_as_it_was(registry):
+    log, kept = evenings()[2], load_kept(registry.path(2))
+    harm = Warm(replace(training(1), learning_rate=10.0))
+    harmed = train(log, replace(CONFIG, warm=harm), kept)
+    assert harmed.fit.best_epoch == 0
+    assert harmed.fit.log[0]["Recall@5"] < harmed.at_start
+    fresh = MIND(log, CONFIG.model, generator=torch.Generator().manual_seed(CONFIG.seed))
+    warm_start(fresh, log, kept.weights, kept.names)
+    for name, weight in fresh.state_dict().items():
+        assert torch.equal(harmed.model.state_dict()[name], weight), name
 
 
 def test_the_gates_cases_are_held_out_of_the_training(made):
