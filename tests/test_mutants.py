@@ -454,7 +454,7 @@ MUTANTS = [
         DECIDED,
     ),
     mutant(
-        "dropout in evaluation", VECTOR,
+        "dropout of behaviours in evaluation", VECTOR,
         "        if generator is None or not rate:\n            return behaviors\n",
         "        if not rate:\n            return behaviors\n"
         "        generator = generator or torch.Generator()\n",
@@ -468,7 +468,7 @@ MUTANTS = [
         IN_VECTOR + "test_a_value_is_dropped_or_grows_by_what_the_others_lose",
     ),
     mutant(
-        "dropout from the global generator", VECTOR,
+        "dropout of behaviours from the global generator", VECTOR,
         "luck = torch.rand(behaviors.shape, generator=generator, device=generator.device)",
         "luck = torch.rand(behaviors.shape)",
         IN_VECTOR + "test_what_is_dropped_comes_from_the_generator_alone",
