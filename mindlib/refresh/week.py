@@ -20,7 +20,7 @@ from mindlib.layers.routing import RoutingConfig
 from mindlib.models.mind import MINDConfig
 from mindlib.refresh.days import Day, days, over_days
 from mindlib.refresh.nightly import RefreshConfig, Trained, Warm, train
-from mindlib.training import TrainingConfig
+from mindlib.training import Fit, TrainingConfig
 
 FROZEN = "no refresh"
 
@@ -176,13 +176,17 @@ def _cost(trained: Trained | None, scratch: Trained) -> dict[str, Any]:
     return {
         "epochs": len(trained.fit.log),
         "steps": trained.fit.log[-1].step,
-        "steps_to_scratch": reached(trained, scratch),
+        "steps_to_scratch": reached(trained.at_start, trained.fit, scratch.fit, scratch.monitor),
         "seconds": trained.seconds / scratch.seconds,
     }
 
 
-def reached(trained: Trained, scratch: Trained) -> int | None:
-    """The steps after which training was as far as training from scratch at its best."""
-    best = max(record[scratch.monitor] for record in scratch.fit.log)
-    values = [(0, trained.at_start), *((r.step, r[trained.monitor]) for r in trained.fit.log)]
+def reached(at_start: float, done: Fit, scratch: Fit, monitor: str) -> int | None:
+    """The steps after which training was as far as training from scratch at its best.
+
+    Args:
+        at_start: the monitored metric before the first step.
+    """
+    best = max(record[monitor] for record in scratch.log)
+    values = [(0, at_start), *((record.step, record[monitor]) for record in done.log)]
     return next((step for step, value in values if value >= best), None)

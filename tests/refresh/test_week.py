@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -76,15 +74,15 @@ def test_training_is_counted(rows):
     [(0.6, [0.7, 0.5], 0), (0.5, [0.6, 0.4], 10), (0.5, [0.5, 0.7], 20), (0.5, [0.5, 0.5], None)],
 )
 def test_steps_until_training_was_as_far_as_from_scratch(at_start, values, expected):
-    def trained(start: float, metrics: list[float]) -> Any:
+    def fit(metrics: list[float]) -> Fit:
         records = [
             EpochRecord(n, 10 * n, 1.0, {"Recall@5": value}, 1e-3, 1.0, 1.0)
             for n, value in enumerate(metrics, 1)
         ]
-        return SimpleNamespace(monitor="Recall@5", at_start=start, fit=Fit(records, 1, "cpu"))
+        return Fit(records, 1, "cpu")
 
-    scratch = trained(0.1, [0.2, 0.6, 0.55])
-    assert reached(trained(at_start, values), scratch) == expected
+    scratch = fit([0.2, 0.6, 0.55])
+    assert reached(at_start, fit(values), scratch, "Recall@5") == expected
 
 
 def test_names_that_are_taken_are_refused():
