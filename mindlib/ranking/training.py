@@ -63,7 +63,7 @@ class RankingConfig:
     candidates: int = 200
     proposal: Proposal = "popularity"
     alpha: float = 0.75
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-2
     patience: int = 2
     seed: int = 0
 

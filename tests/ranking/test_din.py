@@ -94,7 +94,9 @@ def test_padding_never_matters(training):
         history = window(PASTS, length)
         items = history.items.masked_fill(~history.mask, rubbish)
         scores = model(History(items, history.mask, history.profile), CANDIDATES)
-        found.append((scores.detach(), model.activation.dice.standardize.running_var.clone()))
+        variance = model.activation.dice.standardize.running_var
+        assert variance is not None
+        found.append((scores.detach(), variance.clone()))
     for scores, variance in found[1:]:
         torch.testing.assert_close(scores, found[0][0], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(variance, found[0][1], rtol=1e-4, atol=1e-6)

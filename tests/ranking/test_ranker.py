@@ -33,7 +33,6 @@ def file(ranker, tmp_path):
 
 
 def test_it_is_the_ranking_stages_model(ranker):
-    assert isinstance(ranker, Ranker)
     scores = ranker.score(PAST, CANDIDATES)
     expected = ranker.model.score_lists(
         Histories.from_lists([PAST.tolist()]), torch.from_numpy(CANDIDATES)[None]
@@ -42,6 +41,7 @@ def test_it_is_the_ranking_stages_model(ranker):
     assert scores.std() > 0.01
     few = ranker.score(PAST.astype(np.int32), CANDIDATES[[4, 2]])
     np.testing.assert_allclose(few, scores[[4, 2]], rtol=1e-4, atol=1e-5)
+    assert isinstance(ranker, Ranker)
 
 
 def test_a_long_past_is_cut_to_its_end(ranker):
