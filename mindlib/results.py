@@ -37,14 +37,14 @@ def over_seeds(runs: Sequence[TrialRun], part: Part) -> Values:
     return {name: torch.stack([values[name] for values in found]).mean(0) for name in found[0]}
 
 
-def summary_of(runs: Sequence[TrialRun], part: Part) -> dict[str, dict[str, float | None]]:
-    """For each metric the mean and the standard deviation over the runs (None of one run)."""
+def summary_of(runs: Sequence[TrialRun], part: Part) -> dict[str, dict[str, Any]]:
+    """For each metric the mean, the standard deviation (None of one run) and each run's value."""
     means = [run.evaluations[part].means() for run in runs]
-    found: dict[str, dict[str, float | None]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for name in means[0]:
         values = [mean[name] for mean in means]
         spread = statistics.stdev(values) if len(values) > 1 else None
-        found[name] = {"mean": statistics.fmean(values), "deviation": spread}
+        found[name] = {"mean": statistics.fmean(values), "deviation": spread, "seeds": values}
     return found
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mindlib.claims import difference
+from mindlib.lessons.breadth import Group
+from mindlib.lessons.estimates import Estimate
+
 Results = Mapping[str, Any]
 
 
@@ -83,8 +87,6 @@ def study_table(results: Results, study: str, metrics: Sequence[str]) -> str:
 
     The interval is of the first metric.
     """
-    from mindlib.claims import difference
-
     rows = rows_of(results, study)
     names = list(rows)
     lines = [
@@ -100,23 +102,7 @@ def study_table(results: Results, study: str, metrics: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-class Gain(NamedTuple):
-    """a - b among the users whose pasts touch so many categories.
-
-    Attributes:
-        bin: how many, such as "4-5".
-        users: how many users they are.
-        difference, low, high: the mean and its 95 % interval.
-    """
-
-    bin: str
-    users: int
-    difference: float
-    low: float
-    high: float
-
-
-def gains(results: Results, a: str, b: str, metric: str) -> list[Gain]:
+def gains(results: Results, a: str, b: str, metric: str) -> list[Group]:
     """Whom a helps more than b, by the categories of the past.
 
     Raises:
@@ -125,13 +111,56 @@ def gains(results: Results, a: str, b: str, metric: str) -> list[Gain]:
     for entry in results["comparisons"]:
         if entry["study"] is None and (entry["a"], entry["b"]) == (a, b):
             found = [
-                Gain(x["bin"], x["cases"], x["difference"], x["low"], x["high"])
+                Group(x["bin"], x["cases"], Estimate(x["difference"], x["low"], x["high"]))
                 for x in entry.get("by_history_categories", ())
                 if x["metric"] == metric
             ]
             if found:
                 return found
     raise ValueError(f"{a!r} and {b!r} have not been compared in {metric!r} by categories")
+
+
+def by_n(results: Results, metric: str, names: Sequence[str]) -> dict[str, dict[int, list[float]]]:
+    """A test metric at every N, for each row the values of its seeds.
+
+    Args:
+        metric: without N, such as "HitRate".
+    """
+    rows = rows_of(results)
+    return {
+        name: {
+            int(column.partition("@")[2]): said["seeds"]
+            for column, said in rows[name]["test"].items()
+            if column.startswith(f"{metric}@")
+        }
+        for name in names
+        if name in rows
+    }
+
+
+def factor_values(
+    results: Results, study: str, metrics: Sequence[str]
+) -> dict[str, dict[str, dict[float, list[float]]]]:
+    """A study as a figure needs it: metric, part, value of the factor, seeds.
+
+    The row that the study starts from is left out, since it is one of the others or has no value.
+    """
+    rows = rows_of(results, study)
+    values = {float(name.partition("=")[2]): row for name, row in rows.items() if "=" in name}
+    return {
+        metric: {
+            part: {value: row[part][metric]["seeds"] for value, row in values.items()}
+            for part in ("validation", "test")
+        }
+        for metric in metrics
+    }
+
+
+def curves(results: Results, study: str) -> dict[str, list[list[float]]]:
+    """The validation metric of each epoch, for each row of a study the lines of its seeds."""
+    return {
+        _label(name): row["curves"] for name, row in rows_of(results, study).items() if "=" in name
+    }
 
 
 def provenance(results: Results) -> str:

@@ -2,9 +2,13 @@
 
 import pytest
 
+from mindlib.lessons.breadth import Group
+from mindlib.lessons.estimates import Estimate
 from mindlib.lessons.recorded_tables import (
-    Gain,
     Point,
+    by_n,
+    curves,
+    factor_values,
     gains,
     provenance,
     recorded_table,
@@ -16,10 +20,18 @@ from mindlib.lessons.recorded_tables import (
 
 def row(name, value, *, study=None, deviation: float | None = 0.01):
     test = {
-        "Recall@50": {"mean": value, "deviation": deviation},
-        "Categories@50": {"mean": 10 * value, "deviation": None},
+        "Recall@50": {"mean": value, "deviation": deviation, "seeds": [value - 0.1, value + 0.1]},
+        "Recall@500": {"mean": 2 * value, "deviation": None, "seeds": [2 * value]},
+        "Categories@50": {"mean": 10 * value, "deviation": None, "seeds": [10 * value]},
     }
-    return {"study": study, "name": name, "seeds": [0, 1], "test": test, "validation": test}
+    return {
+        "study": study,
+        "name": name,
+        "seeds": [0, 1],
+        "test": test,
+        "validation": test,
+        "curves": [[value / 2, value]],
+    }
 
 
 def said(metric, values):
@@ -95,8 +107,8 @@ def test_a_study_in_points_and_as_a_table():
 
 def test_gains_are_of_one_metric():
     assert gains(RESULTS, "MIND-4", "YouTube DNN", "Recall@50") == [
-        Gain("1", 7, 0.0, -0.1, 0.1),
-        Gain("2", 9, 0.2, 0.1, 0.3),
+        Group("1", 7, Estimate(0.0, -0.1, 0.1)),
+        Group("2", 9, Estimate(0.2, 0.1, 0.3)),
     ]
     with pytest.raises(ValueError, match="have not been compared in 'Recall@10'"):
         gains(RESULTS, "MIND-4", "YouTube DNN", "Recall@10")
@@ -106,3 +118,13 @@ def test_provenance_says_what_when_and_how():
     text = provenance(RESULTS)
     for part in ("x, random 19:1, 1,234 test cases", "2026-01-02", "a processor", "--data x"):
         assert part in text
+
+
+def test_points_of_figures_are_the_seeds_values():
+    assert by_n(RESULTS, "Recall", ("YouTube DNN", "not there")) == {
+        "YouTube DNN": {50: [0.1, pytest.approx(0.3)], 500: [0.4]}
+    }
+    assert factor_values(RESULTS, "sigma", ("Recall@500",)) == {
+        "Recall@500": {"validation": {0.1: [0.48]}, "test": {0.1: [0.48]}}
+    }
+    assert curves(RESULTS, "sigma") == {"sigma=0.1": [[0.12, 0.24]]}
