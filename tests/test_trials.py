@@ -308,8 +308,21 @@ def test_of_what_is_not_trained_the_training_does_not_count(split, tmp_path, jud
     run(split, dataclasses.replace(trial, training=TRAINING), tmp_path)
     assert len(judged) == 2
     keep = dataclasses.replace(TRAINING, exclude_history=False)
-    run(split, dataclasses.replace(trial, training=keep), tmp_path)
+    found = run(split, dataclasses.replace(trial, training=keep), tmp_path)
     assert len(judged) == 4
+    popular = Popularity(split.train_counts)
+    with_past, without = (
+        evaluate(popular, split.test, CUTOFFS, exclude_history=choice).values["Recall@10"]
+        for choice in (False, True)
+    )
+    assert torch.equal(found.evaluation.values["Recall@10"], with_past)
+    assert not torch.equal(with_past, without)
+
+
+def test_another_seed_of_chance_is_another_run(split, tmp_path, judged):
+    one, two = (run(split, Trial("Random", Random, seed=seed), tmp_path) for seed in (0, 1))
+    assert len(judged) == 4
+    assert not torch.equal(one.evaluation.values["NDCG@10"], two.evaluation.values["NDCG@10"])
 
 
 def test_a_seed_decides_the_factors_of_what_draws_them(split):
