@@ -24,7 +24,7 @@ def split():
 
 @pytest.fixture(scope="module")
 def runs(split):
-    config = YouTubeDNNConfig(dim=8, hidden=(), history_length=10)
+    config = YouTubeDNNConfig.paper(dim=8, hidden=(), history_length=10)
     models = {"YouTube DNN": lambda g: YouTubeDNN(split.log, config, generator=g)}
     return run_all(split, models, QUICK, seeds=2, cutoffs=(5, 10), device="cpu", progress=False)
 
@@ -73,7 +73,7 @@ def test_a_seed_is_a_training_of_its_own(runs):
 
 
 def test_a_seed_gives_the_same_row_again_whatever_the_seed_of_the_configuration(runs, split):
-    config = YouTubeDNNConfig(dim=8, hidden=(), history_length=10)
+    config = YouTubeDNNConfig.paper(dim=8, hidden=(), history_length=10)
     models = {"YouTube DNN": lambda g: YouTubeDNN(split.log, config, generator=g)}
     other = TrainingConfig(
         epochs=1, batch_size=256, negatives=16, monitor="Recall@10", seed=QUICK.seed + 1

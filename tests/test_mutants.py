@@ -22,6 +22,7 @@ ATTENTION = "layers/attention.py"
 CHECKPOINTS = "checkpoints.py"
 COMIREC = "models/comirec.py"
 COUNTS = "models/counts.py"
+DIN = "ranking/din.py"
 DISTRIBUTED = "distributed.py"
 DIVERSITY = "retrieval/diversity.py"
 EVALUATION = "evaluation.py"
@@ -32,6 +33,11 @@ LOSSES = "losses.py"
 MAXMF = "models/maxmf.py"
 MIND = "models/mind.py"
 POOLING = "layers/pooling.py"
+RANKED_LISTS = "ranking/lists.py"
+RANKER = "ranking/ranker.py"
+RANKING = "ranking/training.py"
+RANKING_METRICS = "ranking/metrics.py"
+RERANKED = "ranking/reranked.py"
 RETRIEVAL = "retrieval/scores.py"
 INDEX = "retrieval/index.py"
 INDEX_FILES = "retrieval/files.py"
@@ -173,6 +179,11 @@ IN_FAISS = "retrieval/test_faiss.py::"
 IN_EVALUATION = "test_evaluation.py::"
 IN_DIAGNOSTICS = "test_diagnostic_rules.py::"
 IN_SPLITS = "data/test_splits.py::"
+IN_DIN = "ranking/test_din.py::"
+IN_RANKED_LISTS = "ranking/test_lists.py::"
+IN_RANKER = "ranking/test_ranker.py::"
+IN_RANKING = "ranking/test_ranking_training.py::"
+IN_RANKING_METRICS = "ranking/test_metrics.py::"
 IN_EXPORT = "test_export.py::"
 IN_EXPORTED = "test_exported.py::"
 
@@ -1133,6 +1144,113 @@ MUTANTS = [
         "shutil.rmtree(partial, ignore_errors=True)", "pass",
         IN_EXPORTED + "test_on_a_full_disk_nothing_is_left",
         IN_EXPORTED + "test_an_interrupted_export_leaves_nothing",
+    ),
+    # Ranking
+    mutant(
+        "behaviours weigh the same for every candidate", DIN,
+        "index_copy(0, places, weights)", "index_copy(0, places, torch.ones_like(weights))",
+        IN_DIN + "test_weights_depend_on_the_candidate_and_are_not_normalised",
+        IN_RANKING + "test_local_activation_beats_mean_pooling",
+    ),
+    mutant(
+        "a past's weights normalised", DIN,
+        "weights).unflatten(0, mask.shape)", "weights).unflatten(0, mask.shape).softmax(1)",
+        IN_DIN + "test_weights_depend_on_the_candidate_and_are_not_normalised",
+        IN_DIN + "test_scores_are_those_of_the_formulas",
+    ),
+    mutant(
+        "padding activated", DIN,
+        "mask.flatten().nonzero()[:, 0]", "torch.arange(mask.numel())",
+        IN_DIN + "test_padding_never_matters",
+    ),
+    mutant(
+        "Dice with the batch's statistics in evaluation", DIN,
+        "affine=False)", "affine=False, track_running_stats=False)",
+        IN_DIN + "test_dice_takes_the_batch_in_training_and_its_running_average_afterwards",
+    ),
+    mutant(
+        "Dice with running statistics in training", DIN,
+        "self.standardize(rows)",
+        "F.batch_norm(rows, self.standardize.running_mean, self.standardize.running_var)",
+        IN_DIN + "test_dice_takes_the_batch_in_training_and_its_running_average_afterwards",
+    ),
+    mutant(
+        "the products of one user with all candidates scaled wrongly", DIN,
+        "self.product.weight + self.candidate.weight", "self.product.weight",
+        IN_DIN + "test_both_orders_of_the_products_give_the_same_weights",
+    ),
+    mutant(
+        "the ranker sees the first behaviours", RANKER,
+        "behaviors[-self.model.config.history_length :]",
+        "behaviors[: self.model.config.history_length]",
+        IN_RANKER + "test_a_long_past_is_cut_to_its_end",
+    ),
+    mutant(
+        "a ranker served in training mode", RANKER,
+        "model.cpu().eval(), Catalogue", "model.cpu(), Catalogue",
+        IN_RANKER + "test_serving_never_uses_a_batchs_statistics",
+    ),
+    mutant(
+        "a ranker's bytes not compared", RANKER,
+        'if content_digest(metadata["facts"], tensors) != metadata["sha256"]:', "if False:",
+        IN_RANKER + "test_a_changed_byte_is_noticed",
+    ),
+    mutant(
+        "a ranker's catalogue not compared", RANKER,
+        "catalogue is not None and", "False and",
+        IN_RANKER + "test_the_catalogue_is_checked_where_it_is_known",
+    ),
+    mutant(
+        "what she takes later is a negative", RANKING,
+        "counts = (first == self.taken.never) & (items > 0)", "counts = items > 0",
+        IN_RANKING + "test_what_a_user_takes_at_any_time_is_no_negative_of_hers",
+    ),
+    mutant(
+        "a repeat is a target of the ranker", RANKING,
+        "counts[:, 0] = first[:, 0] >= histories.ends", "counts[:, 0] = True",
+        IN_RANKING + "test_a_repeat_is_no_target",
+    ),
+    mutant(
+        "the ranker knows what is held out", RANKING,
+        "events = np.flatnonzero(split.train_events)", "events = np.arange(len(log))",
+        IN_RANKING + "test_held_out_events_are_not_known_to_training",
+    ),
+    mutant(
+        "negatives out of somebody else's list", RANKING,
+        "self.found[rows].gather", "self.found[: len(rows)].gather",
+        IN_RANKING + "test_negatives_are_out_of_the_list_and_out_of_the_catalogue",
+    ),
+    mutant(
+        "the ranker's last epoch kept", RANKING,
+        "    model.load_state_dict(best_weights)\n", "",
+        IN_RANKING + "test_the_epoch_with_the_best_gauc_on_validation_is_kept",
+    ),
+    mutant(
+        "ties won", RANKING_METRICS,
+        "(ties + last)[tie] / 2", "last[tie]",
+        IN_RANKING_METRICS + "test_gauc_is_the_mean_of_the_users_auc_weighted_by_impressions",
+        IN_RANKING_METRICS + "test_auc_is_scikit_learns",
+    ),
+    mutant(
+        "users weigh the same in GAUC", RANKING_METRICS,
+        "areas @ sizes / sizes.sum()", "areas.mean()",
+        IN_RANKING_METRICS + "test_impressions_weigh_the_users",
+    ),
+    mutant(
+        "padding judged", RANKING_METRICS,
+        "shown = lists.items > 0", "shown = lists.items >= 0",
+        IN_RANKING_METRICS
+        + "test_judge_leaves_out_padding_and_counts_the_lists_that_can_be_judged",
+    ),
+    mutant(
+        "inactive interests rank", RANKED_LISTS,
+        "masked_fill(~active[part, None], -torch.inf)", "clone()",
+        IN_RANKED_LISTS + "test_an_inactive_interest_has_no_say",
+    ),
+    mutant(
+        "padding ranked", RERANKED,
+        "masked_fill(found == 0, -torch.inf)", "clone()",
+        IN_RANKED_LISTS + "test_reranked_lists_end_where_the_candidates_do",
     ),
 ]  # fmt: skip
 

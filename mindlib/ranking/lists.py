@@ -56,7 +56,7 @@ def candidate_lists(cases: Cases, recall: Recommender, n: int) -> CandidateLists
     width = cases.num_items + 1
     wanted = cases.rows * width + cases.targets
     found = torch.arange(len(items))[:, None] * width + items
-    return CandidateLists(cases.histories, items, torch.isin(found, wanted) & (items > 0))
+    return CandidateLists(cases.histories, items, torch.isin(found, wanted))
 
 
 @dataclass(frozen=True)
