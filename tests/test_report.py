@@ -52,7 +52,9 @@ def test_good_parameters_are_accepted_with_and_without_papermill():
 
 def test_a_misspelt_injected_name_is_refused_naming_the_valid_ones():
     cells = ("epochs: int = 3", "# Parameters\nepochs = 5\nepoch = 9\n")
-    with pytest.raises(NameError, match=r"'epoch' is no parameter .* epochs, sigma, dataset, profile"):
+    with pytest.raises(
+        NameError, match=r"'epoch' is no parameter .* epochs, sigma, dataset, profile"
+    ):
         check_parameters(session(*cells, epoch=9), RULES)
 
 
