@@ -1,4 +1,4 @@
-"""UMAP pictures with their error bars: trust in the plane, purity in the space it came from."""
+"""Pictures with their error bars: trust in the plane, purity in the space it came from."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
 
 
 class Projection(NamedTuple):
@@ -34,12 +36,9 @@ def project(
     Raises:
         ValueError: fewer than five vectors.
     """
+    neighbors = _judged(neighbors, len(vectors))
     import umap  # compiles for seconds at import: only where a picture is wanted
 
-    # Trustworthiness is defined for fewer neighbours than half the points.
-    neighbors = min(neighbors, (len(vectors) - 1) // 2)
-    if neighbors < 2:
-        raise ValueError(f"{len(vectors)} vectors: a projection needs at least five")
     with warnings.catch_warnings():
         # It says that a seed costs parallelism, which is meant.
         warnings.filterwarnings("ignore", message="n_jobs value", category=UserWarning)
@@ -50,6 +49,37 @@ def project(
     trust = trustworthiness(vectors, points, n_neighbors=neighbors, metric="cosine")
     settings = f"UMAP, cosine, n_neighbors {neighbors}, min_dist {min_dist}, seed {seed}"
     return Projection(points, float(trust), settings)
+
+
+def principal_plane(vectors: Float[np.ndarray, "n dim"], *, neighbors: int = 15) -> Projection:
+    """The plane in which the vectors' directions differ most (PCA of unit vectors).
+
+    Linear, and without a seed: what it shows is there. What it leaves out, the share of the
+    variance in its settings tells.
+
+    Args:
+        neighbors: of which trust is judged.
+
+    Raises:
+        ValueError: fewer than five vectors, or fewer than two dimensions.
+    """
+    neighbors = _judged(neighbors, len(vectors))
+    if vectors.shape[1] < 2:
+        raise ValueError(f"vectors of {vectors.shape[1]} number: a plane needs at least two")
+    plane = PCA(n_components=2, svd_solver="full")
+    points = plane.fit_transform(normalize(np.asarray(vectors, dtype=np.float64)))
+    trust = trustworthiness(vectors, points, n_neighbors=neighbors, metric="cosine")
+    first, second = plane.explained_variance_ratio_
+    settings = f"PCA of unit vectors: {first:.0%} and {second:.0%} of the variance"
+    return Projection(points, float(trust), settings)
+
+
+def _judged(neighbors: int, number: int) -> int:
+    """As many as asked, but trustworthiness is defined for fewer than half of the points."""
+    neighbors = min(neighbors, (number - 1) // 2)
+    if neighbors < 2:
+        raise ValueError(f"{number} vectors: a projection needs at least five")
+    return neighbors
 
 
 def neighbor_purity(

@@ -10,11 +10,17 @@ from textwrap import shorten
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from sklearn.isotonic import isotonic_regression
 
 from mindlib.plots.style import COLORMAP, COLORS, INK
+
+# Stars and their labels are light with dark text on every page: below them are points of all
+# colours.
+STAR, ON_STAR = "#e8e8e8", "#222222"
 
 
 def data_at_a_glance(
@@ -138,38 +144,64 @@ class Panel:
         points: the items in the plane.
         stars: one user's interests in the plane.
         caption: how it was made and its figures of quality.
+        names: what each interest is about; without it the stars have their numbers alone.
     """
 
     points: Float[np.ndarray, "items 2"]
     stars: Float[np.ndarray, "interests 2"]
     caption: str
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.names and len(self.names) != len(self.stars):
+            raise ValueError(
+                f"{len(self.names)} names for {len(self.stars)} stars of {self.caption!r}: "
+                f"expected one for each, or none"
+            )
 
 
-def item_map(panels: Sequence[Panel], groups: Sequence[str], *, named: int = 7) -> Figure:
-    """Projections of the items side by side, coloured by category, the interests as stars.
+def item_map(
+    panels: Sequence[Panel], groups: Sequence[str], *, named: int = 7, columns: int | None = None
+) -> Figure:
+    """Projections of the items, coloured by category, the interests as stars.
 
     Args:
         groups: the category of each item; the `named` most frequent get a colour of their own.
+        columns: how many panels a row has; all of them by default.
+
+    Raises:
+        ValueError: no panels, or no columns.
     """
+    if not panels:
+        raise ValueError("nothing to show: expected at least one panel")
+    columns = len(panels) if columns is None else columns
+    if columns < 1:
+        raise ValueError(f"columns={columns}: expected at least 1")
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
     common = [name for name, _ in Counter(groups).most_common(named)]
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(4.8 * len(panels), 4.9), layout="constrained", squeeze=False
-    )
+        rows, columns, figsize=(4.8 * columns, 0.6 + 4.3 * rows), layout="constrained",
+        squeeze=False,
+    )  # fmt: skip
     names = np.array(groups)
-    for axis, panel in zip(axes[0], panels, strict=True):
+    for axis, panel in zip(axes.flat, panels, strict=False):
         others = ~np.isin(names, common)
         if others.any():
             axis.scatter(*panel.points[others].T, s=3, color=INK, alpha=0.35, lw=0, label="other")
         for color, name in zip(COLORS, common, strict=False):
             axis.scatter(*panel.points[names == name].T, s=4, color=color, lw=0, label=name.title())
-        axis.scatter(*panel.stars.T, marker="*", s=190, color="#e8e8e8", edgecolor="#222222",
-                     lw=0.9, zorder=5, label="the user's interests")  # fmt: skip
+        axis.scatter(*panel.stars.T, marker="*", s=190, color=STAR, edgecolor=ON_STAR,
+                     lw=0.9, zorder=6, label="the user's interests")  # fmt: skip
         for number, (x, y) in enumerate(panel.stars):
             axis.annotate(str(number + 1), (x, y), fontsize=6, ha="center", va="center",
-                          color="#222222", zorder=6)  # fmt: skip
+                          color=ON_STAR, zorder=7)  # fmt: skip
+        _name_stars(axis, panel)
         axis.set_title(panel.caption, fontsize=8)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
     legend = figure.legend(
         *axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8
     )
@@ -177,3 +209,29 @@ def item_map(panels: Sequence[Panel], groups: Sequence[str], *, named: int = 7) 
         if isinstance(handle, PathCollection):
             handle.set_sizes([40])
     return figure
+
+
+def _name_stars(axis: Axes, panel: Panel) -> None:
+    """A label beside each star, towards the middle; labels give way to one another up and down."""
+    if not panel.names:
+        return
+    (left, right), (bottom, top) = axis.get_xlim(), axis.get_ylim()
+    low = np.array([left, bottom])
+    places = (panel.stars - low) / (np.array([right, top]) - low)
+    rank = places[:, 1].argsort(kind="stable").argsort(kind="stable")
+    # The nearest heights to the stars' own that keep their order and a label's distance.
+    step = 0.055
+    order = rank.argsort()
+    free = places[order, 1] - step * np.arange(len(order))
+    heights = isotonic_regression(free, y_min=0.02, y_max=0.98 - step * len(order))
+    heights = heights + step * np.arange(len(order))
+    for height, star in zip(heights, order, strict=True):
+        x = places[star, 0]
+        side = 1 if x < 0.5 else -1
+        axis.annotate(
+            shorten(panel.names[star], 22, placeholder="…"), tuple(panel.stars[star]),
+            xytext=(x + 0.045 * side, height), textcoords="axes fraction", fontsize=6.5,
+            ha="left" if side > 0 else "right", va="center", color=ON_STAR, zorder=5,
+            bbox={"boxstyle": "round,pad=0.2", "fc": STAR, "ec": "none", "alpha": 0.85},
+            arrowprops={"arrowstyle": "-", "color": INK, "lw": 0.8},
+        )  # fmt: skip
