@@ -11,7 +11,7 @@ import queue
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -249,8 +249,9 @@ class SqliteStore:
     def close(self) -> None:
         """Close the file. A call that is still running ends first."""
         self._closed = True
-        while not self._idle.empty():
-            self._idle.get().close()
+        with suppress(queue.Empty):  # calls that end now may be closing others' too
+            while True:
+                self._idle.get_nowait().close()
 
     def _check_time(self, at: int) -> None:
         if at < 0:
@@ -263,7 +264,6 @@ class SqliteStore:
             )
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
         with _immediate(connection):
             (application,) = connection.execute("PRAGMA application_id").fetchone()
             (schema,) = connection.execute("PRAGMA user_version").fetchone()
@@ -280,6 +280,8 @@ class SqliteStore:
                     f"{self.path} is a behaviour store of version {schema}, this mindlib reads "
                     f"{SCHEMA}: seed a new one from the log"
                 )
+        # Which is written into the file: into a store of ours only.
+        connection.execute("PRAGMA journal_mode = WAL")
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -337,10 +339,12 @@ def _immediate(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        # The connection is used again. (A full disk may have rolled back by itself.)
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
 
 
 def _profiles(log: Interactions, users: list[str]) -> Iterator[tuple[str, str]]:

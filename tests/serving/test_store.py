@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import queue
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -224,8 +226,10 @@ def test_a_file_that_is_no_store_is_refused(tmp_path):
         SqliteStore(tmp_path / "text")
     with closing(sqlite3.connect(tmp_path / "foreign")) as foreign:
         foreign.execute("CREATE TABLE t (x)")
+    content = (tmp_path / "foreign").read_bytes()
     with pytest.raises(ValueError, match="no behaviour store"):
         SqliteStore(tmp_path / "foreign")
+    assert (tmp_path / "foreign").read_bytes() == content, "somebody else's file is left alone"
 
 
 def test_a_store_of_another_version_is_refused(store):
@@ -244,3 +248,50 @@ def test_a_closed_store_says_so(store):
     store.close()
     with pytest.raises(StoreError, match="is closed"):
         store.recent("ann", 1)
+
+
+def test_a_connection_whose_commit_failed_is_as_good_as_new(store):
+    """A click after it would otherwise be acknowledged, and never be committed."""
+
+    def fail_at_the_end() -> None:
+        with store._transaction() as connection:
+            connection.execute("PRAGMA defer_foreign_keys = ON")
+            connection.execute("INSERT INTO behaviors (user, time, item) VALUES ('x', 1, 'kiwi')")
+
+    with pytest.raises(sqlite3.IntegrityError):
+        fail_at_the_end()
+    store.append("ann", "apple", 1)
+    store.stock(["kiwi"])
+    with closing(SqliteStore(store.path)) as other:
+        assert other.recent("ann", 9) == ["apple"]
+        assert other.recent("x", 9) == []
+
+
+def test_calls_that_run_when_it_is_closed_all_end(store):
+    """Each closes what is idle by then: none may wait for what another one has closed."""
+    together = threading.Barrier(8)
+
+    def read() -> None:
+        with store._connection():
+            together.wait(30)
+            together.wait(30)
+
+    class Slow(queue.SimpleQueue):
+        """Lets the others in between a look and what follows from it."""
+
+        def empty(self) -> bool:
+            found = super().empty()
+            time.sleep(0.05)
+            return found
+
+    store._idle = Slow()
+    readers = [threading.Thread(target=read, daemon=True) for _ in range(7)]
+    for reader in readers:
+        reader.start()
+    together.wait(30)
+    store._closed = True
+    together.wait(30)
+    for reader in readers:
+        reader.join(30)
+    assert not any(reader.is_alive() for reader in readers)
+    assert store._idle.empty()
