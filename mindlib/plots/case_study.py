@@ -96,12 +96,11 @@ def coupling_heatmaps(panels: Sequence[CouplingPanel], *, users: Sequence[str] =
             axis.set_yticks([])
         names = [shorten(first.labels[i], 32, placeholder="…") for i in order]
         maps[0].set_yticks(range(len(order)), names, fontsize=6.5)
-        maps[len(maps) // 2].set_xlabel("interest", fontsize=8)
+        middle = maps[len(maps) // 2]
+        middle.set_xlabel("interest", fontsize=8)
         if users:
-            maps[0].annotate(
-                users[number], (0, 1), xytext=(0, 24), xycoords="axes fraction",
-                textcoords="offset points", fontsize=9, annotation_clip=False,
-            )  # fmt: skip
+            # In a title, since the layout gives a title height and lets its width reach over others.
+            middle.set_title(f"{users[number]}\n\n{middle.get_title()}", fontsize=8)
         _category_strip(strip, [first.groups[i] for i in order])
         for axis in (*maps, strip):
             # The same height of a row for every user.

@@ -229,7 +229,7 @@ def _name_stars(axis: Axes, panel: Panel) -> None:
         x = places[star, 0]
         side = 1 if x < 0.5 else -1
         axis.annotate(
-            shorten(panel.names[star], 22, placeholder="…"), tuple(panel.stars[star]),
+            shorten(f"{star + 1} {panel.names[star]}", 24, placeholder="…"), tuple(panel.stars[star]),
             xytext=(x + 0.045 * side, height), textcoords="axes fraction", fontsize=6.5,
             ha="left" if side > 0 else "right", va="center", color=ON_STAR, zorder=5,
             bbox={"boxstyle": "round,pad=0.2", "fc": STAR, "ec": "none", "alpha": 0.85},
