@@ -20,6 +20,7 @@ Popularity's own order is shown: no ranker is asked.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -117,6 +118,7 @@ class PersonalityPlatform:
         self.config = config or PlatformConfig()
         self.rule: Rule = rule or CategoryShare()
         self.metrics = Metrics()
+        self._swapping = threading.Lock()
         self._budgets = {
             stage.name: Budget(
                 stage.name, getattr(self.config.budgets, stage.name), self.config.workers
@@ -140,8 +142,9 @@ class PersonalityPlatform:
             Exception: the version's own, if it cannot answer. The one before serves on.
         """
         _rehearse(bundle, self.config.candidates)
-        self._bundle = bundle  # one assignment: a request sees the one or the other
-        self.metrics.serving(bundle.version)
+        with self._swapping:  # two at once: the metrics name the one that serves
+            self._bundle = bundle  # one assignment: a request sees the one or the other
+            self.metrics.serving(bundle.version)
 
     def recommend(self, user: ItemId, n: int | None = None) -> Answer:
         """At most n items for a user; `longest_list` if n is not given.
@@ -182,7 +185,8 @@ class PersonalityPlatform:
         """Whether the store can be read at the moment, within its budget."""
         try:
             self._budgets["store"].run(lambda: self.store.recent("nobody", 1))
-        except (Late, StoreError):
+        except Exception as error:  # whatever it is, health has an answer
+            log.warning("the store does not answer: %r", error)
             return False
         return True
 

@@ -131,6 +131,14 @@ def test_health_does_not_wait_for_a_store_that_hangs(make, store):
         assert client.get("/health").json()["status"] == "degraded"
 
 
+def test_health_has_an_answer_whatever_the_store_does(make, store):
+    platform = make(store=Faulty(store, recent=broken))
+    with TestClient(create_app(platform)) as client:
+        response = client.get("/health")
+    assert (response.status_code, response.json()["status"]) == (200, "degraded")
+    assert "secret" not in response.text
+
+
 def test_metrics_are_prometheus_text(client):
     client.get(f"/recommendations/{USER}?n=5")
     client.get("/recommendations/nobody?n=5")

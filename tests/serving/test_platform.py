@@ -457,6 +457,27 @@ def test_versions_are_swapped_under_load_without_a_mixed_answer(make, versions):
         assert answer.fallbacks == ()
 
 
+def test_of_two_swaps_at_once_the_metrics_name_the_one_that_serves(make, versions, monkeypatch):
+    one, two = versions
+    platform = make(one)
+    tell, told, second = platform.metrics.serving, threading.Event(), threading.Event()
+
+    def slow(version: str) -> None:
+        if version == "one":  # between its assignment and its metric there is time for another
+            told.set()
+            second.wait(0.5)
+        tell(version)
+
+    monkeypatch.setattr(platform.metrics, "serving", slow)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(platform.use, one)
+        assert told.wait(20)
+        platform.use(two)
+        second.set()
+        first.result(20)
+    assert f'mindlib_version_info{{version="{platform.bundle.version}"}}' in platform.metrics.text()
+
+
 def test_a_version_that_cannot_answer_does_not_take_over(make, versions):
     one, two = versions
     platform = make(one)
