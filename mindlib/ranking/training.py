@@ -271,7 +271,7 @@ def _one_of_each(cases: Cases, luck: Float[Tensor, " cases"]) -> Int[Tensor, " c
 
 
 def training_step(model: DIN, batch: ImpressionBatch) -> float:
-    """The mean logistic loss of a batch; its gradients are left in the parameters."""
+    """The mean logistic loss of a batch (0 if nothing counts in it); leaves its gradients."""
     model.zero_grad(set_to_none=True)
     place = model.items.weight.device
     history = batch.histories.to(place).window(model.config.history_length)
@@ -279,6 +279,8 @@ def training_step(model: DIN, batch: ImpressionBatch) -> float:
     labels = torch.zeros_like(logits)
     labels[:, 0] = 1
     counts = batch.counts.to(place)
-    loss = F.binary_cross_entropy_with_logits(logits[counts], labels[counts])
+    # A last batch of a few repeats may have nothing that counts: a mean would be NaN.
+    loss = F.binary_cross_entropy_with_logits(logits[counts], labels[counts], reduction="sum")
+    loss = loss / counts.sum().clamp(min=1)
     loss.backward()
     return float(loss.detach())

@@ -173,6 +173,16 @@ def test_the_loss_is_the_logistic_loss_of_what_counts():
     assert loss == pytest.approx(float(terms[batch.counts].mean()), rel=1e-5)
 
 
+def test_a_batch_in_which_nothing_counts_teaches_nothing():
+    """Such as a last one of a single repeat, whose negatives she takes at another time."""
+    batch = next(Impressions(SPLIT, found_lists(), QUICK).batches(seeded(0)))
+    model = din(SPLIT.log)
+    assert training_step(model, batch._replace(counts=torch.zeros_like(batch.counts))) == 0
+    for name, weight in model.named_parameters():
+        if weight.grad is not None:
+            assert not weight.grad.to_dense().any(), name
+
+
 def test_every_weight_gets_a_gradient():
     model = din(SPLIT.log).train()
     training_step(model, next(Impressions(SPLIT, found_lists(), QUICK).batches(seeded(0))))
