@@ -19,6 +19,8 @@ from mindlib.models import (
     ComiRecDRConfig,
     ComiRecSA,
     ComiRecSAConfig,
+    CosineDNN,
+    CosineDNNConfig,
     ItemCF,
     ItemCFConfig,
     MaxMF,
@@ -39,6 +41,8 @@ from mindlib.trials import Trial
 BUDGET = 4
 LEARNING_RATES = (4e-3, 8e-3)
 DROPOUTS = (0.2, 0.5)
+# Of the cosine form, which has this to choose instead of the dropout.
+TEMPERATURES = (0.05, 0.1)
 # The paper's literal form drops nothing: its budget goes to the learning rate alone.
 LITERAL_RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 TRAINING = TrainingConfig(
@@ -92,18 +96,18 @@ def entries(
         model: type,
         config: VectorConfig,
         *,
-        dropout: str = "behavior_dropout",
-        dropouts: Sequence[float] = DROPOUTS,
+        field: str = "behavior_dropout",
+        values: Sequence[float] = DROPOUTS,
         **losses: Any,
     ) -> Entry:
         grid = [
             Trial(
                 name,
                 model,
-                replace(config, **{dropout: drop}),
+                replace(config, **{field: value}),
                 replace(training, learning_rate=rate, **losses),
             )
-            for rate, drop in itertools.product(LEARNING_RATES, dropouts)
+            for rate, value in itertools.product(LEARNING_RATES, values)
         ]
         return Entry(name, lambda _: grid)
 
@@ -141,6 +145,13 @@ def entries(
             drawn=True,
         ),
         vector("YouTube DNN", YouTubeDNN, YouTubeDNNConfig(**shape)),
+        vector(
+            "YouTube DNN cosine",
+            CosineDNN,
+            CosineDNNConfig(**shape),
+            field="temperature",
+            values=TEMPERATURES,
+        ),
         vector("MaxMF-4", MaxMF, MaxMFConfig(**shape)),
         vector("MaxMF-4 best", MaxMF, MaxMFConfig(**shape), loss="best"),
         vector("MIND-1", MIND, one_interest(mind)),
@@ -152,7 +163,7 @@ def entries(
         literal("MIND-4 paper", MIND, literal_mind),
         vector("ComiRec-SA", ComiRecSA, ComiRecSAConfig(**shape)),
         vector("ComiRec-DR", ComiRecDR, ComiRecDRConfig(**shape)),
-        vector("SASRec", SASRec, SASRecConfig(**shape), dropout="dropout", dropouts=(0.2, 0.5)),
+        vector("SASRec", SASRec, SASRecConfig(**shape), field="dropout", values=DROPOUTS),
     ]
     return {row.name: row for row in rows}
 
@@ -246,6 +257,18 @@ def _varied(name: str, values: Sequence[Any], *, routing: bool = True, **also: A
     return rows
 
 
+def _negatives(chosen: Trial | None) -> list[Trial]:
+    assert chosen is not None
+    return [
+        replace(
+            chosen,
+            name=f"{chosen.name} negatives={number}",
+            training=replace(chosen.training, negatives=number),
+        )
+        for number in (64, 256, 1024, 4096)
+    ]
+
+
 # By name: from the chosen setting to the rows. ("sigma" is that of the Gaussian start.)
 STUDIES: dict[str, Build] = {
     "sigma": _varied("sigma", (0.1, 1.0, 5.0), start="gaussian"),
@@ -253,5 +276,6 @@ STUDIES: dict[str, Build] = {
     "interests": _varied("max_interests", (1, 2, 4, 6, 8)),
     "iterations": _varied("iterations", (1, 2, 3, 4, 5)),
     "adaptive": _varied("adaptive", (True, False)),
+    "negatives": _negatives,
     "ablation": lambda chosen: ablation(chosen) if chosen else [],
 }

@@ -138,3 +138,12 @@ def test_the_ablation_goes_back_to_the_paper_in_one_factor_at_a_time():
 
 def test_of_the_papers_form_there_is_nothing_to_go_back_to():
     assert ablation(dataclasses.replace(CHOSEN, config=MINDConfig.paper())) == []
+
+
+def test_the_study_of_negatives_changes_the_training_alone():
+    rows = STUDIES["negatives"](CHOSEN)
+    assert all(trial.config == CHOSEN.config for trial in rows)
+    assert all(differing(trial.training, CHOSEN.training) <= {"negatives"} for trial in rows)
+    numbers = [trial.training.negatives for trial in rows]
+    assert numbers == sorted(set(numbers))
+    assert CHOSEN.training.negatives in numbers

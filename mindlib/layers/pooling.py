@@ -41,6 +41,8 @@ class ItemEmbedding(nn.Module):
         ValueError: words with pooling="mean", in which a long title would drown the rest.
     """
 
+    # Of length 1, for models that score by cosine.
+    unit: bool = False
     codes: Int[Tensor, "items slots"]
     shares: Float[Tensor, "items slots"]
 
@@ -91,6 +93,10 @@ class ItemEmbedding(nn.Module):
 
     def forward(self, items: Int[Tensor, " n"]) -> Float[Tensor, "n dim"]:
         """e_i for each item id, shape (n, dim)."""
+        vectors = self._pooled(items)
+        return F.normalize(vectors, dim=1) if self.unit else vectors
+
+    def _pooled(self, items: Int[Tensor, " n"]) -> Float[Tensor, "n dim"]:
         if self.codes.shape[1] == 1:
             return F.embedding(items, self.weight, padding_idx=0, sparse=True)
         return F.embedding_bag(

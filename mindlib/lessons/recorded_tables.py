@@ -102,6 +102,13 @@ def study_table(results: Results, study: str, metrics: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def changes(results: Results, study: str, metric: str) -> list[tuple[str, Estimate]]:
+    """How each row of a study differs from the setting that it starts from, with its interval."""
+    first, *others = rows_of(results, study)
+    found = [(_label(name), difference(results, name, first, metric, study)) for name in others]
+    return [(name, Estimate(d.difference, d.low, d.high)) for name, d in found if d]
+
+
 def gains(results: Results, a: str, b: str, metric: str) -> list[Group]:
     """Whom a helps more than b, by the categories of the past.
 

@@ -2,6 +2,7 @@
 
 from mindlib.models.baselines import Oracle, Popularity, Random
 from mindlib.models.comirec import ComiRecDR, ComiRecDRConfig, ComiRecSA, ComiRecSAConfig
+from mindlib.models.cosine_dnn import CosineDNN, CosineDNNConfig
 from mindlib.models.factorization import WALS, WALSConfig
 from mindlib.models.item_cf import ItemCF, ItemCFConfig
 from mindlib.models.maxmf import MaxMF, MaxMFConfig
@@ -17,6 +18,8 @@ __all__ = [
     "ComiRecDRConfig",
     "ComiRecSA",
     "ComiRecSAConfig",
+    "CosineDNN",
+    "CosineDNNConfig",
     "Interests",
     "ItemCF",
     "ItemCFConfig",

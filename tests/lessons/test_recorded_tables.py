@@ -7,6 +7,7 @@ from mindlib.lessons.estimates import Estimate
 from mindlib.lessons.recorded_tables import (
     Point,
     by_n,
+    changes,
     curves,
     factor_values,
     gains,
@@ -128,3 +129,8 @@ def test_points_of_figures_are_the_seeds_values():
         "Recall@500": {"validation": {0.1: [0.48]}, "test": {0.1: [0.48]}}
     }
     assert curves(RESULTS, "sigma") == {"sigma=0.1": [[0.12, 0.24]]}
+
+
+def test_changes_are_those_to_the_setting_that_the_study_starts_from():
+    assert changes(RESULTS, "sigma", "Recall@50") == [("sigma=0.1", Estimate(-0.01, -0.02, 0.001))]
+    assert changes(RESULTS, "sigma", "Recall@500") == [], "nobody has compared them"
