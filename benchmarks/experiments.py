@@ -1,10 +1,11 @@
 """The recorded tables of section 4: every model, equally tuned, on one data set and one protocol.
 
     python benchmarks/experiments.py --data amazon-beauty=PATH --protocol held-out-users \\
-        --cache DIR --out FILE.json [--models a,b] [--studies a,b [--base a]] [--only a,b]
+        --cache DIR --out FILE.json [--models a,b:3] [--studies a,b [--base a]] [--only a,b]
 
 Each model tries as many settings as every other, and the validation cases choose (with seed 0).
-The chosen one is trained with `--seeds` seeds and judged on the test cases. A study changes one
+The chosen one is trained with `--seeds` seeds (a row named as `b:3` with three) and judged on the
+test cases. A study changes one
 factor of the chosen setting of `--base`. Names are written as in the table or in small letters with
 hyphens; `--list` prints them.
 
@@ -25,7 +26,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -197,11 +198,13 @@ def rows(
     base: str,
     *,
     seeds: int,
+    seeds_of: Mapping[str, int],
     study_seeds: int,
 ) -> Iterator[Row]:
     """The table's rows in the order of `models`, then those of the studies.
 
     Args:
+        seeds_of: of models that have another number of seeds.
         touched: how many categories the past of each test case touches, if items have any.
     """
     table = entries(job.training, job.shape)
@@ -218,7 +221,7 @@ def rows(
         if job.wants(name):
             say(name)
             trial, tuned = job.chosen(table[name], table)
-            yield row(trial, tuned, seeds if table[name].drawn else 1)
+            yield row(trial, tuned, seeds_of.get(name, seeds) if table[name].drawn else 1)
     for study in studies:
         chosen, _ = job.chosen(table[base], table)
         variants = [trial for trial in STUDIES[study](chosen) if job.wants(trial.name)]
@@ -349,7 +352,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     parser.add_argument("--data", help=f"NAME=PATH, NAME one of {', '.join(DATA)}")
     parser.add_argument("--protocol", choices=tuple(SPLITS), default="held-out-users")
-    parser.add_argument("--models", help="rows in their order (all; none: no row)")
+    parser.add_argument(
+        "--models", help="rows in their order (all; none: no row); a:3 has three seeds"
+    )
     parser.add_argument("--studies", default="none", help=f"of {', '.join(STUDIES)} (none)")
     parser.add_argument("--base", default="MIND-4", help="whose setting is studied (MIND-4)")
     parser.add_argument("--only", default="", help="of all rows, those of studies too, only these")
@@ -390,7 +395,17 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
                 parser.error(f"--{option}: no {word!r}; there is {', '.join(by_slug)}")
         return [by_slug[word] for word in wanted]
 
-    given.models = names if given.models is None else chosen("models", given.models, names)
+    given.seeds_of = {}
+    if given.models is None:
+        given.models = names
+    else:
+        words = [word.partition(":") for word in given.models.split(",")]
+        given.models = chosen("models", ",".join(word for word, _, _ in words), names)
+        for name, (word, _, number) in zip(given.models, words, strict=False):
+            if number and not (number.isdecimal() and int(number) >= 1):
+                parser.error(f"--models {word}:{number}: expected a number of seeds >= 1")
+            if number:
+                given.seeds_of[name] = int(number)
     given.studies = chosen("studies", given.studies, list(STUDIES))
     minds = [name for name in names if name.startswith("MIND")]
     (given.base,) = chosen("base", given.base, minds)[:1] or [""]
@@ -475,6 +490,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given.studies,
         given.base,
         seeds=given.seeds,
+        seeds_of=given.seeds_of,
         study_seeds=given.study_seeds,
     ):
         done.append(row)

@@ -141,6 +141,14 @@ def test_the_same_command_again_trains_nothing_and_only_says_what_is_wanted(
     assert some["rows"][-1]["test"] == results["rows"][-1]["test"]
 
 
+def test_a_row_may_have_a_number_of_seeds_of_its_own(script, folder, results):
+    again = command(folder, "fewer.json")
+    again[again.index("--models") + 1] = "wals:1,mind-4"
+    script.main(again)
+    rows = json.loads((folder / "fewer.json").read_text(encoding="utf-8"))["rows"]
+    assert [(row["name"], len(row["seeds"])) for row in rows] == [("WALS", 1), ("MIND-4", 2)]
+
+
 def test_what_was_finished_is_written_before_what_breaks(script, folder, results, monkeypatch):
     real = script.run_trial
 
@@ -183,6 +191,7 @@ def test_a_row_that_nothing_makes_is_named(script, folder, results):
     ("change", "message"),
     [
         (["--models", "mind-5"], "--models: no 'mind-5'; there is random, popularity"),
+        (["--models", "mind-4:x"], "--models mind-4:x: expected a number of seeds >= 1"),
         (["--studies", "depth"], "--studies: no 'depth'; there is sigma, power"),
         (["--base", "wals"], "--base: no 'wals'; there is mind-1, mind-4"),
         (["--seeds", "0"], "--seeds 0: expected >= 1"),
