@@ -22,6 +22,7 @@ from mindlib.plots import (
     training_curves,
     use_style,
 )
+from mindlib.plots.report import cut
 
 RNG = np.random.default_rng(0)
 COUPLING = RNG.dirichlet(np.ones(3), 5).T
@@ -52,6 +53,11 @@ def panels(number: int = 2) -> list[Panel]:
     ]
 
 
+def named_panels(stars: np.ndarray) -> list[Panel]:
+    names = tuple(f"category {k}" for k in range(len(stars)))
+    return [Panel(RNG.standard_normal((30, 2)), stars, "named", names)]
+
+
 def categories(number: int) -> list[str]:
     return [f"category {n % number}" for n in range(30)]
 
@@ -63,7 +69,7 @@ FIGURES = {
     "metric_points": lambda: metric_points(POINTS, "HitRate@50", {"Popularity": 0.03}),
     "training_curves": lambda: training_curves(CURVES, "Recall@50"),
     "coupling_heatmap": lambda: coupling_heatmap(COUPLING, LABELS, GROUPS),
-    "item_map": lambda: item_map(panels(), categories(9)),
+    "item_map": lambda: item_map(panels() + named_panels(np.eye(3, 2)), categories(9), columns=2),
 }
 
 
@@ -125,8 +131,8 @@ def test_every_text_has_a_colour_of_the_style(name):
     figure.canvas.draw()
     allowed = {to_rgb(color) for color in (INK, *COLORS)}
     texts = [t for t in figure.findobj(Text) if isinstance(t, Text) and t.get_text().strip()]
-    # The numbers on the stars stand on a light star, whatever the page.
-    on_stars = [t for t in texts if name == "item_map" and t.get_text().isdigit()]
+    # The numbers of stars and their names stand on something light, whatever the page.
+    on_stars = [t for t in texts if name == "item_map" and t.get_text()[0].isdigit()]
     assert texts
     assert {to_rgb(t.get_color()) for t in texts if t not in on_stars} <= allowed
 
@@ -229,3 +235,49 @@ def test_the_map_gives_the_most_frequent_categories_a_colour():
     shown = {text.get_text() for text in legend.get_texts()}
     assert {"Often", "Sometimes", "other"} <= shown
     assert "Rare" not in shown
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(None, 1), (1, 5), (2, 3), (3, 2), (9, 1)])
+def test_the_maps_panels_go_on_in_the_next_row(columns, rows):
+    figure = item_map(panels(5), categories(3), columns=columns)
+    shown = [axes for axes in figure.axes if axes.axison]
+    assert [axes.get_title() for axes in shown] == [f"panel {n}" for n in range(5)]
+    figure.canvas.draw()
+    tops = [round(axes.get_position().y1, 3) for axes in shown]
+    assert len(set(tops)) == rows
+    assert tops == sorted(tops, reverse=True)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.01, 3.0])
+def test_the_names_of_stars_stand_beside_them_and_apart(spread):
+    stars = spread * np.random.default_rng(1).standard_normal((8, 2))
+    figure = item_map(named_panels(stars), categories(3))
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    labels = [t for t in axes.texts if "category" in t.get_text()]
+    assert sorted(t.get_text() for t in labels) == [f"{k + 1} category {k}" for k in range(8)]
+    boxes = [Text.get_window_extent(t) for t in labels]  # without the lines to the stars
+    for number, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[number + 1 :])
+        assert axes.bbox.y0 <= box.y0 <= box.y1 <= axes.bbox.y1
+    for label in labels:
+        star = stars[int(label.get_text()[0]) - 1]
+        assert getattr(label, "xy", None) == pytest.approx(star)  # where its line ends
+
+
+def test_maps_that_cannot_be_drawn_are_refused():
+    with pytest.raises(ValueError, match="nothing to show: expected at least one panel"):
+        item_map([], [])
+    with pytest.raises(ValueError, match="columns=0: expected at least 1"):
+        item_map(panels(), categories(3), columns=0)
+    with pytest.raises(ValueError, match=r"1 names for 2 stars of 'x': expected one for each"):
+        Panel(np.zeros((3, 2)), np.zeros((2, 2)), "x", ("milk",))
+
+
+@pytest.mark.parametrize("width", [2, 5, 40])
+def test_a_text_is_cut_only_where_it_is_too_long(width):
+    text = "whole milk, fresh"
+    short = cut(text, width)
+    assert len(short) <= width
+    assert short == text if len(text) <= width else text.startswith(short.removesuffix("…"))
+    assert short.endswith("…") == (len(text) > width)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mindlib.projection import neighbor_purity, project
+from mindlib.projection import neighbor_purity, principal_plane, project
 
 # umap says at import that a part of it, which nobody uses here, would need Tensorflow.
 pytestmark = pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")
@@ -80,3 +80,42 @@ def test_purity_by_hand():
 def test_an_item_is_not_a_neighbour_of_itself_even_beside_its_double():
     vectors = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     assert neighbor_purity(vectors, np.array([0, 1, 0, 1]), neighbors=1) == 0
+
+
+def test_the_principal_plane_is_that_of_the_covariance_of_the_directions(blobs):
+    """By the eigenvectors of the covariance, up to the sign of each axis."""
+    vectors = blobs[0]
+    found = principal_plane(vectors)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    values, axes = np.linalg.eigh(np.cov(unit.T))
+    expected = (unit - unit.mean(0)) @ axes[:, [-1, -2]]
+    np.testing.assert_allclose(np.abs(found.points), np.abs(expected), atol=1e-9)
+    for axis in (0, 1):
+        assert abs(np.corrcoef(found.points[:, axis], expected[:, axis])[0, 1]) > 1 - 1e-9
+    first, second = values[[-1, -2]] / values.sum()
+    assert found.settings == f"PCA of unit vectors: {first:.0%} and {second:.0%} of the variance"
+
+
+def test_the_principal_plane_keeps_a_plane_and_loses_neighbours_in_many_dimensions():
+    rng = np.random.default_rng(0)
+    flat = np.c_[np.ones(60), 0.01 * rng.standard_normal((60, 2))]  # nearly a plane of directions
+    round_ = rng.standard_normal((60, 40))
+    kept, lost = principal_plane(flat).trust, principal_plane(round_).trust
+    assert 0.5 < lost < 0.8 < 0.99 < kept <= 1
+
+
+def test_the_principal_plane_looks_at_angles_alone(blobs):
+    lengths = np.random.default_rng(1).uniform(0.01, 100, (80, 1))
+    scaled = principal_plane(blobs[0] * lengths)
+    np.testing.assert_allclose(scaled.points, principal_plane(blobs[0]).points, atol=1e-9)
+
+
+@pytest.mark.parametrize("make", [principal_plane, lambda v: project(v, seed=0)])
+def test_too_few_vectors_are_refused(make):
+    with pytest.raises(ValueError, match="4 vectors: a projection needs at least five"):
+        make(np.eye(4))
+
+
+def test_vectors_of_one_number_have_no_plane():
+    with pytest.raises(ValueError, match="vectors of 1 number: a plane needs at least two"):
+        principal_plane(np.ones((9, 1)))

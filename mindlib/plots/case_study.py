@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from textwrap import shorten
 from typing import Literal
 
 import numpy as np
@@ -14,6 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mindlib.plots.report import cut
 from mindlib.plots.style import COLORMAP, COLORS, INK
 
 Kind = Literal["interest", "single", "random"]
@@ -94,12 +94,12 @@ def coupling_heatmaps(panels: Sequence[CouplingPanel], *, users: Sequence[str] =
             axis.set_xticks(range(interests), [str(k + 1) for k in range(interests)], fontsize=7)
             axis.set_title(panel.title, fontsize=8)
             axis.set_yticks([])
-        names = [shorten(first.labels[i], 32, placeholder="…") for i in order]
+        names = [cut(first.labels[i], 32) for i in order]
         maps[0].set_yticks(range(len(order)), names, fontsize=6.5)
         middle = maps[len(maps) // 2]
         middle.set_xlabel("interest", fontsize=8)
         if users:
-            # In a title, since the layout gives a title height and lets its width reach over others.
+            # In a title, to which the layout gives height, and whose width may reach over others.
             middle.set_title(f"{users[number]}\n\n{middle.get_title()}", fontsize=8)
         _category_strip(strip, [first.groups[i] for i in order])
         for axis in (*maps, strip):
@@ -124,9 +124,7 @@ def _category_strip(axis: Axes, groups: Sequence[str]) -> None:
         places.append(top + (size - 1) / 2)
         top += size
     axis.yaxis.tick_right()
-    axis.set_yticks(
-        places, [shorten(name.title(), 20, placeholder="…") for name, _ in spans], fontsize=7
-    )
+    axis.set_yticks(places, [cut(name.title(), 20) for name, _ in spans], fontsize=7)
     for number, text in enumerate(axis.get_yticklabels()):
         text.set_color(COLORS[number % len(COLORS)])
     axis.set_xlim(-0.5, 0.5)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from textwrap import shorten
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -120,7 +119,7 @@ def coupling_heatmap(
         strip.bar(place, 1, width=1.0, color=colors[groups[i]])
     for name in names:
         places = [place for place, i in enumerate(order) if groups[i] == name]
-        strip.text(np.mean(places), 1.15, shorten(name.title(), 18, placeholder="…"), fontsize=7,
+        strip.text(np.mean(places), 1.15, cut(name.title(), 18), fontsize=7,
                    ha="left", va="bottom", rotation=30, color=colors[name])  # fmt: skip
     strip.set_axis_off()
     picture = axes.imshow(
@@ -129,7 +128,7 @@ def coupling_heatmap(
     )  # fmt: skip
     axes.set_yticks(range(len(coupling)), [f"interest {k + 1}" for k in range(len(coupling))])
     axes.set_xticks(
-        range(len(order)), [shorten(labels[i], 34, placeholder="…") for i in order],
+        range(len(order)), [cut(labels[i], 34) for i in order],
         rotation=90, fontsize=7,
     )  # fmt: skip
     figure.colorbar(picture, ax=axes, label="coupling $w_{ij}$", shrink=0.9, pad=0.01)
@@ -229,9 +228,14 @@ def _name_stars(axis: Axes, panel: Panel) -> None:
         x = places[star, 0]
         side = 1 if x < 0.5 else -1
         axis.annotate(
-            shorten(f"{star + 1} {panel.names[star]}", 24, placeholder="…"), tuple(panel.stars[star]),
+            cut(f"{star + 1} {panel.names[star]}", 24), tuple(panel.stars[star]),
             xytext=(x + 0.045 * side, height), textcoords="axes fraction", fontsize=6.5,
             ha="left" if side > 0 else "right", va="center", color=ON_STAR, zorder=5,
             bbox={"boxstyle": "round,pad=0.2", "fc": STAR, "ec": "none", "alpha": 0.85},
             arrowprops={"arrowstyle": "-", "color": INK, "lw": 0.8},
         )  # fmt: skip
+
+
+def cut(text: str, width: int) -> str:
+    """At most width characters, the last of them "…" if there were more."""
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
