@@ -49,7 +49,7 @@ CONFIG = RefreshConfig(
 def evenings() -> list[Interactions]:
     """The log on three evenings."""
     config = PlantedConfig(
-        num_users=120,
+        num_users=400,  # the gate judges by 50 to 70 of them: fewer, and chance decides
         num_clusters=6,
         items_per_cluster=8,
         max_interests=2,
