@@ -160,8 +160,8 @@ def test_served_vectors_equal_those_of_evaluation(pair, users):
 
 def test_a_whole_evaluation_comes_out_the_same(pair):
     model, exported = pair
-    assert isinstance(exported, InterestModel)
     split = leave_last_out(LOG if exported.catalogue.fields else BARE)
+    assert isinstance(exported, InterestModel)
     assert skew(model, exported, split.test.histories) <= TOLERANCE
     torch.testing.assert_close(exported.item_vectors(), model.item_vectors())
     ours, served = (evaluate(m, split.test, (20,)).means() for m in (model, exported))

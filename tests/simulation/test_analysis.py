@@ -163,7 +163,8 @@ def test_a_week_by_arm_and_day():
         assert found == rate(counted.clicks[0, day], counted.impressions[0, day])
     assert searches_per_request(counted, 1) == 4
     found = lift(counted, 0, 1)
-    apart = np.hypot(*(r.high - r.value for r in (ctr(counted, 0), ctr(counted, 1))))
+    first, second = (r.high - r.value for r in (ctr(counted, 0), ctr(counted, 1)))
+    apart = np.hypot(first, second)
     assert found.value == pytest.approx(ctr(counted, 0).value - ctr(counted, 1).value)
     assert found.high - found.value == pytest.approx(apart)
 

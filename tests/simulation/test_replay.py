@@ -36,7 +36,7 @@ def log() -> Interactions:
 @dataclass
 class Watched:
     inner: Recommender
-    asked: list[tuple[list[int], list[int], list[int]]] = field(default_factory=list)
+    asked: list[tuple[int, list[int], list[int]]] = field(default_factory=list)
 
     def recommend(self, histories, n, *, exclude_history=True) -> Recommendations:
         found = self.inner.recommend(histories, n, exclude_history=exclude_history)
