@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 from mindlib.serving.bundle import Bundle, BundleError
 from mindlib.serving.platform import PersonalityPlatform
@@ -46,11 +48,13 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 def invitation(platform: PersonalityPlatform, user: str, address: str) -> str:
     """Two lines to try: her list, and a click on its first item."""
     answer = platform.recommend(user, 5)
+    page = shlex.quote(f"{address}/recommendations/{quote(user, safe='')}?n=5")
     click = json.dumps({"user": user, "item": answer.items[0], "time": int(time.time())})
     return (
         f"\nserving version {answer.version!r} on {address}; try\n\n"
-        f"  curl '{address}/recommendations/{user}?n=5'\n"
-        f"  curl -X POST '{address}/clicks' -H 'Content-Type: application/json' -d '{click}'\n\n"
+        f"  curl {page}\n"
+        f"  curl -X POST {shlex.quote(f'{address}/clicks')} "
+        f"-H 'Content-Type: application/json' -d {shlex.quote(click)}\n\n"
         f"and the first again: the item is gone, and the others' scores have changed.\n"
     )
 

