@@ -107,7 +107,8 @@ def metric_by_n(
     second row has what each model has beyond the reference's mean over seeds, in points.
 
     Args:
-        panels: metric, model, N, seeds; the metrics without N, as `by_n` gives them.
+        panels: metric, model, N, seeds; the metrics without N, as `by_n` gives them. Where a panel
+            is one of several data sets, so that the metric comes last: "Beauty: Recall".
         reference: one of the models.
 
     Raises:
@@ -125,7 +126,7 @@ def metric_by_n(
     )  # fmt: skip
     for column, (metric, models) in enumerate(panels.items()):
         _lines_by_n(axes[0, column], models, {})
-        axes[0, column].set_ylabel(f"{metric}@N, percent")
+        axes[0, column].set(title=f"{metric}@N", ylabel="percent")
         if reference is not None:
             base = {n: float(np.mean(seeds)) for n, seeds in models[reference].items()}
             _lines_by_n(axes[1, column], models, base)
