@@ -109,7 +109,8 @@ def test_the_strip_has_a_cell_for_each_category_in_the_colour_of_its_name():
         # Each in the middle of the behaviours that are its own.
         ends = np.cumsum((0, *sizes))
         np.testing.assert_allclose(strip.get_yticks(), (ends[1:] + ends[:-1] - 1) / 2)
-        middles = [np.mean(p.get_extents().intervaly) for p in strip.patches]
+        cells: list[Any] = list(strip.patches)
+        middles = [cell.get_y() + cell.get_height() / 2 for cell in cells]
         np.testing.assert_allclose(middles, strip.get_yticks())
 
 
