@@ -21,6 +21,7 @@ from mindlib.plots.style import COLORS, INK
 # line in one of them would be lost on a light or on a dark page.
 ORDERED = LinearSegmentedColormap.from_list("ordered", [COLORS[0], COLORS[3], COLORS[5], COLORS[1]])
 MARKERS = "osD^vP*X"
+LINEAR = 2  # points up to which differences to a reference have a linear axis
 
 
 def factor_curves(
@@ -91,7 +92,9 @@ def convergence(curves: Mapping[str, Sequence[Sequence[float]]], metric: str) ->
                 marker=MARKERS[number % len(MARKERS)], ms=3.5, label=None if seed else name,
             )  # fmt: skip
     axes.set(xlabel="epoch", ylabel=f"validation {_with_unit(metric)}")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    longest = max(len(line) for lines in curves.values() for line in lines)
+    axes.set_xlim(0.5, longest + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     figure.legend(loc="outside right upper")
     return figure
 
@@ -104,7 +107,8 @@ def metric_by_n(
     """A metric at every N: a panel for each metric, a line for each model.
 
     Bands reach from the least to the largest of a model's seeds. Where a reference is named, a
-    second row has what each model has beyond the reference's mean over seeds, in points.
+    second row has what each model has beyond the reference's mean over seeds, in points, on an
+    axis that is logarithmic for large differences.
 
     Args:
         panels: metric, model, N, seeds; the metrics without N, as `by_n` gives them. Where a panel
@@ -130,7 +134,8 @@ def metric_by_n(
         if reference is not None:
             base = {n: float(np.mean(seeds)) for n, seeds in models[reference].items()}
             _lines_by_n(axes[1, column], models, base)
-            axes[1, column].set_ylabel(f"points beyond {reference}")
+            _log_beyond(axes[1, column])
+            axes[1, column].set_ylabel(f"points beyond {reference}\n(log beyond ±{LINEAR})")
         numbers = sorted({n for by_number in models.values() for n in by_number})
         axis = axes[-1, column]
         axis.set_xlabel("N")
@@ -157,6 +162,17 @@ def _lines_by_n(
         style = "--" if number >= len(COLORS) else "-"
         axis.plot(shown, [s.mean() for s in seeds], color=color, ls=style, lw=1.4,
                   marker=MARKERS[number % len(MARKERS)], ms=3.5, label=name)  # fmt: skip
+
+
+def _log_beyond(axis: Axes) -> None:
+    """Floors are tens of points away, the models in question a few: both are to be seen."""
+    low, high = axis.get_ylim()
+    axis.set_yscale("symlog", linthresh=LINEAR, linscale=1.5)
+    ticks = (-50, -20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20, 50)
+    axis.set_yticks([tick for tick in ticks if low <= tick <= high])
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_ylim(low, high)
 
 
 def gains_by_categories(groups: Mapping[str, Sequence[Group]], *, metric: str) -> Figure:

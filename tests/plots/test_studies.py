@@ -151,7 +151,9 @@ def test_training_is_a_line_for_each_seed_and_a_colour_for_each_value():
     assert colors[0] == colors[1]
     assert len(set(colors)) == 3
     assert names(figure.legends[0].get_texts()) == list(CURVES)
-    convergence({"one": [[0.1]]}, "Recall@50").canvas.draw()
+    (alone,) = convergence({"one": [[0.1]]}, "Recall@50").axes
+    low, high = alone.get_xlim()
+    assert [tick for tick in alone.get_xticks() if low <= tick <= high] == [1]
 
 
 @pytest.mark.parametrize("page", ["#ffffff", "#111111"])
@@ -178,6 +180,12 @@ def test_the_second_row_is_what_a_model_has_beyond_the_reference():
     # The reference's own seeds stay around zero, so that a difference can be judged.
     assert corners(hits) >= {(10, -10), (10, 10)}
     assert xy(recall.lines[1])[1] == pytest.approx([20])
+    # All of it is in sight, on an axis with room for small differences beside large ones.
+    low, high = hits.get_ylim()
+    assert low < -10 < 30 < high
+    assert {0, 1, 2, 10, 20} <= set(hits.get_yticks())
+    heights = hits.transData.transform([(10, 0), (10, 1), (10, 20), (10, 21)])[:, 1]
+    assert heights[1] - heights[0] > 3 * (heights[3] - heights[2])
     assert xy(top.lines[1])[1] == pytest.approx([50, 40])
     assert "beyond YouTube DNN" in hits.get_ylabel()
     assert names(figure.legends[0].get_texts()) == ["YouTube DNN", "MIND"]
