@@ -19,9 +19,15 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 ATTENTION = "layers/attention.py"
+ASSIGNMENT = "simulation/assignment.py"
+BUDGET = "serving/budget.py"
+BUNDLE = "serving/bundle.py"
 CHECKPOINTS = "checkpoints.py"
+CLAIMS = "claims.py"
+CLICK_MODEL = "simulation/clicks.py"
 COMIREC = "models/comirec.py"
 COUNTS = "models/counts.py"
+DAYS = "refresh/days.py"
 DIN = "ranking/din.py"
 DISTRIBUTED = "distributed.py"
 DIVERSITY = "retrieval/diversity.py"
@@ -29,26 +35,44 @@ EVALUATION = "evaluation.py"
 EXPORT = "export.py"
 EXPORTED = "exported.py"
 FACTORIZATION = "models/factorization.py"
+FOLLOW = "refresh/follow.py"
+GATE = "refresh/gate.py"
+GUARD = "serving/guard.py"
+HASHING = "simulation/hashing.py"
 LOSSES = "losses.py"
 MAXMF = "models/maxmf.py"
 MIND = "models/mind.py"
+NIGHTLY = "refresh/nightly.py"
+PLATFORM = "serving/platform.py"
 POOLING = "layers/pooling.py"
 RANKED_LISTS = "ranking/lists.py"
 RANKER = "ranking/ranker.py"
 RANKING = "ranking/training.py"
 RANKING_METRICS = "ranking/metrics.py"
+RECORDED_TABLES = "lessons/recorded_tables.py"
+REGISTRY = "refresh/registry.py"
+REPLAY = "simulation/replay.py"
 RERANKED = "ranking/reranked.py"
+RESULTS = "results.py"
 RETRIEVAL = "retrieval/scores.py"
 INDEX = "retrieval/index.py"
 INDEX_FILES = "retrieval/files.py"
 FAISS = "retrieval/faiss.py"
 ROUTING = "layers/routing.py"
+RUN_CACHE = "run_cache.py"
 SAMPLING = "sampling.py"
 SASREC = "models/sasrec.py"
+SEQUENTIAL = "simulation/sequential.py"
+SIMULATED = "simulation/analysis.py"
+SIMULATED_WEEK = "simulation/week.py"
 SPLITS = "data/splits.py"
+STAGES = "serving/stages.py"
 STEPS = "steps.py"
+STORE = "serving/store.py"
 TRAINING = "training.py"
+TRIALS = "trials.py"
 VECTOR = "models/vector.py"
+WARM = "refresh/warm.py"
 WORDS = "data/words.py"
 YOUTUBE = "models/youtube_dnn.py"
 
@@ -186,6 +210,29 @@ IN_RANKING = "ranking/test_ranking_training.py::"
 IN_RANKING_METRICS = "ranking/test_metrics.py::"
 IN_EXPORT = "test_export.py::"
 IN_EXPORTED = "test_exported.py::"
+IN_APP = "serving/test_app.py::"
+IN_BUDGET = "serving/test_budget.py::"
+IN_BUNDLE = "serving/test_bundle.py::"
+IN_PLATFORM = "serving/test_platform.py::"
+IN_STAGES = "serving/test_stages.py::"
+IN_STORE = "serving/test_store.py::"
+IN_DAYS = "refresh/test_days.py::"
+IN_FOLLOW = "refresh/test_follow.py::"
+IN_GATE = "refresh/test_gate.py::"
+IN_NIGHTLY = "refresh/test_nightly.py::"
+IN_REGISTRY = "refresh/test_registry.py::"
+IN_WARM = "refresh/test_warm.py::"
+IN_ASSIGNMENT = "simulation/test_assignment.py::"
+IN_CLICK_MODEL = "simulation/test_clicks.py::"
+IN_SIMULATED = "simulation/test_analysis.py::"
+IN_SEQUENTIAL = "simulation/test_sequential.py::"
+IN_REPLAY = "simulation/test_replay.py::"
+IN_SIMULATED_WEEK = "simulation/test_week.py::"
+IN_RUN_CACHE = "test_run_cache.py::"
+IN_TRIALS = "test_trials.py::"
+IN_RESULTS = "test_results.py::"
+IN_CLAIMS = "test_claims.py::"
+IN_RECORDED_TABLES = "lessons/test_recorded_tables.py::"
 
 FARTHEST = IN_FARTHEST + "test_the_logits_are_cosines_to_behaviors_that_lie_far_apart"
 FOUND = IN_FOUND + "test_it_equals_its_rounds_in_plain_python"
@@ -1251,6 +1298,310 @@ MUTANTS = [
         "padding ranked", RERANKED,
         "masked_fill(found == 0, -torch.inf)", "clone()",
         IN_RANKED_LISTS + "test_reranked_lists_end_where_the_candidates_do",
+    ),
+    mutant(
+        "a batch in which nothing counts has no loss", RANKING,
+        "counts.sum().clamp(min=1)", "counts.sum()",
+        IN_RANKING + "test_a_batch_in_which_nothing_counts_teaches_nothing",
+    ),
+    # The platform
+    mutant(
+        "a click of the future taken", STORE,
+        "if at > self.clock() + AHEAD:", "if False:",
+        IN_STORE + "test_a_click_at_an_impossible_time_is_refused",
+    ),
+    mutant(
+        "an item that no shop has taken", STORE,
+        "PRAGMA foreign_keys = ON", "PRAGMA foreign_keys = OFF",
+        IN_STORE + "test_an_unknown_item_is_refused",
+    ),
+    mutant(
+        "clicks in the order of arrival", STORE,
+        "ORDER BY time DESC, place DESC", "ORDER BY place DESC",
+        IN_STORE + "test_behaviours_are_in_the_order_of_time_and_then_of_arrival",
+    ),
+    mutant(
+        "a user is another one as text", STORE,
+        'ORDER BY time DESC, place DESC LIMIT ?",\n                (str(user), n),',
+        'ORDER BY time DESC, place DESC LIMIT ?",\n                (repr(user), n),',
+        IN_STORE + "test_a_user_is_the_same_as_a_number_and_as_text",
+    ),
+    mutant(
+        "a transaction open after its commit failed", STORE,
+        "if connection.in_transaction:", "if False:",
+        IN_STORE + "test_a_connection_whose_commit_failed_is_as_good_as_new",
+    ),
+    mutant(
+        "a closed store waits for what another call closed", STORE,
+        "while True:\n                self._idle.get_nowait()",
+        "while not self._idle.empty():\n                self._idle.get()",
+        IN_STORE + "test_calls_that_run_when_it_is_closed_all_end",
+    ),
+    mutant(
+        "somebody else's database changed", STORE,
+        "        with _immediate(connection):\n            (application,)",
+        '        connection.execute("PRAGMA journal_mode = WAL")\n'
+        "        with _immediate(connection):\n            (application,)",
+        IN_STORE + "test_a_file_that_is_no_store_is_refused",
+    ),
+    mutant(
+        "late work waited for", BUDGET,
+        "        if not future.done():\n            raise Late\n", "",
+        IN_BUDGET + "test_late_work_is_given_up_in_time",
+    ),
+    mutant(
+        "late work piles up", BUDGET,
+        "future.add_done_callback(lambda _: self._free.release())", "self._free.release()",
+        IN_BUDGET + "test_no_work_is_begun_while_all_workers_are_kept",
+    ),
+    mutant(
+        "a stranger is answered from nothing", PLATFORM,
+        "            if not known:\n                return None\n", "",
+        IN_PLATFORM + "test_a_stranger_gets_what_is_popular",
+        IN_APP + "test_a_stranger_is_answered_and_told_why",
+    ),
+    mutant(
+        "what she has had is shown while recall is down", PLATFORM,
+        "popularity.popular(behaviors, self", "popularity.popular(_none(), self",
+        IN_PLATFORM + "test_with_the_rule_down_too_nothing_is_shown_that_she_has",
+    ),
+    mutant(
+        "an answer names a version that did not make it", PLATFORM,
+        "version=self.bundle.version,", "version=self.platform.bundle.version,",
+        IN_PLATFORM + "test_a_request_that_runs_ends_on_its_own_version",
+    ),
+    mutant(
+        "a request changes its version on the way", PLATFORM,
+        "ids, titles = self.bundle.catalogue.item_ids, self.bundle.labels.titles",
+        "self.bundle = self.platform.bundle\n"
+        "        ids, titles = self.bundle.catalogue.item_ids, self.bundle.labels.titles",
+        IN_PLATFORM + "test_a_request_that_runs_ends_on_its_own_version",
+    ),
+    mutant(
+        "a version takes over that cannot answer", PLATFORM,
+        "        _rehearse(bundle, self.config.candidates)\n", "",
+        IN_PLATFORM + "test_a_version_that_cannot_answer_does_not_take_over",
+    ),
+    mutant(
+        "two swaps cross", PLATFORM,
+        "with self._swapping:", "if True:",
+        IN_PLATFORM + "test_of_two_swaps_at_once_the_metrics_name_the_one_that_serves",
+    ),
+    mutant(
+        "NaN of a ranker shown", PLATFORM,
+        " or not np.isfinite(scores).all()", "",
+        IN_PLATFORM + "test_nonsense_of_the_ranker_is_a_failure",
+    ),
+    mutant(
+        "a category has one place too many", STAGES,
+        ">= math.ceil(self.share * n)", "> math.ceil(self.share * n)",
+        IN_STAGES + "test_the_rule_equals_plain_python",
+    ),
+    mutant(
+        "an endless body is read", GUARD,
+        "if len(body) > LARGEST_BODY:", "if False:",
+        IN_APP + "test_no_endless_body_is_read",
+        IN_APP + "test_a_body_that_is_too_large",
+    ),
+    mutant(
+        "the index of another version served", BUNDLE,
+        "if found != expected:", "if False:",
+        IN_BUNDLE + "test_a_part_of_another_version_is_refused",
+    ),
+    # The nightly refresh
+    mutant(
+        "an evening knows the next day", DAYS,
+        "log.select(number <= t)", "log.select(number <= t + 1)",
+        IN_DAYS + "test_an_evening_knows_the_days_so_far_and_is_judged_by_the_next",
+    ),
+    mutant(
+        "the gate's cases learnt from", DAYS,
+        "train_events = ~held_out", "train_events = np.ones_like(held_out)",
+        IN_DAYS + "test_tonights_split_learns_nothing_of_what_is_held_out",
+    ),
+    mutant(
+        "nobody misses what he does not know", DAYS,
+        "targets.masked_fill(targets == 0, len(catalogue) + 1)", "targets",
+        IN_DAYS + "test_any_catalogue_can_be_asked_in_its_own_numbers",
+    ),
+    mutant(
+        "the gate compares with tonight's version", GATE,
+        "theirs = recall(yesterday)", "theirs = ours",
+        IN_GATE + "test_the_tolerance_decides_and_nothing_else",
+    ),
+    mutant(
+        "the gate's refusal not heard", NIGHTLY,
+        "if not verdict.passed:", "if False:",
+        IN_NIGHTLY + "test_a_broken_export_is_refused_with_figures_and_the_old_version_stays",
+    ),
+    mutant(
+        "two refreshes at once", REGISTRY,
+        "            lock.acquire()\n", "",
+        IN_REGISTRY + "test_one_refresh_at_a_time",
+    ),
+    mutant(
+        "a refresh undoes a rollback", REGISTRY,
+        "if current != before:", "if False:",
+        IN_REGISTRY + "test_a_version_does_not_replace_another_than_it_was_made_to_follow",
+    ),
+    mutant(
+        "half a version left for good", REGISTRY,
+        "            self._sweep()\n            yield", "            yield",
+        IN_REGISTRY
+        + "test_half_of_a_version_is_swept_away_and_so_is_one_that_was_never_served",
+    ),
+    mutant(
+        "a refused version's number given again", REGISTRY,
+        '        taken += [int(path.stem) for path in self.refused.glob("*.json")]\n', "",
+        IN_REGISTRY + "test_a_refusal_is_remembered_and_uses_up_its_number",
+    ),
+    mutant(
+        "a warm start that is cold", WARM,
+        "weight.copy_(weights[name])", "pass",
+        IN_WARM + "test_in_an_unchanged_catalogue_the_model_is_yesterdays",
+    ),
+    mutant(
+        "a version that was refused counts as served", FOLLOW,
+        "            self.error = error\n            return False\n", "            pass\n",
+        IN_FOLLOW + "test_a_version_that_the_platform_refuses_is_not_the_one_that_serves",
+    ),
+    # The simulated week
+    mutant(
+        "an arm depends on who else is asked about", ASSIGNMENT,
+        "uniform(salt(self.name), users)",
+        "np.random.default_rng(salt(self.name)).random(len(users))",
+        IN_ASSIGNMENT + "test_an_arm_depends_on_the_user_alone",
+    ),
+    mutant(
+        "every experiment divides the users alike", ASSIGNMENT,
+        "salt(self.name)", 'salt("")',
+        IN_ASSIGNMENT + "test_two_experiments_divide_the_users_independently",
+    ),
+    mutant(
+        "all arms of one size", ASSIGNMENT,
+        "np.cumsum(self.shares)", "(np.arange(1, len(self.shares) + 1) / len(self.shares))",
+        IN_ASSIGNMENT + "test_arms_have_their_shares",
+    ),
+    mutant(
+        "a hash that is another one in every process", HASHING,
+        'int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")',
+        "hash(name) % 2**64",
+        IN_ASSIGNMENT + "test_a_name_is_hashed_as_written_here_for_ever",
+    ),
+    mutant(
+        "uneven numbers", HASHING,
+        "* 2.0**-53)", "* 2.0**-53) ** 2",
+        IN_ASSIGNMENT + "test_the_hash_is_splitmix_of_one_key_after_the_other",
+        IN_ASSIGNMENT + "test_arms_have_their_shares",
+    ),
+    mutant(
+        "every place is looked at", CLICK_MODEL,
+        "< self.config.examination(len(ranks))", "< 1",
+        IN_CLICK_MODEL + "test_clicks_come_as_often_as_the_formula_says_at_each_rank",
+    ),
+    mutant(
+        "the luck of a product is that of its place", CLICK_MODEL,
+        "PRODUCT, day, rows, lists)", "PRODUCT, day, rows, ranks)",
+        IN_CLICK_MODEL + "test_luck_is_the_same_whoever_shows_it",
+    ),
+    mutant(
+        "clicks forgotten overnight", SIMULATED_WEEK,
+        "behaviors = behaviors.append(", "behaviors.append(",
+        IN_SIMULATED_WEEK + "test_tomorrows_past_is_todays_with_the_clicks_at_its_end",
+    ),
+    mutant(
+        "impressions independent", SIMULATED,
+        "reach = Z * _error(residuals)",
+        "reach = impression_rate(clicks[there], impressions[there]).high - value",
+        IN_SIMULATED + "test_intervals_cover_the_truth_nineteen_times_in_twenty",
+    ),
+    mutant(
+        "errors of two arms added", SIMULATED,
+        "np.hypot(_error(a), _error(b))", "_error(a) + _error(b)",
+        IN_SIMULATED + "test_differences_of_nothing_have_even_p_values_and_cover_zero",
+    ),
+    mutant(
+        "one side of the p-value", SIMULATED,
+        "float(2 * stats.norm.sf(", "float(stats.norm.sf(",
+        IN_SIMULATED + "test_differences_of_nothing_have_even_p_values_and_cover_zero",
+    ),
+    mutant(
+        "pairs not paired", SIMULATED,
+        "error = _error(a - b)", "error = float(np.hypot(_error(a), _error(b)))",
+        IN_SIMULATED + "test_pairs_cancel_what_they_share",
+    ),
+    mutant(
+        "bounds that rise", SEQUENTIAL,
+        "1 / np.sqrt(t) if", "np.sqrt(t) if",
+        IN_SEQUENTIAL + "test_bounds_are_the_published_ones",
+    ),
+    mutant(
+        "the replayed weeks' eve learnt from", REPLAY,
+        '"training": log.timestamps < earlier', '"training": log.timestamps < cut',
+        IN_REPLAY + "test_the_parts_are_cut_by_time",
+    ),
+    # Experiments
+    mutant(
+        "a run's seed is no part of its name", TRIALS,
+        '            "seed": self.seed,\n', "",
+        IN_TRIALS + "test_another_seed_of_chance_is_another_run",
+    ),
+    mutant(
+        "a run's data are no part of its name", TRIALS,
+        'trial.identity | {"data": data_digest(split)}', "trial.identity",
+        IN_TRIALS + "test_other_data_are_another_run",
+    ),
+    mutant(
+        "a run's code is no part of its name", TRIALS,
+        "own = home / code_digest()[:16]", 'own = home / "code"',
+        IN_TRIALS + "test_other_code_is_another_run_unless_trusted",
+    ),
+    mutant(
+        "tuning looks at the test", TRIALS,
+        'cutoffs, parts=("validation",), **options)', "cutoffs, **options)",
+        IN_TRIALS + "test_tuning_takes_the_best_on_validation_and_never_looks_at_the_test",
+    ),
+    mutant(
+        "tuning takes the worst", TRIALS,
+        "np.nanargmax(values)", "np.nanargmin(values)",
+        IN_TRIALS + "test_tuning_takes_the_best_on_validation_and_never_looks_at_the_test",
+    ),
+    mutant(
+        "a damaged result believed", RUN_CACHE,
+        'if digest_of(stored.facts) != whole["sha256"]:', "if False:",
+        IN_RUN_CACHE + "test_a_damaged_file_is_not_believed",
+    ),
+    mutant(
+        "a deciding file decides nothing", RUN_CACHE,
+        'digest.update(f"{file.relative_to(package).as_posix()}\\0{code}\\0".encode())', "pass",
+        IN_RUN_CACHE + "test_code_of_every_deciding_file_decides_the_digest",
+    ),
+    mutant(
+        "the deviation of a whole population", RESULTS,
+        "statistics.stdev(values)", "statistics.pstdev(values)",
+        IN_RESULTS + "test_mean_and_deviation_are_over_the_seeds",
+    ),
+    mutant(
+        "cases between the bins", RESULTS,
+        "inside &= touched <= most", "inside &= touched < most",
+        IN_RESULTS + "test_every_case_is_in_one_bin",
+    ),
+    mutant(
+        "no significance is likeness", CLAIMS,
+        "if max(abs(found.low), abs(found.high)) <= ALIKE:", "if found.low <= 0 <= found.high:",
+        IN_CLAIMS + "test_alike_needs_a_narrow_interval_and_not_merely_one_with_zero",
+    ),
+    mutant(
+        "who was compared with whom forgotten", CLAIMS,
+        "return Comparison(-values[0], -values[2], -values[1], values[3])",
+        "return Comparison(*values)",
+        IN_CLAIMS + "test_a_difference_is_found_in_either_order",
+    ),
+    mutant(
+        "broken trainings in the table", RECORDED_TABLES,
+        'and "failed" not in row', "and True",
+        IN_RECORDED_TABLES
+        + "test_rows_are_those_of_the_table_or_of_one_study_without_the_broken",
     ),
 ]  # fmt: skip
 
