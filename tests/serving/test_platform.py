@@ -257,6 +257,18 @@ def test_without_interests_or_recall_popularity_stands_in(ask, stage, why):
     assert not set(answer.items) & had()
 
 
+def test_with_the_rule_down_too_nothing_is_shown_that_she_has(ask):
+    """The rule would leave it out as well, and is not there to do so."""
+    platform = ask("recall", "failed")
+    platform.rule = Faulty(CategoryShare(), arrange=broken)
+    everything = platform.bundle.popularity.popular(np.zeros(0, dtype=np.int64), 100)
+    ids = platform.bundle.catalogue.item_ids
+    assert {ids[item - 1] for item in everything.items.tolist()} & had()
+    answer = platform.recommend(USER, 100)
+    assert [fallback.stage for fallback in answer.fallbacks] == ["recall", "rerank"]
+    assert not set(answer.items) & had()
+
+
 @pytest.mark.parametrize("why", CAUSES)
 def test_without_the_store_popularity_stands_in(ask, why):
     answer = ask("store", why).recommend(USER, 10)
