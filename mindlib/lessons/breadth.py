@@ -67,6 +67,14 @@ class Group(NamedTuple):
     users: int
     difference: Estimate | None
 
+    def __str__(self) -> str:
+        """One line, the difference in points."""
+        said = "too few for an interval"
+        if self.difference:
+            value, low, high = (100 * x for x in self.difference)
+            said = f"{value:+.2f} points ({low:+.2f} to {high:+.2f})"
+        return f"{self.label} categories, {self.users:,} users: {said}"
+
 
 def by_breadth(
     a: Float[Tensor, "seeds users"],

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from mindlib.data.histories import Histories, History
 from mindlib.evaluation import compare
-from mindlib.lessons.breadth import breadth, by_breadth
+from mindlib.lessons.breadth import Group, breadth, by_breadth
+from mindlib.lessons.estimates import Estimate
 
 # Padding's entry is a category here, so that whoever counts it is found out.
 CATEGORIES = torch.tensor([2, 1, 1, 2, 3, 0, 2])
@@ -75,3 +76,9 @@ def test_starts_ascend(starts: list[int]):
 def test_other_users_are_refused():
     with pytest.raises(ValueError, match="3 and 3 users of the metric, 2 histories"):
         by_breadth(torch.rand(1, 3), torch.rand(1, 3), torch.ones(2, dtype=torch.int64), [1])
+
+
+def test_a_group_says_in_points_whom_it_helps():
+    text = str(Group("4-5", 1234, Estimate(0.0161, 0.0084, 0.0238)))
+    assert text == "4-5 categories, 1,234 users: +1.61 points (+0.84 to +2.38)"
+    assert str(Group("1", 1, None)) == "1 categories, 1 users: too few for an interval"
