@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import polars as pl
 import torch
@@ -21,6 +21,7 @@ from mindlib.training import Fit, TrainingConfig, fit
 Build = Callable[[torch.Generator], VectorModel]
 
 
+@runtime_checkable
 class Judged(Protocol):
     """A run as tables see it: a `Run`, or a `mindlib.trials.TrialRun`."""
 
