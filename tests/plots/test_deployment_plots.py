@@ -1,5 +1,7 @@
 """The figures of one request hold the numbers that they are given."""
 
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -100,3 +102,15 @@ def test_without_clicks_nothing_is_hatched():
 
 def test_the_clusters_of_a_list():
     assert plots.kinds_of(visitor(), listed([6, 1, 4], [0, 0, 0])).tolist() == [2, 0, 1]
+
+
+def test_times_below_a_millisecond_have_labels_that_do_not_lie_on_each_other():
+    figure = plots.latency({"store": (0.03, 0.4), "rank": (7.0, 90.0)}, {"rank": 15.0})
+    figure.draw_without_rendering()
+    (axis,) = figure.axes
+    assert not [t for t in axis.get_xticklabels(minor=True) if t.get_text()]
+    low, high = axis.get_xlim()
+    labels = [t for t in axis.get_xticklabels() if low <= t.get_position()[0] <= high]
+    assert {"0.1", "1", "10"} <= {t.get_text() for t in labels}
+    boxes = [t.get_window_extent() for t in labels]
+    assert not [1 for a, b in itertools.pairwise(boxes) if a.overlaps(b)]
