@@ -2,9 +2,10 @@
 
 An export is a folder that is never changed after it has appeared:
 
-- `interests.onnx`: (items, mask, profile) -> (vectors, active), for any batch and any length. It
-  has Algorithm 1 with its initial logits, derived from (seed, item, interest), and the head. It
-  has no label-aware attention, for nobody has a label at serving (§3.4).
+- `interests.onnx`: (items, mask, profile) -> (vectors, active), for any batch and any length (of a
+  model with weights for each place: up to its history_length). It has Algorithm 1 with its initial
+  logits, derived from (seed, item, interest), and the head. It has no label-aware attention, for
+  nobody has a label at serving (§3.4).
 - `items.npy`: e_i of the whole catalogue. The graph reads its embeddings out of this very file, so
   that the vectors which are searched and those which are routed cannot be of two trainings.
 - `catalogue.json`: original ids and the words of the profile fields.

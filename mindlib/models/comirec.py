@@ -119,7 +119,8 @@ class ComiRecSA(_ComiRec):
         """Attention over the behaviours, K times. Places count from the oldest in the window."""
         placed = behaviors
         if self.config.positions:
-            length = check_window(behaviors, self.config.history_length)
+            check_window(behaviors, self.config.history_length)
+            length = behaviors.shape[1]
             placed = behaviors + self.positions[:length]
         logits = self.outer @ torch.tanh(placed @ self.inner.T).transpose(1, 2)
         absent = ~history.mask[:, None, :]
@@ -160,7 +161,8 @@ class ComiRecDR(_ComiRec):
         generator: torch.Generator | None,
     ) -> Interests:
         """Votes W_ik e_i, routed by agreement (Eqs. 4-7). Places count from the oldest."""
-        length = check_window(behaviors, self.config.history_length)
+        check_window(behaviors, self.config.history_length)
+        length = behaviors.shape[1]
         # Padding is a zero vector, so its votes are zero and it moves no capsule.
         votes = torch.einsum("bld,lked->blke", behaviors, self.maps[:length])
         with torch.no_grad():

@@ -92,7 +92,8 @@ class SASRec(VectorModel):
 
         A behaviour sees itself and what came before; padding comes after, so none sees it.
         """
-        length = check_window(behaviors, self.config.history_length)
+        check_window(behaviors, self.config.history_length)
+        length = behaviors.shape[1]
         last = (history.mask.sum(1) - 1).clamp(min=0)
         order = torch.arange(length, device=behaviors.device)
         places = (last[:, None] - order).clamp(min=0)

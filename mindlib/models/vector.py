@@ -281,8 +281,8 @@ def check_interests(max_interests: int) -> None:
         raise ValueError(f"max_interests={max_interests}: expected K >= 1")
 
 
-def check_window(behaviors: Float[Tensor, "batch length dim"], history_length: int) -> int:
-    """The window's length, of a model that has weights for each of its places.
+def check_window(behaviors: Float[Tensor, "batch length dim"], history_length: int) -> None:
+    """Refuse a window for which a model that has weights for each place has too few.
 
     Raises:
         ValueError: the window has more places than the model.
@@ -293,4 +293,3 @@ def check_window(behaviors: Float[Tensor, "batch length dim"], history_length: i
             f"a window of {length} behaviours for a model that was built with "
             f"history_length={history_length}; pass the last {history_length}"
         )
-    return length
