@@ -23,6 +23,7 @@ QUICK: dict[str, dict[str, object]] = {
     "03_label_aware_attention": {"seeds": 1, "epochs": 2, "users": 300},
     "04_training_and_serving": {"seeds": 1, "epochs": 2, "users": 300, "draws": 40},
     "05_experiments": {"dataset": "planted", "epochs": 1, "seeds": 2},
+    "06_deployment": {"users": 250, "visitors": 600, "learners": 150, "tests": 200},
 }
 
 
