@@ -2,7 +2,8 @@
 
 from contextlib import closing
 from dataclasses import replace
-from unittest.mock import patch
+from types import SimpleNamespace
+from unittest.mock import Mock, patch
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from mindlib.models import Popularity
 from mindlib.ranking import RankingConfig, judge
 from mindlib.ranking.lists import candidate_lists
 from mindlib.serving.answer import Answer, Fallback
+from mindlib.serving.platform import PersonalityPlatform
 from mindlib.training import TrainingConfig
 from tests.serving.world import LOG, SPLIT, WORLD
 
@@ -42,9 +44,19 @@ def test_a_walk_needs_a_ranker(platform):
 
 def test_times_are_of_every_stage_and_median_comes_before_the_99th(platform):
     times = deployment.stage_times(platform, platform.store.users(6), 5)
-    assert list(times) == ["store", "extract", "recall", "rank", "rerank", "total"]
+    stages = ["store", "extract", "recall", "rank", "rerank", "total"]
+    assert list(times) == [*stages, deployment.BOTH]
     assert all(0 <= p50 <= p99 for p50, p99 in times.values())
-    assert deployment.extract_and_recall({"extract": (2.0, 9.0), "recall": (3.5, 9.0)}) == 5.5
+
+
+def test_two_stages_are_added_up_request_by_request():
+    """One is slow where the other is fast: their sum is the same in each request."""
+    taken = iter([{"extract": 1.0, "recall": 9.0}, {"extract": 9.0, "recall": 1.0}])
+    platform = Mock(spec=PersonalityPlatform)
+    platform.recommend.side_effect = lambda user, n: SimpleNamespace(milliseconds=next(taken))
+    times = deployment.stage_times(platform, ["a", "b"], 5)
+    assert times[deployment.BOTH] == (10, 10)
+    assert times["extract"] == (5, pytest.approx(8.92))
 
 
 def test_what_an_answer_says():

@@ -1,5 +1,6 @@
 """Nights in small: logs that grow, an index that lies, and what requests see of a swap."""
 
+import itertools
 import threading
 import time
 
@@ -32,15 +33,14 @@ class Answers:
     """A platform that answers by its version, a little later."""
 
     def __init__(self, fails_at: int | None = None) -> None:
-        self.version, self.count, self.fails_at = "old", 0, fails_at
+        self.version, self.fails_at, self.numbers = "old", fails_at, itertools.count(1)
         self.users: set[str] = set()
 
     def ask(self, user):
-        version = self.version
-        self.count += 1
+        version, number = self.version, next(self.numbers)
         self.users.add(user)
         time.sleep(0.001)
-        if self.count == self.fails_at:
+        if number == self.fails_at:
             raise RuntimeError("cut off")
         return version
 
