@@ -8,6 +8,8 @@ leaves the old .ipynb as it was. The figures go to figures/; the run itself, wit
 writes, stays in build/notebooks/NAME.ipynb.
 """
 
+import base64
+import io
 import os
 import re
 import sys
@@ -18,6 +20,7 @@ import jupytext
 import nbformat
 import papermill
 from nbformat import NotebookNode
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -35,6 +38,15 @@ def is_progress_bar(text: str) -> bool:
     return all(PROGRESS_BAR.search(line) for line in lines)
 
 
+def with_palette(png: str) -> str:
+    """A picture with 256 colours, in base64 as it was: a page of many pictures stays small."""
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA")
+    file = io.BytesIO()
+    picture.quantize(256, method=Image.Quantize.FASTOCTREE).save(file, "PNG", optimize=True)
+    smaller = base64.b64encode(file.getvalue()).decode()
+    return smaller if len(smaller) < len(png) else png
+
+
 def kept_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
     """The outputs for a page: no progress bars, no live widgets, split streams joined again."""
     kept: list[NotebookNode] = []
@@ -47,6 +59,8 @@ def kept_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
             live = output.get("data", {}).pop(WIDGET_VIEW, None) is not None
             if not live or any(kind.startswith("image/") for kind in output.data):
                 kept.append(output)
+            if "image/png" in output.get("data", {}):
+                output.data["image/png"] = with_palette(output.data["image/png"])
     return [o for o in kept if o.get("name") != "stderr" or not is_progress_bar(o.text)]
 
 

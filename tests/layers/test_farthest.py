@@ -27,6 +27,7 @@ def start(votes, most, mask=None):
 
 @given(seed=SEEDS, length=st.integers(1, 12), most=st.integers(1, 6))
 def test_the_logits_are_cosines_to_behaviors_that_lie_far_apart(seed, length, most):
+    assume(length != 2)  # each of two is as far from the other: rounding says which is the first
     votes = drawn(seed, length)
     directions = algorithm1.farthest(votes.tolist(), most)
     expected = [[SCALE * algorithm1.cosine(d, v) for v in votes.tolist()] for d in directions]
