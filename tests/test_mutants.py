@@ -395,7 +395,6 @@ MUTANTS = [
         "soft = (-(unit @ unit.transpose(1, 2)).sum(2)).softmax(1)[:, None] @ unit\n"
         "    starts = torch.where(different, unit.gather(1, chosen) + soft - soft.detach(),",
         IN_FARTHEST + "test_the_gradient_runs_through_the_cosines_and_not_through_the_choice",
-        IN_FOUND + "test_its_gradient_runs_through_all_rounds_and_the_start",
     ),
     mutant(
         "no gradient through the seeds", ROUTING,
@@ -431,7 +430,7 @@ MUTANTS = [
     mutant(
         "seeds repeated where behaviours are few", ROUTING,
         "new.append(nearest.amin(1) < 1 - SAME)", "new.append(nearest.amin(1) < 2)",
-        FARTHEST, IN_FARTHEST + "test_interests_without_a_behavior_of_their_own_start_at_the_mean",
+        IN_FARTHEST + "test_interests_without_a_behavior_of_their_own_start_at_the_mean",
     ),
     mutant(
         "rounding chooses among equal behaviours", ROUTING,
@@ -516,7 +515,6 @@ MUTANTS = [
         "        if generator is None or not rate:\n            return behaviors\n",
         "        if not rate:\n            return behaviors\n"
         "        generator = generator or torch.Generator()\n",
-        IN_VECTOR + "test_training_drops_behaviors_and_evaluation_does_not_whatever_the_mode",
         IN_VECTOR + "test_a_value_is_dropped_or_grows_by_what_the_others_lose",
     ),
     mutant(
