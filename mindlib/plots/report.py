@@ -231,7 +231,7 @@ def _name_stars(axis: Axes, panel: Panel) -> None:
             cut(f"{star + 1} {panel.names[star]}", 24), tuple(panel.stars[star]),
             xytext=(x + 0.045 * side, height), textcoords="axes fraction", fontsize=6.5,
             ha="left" if side > 0 else "right", va="center", color=ON_STAR, zorder=5,
-            bbox={"boxstyle": "round,pad=0.2", "fc": STAR, "ec": "none", "alpha": 0.85},
+            bbox={"boxstyle": "round,pad=0.2", "fc": STAR, "ec": "none"},
             arrowprops={"arrowstyle": "-", "color": INK, "lw": 0.8},
         )  # fmt: skip
 
