@@ -563,7 +563,7 @@ for name, said in spoken.items():
 # What we would tell a colleague:
 #
 # - **Several interests can pay, and they pay where pasts are diverse and known to training.** On Beauty's last items
-#   MIND-4 beats MIND-1, YouTube DNN, MaxMF and WALS, and $K=4$ is the best $K$ in its study. On Beauty's unseen users
+#   MIND-4 beats MIND-1, YouTube DNN, MaxMF and WALS, and more than four interests bring nothing. On Beauty's unseen users
 #   it is not to be told from one vector at 50, and behind YouTube DNN at 500. On groceries several interests are
 #   *worse* than one, and WALS is better than all vector models: everybody's next purchase is much the same.
 # - **MIND-1 does not beat YouTube DNN** anywhere here. It cannot by routing: with $K=1$ every weight is 1 (notebook 02).

@@ -515,6 +515,7 @@ MUTANTS = [
         "        if generator is None or not rate:\n            return behaviors\n",
         "        if not rate:\n            return behaviors\n"
         "        generator = generator or torch.Generator()\n",
+        IN_VECTOR + "test_training_drops_behaviors_and_evaluation_does_not_whatever_the_mode",
         IN_VECTOR + "test_a_value_is_dropped_or_grows_by_what_the_others_lose",
     ),
     mutant(

@@ -180,10 +180,12 @@ def test_a_model_is_built_as_its_configuration_says(log):
 @pytest.mark.parametrize("name", MODELS)
 def test_training_drops_behaviors_and_evaluation_does_not_whatever_the_mode(name, log):
     model = new(name, log, behavior_dropout=0.5)
+    whole = encode(new(name, log, behavior_dropout=0.0)).vectors
     for mode in (True, False):
         model.train(mode)
         fixed = [encode(model).vectors for _ in range(2)]
         assert torch.equal(*fixed)
+        assert torch.equal(fixed[0], whole), "the same mask at each call is dropout too"
         drawn = encode(model, generator=seeded(0)).vectors
         assert (drawn - fixed[0])[:2].abs().max() > 0.01
 
