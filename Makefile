@@ -42,7 +42,7 @@ notebooks: $(STAMP)  ## execute notebooks/*.py into the .ipynb beside them; ARGS
 	$(RUN) $(PY) notebooks/_build.py $(ARGS)
 
 serve: $(STAMP)  ## recommendations over HTTP, of a demonstration; ARGS="--data planted" for a quick one
-	$(PY) -m mindlib.serving $(ARGS)
+	$(PY) -m mindlib.online.serving $(ARGS)
 
 lint: $(STAMP)  ## ruff check, ruff format --check, pyright
 	$(PY) -m ruff check

@@ -37,14 +37,22 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from mindlib.claims import PAIRS
 from mindlib.data import SPLITS, Interactions, Split, load
 from mindlib.evaluation import history_categories
-from mindlib.programme import BUDGET, STUDIES, TRAINING, Entry, entries
-from mindlib.results import Values, over_seeds, paired, rounded, row_of
-from mindlib.run_cache import code_digest, plain
+from mindlib.experiments.cache import code_digest, plain
+from mindlib.experiments.claims import PAIRS
+from mindlib.experiments.results import Values, over_seeds, paired, rounded, row_of
+from mindlib.experiments.search_space import BUDGET, STUDIES, TRAINING, Entry, entries
+from mindlib.experiments.trial import (
+    CUTOFFS,
+    Trial,
+    TrialRun,
+    Tuned,
+    item_categories,
+    run_trial,
+    tune,
+)
 from mindlib.training import TrainingConfig
-from mindlib.trials import CUTOFFS, Trial, TrialRun, Tuned, item_categories, run_trial, tune
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "bench"
 METRIC = "Recall@50"

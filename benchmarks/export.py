@@ -26,9 +26,9 @@ import polars as pl
 import torch
 
 from mindlib.data import Catalogue, Interactions, Request
-from mindlib.export import export
-from mindlib.exported import ExportedModel, skew
 from mindlib.models import MIND, MINDConfig
+from mindlib.online.export import export
+from mindlib.online.exported import ExportedModel, skew
 from mindlib.retrieval import InterestModel
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "bench"

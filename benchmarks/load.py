@@ -10,7 +10,7 @@ not at a rate that somebody else sets: a slow answer delays the requests behind 
 times are those in the answers; "request" and "click" are what a client waits for.
 
 The server is a process of its own, started as anybody starts it, with one thread for each stage of
-a request. Without --bundle it serves the demonstration of `python -m mindlib.serving`, which is
+a request. Without --bundle it serves the demonstration of `python -m mindlib.online.serving`, which is
 made first if it is not there. Clicks go into a copy of the store. Any answer but the expected one
 is an error, and ends in exit status 1 without a file. What the first seconds bring is not counted.
 """
@@ -42,7 +42,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from mindlib.serving.store import SqliteStore
+from mindlib.online.serving.store import SqliteStore
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "bench"
@@ -195,7 +195,7 @@ def server(bundle: Path, store: Path) -> Iterator[int]:
     with socket.socket() as free:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mindlib.serving", "--port", str(port)]
+    command = [sys.executable, "-m", "mindlib.online.serving", "--port", str(port)]
     command += ["--bundle", str(bundle), "--store", str(store)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryFile("w+") as said:
@@ -292,7 +292,7 @@ def main(given: Sequence[str] | None = None) -> None:
     options = parse(given)
     bundle, store = options.bundle, options.store
     if bundle is None:
-        from mindlib.serving.demonstration import make
+        from mindlib.online.serving.demonstration import make
 
         bundle, store = make(options.data, ROOT / "build" / "serving" / options.data)
     with closing(SqliteStore(store)) as behaviors:

@@ -39,7 +39,7 @@ seed: int = 0  # of the planted world and of the training on it
 # %%
 import time
 
-from mindlib.report import Number, Text, check_parameters, save_figure, write_metrics
+from mindlib.lessons.common.report import Number, Text, check_parameters, save_figure, write_metrics
 
 rules = {
     "dataset": Text(),
@@ -57,20 +57,20 @@ import torch
 from IPython.display import Markdown, display
 from torch.nn import functional as F
 
-from mindlib import plots
 from mindlib.data import load, planted_interests
 from mindlib.evaluation import compare
-from mindlib.exercises.problem import BEST_INTEREST, POOLING
 from mindlib.layers.attention import label_aware_attention
 from mindlib.layers.pooling import ItemEmbedding, ProfileEmbedding
-from mindlib.lessons import costs, described, geometry, served, triples
-from mindlib.lessons.page import show_source, show_table
+from mindlib.lessons.common.page import show_source, show_table
+from mindlib.lessons.common.style import use_style
+from mindlib.lessons.common.widgets import explore
+from mindlib.lessons.n00_problem import costs, described, geometry, served, triples
+from mindlib.lessons.n00_problem import figures as problem
+from mindlib.lessons.n00_problem.exercises import BEST_INTEREST, POOLING
 from mindlib.models import YouTubeDNN
-from mindlib.plots import problem
 from mindlib.retrieval import merge, score_by_best_interest, top_n
-from mindlib.widgets import explore
 
-plots.use_style()
+use_style()
 
 
 def say(text):

@@ -41,7 +41,7 @@ seed: int = 0  # of all random numbers
 # %%
 import time
 
-from mindlib.report import Number, check_parameters, save_figure, write_metrics
+from mindlib.lessons.common.report import Number, check_parameters, save_figure, write_metrics
 
 check_parameters(
     globals(),
@@ -60,15 +60,15 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from mindlib.exercises.routing import ROUTING_ROUND, SQUASH
 from mindlib.layers.routing import dynamic_routing, squash
-from mindlib.lessons import agreement as lesson
-from mindlib.lessons import agreement_trials as trials
-from mindlib.lessons.estimates import share
-from mindlib.lessons.page import show_source, show_table
-from mindlib.plots import routing as pictures
-from mindlib.plots import use_style
-from mindlib.widgets import explore
+from mindlib.lessons.common.estimates import share
+from mindlib.lessons.common.page import show_source, show_table
+from mindlib.lessons.common.style import use_style
+from mindlib.lessons.common.widgets import explore
+from mindlib.lessons.n01_routing import agreement as lesson
+from mindlib.lessons.n01_routing import agreement_trials as trials
+from mindlib.lessons.n01_routing import figures as pictures
+from mindlib.lessons.n01_routing.exercises import ROUTING_ROUND, SQUASH
 
 use_style()
 torch.set_default_dtype(torch.float64)

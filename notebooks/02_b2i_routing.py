@@ -38,7 +38,7 @@ epochs: int = 18  # passes over the training examples in the small trainings
 # %%
 import time
 
-from mindlib.report import Number, Text, check_parameters, save_figure, write_metrics
+from mindlib.lessons.common.report import Number, Text, check_parameters, save_figure, write_metrics
 
 rules = {
     "dataset": Text(),
@@ -64,10 +64,14 @@ from torch.nn.functional import cosine_similarity, normalize
 import mindlib
 from mindlib.data import load
 from mindlib.evaluation import evaluate, interest_cosine, routing_entropy
-from mindlib.exercises.b2i import NUMBER_OF_INTERESTS, ONE_ROUND
 from mindlib.layers import routing
 from mindlib.layers.routing import B2IRouting, RoutingConfig, dynamic_routing, squash
-from mindlib.lessons import (
+from mindlib.lessons.common.estimates import average
+from mindlib.lessons.common.page import show_source, show_table
+from mindlib.lessons.common.style import use_style
+from mindlib.lessons.common.widgets import explore
+from mindlib.lessons.n02_b2i import figures as b2i
+from mindlib.lessons.n02_b2i import (
     routing_harms,
     routing_museum,
     routing_properties,
@@ -76,13 +80,10 @@ from mindlib.lessons import (
     routing_study,
     routing_view,
 )
-from mindlib.lessons import routing_trials as trials
-from mindlib.lessons.estimates import average
-from mindlib.lessons.page import show_source, show_table
-from mindlib.lessons.pooled import Pooled
+from mindlib.lessons.n02_b2i import routing_trials as trials
+from mindlib.lessons.n02_b2i.exercises import NUMBER_OF_INTERESTS, ONE_ROUND
+from mindlib.lessons.n02_b2i.pooled import Pooled
 from mindlib.models import MIND, MINDConfig, Oracle, Popularity, YouTubeDNN, YouTubeDNNConfig
-from mindlib.plots import b2i, use_style
-from mindlib.widgets import explore
 
 use_style()
 
@@ -1077,7 +1078,7 @@ assert tries["σ = 0: equal rows"].found == 0
 # ## 8. The bug museum
 #
 # Seven mistakes, met while reading public implementations, are listed below. None raises an error; each returns
-# interests that look like interests. In `mindlib.lessons.routing_museum` routing is put together from four parts: the softmax with its
+# interests that look like interests. In `mindlib.lessons.n02_b2i.routing_museum` routing is put together from four parts: the softmax with its
 # masks (`coupling`), the initial logits, the update of the logits, and whether logits are kept between calls.
 # Each exhibit exchanges one. Put together rightly, the parts are `B2IRouting` (asserted below).
 

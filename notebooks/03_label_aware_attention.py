@@ -35,7 +35,7 @@ import time
 from dataclasses import replace
 from math import exp, inf
 
-from mindlib.report import Number, check_parameters, save_figure, write_metrics
+from mindlib.lessons.common.report import Number, check_parameters, save_figure, write_metrics
 
 check_parameters(
     globals(),
@@ -57,20 +57,20 @@ import numpy as np
 import torch
 from matplotlib import rcParams
 
-from mindlib.exercises.attention import ATTENTION_WEIGHTS, HARD_READOUT
 from mindlib.layers.attention import attention_weights, label_aware_attention
-from mindlib.lessons import attention_museum as museum
-from mindlib.lessons import attention_trials as trials
-from mindlib.lessons.attention_plane import labels_to_try, user_plane
-from mindlib.lessons.attention_study import by_epoch, float_window, interest_gradients
-from mindlib.lessons.attention_trials import METRIC, POWERS, against, spread
-from mindlib.lessons.estimates import share
-from mindlib.lessons.page import show_source, show_table
-from mindlib.lessons.starvation import free_interests, idle_interests
-from mindlib.plots import attention as plots
-from mindlib.plots.style import use_style
+from mindlib.lessons.common.estimates import share
+from mindlib.lessons.common.page import show_source, show_table
+from mindlib.lessons.common.style import use_style
+from mindlib.lessons.common.widgets import explore
+from mindlib.lessons.n03_attention import attention_museum as museum
+from mindlib.lessons.n03_attention import attention_trials as trials
+from mindlib.lessons.n03_attention import figures as plots
+from mindlib.lessons.n03_attention.attention_plane import labels_to_try, user_plane
+from mindlib.lessons.n03_attention.attention_study import by_epoch, float_window, interest_gradients
+from mindlib.lessons.n03_attention.attention_trials import METRIC, POWERS, against, spread
+from mindlib.lessons.n03_attention.exercises import ATTENTION_WEIGHTS, HARD_READOUT
+from mindlib.lessons.n03_attention.starvation import free_interests, idle_interests
 from mindlib.retrieval import score_by_best_interest
-from mindlib.widgets import explore
 
 use_style()
 rcParams["figure.dpi"] = 85  # the pictures on this page; the saved ones are vector graphics

@@ -35,7 +35,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from mindlib.report import Number, check_parameters, save_figure, write_metrics
+from mindlib.lessons.common.report import Number, check_parameters, save_figure, write_metrics
 
 check_parameters(
     globals(),
@@ -58,21 +58,28 @@ from IPython.display import Markdown, display
 from matplotlib import rcParams
 
 from mindlib.data import Histories
-from mindlib.exercises.training import MERGE_LISTS, SAMPLED_LOSS
-from mindlib.export import export
-from mindlib.exported import ExportedModel, skew
-from mindlib.lessons import interrupted, records, sampled, sampled_trials, serving_trials, together
-from mindlib.lessons.attention_trials import spread
-from mindlib.lessons.click_map import click_map
-from mindlib.lessons.page import show_source, show_table
-from mindlib.lessons.scale import Scale
-from mindlib.lessons.steps import paths, same, step_cost
-from mindlib.plots import serving as serving_plots
-from mindlib.plots import training as plots
-from mindlib.plots.style import use_style
+from mindlib.lessons.common import records
+from mindlib.lessons.common.page import show_source, show_table
+from mindlib.lessons.common.style import use_style
+from mindlib.lessons.common.widgets import explore
+from mindlib.lessons.n03_attention.attention_trials import spread
+from mindlib.lessons.n04_training import figures as plots
+from mindlib.lessons.n04_training import (
+    interrupted,
+    sampled,
+    sampled_trials,
+    serving_trials,
+    together,
+)
+from mindlib.lessons.n04_training import serving_figures as serving_plots
+from mindlib.lessons.n04_training.click_map import click_map
+from mindlib.lessons.n04_training.exercises import MERGE_LISTS, SAMPLED_LOSS
+from mindlib.lessons.n04_training.scale import Scale
+from mindlib.lessons.n04_training.steps import paths, same, step_cost
+from mindlib.online.export import export
+from mindlib.online.exported import ExportedModel, skew
 from mindlib.retrieval import catalogue, merge, score_by_best_interest, search
-from mindlib.sampling import NegativeSampler, sampled_softmax_loss
-from mindlib.widgets import explore
+from mindlib.training.negatives import NegativeSampler, sampled_softmax_loss
 
 use_style()
 rcParams["figure.dpi"] = 85  # the pictures on this page; the saved ones are vector graphics

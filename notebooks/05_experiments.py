@@ -43,7 +43,7 @@ device: str = "auto"  # "auto", "cpu" or "cuda"
 import time
 
 from mindlib.data import SPLITS
-from mindlib.report import (
+from mindlib.lessons.common.report import (
     Choice,
     Number,
     Text,
@@ -75,21 +75,21 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from mindlib import plots
-from mindlib.claims import CLAIMS, claims_table, difference, verdict
 from mindlib.data import load
 from mindlib.evaluation import interest_cosine, routing_entropy
-from mindlib.exercises.experiments import (
-    EXCLUDE_HISTORY,
-    FIND_THE_LEAK,
-    HIT_RATE,
-    PAIRED_INTERVAL,
-)
-from mindlib.experiments import compare_models, summary, table
+from mindlib.experiments.chosen import chosen_before, chosen_now, judged, recorded_places
+from mindlib.experiments.claims import CLAIMS, claims_table, difference, verdict
+from mindlib.experiments.comparison import compare_models, summary, table
+from mindlib.experiments.search_space import TRAINING, entries
+from mindlib.experiments.trial import item_categories, run_trial, trained_model
 from mindlib.layers.routing import num_interests
-from mindlib.lessons import recorded_tables as kept
-from mindlib.lessons.breadth import breadth, by_breadth
-from mindlib.lessons.case_study import (
+from mindlib.lessons.common.style import use_style
+from mindlib.lessons.n05_experiments import case_figures as case_plots
+from mindlib.lessons.n05_experiments import figures
+from mindlib.lessons.n05_experiments import recorded_tables as kept
+from mindlib.lessons.n05_experiments import study_figures as study_plots
+from mindlib.lessons.n05_experiments.breadth import breadth, by_breadth
+from mindlib.lessons.n05_experiments.case_study import (
     aligned,
     choose_users,
     named_interests,
@@ -97,16 +97,17 @@ from mindlib.lessons.case_study import (
     retrieved_by_each,
     same_grouping,
 )
-from mindlib.lessons.chosen import chosen_before, chosen_now, judged, recorded_places
-from mindlib.plots import case_study as case_plots
-from mindlib.plots import studies as study_plots
-from mindlib.programme import TRAINING, entries
-from mindlib.projection import neighbor_purity, principal_plane, project
+from mindlib.lessons.n05_experiments.exercises import (
+    EXCLUDE_HISTORY,
+    FIND_THE_LEAK,
+    HIT_RATE,
+    PAIRED_INTERVAL,
+)
+from mindlib.lessons.n05_experiments.projection import neighbor_purity, principal_plane, project
 from mindlib.training import choose_device
-from mindlib.trials import item_categories, run_trial, trained_model
 
 choose_device(device)  # refuses a device that is not there, before any work
-plots.use_style()
+use_style()
 
 # %% [markdown]
 # ## 1. The data at a glance
@@ -170,7 +171,7 @@ allowed = num_interests(torch.from_numpy(np.minimum(lengths, window)), max_inter
 assert lengths.sum() == len(log)
 assert allowed.min() >= 1
 assert allowed.max() <= max_interests
-figure = plots.data_at_a_glance(lengths, log.item_counts()[1:], allowed)
+figure = figures.data_at_a_glance(lengths, log.item_counts()[1:], allowed)
 save_figure(figure, "05_data.svg")
 top_tenth = np.sort(log.item_counts()[1:])[::-1][: log.num_items // 10].sum() / len(log)
 print(f"The most frequent tenth of the items has {top_tenth:.0%} of the interactions.")
@@ -300,7 +301,7 @@ points = {
     name: [run.evaluation.means()[shown] for run in runs if run.model == name] for name in learned
 }
 floors = {name: means[name, shown] for name in ("Popularity", "ItemCF", "WALS")}
-figure = plots.metric_points(points, shown, floors)
+figure = figures.metric_points(points, shown, floors)
 _ = save_figure(figure, "05_models.svg")
 assert all(len(values) == seeds for values in points.values())
 
@@ -309,7 +310,7 @@ curves = {
     name: [[row[training.monitor] for row in run.fit.log] for run in runs if run.model == name and run.fit]
     for name in ("YouTube DNN", "MIND-1", many)
 }  # fmt: skip
-figure = plots.training_curves(curves, f"validation {training.monitor}")
+figure = figures.training_curves(curves, f"validation {training.monitor}")
 _ = save_figure(figure, "05_training.svg")
 assert all(max(line) > 0 for lines in curves.values() for line in lines)
 
@@ -751,10 +752,10 @@ for name, model, plane_of in ways:
     caption = f"{name}: trust {plane.trust:.2f}, purity {purity:.2f} (chance {chance_purity:.2f})\n{plane.settings}"
     starred = tuple(n.category.title() for n in names) if model is models[0] else ()
     panels.append(
-        plots.Panel(plane.points[: len(items)], plane.points[len(items) :], caption, starred)
+        figures.Panel(plane.points[: len(items)], plane.points[len(items) :], caption, starred)
     )
 assert all(q["trust"] > 0.55 for q in quality.values()), "0.5 is what a random layout has"
-figure = plots.item_map(panels, [vocabulary[code] for code in codes], columns=3)
+figure = figures.item_map(panels, [vocabulary[code] for code in codes], columns=3)
 _ = save_figure(figure, "05_items.png")
 print(f"purity: trained {quality['trained, seed 0']['purity']:.2f}, untrained {quality['untrained']['purity']:.2f}, chance {chance_purity:.2f}")  # fmt: skip
 

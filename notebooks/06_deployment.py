@@ -39,7 +39,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from mindlib.report import Choice, Number, check_parameters, save_figure, write_metrics
+from mindlib.lessons.common.report import (
+    Choice,
+    Number,
+    check_parameters,
+    save_figure,
+    write_metrics,
+)
 
 check_parameters(
     globals(),
@@ -63,19 +69,20 @@ import torch
 from IPython.display import Markdown, display
 from matplotlib import rcParams
 
-from mindlib.exercises.deployment import ASSIGN, ATTRACTION, IN_TIME, SAMPLE_RATIO
-from mindlib.lessons import deployment, disturbed, nights, online
-from mindlib.lessons.page import show_source, show_table
-from mindlib.lessons.records import record
-from mindlib.plots import deployment as plots
-from mindlib.plots import simulation as week_plots
-from mindlib.plots.refresh import refresh_week
-from mindlib.plots.style import use_style
-from mindlib.ranking import TwoTower
-from mindlib.refresh import Follower, Refused, Registry, load_version, refresh
-from mindlib.refresh.week import FROZEN, planted_week
-from mindlib.serving.platform import PersonalityPlatform, PlatformConfig
-from mindlib.simulation import (
+from mindlib.lessons.common.page import show_source, show_table
+from mindlib.lessons.common.records import record
+from mindlib.lessons.common.style import use_style
+from mindlib.lessons.common.widgets import explore
+from mindlib.lessons.n06_online import deployment, disturbed, nights, online
+from mindlib.lessons.n06_online import figures as plots
+from mindlib.lessons.n06_online import week_figures as week_plots
+from mindlib.lessons.n06_online.exercises import ASSIGN, ATTRACTION, IN_TIME, SAMPLE_RATIO
+from mindlib.lessons.n06_online.refresh_figures import refresh_week
+from mindlib.lessons.n06_online.refresh_week import FROZEN, planted_week
+from mindlib.online.ranking import TwoTower
+from mindlib.online.refresh import Follower, Refused, Registry, load_version, refresh
+from mindlib.online.serving.platform import PersonalityPlatform, PlatformConfig
+from mindlib.online.simulation import (
     DYNAMIC,
     ITEM_CF,
     MISMATCH,
@@ -94,8 +101,7 @@ from mindlib.simulation import (
     sample_ratio,
     searches_per_request,
 )
-from mindlib.simulation.hashing import uniform
-from mindlib.widgets import explore
+from mindlib.online.simulation.hashing import uniform
 
 use_style()
 rcParams["figure.dpi"] = 85  # the pictures on this page; the saved ones are vector graphics

@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Locator
 from scipy.ndimage import binary_dilation, binary_opening
 
-from mindlib.plots import COLORS, INK
+from mindlib.lessons.common.style import COLORS, INK
 from tests.jupyterlab import (
     PANEL,
     ROOT,
@@ -28,8 +28,8 @@ from tests.jupyterlab import (
     moves,
     start,
 )
+from tests.lessons.n05_experiments.test_figures import contrast
 from tests.test_notebooks import NOTEBOOKS, QUICK
-from tests.test_plots import contrast
 
 pytestmark = pytest.mark.browser
 
@@ -39,7 +39,7 @@ EXPLORED = re.compile(r"\bexplore\(")
 ONE_VIEW = """
 import ipywidgets
 from matplotlib import pyplot as plt
-from mindlib.widgets import explore
+from mindlib.lessons.common.widgets import explore
 
 def draw(height, nothing):
     figure, axes = plt.subplots(figsize=(2, 2))

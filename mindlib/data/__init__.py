@@ -1,11 +1,12 @@
 """From a log of (user, item, time) to histories, targets, profiles and item features (§4.1)."""
 
-from mindlib.data.amazon import amazon_reviews
 from mindlib.data.catalogue import Catalogue, Request, UnknownItems
 from mindlib.data.downloads import download
 from mindlib.data.histories import Histories, History
 from mindlib.data.interactions import FeatureTable, Interactions
 from mindlib.data.planted import PlantedConfig, PlantedWorld, planted_interests
+from mindlib.data.readers.amazon import amazon_reviews
+from mindlib.data.readers.taobao import taobao_behaviors
 from mindlib.data.sources import complete_journey, load, recbole, sequences, table
 from mindlib.data.splits import (
     SPLITS,
@@ -15,7 +16,6 @@ from mindlib.data.splits import (
     leave_last_out,
     random_interactions,
 )
-from mindlib.data.taobao import taobao_behaviors
 
 __all__ = [
     "SPLITS",

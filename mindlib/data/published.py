@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mindlib.data.amazon import amazon_reviews
 from mindlib.data.downloads import download
 from mindlib.data.interactions import Interactions
-from mindlib.data.taobao import taobao_behaviors
-from mindlib.data.wheels import cache_directory
+from mindlib.data.readers.amazon import amazon_reviews
+from mindlib.data.readers.taobao import taobao_behaviors
+from mindlib.data.readers.wheels import cache_directory
 
 FORMS = ("amazon-2014-X", "amazon-2018-X", "amazon-2023-X", "taobao")
 # For each edition the ratings, which are all reviews without their text, and the metadata.

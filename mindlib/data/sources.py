@@ -11,11 +11,13 @@ from typing import Any, Literal
 
 import polars as pl
 
-from mindlib.data.amazon import amazon_reviews, is_amazon
-from mindlib.data.atomic import recbole
-from mindlib.data.columns import build
-from mindlib.data.features import CATEGORIES, TITLES, FeatureFile, side_arguments
-from mindlib.data.files import (
+from mindlib.data.interactions import Interactions
+from mindlib.data.published import FORMS, is_published, published
+from mindlib.data.readers.amazon import amazon_reviews, is_amazon
+from mindlib.data.readers.columns import build
+from mindlib.data.readers.complete_journey import complete_journey
+from mindlib.data.readers.features import CATEGORIES, TITLES, FeatureFile, side_arguments
+from mindlib.data.readers.files import (
     column_names,
     existing,
     form,
@@ -23,10 +25,8 @@ from mindlib.data.files import (
     read_text,
     require_columns,
 )
-from mindlib.data.interactions import Interactions
-from mindlib.data.journey import complete_journey
-from mindlib.data.published import FORMS, is_published, published
-from mindlib.data.taobao import is_taobao, taobao_behaviors
+from mindlib.data.readers.recbole import recbole
+from mindlib.data.readers.taobao import is_taobao, taobao_behaviors
 
 __all__ = ["FeatureFile", "complete_journey", "load", "recbole", "sequences", "table"]
 

@@ -1,4 +1,4 @@
-"""What the notebooks measure and show beyond the model itself: one module for each experiment.
+"""What the notebooks measure and draw: one package for each notebook, and `common` for all.
 
-Nothing outside this package, `mindlib.plots` and `mindlib.exercises` imports from it.
+Only notebooks import from here.
 """

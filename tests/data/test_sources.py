@@ -8,10 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mindlib.data import Interactions, journey
-from mindlib.data.features import FeatureFile
+from mindlib.data import Interactions
+from mindlib.data.readers import complete_journey as journey
+from mindlib.data.readers.features import FeatureFile
+from mindlib.data.readers.wheels import Wheel, is_cached
 from mindlib.data.sources import complete_journey, load, recbole, sequences, table
-from mindlib.data.wheels import Wheel, is_cached
 
 REAL_JOURNEY = journey.WHEEL
 MEASURING = os.environ.get("MINDLIB_MEASURING_DATA")

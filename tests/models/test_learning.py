@@ -10,7 +10,6 @@ import torch
 
 from mindlib.data import Interactions, leave_last_out, planted_interests
 from mindlib.evaluation import evaluate, recovered_interests
-from mindlib.losses import best_interest_loss
 from mindlib.models import (
     ComiRecDR,
     ComiRecDRConfig,
@@ -25,6 +24,7 @@ from mindlib.models import (
 )
 from mindlib.retrieval import Recommender
 from mindlib.training import TrainingConfig, batches, fit, make_optimizers, make_sampler
+from mindlib.training.losses import best_interest_loss
 from tests.models.compared import SMALL, WORLD
 
 TRAINING = TrainingConfig(

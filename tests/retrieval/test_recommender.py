@@ -5,13 +5,7 @@ import torch
 
 from mindlib import MIND, MINDConfig, Popularity, evaluate
 from mindlib.data import Histories, PlantedConfig, leave_last_out, planted_interests
-from mindlib.retrieval import (
-    ExactIndex,
-    IndexRecommender,
-    InterestModel,
-    Recommender,
-    catalogue,
-)
+from mindlib.retrieval import ExactIndex, IndexRecommender, InterestModel, Recommender, catalogue
 from mindlib.retrieval.faiss import FaissConfig, FaissIndex
 
 

@@ -1,0 +1,1 @@
+"""One module for each form in which interaction logs are published."""

@@ -1,0 +1,147 @@
+"""The metadata beside Amazon's reviews: title, brand and categories of an item."""
+
+from __future__ import annotations
+
+import ast
+import html
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+
+from mindlib.data.readers.blocks import Block, blocks, first_line
+
+LEVELS = 3
+FIELDS = ("brand", *(f"category_{level}" for level in range(1, LEVELS + 1)))
+BETWEEN_LEVELS = " > "
+# What the columns are called in the editions of 2014 and 2018, and of 2023.
+NAMES = {
+    "item": ("asin", "parent_asin"),
+    "title": ("title",),
+    "brand": ("brand", "store"),
+    "path": ("categories", "category"),
+    "shop": ("main_category",),
+}
+ASIN = re.compile(rb"""^\{['"]asin['"]: ['"](\w+)['"]""")
+Record = dict[str, str | list[str] | None]
+
+
+def read_items(path: Path, wanted: pl.Series, size: int) -> pl.DataFrame:
+    """What is known of the wanted items: columns item, title and `FIELDS`, null where unknown.
+
+    JSON lines are read by columns. Those of 2014 are no JSON but Python literals: only those of
+    wanted items are parsed, one by one, by `ast.literal_eval`, which runs no code. Of several
+    lines about one item the fullest counts.
+
+    Args:
+        path: a line for each item, plain or .gz.
+        wanted: ids of items.
+        size: how many bytes of text are in memory at once.
+
+    Raises:
+        FileNotFoundError, ValueError: the file is missing, damaged, or has a line of another
+            form, whose number the message has.
+    """
+    literal = first_line(path).startswith(b"{'")
+    ids = set(wanted.to_list()) if literal else set()
+    parts = []
+    for block in blocks(path, size):
+        rows = _literals(block, ids) if literal else _json(block)
+        parts.append(rows.filter(pl.col("item").is_in(wanted.implode())))
+    return _fullest(_tidy(pl.concat(parts)))
+
+
+def _json(block: Block) -> pl.DataFrame:
+    names = {name: pl.String for known in NAMES.values() for name in known}
+    schema = names | dict.fromkeys(NAMES["path"], pl.List(pl.String))
+    try:
+        rows = pl.read_ndjson(block.data, schema=schema)
+    except pl.exceptions.PolarsError:
+        return _records(block, json.loads, None)  # a string where a list is usual, or a fault
+    rows = rows.select(pl.coalesce(known).alias(name) for name, known in NAMES.items())
+    nested = pl.col("path").list.eval(pl.element().str.starts_with("[")).list.any()
+    if rows["item"].null_count() or rows.select(nested.any()).item():
+        return _records(block, json.loads, None)  # several paths come as text, not as lists
+    return rows
+
+
+def _literals(block: Block, wanted: set[str]) -> pl.DataFrame:
+    return _records(block, lambda line: ast.literal_eval(line.decode().strip()), wanted)
+
+
+def _records(
+    block: Block, parse: Callable[[bytes], object], wanted: set[str] | None
+) -> pl.DataFrame:
+    """A block line by line; if `wanted` is given, lines that start with another id are skipped."""
+
+    def read_line(line: bytes) -> Record:
+        values = parse(line)
+        if not isinstance(values, dict):
+            raise TypeError(values)
+        found = {
+            name: next((values[key] for key in known if values.get(key)), None)
+            for name, known in NAMES.items()
+        }
+        if not isinstance(found["item"], str):
+            raise TypeError(found["item"])
+        path = found["path"] or []
+        if isinstance(path, list) and path and isinstance(path[0], list):
+            path = path[0]  # 2014: several paths, of which the first
+        path = [path] if isinstance(path, str) else path
+        text = {name: None if value is None else str(value) for name, value in found.items()}
+        return text | {"path": [str(level) for level in path]}
+
+    records = []
+    for line in block.data.split(b"\n"):
+        asin = ASIN.match(line) if wanted is not None else None
+        if not line.strip() or (asin and wanted and asin[1].decode() not in wanted):
+            continue
+        try:
+            records.append(read_line(line))
+        except (ValueError, KeyError, TypeError, SyntaxError, AttributeError, RecursionError) as e:
+            expected = "an object with asin (2014, 2018) or parent_asin (2023)"
+            raise block.fault(read_line, expected, str(e)) from e
+    schema = dict.fromkeys(NAMES, pl.String) | {"path": pl.List(pl.String)}
+    return pl.DataFrame(records, schema=schema, orient="row")
+
+
+def _tidy(rows: pl.DataFrame) -> pl.DataFrame:
+    """Titles, brands and levels as they are shown; what says nothing is null."""
+    rows = rows.with_columns(plain_text(pl.col("title")), plain_text(pl.col("brand")))
+    levels = pl.col("path").list.eval(plain_text(pl.element()).drop_nulls())
+    # Where 2023 gives no category, the shop's department is the first level.
+    alone = pl.concat_list(plain_text(pl.col("shop"))).list.drop_nulls()
+    rows = rows.with_columns(
+        path=pl.when(levels.list.len() > 0).then(levels).otherwise(alone),
+        # Some titles of 2018 are a page's script; the owner says to leave these out.
+        title=pl.when(~pl.col("title").str.contains("getTime", literal=True)).then("title"),
+        brand=pl.when(pl.col("brand").str.to_lowercase() != "unknown").then("brand"),
+    )
+    return rows.select(
+        "item",
+        "title",
+        "brand",
+        *(
+            pl.when(pl.col("path").list.len() >= level)
+            .then(pl.col("path").list.head(level).list.join(BETWEEN_LEVELS))
+            .alias(f"category_{level}")
+            for level in range(1, LEVELS + 1)
+        ),
+    )
+
+
+def plain_text(values: pl.Expr) -> pl.Expr:
+    """Without HTML's entities and white space around; null if nothing is left."""
+    entities = {f"&{name};": html.unescape(f"&{name};") for name in ("quot", "lt", "gt", "nbsp")}
+    entities |= {"&#39;": "'", "&apos;": "'", "&#x27;": "'", "&amp;": "&"}
+    plain = values.str.replace_many(list(entities), list(entities.values())).str.strip_chars()
+    return pl.when(plain != "").then(plain)
+
+
+def _fullest(rows: pl.DataFrame) -> pl.DataFrame:
+    """One row for each item, whatever the order of the lines."""
+    order = pl.sum_horizontal(pl.all().is_null()).alias("unknown")
+    rows = rows.with_columns(order).sort("item", "unknown", *rows.columns[1:], nulls_last=True)
+    return rows.unique("item", keep="first", maintain_order=True).drop("unknown")

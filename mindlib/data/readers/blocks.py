@@ -1,0 +1,178 @@
+"""Text too large to hold, a block of whole lines at a time: plain, .gz, or alone in a .zip.
+
+Whatever the size of the file, one block is in memory, and what was kept of those before it. A
+fault is named by its line: only when a block cannot be read is it searched line by line.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import polars as pl
+
+from mindlib.data.readers.files import existing, naming
+
+BLOCK_BYTES = 1 << 26
+Schema = Mapping[str, Any]  # the polars type of each column
+SHOWN = 80  # characters of a wrong line
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole lines of a file, and the number of the first of them, counted from 1."""
+
+    path: Path
+    first: int
+    data: bytes
+
+    def fault(
+        self, read_line: Callable[[bytes], object], expected: str, reason: str = ""
+    ) -> ValueError:
+        """What to raise: the first line that `read_line` refuses, with what was expected."""
+        lines = self.data.split(b"\n")
+        for number, line in enumerate(lines, self.first):
+            try:
+                if line.strip():
+                    read_line(line)
+            except (ValueError, KeyError, TypeError, SyntaxError, AttributeError, RecursionError):
+                shown = line[:SHOWN].decode(errors="replace").rstrip("\r")
+                return ValueError(
+                    f"{self.path}, line {number}, is {shown!r}; expected {expected}: "
+                    f"correct it or remove it"
+                )
+        return ValueError(
+            f"{self.path}, somewhere in lines {self.first} to {self.first + len(lines) - 1}, "
+            f"cannot be read ({reason}); expected {expected}"
+        )
+
+
+def blocks(path: str | Path, size: int = BLOCK_BYTES) -> Iterator[Block]:
+    """The file's lines in order, `size` bytes at a time, none of them cut.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; it is empty, damaged or cut short, or a .zip
+            with other than one file.
+    """
+    path = existing(path)
+    number, rest = 1, b""
+    with naming(path), _opened(path) as file:
+        while data := file.read(size):
+            if number == 1 and not rest:
+                data = data.removeprefix(b"\xef\xbb\xbf")
+            data = rest + data
+            end = data.rfind(b"\n") + 1
+            whole, rest = data[:end], data[end:]
+            if whole.strip():
+                yield Block(path, number, whole)
+            number += whole.count(b"\n")
+        if rest.strip():
+            yield Block(path, number, rest)
+
+
+def first_line(path: str | Path) -> bytes:
+    """The first line that is not blank; empty if there is none.
+
+    Raises:
+        FileNotFoundError, ValueError: as `blocks`.
+    """
+    for block in blocks(path, 1 << 16):
+        return block.data.strip().split(b"\n", 1)[0].rstrip(b"\r")
+    return b""
+
+
+def csv_rows(block: Block, schema: Schema, wanted: Sequence[str]) -> pl.DataFrame:
+    """The wanted columns of a block of comma-separated lines without header or quotes.
+
+    Args:
+        schema: all columns, in the file's order.
+        wanted: those to keep; none of their values may be missing.
+
+    Raises:
+        ValueError: a line has another number of fields, lacks a wanted value, or has one of
+            another type; the message has its number.
+    """
+    expected = f"{len(schema)} fields, {', '.join(_described(schema))}"
+    try:
+        rows = pl.read_csv(
+            block.data.lstrip(b"\r\n"), has_header=False, schema=schema, quote_char=None
+        )
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise block.fault(_csv_reader(schema, wanted), expected, reason) from error
+    rows = rows.filter(~pl.all_horizontal(pl.all().is_null())).select(wanted)  # blank lines
+    if rows.null_count().sum_horizontal().item():
+        raise block.fault(_csv_reader(schema, wanted), expected, "a value is missing")
+    return rows
+
+
+def json_rows(
+    block: Block,
+    schema: Schema,
+    wanted: Sequence[str],
+    read_line: Callable[[bytes], object],
+) -> pl.DataFrame:
+    """The schema's keys of a block of JSON lines; other keys are passed over.
+
+    Args:
+        wanted: the keys without which a line is refused.
+        read_line: reads one line and raises if it is wrong: it finds the line to name.
+
+    Raises:
+        ValueError: a line is no JSON object, or lacks a wanted value; the message has its number.
+    """
+    expected = f"a JSON object with {', '.join(wanted)}"
+    try:
+        rows = pl.read_ndjson(block.data, schema=schema)
+    except pl.exceptions.PolarsError as error:
+        raise block.fault(read_line, expected, str(error).splitlines()[0]) from error
+    if rows.select(wanted).null_count().sum_horizontal().item():
+        raise block.fault(read_line, expected, "a value is missing")
+    return rows
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
+    if path.suffix == ".gz":
+        with gzip.open(path) as file:
+            yield file
+    elif path.suffix == ".zip":
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = [name for name in archive.namelist() if not name.endswith("/")]
+                if len(members) != 1:
+                    raise ValueError(
+                        f"{path} holds {len(members)} files ({', '.join(members[:5]) or 'none'}); "
+                        f"expected one: unpack it and name the one to read"
+                    )
+                with archive.open(members[0]) as file:
+                    yield file
+        except (zipfile.BadZipFile, NotImplementedError) as error:
+            raise ValueError(f"{path} is damaged or cut short ({error}); fetch it again") from error
+    else:
+        with path.open("rb") as file:
+            yield file
+
+
+def _described(schema: Schema) -> list[str]:
+    kinds = {pl.Int64: " (a whole number)", pl.Float64: " (a number)"}
+    return [name + kinds.get(kind, "") for name, kind in schema.items()]
+
+
+def _csv_reader(schema: Schema, wanted: Sequence[str]) -> Callable[[bytes], None]:
+    """Refuses a line in the cases in which `csv_rows` does."""
+
+    def read_line(line: bytes) -> None:
+        fields = line.decode().rstrip("\r").split(",")
+        for (name, kind), text in zip(schema.items(), fields, strict=True):
+            if text == "" and name in wanted:
+                raise ValueError(name)
+            if text:
+                {pl.Int64: int, pl.Float64: float}.get(kind, str)(text)
+
+    return read_line

@@ -1,0 +1,23 @@
+"""Metrics over the whole catalogue (§4.1), statistics of comparisons, and diagnostics of a model."""
+
+from mindlib.evaluation.metrics import (
+    Comparison,
+    Evaluation,
+    compare,
+    evaluate,
+    history_categories,
+    interest_cosine,
+    recovered_interests,
+    routing_entropy,
+)
+
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "compare",
+    "evaluate",
+    "history_categories",
+    "interest_cosine",
+    "recovered_interests",
+    "routing_entropy",
+]

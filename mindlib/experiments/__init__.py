@@ -1,0 +1,1 @@
+"""Comparing models (§4): cached trials, tuning on validation data, tables and claims."""

@@ -1,0 +1,1 @@
+"""Shared by all notebooks: parameters, tables, style, widgets, records and exercise checks."""

@@ -1,0 +1,179 @@
+"""A notebook as a function: checked parameters in, metrics and figures out."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Number:
+    """A parameter that is a number from low to high; a whole one if `whole`."""
+
+    low: int | float
+    high: int | float
+    whole: bool = False
+
+    def __str__(self) -> str:
+        return f"a {'whole ' if self.whole else ''}number from {self.low} to {self.high}"
+
+    def accepts(self, value: object) -> bool:
+        """Whether the value is of the kind and in the range."""
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
+            return False
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Text:
+    """A parameter that is a text, and not an empty one."""
+
+    def __str__(self) -> str:
+        return "a text"
+
+    def accepts(self, value: object) -> bool:
+        """Whether the value is a text with something in it."""
+        return isinstance(value, str) and bool(value.strip())
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A parameter that is one of some words."""
+
+    options: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(map(repr, self.options))}"
+
+    def accepts(self, value: object) -> bool:
+        """Whether the value is one of them."""
+        return value in self.options
+
+
+def check_parameters(
+    namespace: Mapping[str, Any], rules: Mapping[str, Number | Text | Choice]
+) -> None:
+    """Refuse a notebook's parameters before anything runs.
+
+    papermill accepts a name that the notebook does not have, warns, and runs the defaults.
+
+    Args:
+        namespace: the notebook's `globals()`.
+        rules: what each parameter may be.
+
+    Raises:
+        NameError: papermill has set a name that is no parameter; the message has the valid ones.
+        ValueError: a parameter is of the wrong kind or out of range.
+    """
+    for name in _injected(namespace.get("In", ())):
+        if name not in rules:
+            raise NameError(f"{name!r} is no parameter of this notebook; it has {', '.join(rules)}")
+    for name, rule in rules.items():
+        if not rule.accepts(namespace[name]):
+            raise ValueError(f"{name}={namespace[name]!r}: expected {rule}")
+
+
+def _injected(cells: Sequence[str]) -> list[str]:
+    """The names that papermill's own cell assigns; there is none in an interactive session."""
+    return [
+        target.id
+        for cell in cells
+        if cell.startswith("# Parameters")
+        for statement in ast.parse(cell).body
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    ]
+
+
+def output_folder() -> Path:
+    """Where this run leaves what it makes: beside the executed notebook, or else in build/.
+
+    papermill does not tell a notebook its output's path; whoever starts it can, in MINDLIB_OUTPUT.
+    """
+    output = os.environ.get("MINDLIB_OUTPUT")
+    folder = Path(output).parent if output else Path.cwd() / "build"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_metrics(name: str, metrics: Mapping[str, Any]) -> Path:
+    """Write named numbers to NAME.metrics.json.
+
+    Raises:
+        ValueError: a number is NaN or infinite; the message names it.
+    """
+    for key, value in _leaves(metrics):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"the metric {key} is {value}; a metric must be a finite number")
+    path = output_folder() / f"{name}.metrics.json"
+    text = json.dumps(metrics, indent=1, allow_nan=False) + "\n"
+    _write(path, lambda part: part.write_text(text, encoding="utf-8"))
+    return path
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """A benchmark's result that was measured before, on an idle machine, and came with mindlib.
+
+    It says itself when, where and by which command it was made.
+
+    Raises:
+        FileNotFoundError: there is none of this name; the message lists those that exist.
+    """
+    folder = resources.files("mindlib.experiments") / "recorded"
+    there = [file.name for file in folder.iterdir()] if folder.is_dir() else []
+    if f"{name}.json" not in there:
+        known = ", ".join(sorted(n.removesuffix(".json") for n in there if n.endswith(".json")))
+        raise FileNotFoundError(
+            f"no recorded result {name!r}; there is {known or 'none'}. Run benchmarks/{name}.py, "
+            f"which measures it, and put its JSON into mindlib/experiments/recorded/"
+        )
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def save_figure(figure: Figure, name: str) -> Path:
+    """Write a figure, its background transparent, to figures/NAME (.svg or .png)."""
+    given = os.environ.get("MINDLIB_FIGURES")
+    folder = Path(given) if given else output_folder() / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    metadata = {"Date": None} if path.suffix == ".svg" else {}  # the same picture, the same file
+    with mpl.rc_context({"svg.hashsalt": "mindlib"}):
+        _write(
+            path,
+            lambda part: figure.savefig(
+                part,
+                format=path.suffix[1:],
+                transparent=True,
+                bbox_inches="tight",
+                metadata=metadata,
+            ),
+        )
+    return path
+
+
+def _leaves(value: object, path: str = "") -> list[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        return [leaf for k, v in value.items() for leaf in _leaves(v, f"{path}/{k}".strip("/"))]
+    if isinstance(value, list | tuple):
+        return [leaf for n, v in enumerate(value) for leaf in _leaves(v, f"{path}/{n}")]
+    return [(path, value)]
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What notebook 00 measures, draws and asks."""

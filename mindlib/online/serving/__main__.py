@@ -1,0 +1,96 @@
+"""`python -m mindlib.online.serving`: the platform behind HTTP, on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from mindlib.online.serving.bundle import Bundle, BundleError
+from mindlib.online.serving.platform import PersonalityPlatform
+from mindlib.online.serving.store import SqliteStore, StoreError
+
+HOST = "127.0.0.1"  # there is no authentication
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line says, checked before any work."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mindlib.online.serving",
+        description="Serve recommendations over HTTP. Without --bundle it makes a demonstration.",
+    )
+    parser.add_argument("--bundle", type=Path, help="folder that Bundle.write wrote")
+    parser.add_argument("--store", type=Path, help="file of the behaviour store, with --bundle")
+    parser.add_argument(
+        "--data",
+        default="complete-journey",
+        help='what the demonstration is of: "complete-journey" (default), "planted", or a path',
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=Path("build/serving"), help="where it is (%(default)s)"
+    )
+    parser.add_argument("--port", type=int, default=8000, help="(%(default)s)")
+    options = parser.parse_args(given)
+    if (options.bundle is None) != (options.store is None):
+        parser.error("--bundle and --store go together: a version, and the behaviours it reads")
+    if not 1 <= options.port <= 65535:
+        parser.error(f"--port {options.port}: expected 1 to 65535")
+    return options
+
+
+def invitation(platform: PersonalityPlatform, user: str, address: str) -> str:
+    """Two lines to try: her list, and a click on its first item."""
+    answer = platform.recommend(user, 5)
+    page = shlex.quote(f"{address}/recommendations/{quote(user, safe='')}?n=5")
+    click = json.dumps({"user": user, "item": answer.items[0], "time": int(time.time())})
+    return (
+        f"\nserving version {answer.version!r} on {address}; try\n\n"
+        f"  curl {page}\n"
+        f"  curl -X POST {shlex.quote(f'{address}/clicks')} "
+        f"-H 'Content-Type: application/json' -d {shlex.quote(click)}\n\n"
+        f"and the first again: the item is gone, and the others' scores have changed.\n"
+    )
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Make what is missing, and serve until interrupted."""
+    options = arguments(given)
+    try:
+        import uvicorn
+
+        from mindlib.online.serving.app import create_app
+    except ImportError as error:
+        sys.exit(f"the server needs {error.name}: pip install 'mindlib[app]'")
+    try:
+        folder, path = options.bundle, options.store
+        if folder is None:
+            from mindlib.online.serving.demonstration import make
+
+            name = re.sub(r"[^A-Za-z0-9.-]+", "-", options.data).strip("-")
+            folder, path = make(options.data, options.folder / name)
+        bundle, store = Bundle.load(folder), SqliteStore(path)
+    except (BundleError, StoreError, ImportError, OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    with closing(store):
+        platform = PersonalityPlatform(store, bundle)
+        with closing(platform):
+            user = next(iter(store.users(1)), "nobody")
+            print(invitation(platform, user, f"http://{HOST}:{options.port}"), flush=True)
+            uvicorn.run(
+                create_app(platform),
+                host=HOST,
+                port=options.port,
+                log_level="warning",
+                server_header=False,
+            )
+
+
+if __name__ == "__main__":
+    main()

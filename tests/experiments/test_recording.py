@@ -1,0 +1,209 @@
+"""The script that makes the recorded tables: whole, in any order, and again from the cache."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from mindlib.experiments import trial as trials
+from mindlib.experiments.claims import CLAIMS
+from mindlib.lessons.n05_experiments.recorded_tables import gains, recorded_table, study_points
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "experiments.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("recording", SCRIPT)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["recording"] = module  # where its dataclasses look for themselves
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["recording"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("recording")
+
+
+def command(folder, out, *more):
+    where = ["--cache", str(folder / "cache"), "--out", str(folder / out)]
+    return ["--quick", *where, "--models", "wals,mind-4,popularity", *more]
+
+
+@pytest.fixture(scope="module")
+def results(script, folder):
+    script.main(command(folder, "all.json", "--studies", "adaptive"))
+    return json.loads((folder / "all.json").read_text(encoding="utf-8"))
+
+
+def test_every_row_is_there_in_its_order_with_its_seeds(results):
+    assert [(row["study"], row["name"], len(row["seeds"])) for row in results["rows"]] == [
+        (None, "WALS", 2),
+        (None, "MIND-4", 2),
+        (None, "Popularity", 1),
+        ("adaptive", "MIND-4 as chosen", 2),
+        ("adaptive", "MIND-4 adaptive=1", 2),
+        ("adaptive", "MIND-4 adaptive=0", 2),
+    ]
+
+
+def test_the_results_say_where_they_come_from(results, folder):
+    assert results["command"].startswith("python benchmarks/experiments.py --quick --cache cache ")
+    assert str(folder) not in json.dumps(results)
+    assert results["data"]["name"] == "planted"
+    assert results["data"]["test_cases"] == 30
+    assert results["machine"]["threads"] == 1
+    assert all(row["codes"] == [results["code"]] for row in results["rows"])
+    assert results["settings"]["budget"] == 4
+
+
+def test_a_row_has_its_numbers_on_both_parts_and_how_it_was_chosen(results):
+    row = results["rows"][1]
+    for part in ("validation", "test"):
+        for metric in ("Recall@50", "HitRate@100", "NDCG@10", "Categories@50", "Coverage@10"):
+            assert row[part][metric]["mean"] >= 0
+            assert row[part][metric]["deviation"] is not None
+    values = [candidate["value"] for candidate in row["tuned"]["candidates"]]
+    assert len(values) == 4
+    assert values[row["tuned"]["chosen"]] == max(values)
+    assert set(row["tuned"]["candidates"][0]) == {
+        "config.behavior_dropout", "training.learning_rate", "value",
+    }  # fmt: skip
+    assert sum(part["cases"] for part in row["by_history_categories"]) == 30
+    assert [len(curve) for curve in row["curves"]] == [1, 1]
+    assert results["rows"][2]["tuned"] is None
+
+
+def test_the_setting_as_chosen_in_a_study_is_the_row_of_the_table(results):
+    rows = {row["name"]: row for row in results["rows"]}
+    assert rows["MIND-4 as chosen"]["test"] == rows["MIND-4"]["test"]
+    assert rows["MIND-4 adaptive=1"]["test"] == rows["MIND-4"]["test"]
+    assert rows["MIND-4 adaptive=0"]["test"] != rows["MIND-4"]["test"]
+
+
+def test_the_comparisons_are_minds_with_all_and_a_studys_rows_with_those_before(results):
+    pairs = [(x["study"], x["a"], x["b"]) for x in results["comparisons"]]
+    assert pairs == [
+        (None, "MIND-4", "WALS"),
+        (None, "MIND-4", "Popularity"),
+        ("adaptive", "MIND-4 adaptive=1", "MIND-4 as chosen"),
+        ("adaptive", "MIND-4 adaptive=0", "MIND-4 as chosen"),
+        ("adaptive", "MIND-4 adaptive=0", "MIND-4 adaptive=1"),
+    ]
+    rows = {row["name"]: row["test"] for row in results["rows"]}
+    said = {x["metric"]: x for x in results["comparisons"][0]["all"]}["Recall@50"]
+    difference = rows["MIND-4"]["Recall@50"]["mean"] - rows["WALS"]["Recall@50"]["mean"]
+    assert said["difference"] == pytest.approx(difference, abs=1e-5)
+    assert said["low"] < said["difference"] < said["high"]
+    assert results["comparisons"][1]["all"][0]["p_value"] <= 1
+
+
+def test_the_readers_of_recorded_results_can_read_them(results):
+    assert "| MIND-4 | 2 |" in recorded_table(results, ("Recall@50", "Categories@50"))
+    assert len(study_points(results, "adaptive", "Recall@50")) == 3
+    assert gains(results, "MIND-4", "WALS", "Recall@50")
+
+
+def test_every_pair_that_a_claim_needs_is_compared(script):
+    names = list(script.entries())
+    base = script.entries()["MIND-4"].candidates(None)[0]
+    done = [script.Row(None, {"name": name}, {"x": None}) for name in names]
+    for study, build in script.STUDIES.items():
+        rows = ["MIND-4 as chosen", *(trial.name for trial in build(base))]
+        done += [script.Row(study, {"name": name}, {"x": None}) for name in rows]
+    pairs = {(a.study, a.facts["name"], b.facts["name"]) for a, b in script.pairs_of(done)}
+    for claim in CLAIMS:
+        a, b = (x.replace("as chosen", "MIND-4 as chosen") for x in (claim.a, claim.b))
+        assert pairs & {(claim.study, a, b), (claim.study, b, a)}, claim.text
+    assert (None, "MIND-4", "MIND-1") in pairs
+    assert (None, "MIND-1", "MIND-4") not in pairs
+
+
+def test_the_same_command_again_trains_nothing_and_only_says_what_is_wanted(
+    script, folder, results, monkeypatch
+):
+    def no_training(*args, **options):
+        raise AssertionError("it was trained before")
+
+    monkeypatch.setattr(trials, "fit", no_training)
+    wanted = "--studies", "adaptive", "--only", "mind-4-adaptive-0,popularity"
+    script.main(command(folder, "some.json", *wanted))
+    some = json.loads((folder / "some.json").read_text(encoding="utf-8"))
+    assert [row["name"] for row in some["rows"]] == [
+        "Popularity", "MIND-4 as chosen", "MIND-4 adaptive=0",
+    ]  # fmt: skip
+    assert some["rows"][-1]["test"] == results["rows"][-1]["test"]
+
+
+def test_a_row_may_have_a_number_of_seeds_of_its_own(script, folder, results):
+    again = command(folder, "fewer.json")
+    again[again.index("--models") + 1] = "wals:1,mind-4"
+    script.main(again)
+    rows = json.loads((folder / "fewer.json").read_text(encoding="utf-8"))["rows"]
+    assert [(row["name"], len(row["seeds"])) for row in rows] == [("WALS", 1), ("MIND-4", 2)]
+
+
+def test_what_was_finished_is_written_before_what_breaks(script, folder, results, monkeypatch):
+    real = script.run_trial
+
+    def broken(split, trial, *args, **options):
+        if trial.name == "Popularity":
+            raise KeyboardInterrupt
+        return real(split, trial, *args, **options)
+
+    monkeypatch.setattr(script, "run_trial", broken)
+    with pytest.raises(KeyboardInterrupt):
+        script.main(command(folder, "broken.json"))
+    there = json.loads((folder / "broken.json").read_text(encoding="utf-8"))
+    assert [row["name"] for row in there["rows"]] == ["WALS", "MIND-4"]
+    assert there["rows"][0]["test"] == results["rows"][0]["test"]
+    assert not list(folder.glob(".*part"))
+
+
+def test_a_training_that_breaks_down_is_a_row_that_says_so(script, folder, results, monkeypatch):
+    real = script.run_trial
+
+    def diverging(split, trial, *args, **options):
+        if trial.name == "WALS" and "parts" not in options:
+            raise FloatingPointError("the loss is nan")
+        return real(split, trial, *args, **options)
+
+    monkeypatch.setattr(script, "run_trial", diverging)
+    script.main(command(folder, "failed.json"))
+    there = json.loads((folder / "failed.json").read_text(encoding="utf-8"))
+    assert there["rows"][0]["failed"] == "the loss is nan"
+    assert [row["name"] for row in there["rows"]] == ["WALS", "MIND-4", "Popularity"]
+    assert [(x["a"], x["b"]) for x in there["comparisons"]] == [("MIND-4", "Popularity")]
+
+
+def test_a_row_that_nothing_makes_is_named(script, folder, results):
+    with pytest.raises(SystemExit, match="--only: no row mind-9 among those"):
+        script.main(command(folder, "none.json", "--only", "mind-9,popularity"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--models", "mind-5"], "--models: no 'mind-5'; there is random, popularity"),
+        (["--models", "mind-4:x"], "--models mind-4:x: expected a number of seeds >= 1"),
+        (["--studies", "depth"], "--studies: no 'depth'; there is sigma, power"),
+        (["--base", "wals"], "--base: no 'wals'; there is mind-1, mind-4"),
+        (["--seeds", "0"], "--seeds 0: expected >= 1"),
+        (["--data", "books=."], "--data books: no such data; there is amazon-beauty"),
+        (["--data", "amazon-beauty"], "amazon-beauty=PATH: there is no PATH given"),
+        (["--out", "nowhere/x.json"], "there is no folder nowhere"),
+        (["--cache", None], "--cache is missing"),
+    ],
+)
+def test_a_wrong_command_is_refused_before_any_work(script, tmp_path, capsys, change, message):
+    options = {"--data": "complete-journey", "--cache": "c", "--out": str(tmp_path / "x.json")}
+    options[change[0]] = change[1]
+    with pytest.raises(SystemExit):
+        script.parse([word for pair in options.items() if pair[1] for word in pair])
+    assert message in capsys.readouterr().err

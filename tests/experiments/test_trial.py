@@ -1,0 +1,422 @@
+"""A run is found again under all that decides it, and goes on where it was stopped."""
+
+import dataclasses
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import mindlib
+from mindlib.data import PlantedConfig, leave_last_out, planted_interests
+from mindlib.evaluation import evaluate
+from mindlib.experiments import cache as run_cache
+from mindlib.experiments import trial as trials
+from mindlib.experiments.trial import Trial, run_trial, trained_model, tune
+from mindlib.layers.routing import RoutingConfig
+from mindlib.models import (
+    MIND,
+    WALS,
+    ItemCF,
+    ItemCFConfig,
+    MINDConfig,
+    Popularity,
+    Random,
+    WALSConfig,
+    YouTubeDNN,
+    YouTubeDNNConfig,
+)
+from mindlib.training import TrainingConfig, fit
+from mindlib.training import fitting as training
+
+PACKAGE = Path(mindlib.__file__).parent
+TRAINING = TrainingConfig(epochs=3, batch_size=64, negatives=16, monitor="Recall@10", patience=3)
+MIND_TRIAL = Trial(
+    "MIND-2",
+    MIND,
+    MINDConfig(dim=8, hidden=(), history_length=10, routing=RoutingConfig(max_interests=2)),
+    TRAINING,
+)
+DNN_TRIAL = Trial(
+    "YouTube DNN", YouTubeDNN, YouTubeDNNConfig(dim=8, hidden=(), history_length=10), TRAINING
+)
+CUTOFFS = (5, 10)
+
+
+@pytest.fixture(scope="module")
+def split():
+    config = PlantedConfig(num_users=60, num_clusters=4, items_per_cluster=10, num_segments=2)
+    return leave_last_out(planted_interests(config, seed=0).log)
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """How often something was trained."""
+    calls = []
+
+    def counted(*args, **options):
+        calls.append(args)
+        return fit(*args, **options)
+
+    monkeypatch.setattr(trials, "fit", counted)
+    return calls
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """The cases that were judged on."""
+    seen = []
+
+    def counted(recommender, cases, *args, **options):
+        seen.append(cases)
+        return evaluate(recommender, cases, *args, **options)
+
+    monkeypatch.setattr(trials, "evaluate", counted)
+    return seen
+
+
+def run(split, trial, cache=None, **options):
+    return run_trial(split, trial, CUTOFFS, cache, device="cpu", **options)
+
+
+def assert_same(a, b):
+    assert a.evaluations.keys() == b.evaluations.keys()
+    for part, evaluation in a.evaluations.items():
+        other = b.evaluations[part]
+        assert evaluation.coverage == other.coverage
+        assert evaluation.values.keys() == other.values.keys()
+        for name, values in evaluation.values.items():
+            assert torch.equal(values, other.values[name]), (part, name)
+
+
+def test_a_run_is_what_fit_and_evaluate_make_of_it(split):
+    found = run(split, dataclasses.replace(MIND_TRIAL, seed=3), categories="department")
+    model = MIND(split.log, MIND_TRIAL.config, generator=torch.Generator().manual_seed(3))
+    how = fit(model, split, dataclasses.replace(TRAINING, seed=3), device="cpu", progress=False)
+    departments = torch.from_numpy(split.log.item_features.column("department").copy())
+    assert found.fit is not None
+    assert found.fit.best_epoch == how.best_epoch
+    assert [e.loss for e in found.fit.log] == [e.loss for e in how.log]
+    for part in ("validation", "test"):
+        again = evaluate(model, getattr(split, part), CUTOFFS, categories=departments)
+        for name, values in again.values.items():
+            assert torch.equal(found.evaluations[part].values[name], values)
+    assert "Categories@5" in found.evaluation.values
+    assert found.seconds == pytest.approx(sum(e.seconds for e in found.fit.log))
+
+
+def test_what_is_in_the_cache_is_not_trained_again_and_has_every_case(split, tmp_path, trainings):
+    first = run(split, MIND_TRIAL, tmp_path)
+    second = run(split, dataclasses.replace(MIND_TRIAL, name="another name"), tmp_path)
+    assert len(trainings) == 1
+    assert_same(first, second)
+    assert (first.fit, first.seconds, first.codes) == (second.fit, second.seconds, second.codes)
+    assert (first.model, second.model) == ("MIND-2", "another name")
+    assert len(second.evaluation.values["Recall@10"]) == len(split.test)
+
+
+CHANGES = {
+    "model.dim": {"config": MINDConfig(dim=6, hidden=(), history_length=10)},
+    "model.routing.iterations": {
+        "config": dataclasses.replace(
+            MIND_TRIAL.config, routing=RoutingConfig(max_interests=2, iterations=2)
+        )
+    },
+    "model": {"model": YouTubeDNN, "config": DNN_TRIAL.config},
+    "seed": {"seed": 1},
+} | {
+    f"training.{name}": {"training": dataclasses.replace(TRAINING, **{name: value})}
+    for name, value in {
+        "epochs": 2,
+        "batch_size": 32,
+        "negatives": 8,
+        "learning_rate": 1e-3,
+        "schedule": "cosine",
+        "exclude_history": False,
+    }.items()
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_another_trial_is_another_run(split, tmp_path, trainings, change):
+    run(split, MIND_TRIAL, tmp_path)
+    run(split, dataclasses.replace(MIND_TRIAL, **CHANGES[change]), tmp_path)
+    assert len(trainings) == 2
+
+
+def test_every_field_of_a_training_is_part_of_its_identity():
+    words = {"proposal": "popularity", "schedule": "cosine", "monitor": "NDCG@10", "loss": "best"}
+    for field in dataclasses.fields(TrainingConfig):
+        value = getattr(TRAINING, field.name)
+        if isinstance(value, str):
+            other = words[field.name]
+        else:
+            other = not value if isinstance(value, bool) else value + 1
+        changed = dataclasses.replace(TRAINING, **{field.name: other})
+        trial = dataclasses.replace(MIND_TRIAL, training=changed)
+        if field.name == "seed":  # the trial's own counts
+            assert trial.identity == MIND_TRIAL.identity
+        else:
+            assert trial.identity != MIND_TRIAL.identity, field.name
+
+
+def test_other_data_are_another_run(split, tmp_path, trainings):
+    run(split, DNN_TRIAL, tmp_path)
+    fewer = dataclasses.replace(split, test=split.test.head(20))
+    assert len(run(fewer, DNN_TRIAL, tmp_path).evaluation.values["Recall@10"]) == 20
+    assert len(trainings) == 2
+
+
+def test_other_cutoffs_and_categories_are_judged_without_training(split, tmp_path, trainings):
+    run(split, DNN_TRIAL, tmp_path)
+    wider = run_trial(split, DNN_TRIAL, (5, 20), tmp_path, categories="brand", device="cpu")
+    assert len(trainings) == 1
+    assert "Recall@20" in wider.evaluation.values
+    other = run_trial(split, DNN_TRIAL, (5, 20), tmp_path, categories="department", device="cpu")
+    assert not torch.equal(
+        wider.evaluation.values["Categories@20"], other.evaluation.values["Categories@20"]
+    )
+    whole = run_trial(split, DNN_TRIAL, (5, 20), categories="department", device="cpu")
+    assert_same(other, whole)
+
+
+def test_other_code_is_another_run_unless_trusted(split, tmp_path, trainings, monkeypatch):
+    first = run(split, DNN_TRIAL, tmp_path, parts=("validation",))
+    monkeypatch.setattr(trials, "code_digest", lambda: "f" * 64)
+    trusted = run(split, DNN_TRIAL, tmp_path, parts=("validation",), trust_code=True)
+    assert trusted.codes == first.codes
+    both = run(split, DNN_TRIAL, tmp_path, trust_code=True)
+    assert both.codes == (*first.codes, "f" * 64)
+    assert len(trainings) == 1
+    own = run(split, DNN_TRIAL, tmp_path)
+    assert len(trainings) == 2
+    assert own.codes == ("f" * 64,)
+    assert run(split, DNN_TRIAL, tmp_path, trust_code=True).codes == own.codes
+
+
+def test_all_code_that_a_run_executes_is_part_of_its_digest(split):
+    """Apart from what keeps and finds results, and from what a single process does not decide."""
+    deciding = {f for pattern in run_cache.DECIDING for f in PACKAGE.glob(pattern)}
+    keeping = {"run_cache.py", "trials.py", "checkpoints.py", "distributed.py"}
+    seen = set()
+
+    def watch(frame, event, argument):
+        if event == "call" and frame.f_code.co_name != "<module>":
+            seen.add(frame.f_code.co_filename)
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        run(split, MIND_TRIAL, categories="department")
+    finally:
+        sys.setprofile(before)
+    ours = {Path(f).resolve() for f in seen if Path(f).resolve().is_relative_to(PACKAGE)}
+    assert PACKAGE / "layers" / "routing.py" in ours
+    assert {f.relative_to(PACKAGE).as_posix() for f in ours - deciding} <= keeping
+
+
+def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(split, tmp_path, monkeypatch):
+    whole = run(split, MIND_TRIAL)
+
+    class Stopped(Exception):
+        pass
+
+    def stop_after_two(model, *args, **options):
+        save, saved = training._save, []
+
+        def then_stop(*given):
+            save(*given)
+            saved.append(given)
+            if len(saved) == 2:
+                raise Stopped
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(training, "_save", then_stop)
+            return fit(model, *args, **options)
+
+    monkeypatch.setattr(trials, "fit", stop_after_two)
+    with pytest.raises(Stopped):
+        run(split, MIND_TRIAL, tmp_path)
+    assert len(list(tmp_path.glob("*/*/checkpoints/*.safetensors"))) >= 1
+    assert not list(tmp_path.glob("*/*/run.json"))
+
+    epochs = []
+    monkeypatch.setattr(trials, "fit", fit)
+    train = training._train_epoch
+    monkeypatch.setattr(training, "_train_epoch", lambda *given: epochs.append(1) or train(*given))
+    resumed = run(split, MIND_TRIAL, tmp_path)
+    assert len(epochs) == 1
+    assert_same(resumed, whole)
+    assert not list(tmp_path.glob("*/*/checkpoints"))
+
+
+def test_a_damaged_checkpoint_starts_the_training_again(split, tmp_path, monkeypatch, trainings):
+    whole = run(split, DNN_TRIAL, tmp_path)
+    (folder,) = [file.parent for file in tmp_path.glob("*/*/run.json")]
+    for file in folder.iterdir():
+        file.unlink()
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "epoch-00002.safetensors").write_bytes(b"nothing of the kind")
+    with pytest.warns(UserWarning, match="epoch-00002.*training begins again"):
+        again = run(split, DNN_TRIAL, tmp_path)
+    assert_same(whole, again)
+    assert len(trainings) == 2
+
+
+@pytest.mark.parametrize("name", ["run.json", "test-*.npz", "weights.npz"])
+def test_a_damaged_entry_is_computed_again_with_a_warning(split, tmp_path, trainings, name):
+    whole = run(split, MIND_TRIAL, tmp_path)
+    (folder,) = [file.parent for file in tmp_path.glob("*/*/run.json")]
+    (file,) = folder.glob(name)
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    cutoffs = (5, 20) if name == "weights.npz" else CUTOFFS  # which makes it need the weights
+    with pytest.warns(UserWarning, match="is damaged"):
+        again = run_trial(split, MIND_TRIAL, cutoffs, tmp_path, device="cpu")
+    assert len(trainings) == (1 if name == "test-*.npz" else 2)
+    if name != "weights.npz":
+        assert_same(whole, again)
+    run_trial(
+        split, MIND_TRIAL, cutoffs, tmp_path, device="cpu"
+    )  # warnings are errors: it is whole
+    assert len(trainings) == (1 if name == "test-*.npz" else 2)
+
+
+@pytest.mark.parametrize(
+    "trial",
+    [
+        Trial("ItemCF", ItemCF, ItemCFConfig(neighbors=5)),
+        Trial("WALS", WALS, WALSConfig(dim=4, iterations=2)),
+        Trial("Popularity", Popularity),
+        Trial("Random", Random, seed=2),
+    ],
+    ids=lambda trial: trial.name,
+)
+def test_what_is_not_trained_is_kept_alike(split, tmp_path, trial, judged):
+    first = run(split, trial, tmp_path)
+    assert len(judged) == 2
+    second = run(split, trial, tmp_path)
+    assert len(judged) == 2
+    assert_same(first, second)
+    assert first.fit is None
+    assert len(first.evaluation.values["NDCG@5"]) == len(split.test)
+
+
+def test_of_what_is_not_trained_the_training_does_not_count(split, tmp_path, judged):
+    trial = Trial("Popularity", Popularity)
+    run(split, trial, tmp_path)
+    run(split, dataclasses.replace(trial, training=TRAINING), tmp_path)
+    assert len(judged) == 2
+    keep = dataclasses.replace(TRAINING, exclude_history=False)
+    found = run(split, dataclasses.replace(trial, training=keep), tmp_path)
+    assert len(judged) == 4
+    popular = Popularity(split.train_counts)
+    with_past, without = (
+        evaluate(popular, split.test, CUTOFFS, exclude_history=choice).values["Recall@10"]
+        for choice in (False, True)
+    )
+    assert torch.equal(found.evaluation.values["Recall@10"], with_past)
+    assert not torch.equal(with_past, without)
+
+
+def test_another_seed_of_chance_is_another_run(split, tmp_path, judged):
+    one, two = (run(split, Trial("Random", Random, seed=seed), tmp_path) for seed in (0, 1))
+    assert len(judged) == 4
+    assert not torch.equal(one.evaluation.values["NDCG@10"], two.evaluation.values["NDCG@10"])
+
+
+def test_a_seed_decides_the_factors_of_what_draws_them(split):
+    trial = Trial("WALS", WALS, WALSConfig(dim=4, iterations=1))
+    one, same, two = (
+        run(split, dataclasses.replace(trial, seed=seed)).evaluation.values["NDCG@10"]
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, two)
+
+
+def test_the_trained_model_of_a_run_has_the_weights_that_were_judged(split, tmp_path):
+    with pytest.raises(FileNotFoundError, match="has no run of 'MIND-2'"):
+        trained_model(split, MIND_TRIAL, tmp_path)
+    found = run(split, MIND_TRIAL, tmp_path)
+    model = trained_model(split, MIND_TRIAL, tmp_path)
+    again = evaluate(model, split.test, CUTOFFS)
+    for name, values in again.values.items():
+        assert torch.equal(values, found.evaluation.values[name])
+
+
+def candidates(rates):
+    return [
+        dataclasses.replace(DNN_TRIAL, training=dataclasses.replace(TRAINING, learning_rate=rate))
+        for rate in rates
+    ]
+
+
+def test_tuning_takes_the_best_on_validation_and_never_looks_at_the_test(split, tmp_path, judged):
+    tuned = tune(
+        split,
+        candidates([1e-5, 3e-2]),
+        budget=2,
+        cutoffs=CUTOFFS,
+        metric="Recall@10",
+        cache=tmp_path,
+        device="cpu",
+    )
+    assert judged
+    assert all(cases is split.validation for cases in judged)
+    assert not list(tmp_path.glob("*/*/test-*"))
+    assert len(tuned.values) == 2
+    assert tuned.best.training.learning_rate == (
+        3e-2 if tuned.values[1] > tuned.values[0] else 1e-5
+    )
+    by_hand = run(split, tuned.best).evaluations["validation"].means()["Recall@10"]
+    assert max(tuned.values) == pytest.approx(by_hand)
+    assert tuned.values[0] != tuned.values[1]
+
+
+def test_the_best_of_tuning_is_not_trained_again_for_its_test(split, tmp_path, trainings):
+    tuned = tune(
+        split, candidates([1e-3, 1e-2]), budget=2, cutoffs=CUTOFFS, metric="Recall@10",
+        cache=tmp_path, device="cpu",
+    )  # fmt: skip
+    run(split, tuned.best, tmp_path)
+    assert len(trainings) == 2
+
+
+def test_an_unequal_budget_is_refused(split):
+    with pytest.raises(ValueError, match="2 settings of YouTube DNN; expected 4"):
+        tune(split, candidates([1e-3, 1e-2]), budget=4)
+    with pytest.raises(ValueError, match="two settings of YouTube DNN are the same"):
+        tune(split, candidates([1e-3, 1e-3]), budget=2)
+    with pytest.raises(ValueError, match=r"metric='Recall@7': expected one with N among \(5, 10\)"):
+        tune(split, candidates([1e-3, 1e-2]), budget=2, cutoffs=CUTOFFS, metric="Recall@7")
+    with pytest.raises(ValueError, match="parts: settings are chosen on the validation cases"):
+        tune(split, candidates([1e-3, 1e-2]), budget=2, parts=("test",))
+
+
+def test_a_trial_that_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="model=dict: expected a VectorModel, a class with"):
+        Trial("?", dict, WALSConfig())
+    with pytest.raises(ValueError, match="config=None: expected the configuration for MIND"):
+        Trial("?", MIND)
+    with pytest.raises(ValueError, match="expected None for Popularity"):
+        Trial("?", Popularity, WALSConfig())
+
+
+def test_an_unknown_field_is_named(split):
+    with pytest.raises(KeyError, match="no field 'colour'"):
+        run(split, Trial("Popularity", Popularity), categories="colour")
+    bare = dataclasses.replace(split, log=dataclasses.replace(split.log, item_features=None))
+    with pytest.raises(KeyError, match="have no fields"):
+        run(bare, Trial("Popularity", Popularity), categories="department")
+
+
+def test_values_survive_the_cache_to_the_last_bit(split, tmp_path):
+    trial = Trial("Random", Random)
+    first, second = run(split, trial, tmp_path), run(split, trial, tmp_path)
+    for name, values in first.evaluation.values.items():
+        assert values.dtype == second.evaluation.values[name].dtype
+        assert np.array_equal(values.numpy(), second.evaluation.values[name].numpy())
+    assert math.isfinite(first.seconds)

@@ -1,0 +1,172 @@
+"""The ranker as it is served, and the file that it is kept in."""
+
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mindlib.data import Histories
+from mindlib.data.catalogue import Catalogue
+from mindlib.online.ranking import DINRanker
+from mindlib.online.ranking.ranker import FORMAT
+from mindlib.online.serving.stages import Ranker
+from tests.online.ranking.world import din, stirred, tiny, world
+
+LOG = tiny().log
+PAST, CANDIDATES = np.array([3, 1, 7]), np.arange(1, LOG.num_items + 1)
+
+
+@pytest.fixture
+def ranker():
+    return DINRanker.of(stirred(LOG), LOG)
+
+
+@pytest.fixture
+def file(ranker, tmp_path):
+    path = tmp_path / "ranker.safetensors"
+    ranker.save(path)
+    return path
+
+
+def test_it_is_the_ranking_stages_model(ranker):
+    scores = ranker.score(PAST, CANDIDATES)
+    expected = ranker.model.score_lists(
+        Histories.from_lists([PAST.tolist()]), torch.from_numpy(CANDIDATES)[None]
+    )
+    np.testing.assert_allclose(scores, expected[0], rtol=1e-5, atol=1e-6)
+    assert scores.std() > 0.01
+    few = ranker.score(PAST.astype(np.int32), CANDIDATES[[4, 2]])
+    np.testing.assert_allclose(few, scores[[4, 2]], rtol=1e-4, atol=1e-5)
+    assert isinstance(ranker, Ranker)
+
+
+def test_a_long_past_is_cut_to_its_end(ranker):
+    past = np.arange(LOG.num_items) % LOG.num_items + 1
+    assert len(past) > ranker.model.config.history_length
+    recent = past[-ranker.model.config.history_length :]
+    np.testing.assert_allclose(
+        ranker.score(past, CANDIDATES), ranker.score(recent, CANDIDATES), rtol=1e-5
+    )
+
+
+def test_no_behaviours_and_no_candidates_are_answered(ranker):
+    nothing = np.zeros(0, dtype=np.int64)
+    scores = ranker.score(nothing, CANDIDATES)
+    assert np.isfinite(scores).all()
+    assert scores.std() > 0.01
+    assert ranker.score(PAST, nothing).shape == (0,)
+
+
+@pytest.mark.parametrize("item", [0, -1, LOG.num_items + 1, 2**40])
+def test_numbers_outside_the_catalogue_are_refused(ranker, item):
+    with pytest.raises(ValueError, match=rf"behaviour {item}: expected 1 to {LOG.num_items}"):
+        ranker.score(np.array([1, item]), CANDIDATES)
+    with pytest.raises(ValueError, match=rf"candidate {item}: expected 1 to {LOG.num_items}"):
+        ranker.score(PAST, np.array([1, item]))
+
+
+def test_serving_never_uses_a_batchs_statistics():
+    model = stirred(LOG).train()
+    ranker = DINRanker.of(model, LOG)
+    mean = model.activation.dice.standardize.running_mean
+    assert mean is not None
+    before = mean.clone()
+    ranker.score(PAST, CANDIDATES)
+    assert not model.training
+    assert torch.equal(mean, before)
+
+
+def test_what_cannot_be_served_is_refused():
+    model = din(LOG)
+    with pytest.raises(ValueError, match="the log has 80; pass the log that it was trained with"):
+        DINRanker.of(model, world(0).log)
+    with torch.no_grad():
+        model.items.weight[2, 1] = torch.nan
+    with pytest.raises(ValueError, match=r"items\.weight has NaN"):
+        DINRanker.of(model, LOG)
+
+
+# The file
+
+
+def test_a_loaded_ranker_scores_as_the_saved_one_did(ranker, file):
+    loaded = DINRanker.load(file, Catalogue.of(LOG))
+    assert loaded.catalogue == ranker.catalogue
+    assert loaded.model.config == ranker.model.config
+    assert loaded.model.items.codes.shape[1] == 1  # features are pooled already
+    for past in (PAST, np.zeros(0, dtype=np.int64)):
+        scores = loaded.score(past, CANDIDATES)
+        np.testing.assert_allclose(scores, ranker.score(past, CANDIDATES), rtol=1e-4, atol=1e-5)
+
+
+def test_the_catalogue_is_checked_where_it_is_known(file):
+    assert DINRanker.load(file).catalogue == Catalogue.of(LOG).fingerprint
+    other = world(0).log
+    with pytest.raises(ValueError, match=r"of another catalogue \(24 items, .* expected \(80"):
+        DINRanker.load(file, Catalogue.of(other))
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no ranker at"):
+        DINRanker.load(tmp_path / "none")
+
+
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.999])
+def test_a_changed_byte_is_noticed(file, place):
+    content = bytearray(file.read_bytes())
+    content[int(place * len(content))] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="is damaged"):
+        DINRanker.load(file)
+
+
+def test_a_cut_file_is_noticed(file):
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(ValueError, match="is cut short or no ranker"):
+        DINRanker.load(file)
+    file.write_text("a text")
+    with pytest.raises(ValueError, match="is cut short or no ranker"):
+        DINRanker.load(file)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "other"
+    save_file({"x": torch.ones(3)}, path)
+    with pytest.raises(ValueError, match="is no ranker of mindlib"):
+        DINRanker.load(path)
+
+
+def test_another_format_is_refused(ranker, tmp_path, monkeypatch):
+    monkeypatch.setattr("mindlib.online.ranking.ranker.FORMAT", "mindlib ranker 0")
+    ranker.save(tmp_path / "old")
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=f"this mindlib reads '{FORMAT}'"):
+        DINRanker.load(tmp_path / "old")
+
+
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(ranker, file, monkeypatch):
+    before = file.read_bytes()
+    monkeypatch.setattr(os, "replace", _full)
+    with pytest.raises(OSError, match="what was there is unchanged"):
+        ranker.save(file)
+    assert file.read_bytes() == before
+    assert os.listdir(file.parent) == [file.name]
+    with pytest.raises(OSError, match="could not be written"):
+        ranker.save(file.parent / "no folder" / "ranker")
+
+
+def _full(*paths: Path) -> None:
+    raise OSError("no space left")
+
+
+def test_a_ranker_outlives_its_file(file):
+    loaded = DINRanker.load(file)
+    before = loaded.score(PAST, CANDIDATES)
+    assert set(load_file(file)) > {"item_vectors", "activation.dice.standardize.running_mean"}
+    file.chmod(file.stat().st_mode | stat.S_IWUSR)
+    file.write_bytes(b"\0" * file.stat().st_size)
+    np.testing.assert_array_equal(loaded.score(PAST, CANDIDATES), before)

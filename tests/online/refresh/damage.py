@@ -1,0 +1,85 @@
+"""Ways in which an export can be broken, each called whole by its own manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mindlib.data import Catalogue
+from mindlib.online.serving.bundle import INDEX
+from mindlib.retrieval import ExactIndex
+from tests.online.refresh.world import own
+
+
+def _items(bundle: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Change the item vectors in place: the graph reads them out of this file."""
+    path = bundle / "model" / "items.npy"
+    vectors = np.load(path)
+    vectors[1:] = change(vectors[1:])
+    np.save(path, vectors)
+    own(bundle)
+
+
+def zeros(bundle: Path) -> None:
+    _items(bundle, np.zeros_like)
+
+
+def one_nan(bundle: Path) -> None:
+    def change(vectors: np.ndarray) -> np.ndarray:
+        vectors[3, 2] = np.nan
+        return vectors
+
+    _items(bundle, change)
+
+
+def shuffled_vectors(bundle: Path) -> None:
+    """The vectors are under other items' numbers, in the export and in the index alike."""
+    _items(bundle, lambda vectors: np.roll(vectors, 7, axis=0))
+    path = bundle / "model" / "items.npy"
+    vectors = torch.from_numpy(np.load(path))[1:]
+    ExactIndex.build(vectors, torch.arange(1, len(vectors) + 1)).save(bundle / INDEX)
+    own(bundle)
+
+
+def shuffled_index(bundle: Path) -> None:
+    """Only the index has the vectors under other numbers."""
+    index = ExactIndex.load(bundle / INDEX)
+    ExactIndex.build(index.items, index.ids.roll(7)).save(bundle / INDEX)
+    own(bundle)
+
+
+def shuffled_ids(bundle: Path) -> None:
+    """The numbers are right and stand for other items of the shop."""
+    path = bundle / "model" / "catalogue.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["item_ids"] = content["item_ids"][::-1]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    own(bundle)
+    fingerprint = Catalogue.from_json(path.read_text(encoding="utf-8")).fingerprint
+    manifest = bundle / "manifest.json"
+    content = json.loads(manifest.read_text(encoding="utf-8")) | {"catalogue": fingerprint}
+    manifest.write_text(json.dumps(content), encoding="utf-8")
+
+
+def truncated(bundle: Path) -> None:
+    path = bundle / "model" / "interests.onnx"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def missing(bundle: Path) -> None:
+    (bundle / INDEX).unlink()
+
+
+BROKEN: dict[Callable[[Path], None], str] = {
+    zeros: r"(\d+) of \1 item vectors are zero",
+    one_nan: r"1 of \d+ item vectors are not finite",
+    shuffled_vectors: r"have \d+\.\d% of their 5 items in common with the model's own",
+    shuffled_index: r"have \d+\.\d% of their 5 items in common with those by exact search",
+    shuffled_ids: r"its catalogue \(\d+ items, .*is not the log's",
+    truncated: r"interests\.onnx is damaged \(\d+ bytes",
+    missing: r"index\.safetensors is missing",
+}

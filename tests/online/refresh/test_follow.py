@@ -1,0 +1,144 @@
+"""A platform takes up new versions under load, and no request is lost or mixed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from mindlib.online.refresh import Follower, Registry, load_version
+from mindlib.online.serving.bundle import Bundle, DamagedPart
+from mindlib.online.serving.platform import PersonalityPlatform, PlatformConfig
+from mindlib.online.serving.store import SqliteStore
+from tests.online.refresh.world import evenings
+from tests.online.serving.conftest import PATIENT
+
+USERS = (3, 4, 5, 6)
+
+
+@pytest.fixture
+def platform(registry, tmp_path) -> Iterator[PersonalityPlatform]:
+    with closing(SqliteStore(tmp_path / "store.sqlite")) as store:
+        store.seed(evenings()[1])
+        config = PlatformConfig(candidates=30, longest_list=10, workers=2, budgets=PATIENT)
+        with closing(PersonalityPlatform(store, load_version(registry, 1), config)) as platform:
+            yield platform
+
+
+def test_the_follower_takes_what_is_current_and_goes_back_with_it(registry):
+    taken: list[Bundle] = []
+    follower = Follower(registry, taken.append)
+    assert follower.serving is None
+    assert follower.look()
+    assert follower.serving == 2
+    assert not follower.look()
+    registry.rollback()
+    assert follower.look()
+    assert [bundle.version for bundle in taken] == ["0002", "0001"]
+    assert follower.error is None
+
+
+def test_before_the_first_version_there_is_nothing_to_take(tmp_path):
+    taken: list[Bundle] = []
+    follower = Follower(Registry(tmp_path / "empty"), taken.append)
+    assert not follower.look()
+    assert taken == []
+    assert follower.error is None
+
+
+def test_a_damaged_version_is_not_taken_and_the_old_one_serves_on(registry, platform):
+    follower = Follower(registry, platform.use)
+    index = registry.path(2) / "bundle" / "index.safetensors"
+    whole = index.read_bytes()
+    index.write_bytes(whole[:-10])
+    assert not follower.look()
+    assert isinstance(follower.error, DamagedPart)
+    assert platform.bundle.version == "0001"
+    index.write_bytes(whole)
+    assert follower.look()
+    assert follower.error is None
+    assert platform.bundle.version == "0002"
+
+
+def test_a_version_that_the_platform_refuses_is_not_the_one_that_serves(registry):
+    def use(bundle: Bundle) -> None:
+        raise RuntimeError("it cannot answer")
+
+    follower = Follower(registry, use)
+    assert not follower.look()
+    assert follower.serving is None
+    assert "cannot answer" in str(follower.error)
+
+
+def test_under_load_versions_change_and_each_request_is_answered_by_one_of_them(registry, platform):
+    expected = {}
+    for number in (1, 2):
+        platform.use(load_version(registry, number))
+        for user in USERS:
+            answer = platform.recommend(user)
+            assert not [f for f in answer.fallbacks if f.stage != "rank"]
+            expected[answer.version, user] = answer.items
+    assert any(expected["0001", user] != expected["0002", user] for user in USERS)
+
+    ended = threading.Event()
+    answers: list[list[tuple[str, int, tuple]]] = [[] for _ in USERS]
+    errors: list[BaseException] = []
+
+    def ask(own: list[tuple[str, int, tuple]], user: int) -> None:
+        try:
+            while not ended.is_set():
+                answer = platform.recommend(user)
+                own.append((answer.version, user, answer.items))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [
+        threading.Thread(target=ask, args=(own, user))
+        for own, user in zip(answers, USERS, strict=True)
+    ]
+    with Follower(registry, platform.use, seconds=0.01) as follower:
+        for thread in threads:
+            thread.start()
+        try:
+            for turn in range(6):  # back and forth, as a registry's pointer goes
+                _point(registry.folder, [1, 2] if turn % 2 else [1])
+                wanted, seen = 1 + turn % 2, [len(own) for own in answers]
+                _wait(
+                    lambda wanted=wanted, seen=seen: (
+                        follower.serving == wanted
+                        and all(len(own) > n + 1 for own, n in zip(answers, seen, strict=True))
+                    )
+                )
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
+    assert errors == []
+    assert follower.error is None
+    told = [answer for own in answers for answer in own]
+    assert {version for version, *_ in told} == {"0001", "0002"}
+    for version, user, items in told:
+        assert items == expected[version, user]
+
+
+def test_a_follower_that_never_looks_is_refused(registry):
+    with pytest.raises(ValueError, match=r"seconds=0\.0"):
+        Follower(registry, lambda bundle: None, seconds=0.0)
+
+
+def _point(folder: Path, served: list[int]) -> None:
+    registry = Registry(folder)
+    with registry._pointing():
+        pointer = registry._pointer()
+        registry._point(type(pointer)(served, [n for n in (1, 2) if n not in served]))
+
+
+def _wait(reached, seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < until, "it did not come to that in time"
+        time.sleep(0.01)

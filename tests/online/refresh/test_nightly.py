@@ -1,0 +1,226 @@
+"""A night's refresh: what it makes, what it refuses, and what stays."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mindlib.data import Catalogue
+from mindlib.models import MIND
+from mindlib.online.refresh import (
+    Busy,
+    GateConfig,
+    Overtaken,
+    Ranking,
+    Refused,
+    Registry,
+    Warm,
+    load_version,
+    nightly,
+    refresh,
+    warm_start,
+)
+from mindlib.online.refresh.days import newest_day
+from mindlib.online.refresh.nightly import WEIGHTS, load_kept, train
+from tests.online.refresh.damage import BROKEN
+from tests.online.refresh.world import CONFIG, evenings, training
+from tests.online.serving.world import Nearest
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, but for the locks."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".lock"
+    }
+
+
+def test_two_nights(registry):
+    assert registry.current() == 2
+    first, second = registry.history()
+    assert (first.state, second.state) == ("served before", "current")
+    assert first.facts["start"] == "scratch"
+    assert second.facts["start"] == "version 0001"
+    assert second.facts["rows"]["carried"] > 0
+    assert second.facts["rows"]["fresh"] > 0  # the catalogue has grown
+    assert second.facts["steps"] < first.facts["steps"]
+    assert first.facts["day"] < second.facts["day"]
+    for record, log in zip((first, second), evenings(), strict=False):
+        assert record.facts["events"] == len(log)
+        version = load_version(registry, record.number)
+        assert version.version == f"{record.number:04d}"
+        assert version.catalogue.fingerprint == Catalogue.of(log).fingerprint
+        assert np.array_equal(version.counts, log.item_counts())
+        assert record.facts["figures"]["Recall@5"] > 0
+        assert record.facts["figures"]["export agreement"] >= 0.98
+        assert record.facts["figures"]["index agreement"] == 1
+        assert record.facts["reasons"] == []
+    assert "chance" in first.facts["figures"]
+    assert "Recall@5 of yesterday's" in second.facts["figures"]
+    assert sorted(path.name for path in registry.versions.iterdir()) == ["0001", "0002"]
+
+
+def test_a_third_night_passes_the_gate_and_is_served(registry, third, made):
+    third()
+    done = refresh(registry, evenings()[2], CONFIG)
+    assert done.number == registry.current() == 3
+    assert done.verdict.passed
+    assert registry.history()[-1].facts == done.facts
+    # Tomorrow goes on from these very weights.
+    kept = load_kept(registry.path(3))
+    for name, weight in made.trained.model.state_dict().items():
+        assert torch.equal(kept.weights[name], weight), name
+    assert kept.names == made.trained.keep().names
+    assert registry.rollback() == 2
+
+
+@pytest.mark.parametrize("damage", BROKEN, ids=lambda damage: damage.__name__)
+def test_a_broken_export_is_refused_with_figures_and_the_old_version_stays(registry, third, damage):
+    before = contents(registry.folder)
+    third(damage)
+    with pytest.raises(
+        Refused, match=f"(?s)0003 is refused, and version 0002 stays: .*{BROKEN[damage]}"
+    ):
+        refresh(registry, evenings()[2], CONFIG)
+    assert registry.current() == 2
+    after = contents(registry.folder)
+    assert {name for name in after if after[name] != before.get(name)} == {"refused/0003.json"}
+    assert before.keys() <= after.keys()
+    record = registry.history()[-1]
+    assert record.state == "refused"
+    assert record.facts["reasons"]
+    load_version(registry, 2)
+
+
+def test_the_first_version_stays_out_too_if_it_is_broken(tmp_path, made, third, monkeypatch):
+    third(next(iter(BROKEN)))
+    monkeypatch.setattr(nightly, "train", lambda *_: made.trained)
+    registry = Registry(tmp_path / "new")
+    with pytest.raises(Refused, match="0001 is refused, and nothing is served"):
+        refresh(registry, evenings()[2], CONFIG)
+    assert registry.current() is None
+
+
+def test_a_second_refresh_at_once_is_refused_and_the_first_goes_on(registry, third):
+    errors: list[BaseException] = []
+
+    def another() -> None:
+        try:
+            refresh(Registry(registry.folder), evenings()[2], CONFIG)
+        except BaseException as error:
+            errors.append(error)
+
+    def meanwhile() -> None:
+        thread = threading.Thread(target=another)
+        thread.start()
+        thread.join()
+
+    third(meanwhile=meanwhile)
+    assert refresh(registry, evenings()[2], CONFIG).number == 3
+    assert [type(error) for error in errors] == [Busy]
+    assert "is running already: process" in str(errors[0])
+
+
+def test_a_rollback_while_a_refresh_runs_is_not_undone_by_it(registry, third):
+    third(meanwhile=registry.rollback)
+    with pytest.raises(Overtaken, match="rollback"):
+        refresh(registry, evenings()[2], CONFIG)
+    assert registry.current() == 1
+    assert [(r.number, r.state) for r in registry.history()] == [
+        (1, "current"),
+        (2, "rolled back"),
+    ]
+    assert sorted(path.name for path in registry.versions.iterdir()) == ["0001", "0002"]
+
+
+def test_after_a_rollback_the_next_version_follows_the_one_gone_back_to(registry, third, made):
+    registry.rollback()
+    third()
+    done = refresh(registry, evenings()[2], CONFIG)
+    assert done.facts["start"] == "version 0001"
+    assert registry.rollback() == 1
+
+
+def test_an_error_in_training_changes_nothing(registry, third):
+    def fail() -> None:
+        raise FloatingPointError("the loss is nan")
+
+    before = contents(registry.folder)
+    third(meanwhile=fail)
+    with pytest.raises(FloatingPointError):
+        refresh(registry, evenings()[2], CONFIG)
+    assert contents(registry.folder) == before
+
+
+def test_a_cutoff_beyond_the_catalogue_is_refused_before_the_training(registry, third):
+    def fail() -> None:
+        raise AssertionError("it has trained")
+
+    third(meanwhile=fail)
+    config = replace(CONFIG, gate=GateConfig(cutoff=1000))
+    with pytest.raises(ValueError, match="cutoff=1000: the catalogues of tonight and yesterday"):
+        refresh(registry, evenings()[2], config)
+
+
+def test_damaged_weights_are_named_and_from_scratch_helps(registry):
+    path = registry.path(2) / WEIGHTS
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"pass RefreshConfig\(warm=None\)"):
+        refresh(registry, evenings()[2], CONFIG)
+    assert registry.current() == 2
+    scratch = train(evenings()[2], replace(CONFIG, warm=None), None)
+    assert scratch.warm is None
+
+
+def test_a_warm_start_begins_where_yesterday_ended(registry, made):
+    log = evenings()[2]
+    cold = train(log, replace(CONFIG, warm=None), load_kept(registry.path(2)))
+    assert cold.warm is None
+    assert made.trained.warm is not None
+    # The same split, the same cases: yesterday's weights know something, fresh ones do not.
+    assert made.trained.split.validation.targets.equal(cold.split.validation.targets)
+    assert made.trained.at_start > cold.at_start + 0.1
+    assert len(made.trained.fit.log) == 2
+    assert len(cold.fit.log) == 8
+
+
+def test_a_warm_start_that_training_only_harms_is_kept_as_it_was(registry):
+    log, kept = evenings()[2], load_kept(registry.path(2))
+    harm = Warm(replace(training(1), learning_rate=10.0))
+    harmed = train(log, replace(CONFIG, warm=harm), kept)
+    assert harmed.fit.best_epoch == 0
+    assert harmed.fit.log[0]["Recall@5"] < harmed.at_start
+    fresh = MIND(log, CONFIG.model, generator=torch.Generator().manual_seed(CONFIG.seed))
+    warm_start(fresh, log, kept.weights, kept.names)
+    for name, weight in fresh.state_dict().items():
+        assert torch.equal(harmed.model.state_dict()[name], weight), name
+
+
+def test_the_gates_cases_are_held_out_of_the_training(made):
+    split = made.trained.split
+    again = newest_day(evenings()[2], share=CONFIG.held_out, recent_days=None, seed=CONFIG.seed)
+    assert np.array_equal(split.train_events, again.train_events)
+    assert not split.train_events.all()
+
+
+def test_a_version_has_the_ranker_it_was_given(registry, made, monkeypatch):
+    monkeypatch.setattr(nightly, "train", lambda *_: made.trained)
+    seen = []
+
+    def fit_ranker(split) -> Nearest:
+        seen.append(split)
+        return Nearest(-1)
+
+    ranking = Ranking(fit_ranker, Nearest.load)
+    done = refresh(registry, evenings()[2], CONFIG, ranking=ranking)
+    assert seen == [made.trained.split]
+    assert load_version(registry, done.number, ranking).ranker == Nearest(-1)
+    manifest = json.loads((registry.path(3) / "bundle" / "manifest.json").read_text())
+    assert "ranker.safetensors" in manifest["files"]

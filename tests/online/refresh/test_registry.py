@@ -1,0 +1,169 @@
+"""Which version is served, whoever reads, writes or dies meanwhile."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mindlib.online.refresh.registry import Busy, Overtaken, Registry
+
+ROOT = Path(__file__).resolve().parents[3]
+HOLD = """
+import sys, time
+from mindlib.online.refresh.registry import Registry
+with Registry(sys.argv[1]).refreshing():
+    print("holding", flush=True)
+    time.sleep(600)
+"""
+
+
+def make(registry: Registry, word: str = "good") -> int:
+    """A version of one file."""
+    with registry.refreshing(), registry.workshop() as (number, folder):
+        (folder / "content").write_text(word)
+        registry.promote(number, folder, {"word": word}, registry.current())
+    return number
+
+
+@pytest.fixture
+def registry(tmp_path) -> Registry:
+    return Registry(tmp_path / "registry")
+
+
+def states(registry: Registry) -> list[tuple[int, str]]:
+    return [(record.number, record.state) for record in registry.history()]
+
+
+def test_versions_follow_each_other_and_a_rollback_is_one_call(registry):
+    assert registry.current() is None
+    assert registry.history() == []
+    assert [make(registry, word) for word in ("a", "b", "c")] == [1, 2, 3]
+    assert registry.current() == 3
+    assert registry.rollback() == 2
+    assert registry.current() == 2
+    assert states(registry) == [(1, "served before"), (2, "current"), (3, "rolled back")]
+    # A number is never given twice, and the version before the new one is the one gone back to.
+    assert make(registry, "d") == 4
+    assert registry.rollback() == 2
+    assert registry.rollback() == 1
+    assert [record.facts["word"] for record in registry.history()] == ["a", "b", "c", "d"]
+    assert [registry.path(n).is_dir() for n in range(1, 5)] == [True] * 4
+    with pytest.raises(ValueError, match="none before it"):
+        registry.rollback()
+    assert registry.current() == 1
+
+
+def test_a_registry_that_served_nothing_has_nothing_to_go_back_to(registry):
+    with pytest.raises(ValueError, match="no version"):
+        registry.rollback()
+
+
+def test_another_registry_on_the_folder_sees_the_same(registry):
+    make(registry)
+    assert Registry(registry.folder).current() == 1
+    assert Registry(registry.folder).history() == registry.history()
+
+
+def test_what_is_not_promoted_leaves_nothing(registry):
+    make(registry)
+    with registry.workshop() as (number, folder):
+        (folder / "content").write_text("half")
+    assert number == 2
+    assert not folder.exists()
+    assert [path.name for path in registry.versions.iterdir()] == ["0001"]
+
+
+def test_a_refusal_is_remembered_and_uses_up_its_number(registry):
+    make(registry)
+    with registry.refreshing(), registry.workshop() as (number, _):
+        registry.refuse(number, {"reasons": ["no good"]})
+    assert registry.current() == 1
+    assert registry.history()[-1].state == "refused"
+    assert registry.history()[-1].facts == {"reasons": ["no good"]}
+    assert make(registry) == 3
+
+
+def test_a_version_does_not_replace_another_than_it_was_made_to_follow(registry):
+    make(registry, "a")
+    make(registry, "b")
+    with registry.refreshing(), registry.workshop() as (number, folder):
+        before = registry.current()
+        registry.rollback()  # does not wait for the refresh that runs
+        with pytest.raises(Overtaken, match=r"0003 was made to follow 0002.* is 0001"):
+            registry.promote(number, folder, {}, before)
+    assert registry.current() == 1
+    assert states(registry) == [(1, "current"), (2, "rolled back")]
+
+
+def test_half_of_a_version_is_swept_away_and_so_is_one_that_was_never_served(registry):
+    make(registry, "a")
+    make(registry, "b")
+    registry.rollback()
+    for name in (".0003.partial", "0003", "0007"):
+        (registry.versions / name).mkdir()
+        (registry.versions / name / "content").write_text("half")
+    for folder in (registry.folder, registry.refused):
+        (folder / ".x.1.part").write_text("half")
+    with registry.refreshing():
+        assert sorted(path.name for path in registry.versions.iterdir()) == ["0001", "0002"]
+        assert not [*registry.folder.glob(".*.part"), *registry.refused.glob(".*.part")]
+    assert make(registry) == 3
+
+
+def test_one_refresh_at_a_time(registry):
+    with registry.refreshing():
+        me = f"process {os.getpid()} on .*, since 20"
+        with pytest.raises(Busy, match=me), Registry(registry.folder).refreshing():
+            pass
+        # Who is refused takes nothing with him.
+        with pytest.raises(Busy, match=me), Registry(registry.folder).refreshing():
+            pass
+    with registry.refreshing():
+        pass
+
+
+def test_one_refresh_at_a_time_among_processes_and_a_dead_one_holds_nothing(registry):
+    make(registry)
+    command = [sys.executable, "-c", HOLD, str(registry.folder)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    ) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "holding\n"
+            with pytest.raises(Busy, match=f"process {other.pid} on "), registry.refreshing():
+                pass
+            assert registry.current() == 1  # readers do not wait
+        finally:
+            other.send_signal(signal.SIGKILL)
+    # What it left says that it still works, and is not believed.
+    left = json.loads((registry.folder / "refresh.holder").read_text())
+    assert left["process"] == other.pid
+    assert make(registry) == 2
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"format": "another"}', '{"format": "mindlib registry 1"}']
+)
+def test_a_damaged_pointer_is_named_with_its_remedy(registry, content):
+    make(registry)
+    (registry.folder / "current").write_text(content)
+    with pytest.raises(ValueError, match=re.escape(str(registry.folder / "current"))) as error:
+        registry.current()
+    # What the message says to write is what helps.
+    remedy = re.search(r"into it: (\{.*\})", str(error.value))
+    assert remedy is not None
+    (registry.folder / "current").write_text(remedy[1].replace("NUMBER", "1"))
+    assert registry.current() == 1
+
+
+def test_a_folder_that_cannot_be_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="no registry can be made here"):
+        Registry(tmp_path / "file" / "registry")

@@ -1,0 +1,159 @@
+"""Yesterday's weights go to where the same names are tonight."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mindlib.data import Interactions, PlantedConfig, planted_interests
+from mindlib.layers.routing import RoutingConfig
+from mindlib.models import MIND, MINDConfig, YouTubeDNN, YouTubeDNNConfig
+from mindlib.models.vector import VectorModel
+from mindlib.online.refresh.warm import RowNames, warm_start
+
+SMALL = {"dim": 4, "hidden": (5,), "history_length": 6}
+BRANDS, SEGMENTS, WORDS = "ABCD", "xyz", ("tea", "milk", "rice", "soap")
+
+
+def log_of(items: dict[int, tuple[str, str]], segments: list[str]) -> Interactions:
+    """Every user has met every item; an item has a brand and a word in its title."""
+    users = range(len(segments))
+    events = [(user, item, time) for user in users for time, item in enumerate(items)]
+    user, item, time = zip(*events, strict=True)
+    return Interactions.from_frames(
+        pl.DataFrame({"user": user, "item": item, "timestamp": time}),
+        pl.DataFrame(
+            {
+                "item": list(items),
+                "brand": [brand for brand, _ in items.values()],
+                "title": [f"{word} no 1" for _, word in items.values()],
+            }
+        ),
+        pl.DataFrame({"user": list(users), "segment": segments}),
+        item_fields=["brand"],
+        profile_fields=["segment"],
+        title="title",
+    )
+
+
+def mind(log: Interactions, seed: int, **options: Any) -> MIND:
+    config = MINDConfig(routing=RoutingConfig(max_interests=2), **SMALL | options)
+    return MIND(log, config, generator=torch.Generator().manual_seed(seed))
+
+
+CATALOGUE = st.dictionaries(
+    st.integers(0, 20),
+    st.tuples(st.sampled_from(BRANDS), st.sampled_from(WORDS)),
+    min_size=1,
+    max_size=12,
+)
+USERS = st.lists(st.sampled_from(SEGMENTS), min_size=1, max_size=4)
+FORMS = st.sampled_from([{}, {"pooling": "mean", "title_words": False}])
+
+
+@given(CATALOGUE, CATALOGUE, USERS, USERS, FORMS)
+def test_each_name_has_its_old_row_or_a_fresh_one(before, after, old_users, new_users, form):
+    # An item that both have is the same item: its brand and title do not change.
+    after = {item: before.get(item, features) for item, features in after.items()}
+    old_log, new_log = log_of(before, old_users), log_of(after, new_users)
+    old, new, fresh = mind(old_log, 1, **form), mind(new_log, 2, **form), mind(new_log, 2, **form)
+    told = RowNames.of(old, old_log)
+    done = warm_start(new, new_log, old.state_dict(), RowNames.from_json(told.to_json()))
+    names = RowNames.of(new, new_log)
+    carried = 0
+    for table, was, then, now in (
+        ("items", told.items, old.items.weight, new.items.weight),
+        ("profile", told.profile, old.profile.weight, new.profile.weight),
+    ):
+        start = getattr(fresh, table).weight
+        for row, name in enumerate(getattr(names, table)):
+            known = name is not None and name in was
+            assert torch.equal(now[row], then[was.index(name)] if known else start[row]), name
+            carried += known and table == "items"
+    assert done.carried == carried
+    assert done.carried + done.fresh == sum(name is not None for name in names.items)
+    assert torch.equal(new.items.weight[0], torch.zeros(4))
+    for name, weight in new.state_dict().items():
+        if name not in ("items.weight", "profile.weight"):
+            assert torch.equal(weight, old.state_dict()[name]), name
+
+
+@given(CATALOGUE, USERS, FORMS)
+def test_an_item_is_the_sum_of_the_rows_that_bear_its_names(items, users, form):
+    log = log_of(items, users)
+    model = mind(log, 0, **form)
+    names = RowNames.of(model, log)
+    for number, item in enumerate(log.item_ids[1:], 1):
+        brand, word = items[item]
+        own = {("id", item), ("field brand", brand), ("title word", word), ("title word", "no")}
+        rows = [row for row, name in enumerate(names.items) if name in own]
+        used = model.items.codes[number]
+        assert sorted(used[used > 0].tolist()) == rows
+
+
+def test_in_an_unchanged_catalogue_the_model_is_yesterdays():
+    config = PlantedConfig(num_users=30, num_clusters=4, items_per_cluster=5, num_segments=2)
+    log = planted_interests(config, seed=0).log
+    old, new = mind(log, 1), mind(log, 2)
+    warm_start(new, log, old.state_dict(), RowNames.of(old, log))
+    for name, weight in new.state_dict().items():
+        assert torch.equal(weight, old.state_dict()[name])
+
+
+def test_a_user_whose_items_all_stay_keeps_her_interests_when_the_catalogue_grows():
+    before = {item: (BRANDS[item % 2], WORDS[item % 2]) for item in range(10, 18)}
+    # New items come first, so that every number shifts.
+    after = {1: ("C", "rice"), 2: ("C", "rice")} | before
+    old_log, new_log = log_of(before, ["x", "y"]), log_of(after, ["x", "y", "z"])
+    old, new = mind(old_log, 1), mind(new_log, 2)
+    warm_start(new, new_log, old.state_dict(), RowNames.of(old, old_log))
+    shift = new_log.num_items - old_log.num_items
+    assert shift == 2
+    torch.testing.assert_close(
+        new.item_vectors()[1 + shift :], old.item_vectors()[1:], rtol=0, atol=1e-6
+    )
+    assert (new.item_vectors()[1 : 1 + shift] - old.item_vectors()[1 : 1 + shift]).abs().max() > 0.1
+
+
+def another_size(log: Interactions) -> VectorModel:
+    return mind(log, 3, dim=5)
+
+
+def another_kind(log: Interactions) -> VectorModel:
+    return YouTubeDNN(log, YouTubeDNNConfig(**SMALL), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [(another_size, r"shape .* from scratch"), (another_kind, "of nothing")],
+)
+def test_weights_of_another_model_are_refused_and_nothing_is_changed(build, message):
+    log = log_of({1: ("A", "tea"), 2: ("B", "milk")}, ["x"])
+    other, new = build(log), mind(log, 2)
+    kept = {name: weight.clone() for name, weight in new.state_dict().items()}
+    with pytest.raises(ValueError, match=message):
+        warm_start(new, log, other.state_dict(), RowNames.of(other, log))
+    assert all(torch.equal(weight, kept[name]) for name, weight in new.state_dict().items())
+
+
+def test_another_logs_names_are_refused():
+    log = log_of({1: ("A", "tea"), 2: ("A", "tea")}, ["x"])
+    larger = log_of({1: ("A", "tea"), 2: ("A", "tea"), 3: ("B", "milk")}, ["x", "y"])
+    model = mind(log, 0)
+    with pytest.raises(ValueError, match="2 items, the log 3"):
+        RowNames.of(model, larger)
+    with pytest.raises(ValueError, match=r"rows and .* names"):
+        warm_start(mind(log, 1), log, model.state_dict(), RowNames.of(mind(larger, 0), larger))
+    segments = replace(log, profiles=larger.profiles)
+    with pytest.raises(ValueError, match="profile values"):
+        RowNames.of(model, segments)
+    # The same items under other titles: the rows of words would be another's.
+    titles = np.array(log.titles)
+    titles[1:] = ["tea no 1", "no tea 1"]
+    with pytest.raises(ValueError, match="disagree"):
+        RowNames.of(model, replace(log, titles=tuple(titles.tolist())))

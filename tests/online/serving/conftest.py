@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mindlib.online.serving.bundle import Bundle
+from mindlib.online.serving.platform import Budgets, PersonalityPlatform, PlatformConfig
+from mindlib.online.serving.store import SqliteStore
+from tests.online.serving.world import LOG, Nearest, write
+
+# The machine that runs the tests is busy: only a stage that hangs is to be late.
+PATIENT = Budgets(store=20.0, extract=20.0, recall=20.0, rank=20.0, rerank=20.0)
+PlatformMaker = Callable[..., PersonalityPlatform]
+
+
+@pytest.fixture(scope="session")
+def versions(tmp_path_factory) -> tuple[Bundle, Bundle]:
+    """Two versions of one shop, the second with a ranker that thinks the opposite."""
+    folder: Path = tmp_path_factory.mktemp("versions")
+    paths = [
+        write(folder / name, name, seed, ranker=Nearest(sign))
+        for name, seed, sign in (("one", 0, 1), ("two", 1, -1))
+    ]
+    one, two = (Bundle.load(path, read_ranker=Nearest.load) for path in paths)
+    return one, two
+
+
+@pytest.fixture
+def bundle(versions) -> Bundle:
+    return versions[0]
+
+
+@pytest.fixture
+def store(tmp_path) -> Iterator[SqliteStore]:
+    with closing(SqliteStore(tmp_path / "s.sqlite", patience=0.1)) as store:
+        store.seed(LOG)
+        yield store
+
+
+@pytest.fixture
+def make(store, bundle) -> Iterator[PlatformMaker]:
+    """A platform on the store; `budgets` of single stages override patience."""
+    with ExitStack() as stack:
+
+        def build(of: Bundle = bundle, **options: Any) -> PersonalityPlatform:
+            config = PlatformConfig(budgets=options.pop("budgets", PATIENT), workers=2)
+            platform = PersonalityPlatform(options.pop("store", store), of, config, **options)
+            stack.callback(platform.close)
+            return platform
+
+        yield build

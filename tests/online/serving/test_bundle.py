@@ -1,0 +1,237 @@
+"""A version is on disk whole or not at all, and none is served that is not the one written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mindlib.data import Catalogue
+from mindlib.online.ranking import DIN, DINConfig, DINRanker
+from mindlib.online.serving import bundle as bundles
+from mindlib.online.serving.bundle import (
+    INDEX,
+    LABELS,
+    MANIFEST,
+    MODEL,
+    POPULARITY,
+    RANKER,
+    Bundle,
+    DamagedPart,
+    MismatchedPart,
+    MissingPart,
+)
+from mindlib.retrieval import ExactIndex
+from mindlib.retrieval.faiss import FaissIndex
+from tests.online.serving.world import LOG, SPLIT, Nearest, make_model, write
+
+PARTS = {INDEX, LABELS, MANIFEST, MODEL, POPULARITY, RANKER}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    return write(tmp_path_factory.mktemp("whole") / "v1", ranker=Nearest())
+
+
+@pytest.fixture
+def folder(whole, tmp_path) -> Path:
+    """A copy, to be damaged."""
+    return Path(shutil.copytree(whole, tmp_path / "v1"))
+
+
+def load(folder: Path) -> Bundle:
+    return Bundle.load(folder, read_ranker=Nearest.load)
+
+
+def edit(folder: Path, **changes: object) -> None:
+    path = folder / MANIFEST
+    manifest = json.loads(path.read_text(encoding="utf-8")) | changes
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def rehash(folder: Path, name: str) -> None:
+    """Let the manifest call a changed part its own."""
+    files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    edit(folder, files=files | {name: bundles.checksum(folder / name)})
+
+
+def test_a_version_is_what_was_written(whole):
+    bundle = load(whole)
+    assert {path.name for path in whole.iterdir()} == PARTS
+    assert [path.name for path in whole.parent.iterdir()] == ["v1"]
+    assert bundle.version == "one"
+    assert bundle.catalogue.fingerprint == Catalogue.of(LOG).fingerprint
+    assert isinstance(bundle.index, ExactIndex)
+    assert np.array_equal(bundle.counts, SPLIT.train_counts)
+    assert bundle.ranker == Nearest()
+    assert bundle.labels.titles[1] == LOG.label(1)
+    assert LOG.item_features is not None
+    assert np.array_equal(bundle.labels.categories, LOG.item_features.column("department"))
+    torch.testing.assert_close(bundle.model.item_vectors(), make_model().item_vectors())
+    torch.testing.assert_close(bundle.recall.items, bundle.model.item_vectors())
+
+
+def test_the_index_is_of_the_models_own_vectors(tmp_path):
+    for build in (ExactIndex.build, FaissIndex.build):
+        bundle = Bundle.load(write(tmp_path / build.__self__.__name__, build=build))
+        assert type(bundle.index) is build.__self__
+        found = bundle.index.nearest(bundle.recall.items[1:4], 1)
+        scores = bundle.recall.items[1:4] @ bundle.recall.items[1:].T
+        torch.testing.assert_close(found.scores[:, 0], scores.amax(1))
+
+
+def test_without_a_ranker_there_is_none(tmp_path):
+    assert Bundle.load(write(tmp_path / "v1")).ranker is None
+
+
+def test_a_ranker_is_read_as_din_unless_told_otherwise(whole, tmp_path):
+    with pytest.raises(MismatchedPart, match="no ranker"):
+        Bundle.load(whole)
+    model = DIN.of(LOG, DINConfig(dim=4, hidden=(4,)), generator=torch.Generator().manual_seed(0))
+    ranker = DINRanker.of(model, LOG)
+    read = Bundle.load(write(tmp_path / "v1", ranker=ranker)).ranker
+    items = np.arange(1, 9)
+    assert read is not None
+    np.testing.assert_allclose(read.score(items, items), ranker.score(items, items), rtol=1e-5)
+    foreign = write(tmp_path / "v2", ranker=replace(ranker, catalogue="0" * 64))
+    with pytest.raises(MismatchedPart, match="is of another catalogue"):
+        Bundle.load(foreign)
+
+
+@pytest.mark.parametrize("name", sorted(PARTS - {MODEL}))
+def test_a_missing_part_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(MissingPart, match=name):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["interests.onnx", "items.npy", "catalogue.json", MANIFEST])
+def test_a_missing_part_of_the_model_is_named(folder, name):
+    (folder / MODEL / name).unlink()
+    with pytest.raises(MissingPart, match=name):
+        load(folder)
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path):
+    with pytest.raises(MissingPart, match=r"nowhere lacks manifest\.json"):
+        load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", [*sorted(PARTS - {MODEL, MANIFEST}), f"{MODEL}/items.npy"])
+@pytest.mark.parametrize("kept", [0.0, 0.5])
+def test_a_truncated_part_is_refused(folder, name, kept):
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(DamagedPart, match=rf"{name} is damaged"):
+        load(folder)
+
+
+def test_a_truncated_manifest_is_refused(folder):
+    content = (folder / MANIFEST).read_bytes()
+    (folder / MANIFEST).write_bytes(content[: len(content) // 2])
+    with pytest.raises(DamagedPart, match=r"manifest\.json is damaged"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", [INDEX, RANKER, POPULARITY])
+def test_a_part_of_another_version_is_refused(folder, tmp_path, name):
+    other = write(tmp_path / "v2", "two", seed=1, ranker=Nearest(-1))
+    if name == POPULARITY:  # two trainings of one log count alike
+        np.save(other / name, SPLIT.train_counts + 1)
+    shutil.copy(other / name, folder / name)
+    with pytest.raises(DamagedPart, match=rf"{name} is damaged or of another version"):
+        load(folder)
+
+
+def test_a_manifest_does_not_make_a_part_fit(folder):
+    """Checksums say that a part is the one written, not that it belongs to the model."""
+    vectors = torch.ones((LOG.num_items, 3))
+    ExactIndex.build(vectors, torch.arange(1, LOG.num_items + 1)).save(folder / INDEX)
+    rehash(folder, INDEX)
+    with pytest.raises(MismatchedPart, match="vectors of dimension 3; expected 8"):
+        load(folder)
+    ExactIndex.build(torch.ones((5, 8)), torch.arange(1, 6)).save(folder / INDEX)
+    rehash(folder, INDEX)
+    with pytest.raises(MismatchedPart, match="an index of another catalogue"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", [POPULARITY, LABELS])
+def test_parts_of_another_length_are_refused(folder, name):
+    np.save(folder / POPULARITY, SPLIT.train_counts[:-1])
+    text = json.loads((folder / LABELS).read_text(encoding="utf-8"))
+    text["categories"].pop()
+    if name == LABELS:
+        np.save(folder / POPULARITY, SPLIT.train_counts)
+        (folder / LABELS).write_text(json.dumps(text), encoding="utf-8")
+    rehash(folder, name)
+    with pytest.raises(MismatchedPart, match=rf"{name} has {LOG.num_items - 1} items"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"format": "mindlib bundle 2"}, MismatchedPart, "has the format 'mindlib bundle 2'"),
+        ({"catalogue": "0" * 64}, MismatchedPart, "is of another catalogue"),
+        ({"engine": "MilvusIndex"}, MismatchedPart, "expected 'ExactIndex' or 'FaissIndex'"),
+        ({"engine": "FaissIndex"}, MismatchedPart, "the engine is 'ExactIndex'"),
+        ({"files": {}}, DamagedPart, "has no checksum of index.safetensors"),
+    ],
+)
+def test_a_manifest_of_something_else_is_refused(folder, changes, error, message):
+    edit(folder, **changes)
+    with pytest.raises(error, match=message):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["format", "version", "catalogue", "engine", "files"])
+def test_a_manifest_lacks_nothing(folder, name):
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    del manifest[name]
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(DamagedPart, match="lacks one of"):
+        load(folder)
+
+
+def test_a_version_is_never_overwritten(folder):
+    before = (folder / MANIFEST).read_bytes()
+    with pytest.raises(FileExistsError, match="never overwritten"):
+        write(folder)
+    assert (folder / MANIFEST).read_bytes() == before
+
+
+@pytest.mark.parametrize("version", ["", "../up", ".hidden", "a b", "x" * 65])
+def test_a_version_has_a_plain_name(tmp_path, version):
+    with pytest.raises(ValueError, match="expected letters, digits"):
+        write(tmp_path / "v1", version)
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_does_not_belong_together_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="counts of 2 items"):
+        write(tmp_path / "v1", counts=np.ones(3, dtype=np.int64))
+    with pytest.raises(ValueError, match=r"category='colour': expected one of .*department, brand"):
+        write(tmp_path / "v1", category="colour")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["export", "index", "ranker"])
+def test_nothing_half_written_is_left(tmp_path, monkeypatch, name):
+    def fail(*args, **options):
+        raise OSError("No space left on device")
+
+    if name == "export":
+        monkeypatch.setattr("mindlib.online.export.export", fail)
+    elif name == "index":
+        monkeypatch.setattr(ExactIndex, "save", fail)
+    else:
+        monkeypatch.setattr(Nearest, "save", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write(tmp_path / "v1", ranker=Nearest())
+    assert not any(tmp_path.iterdir())

@@ -1,0 +1,93 @@
+"""`make serve`: what it makes, what it refuses, and what it invites to."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from contextlib import closing
+
+import pytest
+from fastapi.testclient import TestClient
+
+from mindlib.online.ranking import DINRanker
+from mindlib.online.serving import demonstration
+from mindlib.online.serving.__main__ import arguments, invitation, main
+from mindlib.online.serving.app import create_app
+from mindlib.online.serving.bundle import Bundle
+from mindlib.online.serving.store import SqliteStore
+from tests.online.serving.test_platform import USER
+from tests.online.serving.world import LOG
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--bundle", "here"], "--bundle and --store go together"),
+        (["--store", "here"], "--bundle and --store go together"),
+        (["--port", "0"], "--port 0: expected 1 to 65535"),
+        (["--port", "http"], "invalid int value"),
+        (["--host", "0.0.0.0"], "unrecognized arguments"),
+    ],
+)
+def test_a_wrong_command_is_refused_before_any_work(given, message, capsys):
+    with pytest.raises(SystemExit):
+        arguments(given)
+    assert message in capsys.readouterr().err
+
+
+def test_what_cannot_be_served_is_one_line(tmp_path):
+    given = ["--bundle", str(tmp_path / "nowhere"), "--store", str(tmp_path / "s.sqlite")]
+    with pytest.raises(SystemExit, match=r"error: .*nowhere lacks manifest\.json"):
+        main(given)
+    with pytest.raises(SystemExit, match="error: no data set 'nonsense'"):
+        main(["--data", "nonsense", "--folder", str(tmp_path)])
+
+
+@pytest.mark.parametrize("user", [str(USER), "ann's/é b?"])
+def test_the_lines_that_it_prints_work(make, store, user):
+    platform = make()
+    store.append(user, LOG.item_ids[1], 1)
+    lines = invitation(platform, user, "http://127.0.0.1:8000").splitlines()
+    get, post = (shlex.split(line) for line in lines if line.lstrip().startswith("curl"))
+    with TestClient(create_app(platform), base_url="http://127.0.0.1:8000") as client:
+        before = client.get(get[-1]).json()
+        headers = dict([post[post.index("-H") + 1].split(": ")])
+        body = post[post.index("-d") + 1]
+        response = client.post(post[3], content=body, headers=headers)
+        assert response.status_code == 201
+        assert json.loads(body)["item"] == before["items"][0]["id"]
+        after = client.get(get[-1]).json()
+    assert before["user"] == after["user"] == json.loads(body)["user"] == user
+    assert before["items"][0] not in after["items"]
+    assert re.search("serving version 'one'", lines[1])
+
+
+def test_a_demonstration_is_made_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(demonstration, "load", lambda data: LOG)
+    folder, store = demonstration.make("planted", tmp_path / "shop")
+    bundle = Bundle.load(folder)
+    assert isinstance(bundle.ranker, DINRanker)
+    assert bundle.version == "demonstration"
+    assert bundle.labels.categories.max() > 0
+    with closing(SqliteStore(store)) as behaviors:
+        assert sorted(behaviors.users(1_000)) == sorted(map(str, LOG.user_ids[1:]))
+    said = capsys.readouterr().out
+    assert f"{LOG.num_users:,} users" in said
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("again")
+
+    monkeypatch.setattr(demonstration, "load", refuse)
+    assert demonstration.make("planted", tmp_path / "shop") == (folder, store)
+    assert "is there already" in capsys.readouterr().out
+
+
+def test_a_demonstration_that_was_interrupted_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(demonstration, "load", lambda data: LOG)
+    SqliteStore(tmp_path / "store.sqlite").close()  # made, but not filled
+    monkeypatch.setattr(Bundle, "write", lambda folder, **_: folder.mkdir())
+    monkeypatch.setattr(demonstration, "train", lambda split: (None, None))
+    _, store = demonstration.make("planted", tmp_path)
+    with closing(SqliteStore(store)) as behaviors:
+        assert behaviors.users(1)

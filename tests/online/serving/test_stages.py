@@ -1,0 +1,118 @@
+"""Each stage alone, against plain Python."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mindlib.online.serving.stages import (
+    NO_INTEREST,
+    Candidates,
+    CategoryShare,
+    Extractor,
+    InterestExtractor,
+    InterestRecall,
+    PopularRecall,
+    RecallEngine,
+    Rule,
+)
+from mindlib.retrieval import ExactIndex
+
+ITEMS = 30
+EMPTY = np.zeros(0, dtype=np.int64)
+
+
+def candidates(items: list[int]) -> Candidates:
+    numbers = np.array(items, dtype=np.int64)
+    return Candidates(numbers, -np.arange(len(items), dtype=np.float32), numbers % 3)
+
+
+@given(
+    st.permutations(range(1, ITEMS + 1)).map(lambda items: items[:20]),
+    st.sets(st.integers(1, ITEMS)),
+    st.lists(st.integers(0, 4), min_size=ITEMS + 1, max_size=ITEMS + 1),
+    st.integers(1, 25),
+    st.sampled_from([0.01, 0.25, 0.3, 0.5, 1.0]),
+)
+def test_the_rule_equals_plain_python(items, had, kinds, n, share):
+    rows = candidates(items)
+    shown = CategoryShare(share).arrange(rows, np.array(sorted(had), int), np.array(kinds), n)
+    first, waiting, seen = [], [], {}
+    for item in items:
+        if item in had:
+            continue
+        seen[kinds[item]] = seen.get(kinds[item], 0) + 1
+        fits = kinds[item] == 0 or seen[kinds[item]] <= math.ceil(share * n)
+        (first if fits else waiting).append(item)
+    assert shown.items.tolist() == (first + waiting)[:n]
+    place = [items.index(item) for item in shown.items]
+    assert np.array_equal(shown.scores, rows.scores[place])
+    assert np.array_equal(shown.interests, rows.interests[place])
+
+
+def test_a_user_whose_candidates_are_all_alike_gets_a_full_list():
+    rows = candidates(list(range(1, 11)))
+    shown = CategoryShare(0.2).arrange(rows, EMPTY, np.ones(11, dtype=np.int64), 5)
+    assert shown.items.tolist() == [1, 2, 3, 4, 5]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.sets(st.integers(1, ITEMS), max_size=28))
+def test_recall_equals_scoring_everything(seed, interests, had):
+    generator = torch.Generator().manual_seed(seed)
+    items = torch.randn((ITEMS + 1, 4), generator=generator)
+    vectors = torch.randn((interests, 4), generator=generator)
+    engine = InterestRecall(ExactIndex.build(items[1:], torch.arange(1, ITEMS + 1)), items)
+    found = engine.recall(vectors, np.array(sorted(had), dtype=np.int64), 12)
+    scores, best = (vectors @ items.T).max(0)
+    allowed = [i for i in range(1, ITEMS + 1) if i not in had]
+    expected = sorted(allowed, key=lambda i: -float(scores[i]))[:12]
+    assert found.items.tolist() == expected
+    np.testing.assert_allclose(found.scores, scores[expected].numpy(), rtol=1e-5)
+    assert found.interests.tolist() == best[expected].tolist()
+
+
+def test_recall_of_a_small_shop_has_what_there_is():
+    items = torch.eye(4)
+    engine = InterestRecall(ExactIndex.build(items[1:], torch.arange(1, 4)), items)
+    assert sorted(engine.recall(items[2:3], np.array([3]), 1000).items.tolist()) == [1, 2]
+    assert len(engine.recall(items[2:3], np.array([1, 2, 3]), 1000)) == 0
+
+
+def test_popularity_leaves_out_what_is_had():
+    counts = np.array([0, 5, 9, 7, 1])
+    engine = PopularRecall(counts)
+    found = engine.popular(np.array([3]), 1000)
+    assert found.items.tolist() == [2, 1, 4]
+    assert found.scores.tolist() == [9, 5, 1]
+    assert found.interests.tolist() == [NO_INTEREST] * 3
+    assert engine.popular(EMPTY, 2).items.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("fields", [0, 2])
+def test_the_extractor_gives_the_interests_that_are_there(fields):
+    class Model:
+        def interests(self, histories):
+            assert histories.items.tolist() == [4, 7]
+            assert histories.profiles[1:].tolist() == [[1, 2][:fields]]
+            vectors = torch.arange(6.0).reshape(1, 3, 2)
+            return vectors, torch.tensor([[True, False, True]])
+
+        def item_vectors(self):
+            raise AssertionError
+
+        def recommend(self, histories, n, *, exclude_history=True):
+            raise AssertionError
+
+    vectors = InterestExtractor(Model()).extract(np.array([4, 7]), np.array([1, 2][:fields], int))
+    assert vectors.tolist() == [[0, 1], [4, 5]]
+
+
+def test_each_stage_keeps_its_interface(bundle):
+    assert isinstance(bundle.extractor, Extractor)
+    assert isinstance(bundle.recall, RecallEngine)
+    assert isinstance(CategoryShare(), Rule)

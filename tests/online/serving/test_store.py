@@ -1,0 +1,297 @@
+"""The store keeps what can have happened, in its order, and says clearly what it refuses."""
+
+from __future__ import annotations
+
+import inspect
+import queue
+import sqlite3
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mindlib.online.serving.store import (
+    AHEAD,
+    BehaviorStore,
+    InvalidId,
+    RefusedClick,
+    SqliteStore,
+    StoreError,
+    StoreLocked,
+    checked_id,
+)
+from tests.online.serving.world import LOG
+
+NOW = 1_700_000_000
+
+
+@pytest.fixture
+def store(tmp_path):
+    with closing(SqliteStore(tmp_path / "s.sqlite", clock=lambda: NOW, patience=0.05)) as store:
+        store.stock(["apple", "pear", "plum", 7])
+        yield store
+
+
+def test_it_is_a_store(store):
+    assert isinstance(store, BehaviorStore)
+
+
+def test_behaviours_are_in_the_order_of_time_and_then_of_arrival(store):
+    for item, at in [("apple", 30), ("pear", 10), ("plum", 20), (7, 20), ("apple", 20)]:
+        store.append("ann", item, at)
+    store.append("bob", "plum", 15)
+    assert store.recent("ann", 10) == ["pear", "plum", 7, "apple", "apple"]
+    assert store.recent("ann", 2) == ["apple", "apple"]
+    assert store.recent("bob", 10) == ["plum"]
+    assert store.recent("nobody", 10) == []
+
+
+def test_a_user_is_the_same_as_a_number_and_as_text(store):
+    store.append(5, "apple", 1)
+    assert store.recent("5", 1) == store.recent(5, 1) == ["apple"]
+
+
+def test_an_items_type_counts(store):
+    store.append("ann", 7, 1)
+    with pytest.raises(RefusedClick, match="item '7' is not in the shop"):
+        store.append("ann", "7", 1)
+    assert store.recent("ann", 9) == [7]
+
+
+def test_another_process_sees_a_click_at_once(store):
+    with closing(SqliteStore(store.path)) as other:
+        assert other.recent("ann", 1) == []
+        store.append("ann", "apple", 1)
+        assert other.recent("ann", 1) == ["apple"]
+
+
+def test_what_is_stored_outlives_the_store(store):
+    store.append("ann", "apple", 1)
+    store.close()
+    with closing(SqliteStore(store.path)) as again:
+        assert again.recent("ann", 1) == ["apple"]
+
+
+def test_a_profile_is_replaced_as_a_whole(store):
+    assert store.profile("ann") == {}
+    store.introduce("ann", {"age": 35, "town": "Oslo"})
+    assert store.profile("ann") == {"age": 35, "town": "Oslo"}
+    store.introduce("ann", {"age": 36})
+    assert store.profile("ann") == {"age": 36}
+
+
+def test_a_log_is_taken_over_whole(tmp_path):
+    with closing(SqliteStore(tmp_path / "s.sqlite")) as store:
+        store.seed(LOG)
+        assert LOG.profiles is not None
+        for user in (1, 17, LOG.num_users):
+            events = slice(LOG.offsets[user], LOG.offsets[user + 1])
+            expected = LOG.item_ids[LOG.items[events]].tolist()
+            assert store.recent(LOG.user_ids[user], 10_000) == expected
+            segment = LOG.profiles.names("segment")[user]
+            assert store.profile(LOG.user_ids[user]) == {"segment": segment}
+        store.append("new", LOG.item_ids[-1], 0)
+        with pytest.raises(ValueError, match="has behaviours already"):
+            store.seed(LOG)
+
+
+def test_a_broken_log_leaves_nothing(store):
+    items = LOG.items.copy()
+    items[-1] = 0  # padding, which has no id
+    broken = replace(LOG, items=items)
+    with pytest.raises(StoreError):
+        store.seed(broken)
+    assert store.recent(LOG.user_ids[1], 1) == []
+
+
+def test_unknown_profile_values_are_left_out(store):
+    assert LOG.profiles is not None
+    codes = LOG.profiles.codes.copy()
+    codes[1] = 0
+    profiles = replace(LOG.profiles, codes=codes)
+    store.seed(replace(LOG, profiles=profiles))
+    assert store.profile(LOG.user_ids[1]) == {}
+
+
+@pytest.mark.parametrize(
+    ("at", "message"),
+    [
+        (-1, "time -1: expected seconds since 1970, 0 or more"),
+        (NOW + int(AHEAD) + 1, r"lies in the future \(it is 1700000000\)"),
+        (NOW * 1000, "divide milliseconds by 1000"),
+    ],
+)
+def test_a_click_at_an_impossible_time_is_refused(store, at, message):
+    with pytest.raises(RefusedClick, match=message):
+        store.append("ann", "apple", at)
+    assert store.recent("ann", 1) == []
+
+
+def test_a_client_whose_clock_is_a_little_ahead_is_served(store):
+    store.append("ann", "apple", NOW + int(AHEAD))
+    assert store.recent("ann", 1) == ["apple"]
+
+
+ABSURD = (-1, -(10**30), 2**63, 10**5000, "", " ", "-5", "a\nb", "a\0", "\ud800", " a", "x" * 129)
+
+
+@pytest.mark.parametrize("bad", [pytest.param(x, id=str(n)) for n, x in enumerate(ABSURD)])
+def test_an_absurd_id_is_refused(store, bad):
+    with pytest.raises(InvalidId, match="expected a whole number from 0 to 2") as raised:
+        store.append(bad, "apple", 1)
+    assert len(str(raised.value)) < 300
+    with pytest.raises(InvalidId, match="item "):
+        store.append("ann", bad, 1)
+
+
+@pytest.mark.parametrize("bad", [True, 1.5, None, b"a", np.int64(3)])
+def test_an_id_of_another_type_is_refused(bad):
+    with pytest.raises(InvalidId):
+        inspect.unwrap(checked_id)(bad, "user")  # as it runs without pytest's type checks before it
+
+
+@given(
+    st.integers(0, 2**63 - 1) | st.from_regex(r"[A-Za-z0-9_:/.é-]{0,99}[A-Za-z_]", fullmatch=True)
+)
+def test_an_ordinary_id_is_taken(good):
+    assert checked_id(good, "item") == good
+
+
+def test_an_unknown_item_is_refused(store):
+    with pytest.raises(RefusedClick, match="item 'kiwi' is not in the shop"):
+        store.append("ann", "kiwi", 1)
+    assert store.recent("ann", 1) == []
+
+
+def test_the_refusal_says_what_ids_the_shop_has(tmp_path):
+    with closing(SqliteStore(tmp_path / "s.sqlite")) as store:
+        with pytest.raises(RefusedClick, match="its ids are none yet"):
+            store.append("ann", "7", 1)
+        store.stock([7])
+        with pytest.raises(RefusedClick, match="its ids are whole numbers"):
+            store.append("ann", "7", 1)
+
+
+def test_an_item_joins_the_shop_once(store):
+    store.stock(["kiwi", "apple"])
+    store.append("ann", "kiwi", 1)
+    assert store.recent("ann", 1) == ["kiwi"]
+
+
+def test_a_locked_store_refuses_clicks_after_its_patience_and_goes_on_reading(store):
+    store.append("ann", "apple", 1)
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreLocked, match=r"locked by another writer for 0\.05 s"):
+            store.append("ann", "pear", 2)
+        assert store.recent("ann", 9) == ["apple"]
+        other.execute("ROLLBACK")
+    store.append("ann", "pear", 2)
+    assert store.recent("ann", 9) == ["apple", "pear"]
+
+
+def test_a_short_lock_is_waited_for(tmp_path):
+    with (
+        closing(SqliteStore(tmp_path / "s.sqlite", patience=30.0)) as store,
+        closing(sqlite3.connect(store.path, check_same_thread=False)) as other,
+    ):
+        store.stock(["apple"])
+        other.isolation_level = None
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.2, other.execute, ["ROLLBACK"])
+        timer.start()
+        store.append("ann", "apple", 1)
+        timer.join()
+        assert store.recent("ann", 1) == ["apple"]
+
+
+def test_many_threads_lose_no_click(tmp_path):
+    with closing(SqliteStore(tmp_path / "s.sqlite", patience=30.0)) as store:
+        store.stock(range(200))
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda item: store.append(item % 3, item, item), range(200)))
+        found = [store.recent(user, 1000) for user in range(3)]
+    assert found == [[i for i in range(200) if i % 3 == user] for user in range(3)]
+
+
+def test_a_file_that_is_no_store_is_refused(tmp_path):
+    (tmp_path / "text").write_text("no database, but long enough to look like one" * 9)
+    with pytest.raises(ValueError, match="is no database"):
+        SqliteStore(tmp_path / "text")
+    with closing(sqlite3.connect(tmp_path / "foreign")) as foreign:
+        foreign.execute("CREATE TABLE t (x)")
+    content = (tmp_path / "foreign").read_bytes()
+    with pytest.raises(ValueError, match="no behaviour store"):
+        SqliteStore(tmp_path / "foreign")
+    assert (tmp_path / "foreign").read_bytes() == content, "somebody else's file is left alone"
+
+
+def test_a_store_of_another_version_is_refused(store):
+    with closing(sqlite3.connect(store.path)) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    with pytest.raises(ValueError, match="of version 2, this mindlib reads 1"):
+        SqliteStore(store.path)
+
+
+def test_a_store_in_no_folder_is_refused(tmp_path):
+    with pytest.raises(StoreError, match="nowhere"):
+        SqliteStore(tmp_path / "nowhere" / "s.sqlite")
+
+
+def test_a_closed_store_says_so(store):
+    store.close()
+    with pytest.raises(StoreError, match="is closed"):
+        store.recent("ann", 1)
+
+
+def test_a_connection_whose_commit_failed_is_as_good_as_new(store):
+    """A click after it would otherwise be acknowledged, and never be committed."""
+
+    def fail_at_the_end() -> None:
+        with store._transaction() as connection:
+            connection.execute("PRAGMA defer_foreign_keys = ON")
+            connection.execute("INSERT INTO behaviors (user, time, item) VALUES ('x', 1, 'kiwi')")
+
+    with pytest.raises(sqlite3.IntegrityError):
+        fail_at_the_end()
+    store.append("ann", "apple", 1)
+    with closing(sqlite3.connect(store.path)) as other:
+        assert other.execute("SELECT user, item FROM behaviors").fetchall() == [("ann", "apple")]
+    store.stock(["kiwi"])
+
+
+def test_calls_that_run_when_it_is_closed_all_end(store):
+    """Each closes what is idle by then: none may wait for what another one has closed."""
+    together = threading.Barrier(8)
+
+    def read() -> None:
+        with store._connection():
+            together.wait(30)
+            together.wait(30)
+
+    class Slow(queue.SimpleQueue):
+        """Lets the others in between a look and what follows from it."""
+
+        def empty(self) -> bool:
+            found = super().empty()
+            time.sleep(0.05)
+            return found
+
+    store._idle = Slow()
+    readers = [threading.Thread(target=read, daemon=True) for _ in range(7)]
+    for reader in readers:
+        reader.start()
+    together.wait(30)
+    store._closed = True
+    together.wait(30)
+    until = time.monotonic() + 20
+    for reader in readers:
+        reader.join(max(0.0, until - time.monotonic()))
+    assert not any(reader.is_alive() for reader in readers)
+    assert store._idle.empty()

@@ -1,0 +1,203 @@
+"""The week: same people, same ranker, and a click that counts tomorrow."""
+
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from mindlib.data import Histories, PlantedConfig, leave_last_out, planted_interests
+from mindlib.layers.routing import RoutingConfig
+from mindlib.models import MIND, MINDConfig, Oracle, Popularity
+from mindlib.online.simulation import (
+    Behaviors,
+    ClickConfig,
+    Experiment,
+    PageConfig,
+    PlantedRanker,
+    Traffic,
+    learnt_from,
+    pages,
+    run_week,
+    searches_per_request,
+)
+from mindlib.retrieval import Recommendations, Recommender
+from tests.conftest import unchecked
+
+PAGE = PageConfig(part=0.4, shown=10)
+
+
+@cache
+def world():
+    config = PlantedConfig(
+        num_users=300, num_clusters=6, items_per_cluster=15, max_interests=3, events=(4, 12),
+        num_segments=3,
+    )  # fmt: skip
+    return planted_interests(config, seed=0)
+
+
+@cache
+def split():
+    return leave_last_out(world().log)
+
+
+@cache
+def traffic():
+    # Everything that is looked at is clicked by somebody soon: many clicks, little waiting.
+    config = ClickConfig(focus=0.9, own=0.6, other=0.1, drift=0.05)
+    return Traffic.draw(world(), config, generator=np.random.default_rng(0))
+
+
+def everyone(arms: int) -> np.ndarray:
+    return np.ones((arms, world().log.num_users + 1), dtype=bool)
+
+
+@dataclass
+class Watched:
+    """A recommender that remembers what it has seen and shown."""
+
+    inner: Recommender
+    asked: list[tuple[Histories, torch.Tensor]] = field(default_factory=list)
+
+    def recommend(
+        self, histories: Histories, n: int, *, exclude_history: bool = True
+    ) -> Recommendations:
+        found = self.inner.recommend(histories, n, exclude_history=exclude_history)
+        self.asked.append((histories, found.items))
+        return found
+
+
+def pasts(histories: Histories) -> dict[int, list[int]]:
+    spans = zip(
+        histories.users.tolist(), histories.starts.tolist(), histories.ends.tolist(), strict=True
+    )
+    return {user: histories.items[start:end].tolist() for user, start, end in spans}
+
+
+def test_tomorrows_past_is_todays_with_the_clicks_at_its_end():
+    watched = Watched(Oracle(world()))
+    ranker = PlantedRanker(world())
+    week = run_week(traffic(), {"oracle": watched}, ranker, PAGE, members=everyone(1))
+    log = world().log
+    known = {u: log.items[log.users == u].tolist() for u in range(1, log.num_users + 1)}
+    whole = pages(Oracle(world()), ranker, PAGE, log.num_items)
+    assert len(watched.asked) == 7
+    for day, (histories, _) in enumerate(watched.asked):
+        assert histories.users.tolist() == np.flatnonzero(traffic().visits[day]).tolist()
+        assert pasts(histories) == {user: known[user] for user in histories.users.tolist()}
+        shown = whole.recommend(histories, PAGE.shown).items.numpy()
+        clicked = traffic().clicks(day, histories.users.numpy(), shown)
+        assert week.clicks[0, day, histories.users.numpy()].tolist() == clicked.sum(1).tolist()
+        for user, page, chosen in zip(histories.users.tolist(), shown, clicked, strict=True):
+            assert not set(page) & set(known[user]), "nothing that she has had is shown"
+            known[user] = known[user] + page[chosen].tolist()
+    assert week.clicks.sum() > 500
+
+
+def test_the_ranker_orders_what_the_arm_retrieved():
+    class Backwards:
+        def score_lists(self, histories, items):
+            return items.double()
+
+    histories = Behaviors.of(world().log, everyone(1)[0]).histories(np.array([1, 2]))
+    popularity = Popularity(split().train_counts)
+    num_items = world().log.num_items
+    candidates = popularity.recommend(histories, PAGE.retrieved(num_items)).items
+    page = pages(popularity, Backwards(), PAGE, num_items).recommend(histories, 5)
+    assert page.items.tolist() == candidates.sort(1, descending=True).values[:, :5].tolist()
+    page = pages(popularity, None, PAGE, num_items).recommend(histories, 5)
+    assert page.items.tolist() == candidates[:, :5].tolist()
+
+
+def test_an_empty_place_is_shown_to_nobody():
+    class Short:
+        def recommend(self, histories, n, *, exclude_history=True):
+            items = torch.zeros((len(histories), n), dtype=torch.int64)
+            items[:, :3] = torch.tensor([5, 6, 7])
+            return Recommendations(items, torch.zeros(items.shape))
+
+    week = run_week(
+        traffic(), {"short": Short()}, PlantedRanker(world()), PAGE, members=everyone(1)
+    )
+    assert set(np.unique(week.impressions)) == {0, 3}
+    assert (week.impressions[0] == 3 * traffic().visits).all()
+
+
+def test_an_arm_alike_gets_the_same_clicks_and_another_does_not():
+    arms = {"a": Oracle(world()), "b": Oracle(world()), "c": Popularity(split().train_counts)}
+    week = run_week(traffic(), arms, PlantedRanker(world()), PAGE, members=everyone(3))
+    np.testing.assert_array_equal(week.clicks[0], week.clicks[1])
+    assert (week.clicks[0] != week.clicks[2]).any()
+    assert week.clicks[0].sum() > week.clicks[2].sum()
+
+
+def test_in_a_test_each_user_gets_what_she_would_get_if_her_arm_were_alone():
+    arms = {"a": Oracle(world()), "b": Popularity(split().train_counts)}
+    members = Experiment("x", tuple(arms)).members(world().log.user_ids)
+    ranker = PlantedRanker(world())
+    divided = run_week(traffic(), arms, ranker, PAGE, members=members)
+    whole = run_week(traffic(), arms, ranker, PAGE, members=everyone(2))
+    for name in ("impressions", "clicks", "searches"):
+        expected = getattr(whole, name) * members[:, None, :]
+        np.testing.assert_array_equal(getattr(divided, name), expected)
+    assert (divided.impressions > 0).any((1, 2)).all()
+
+
+def test_searches_are_the_interests_that_a_user_has():
+    config = {"dim": 8, "hidden": (8,), "history_length": 8}
+    generator = torch.Generator().manual_seed(0)
+    arms = {
+        "fixed": MIND(
+            world().log,
+            MINDConfig(routing=RoutingConfig(max_interests=5, adaptive=False), **config),
+            generator=generator,
+        ),
+        "dynamic": MIND(
+            world().log, MINDConfig(routing=RoutingConfig(max_interests=5), **config),
+            generator=generator,
+        ),
+        "popularity": Popularity(split().train_counts),
+    }  # fmt: skip
+    week = run_week(traffic(), arms, PlantedRanker(world()), PAGE, members=everyone(3))
+    assert set(np.unique(week.searches[0])) == {0, 5}
+    # Eq. 9 for pasts of 4 to 7 and of 8 or more behaviours
+    assert set(np.unique(week.searches[1][week.requests[1]])) <= {1, 2, 3}
+    assert searches_per_request(week, 0) == 5
+    assert 1 < searches_per_request(week, 1) < 3
+    assert searches_per_request(week, 2) == 0
+
+
+def test_members_and_arms_must_fit():
+    ranker = PlantedRanker(world())
+    with pytest.raises(ValueError, match="no arm"):
+        run_week(traffic(), {}, ranker, PAGE, members=everyone(1)[:0])
+    with pytest.raises(ValueError, match=r"members has the shape \(2, 301\): expected \(1, 301\)"):
+        run_week(traffic(), {"a": Oracle(world())}, ranker, PAGE, members=everyone(2))
+
+
+def test_a_thousand_candidates_or_a_part_of_a_small_catalogue():
+    page = PageConfig()
+    assert (page.retrieved(4000), page.retrieved(10**6)) == (80, 1000)
+    with pytest.raises(ValueError, match=r"part=0.02 of 90 items are 1 candidates"):
+        page.retrieved(90)
+
+
+@pytest.mark.parametrize(
+    "options", [{"shown": 0}, {"shown": 30, "candidates": 20}, {"part": 0.0}, {"part": 1.5}]
+)
+def test_impossible_pages_are_refused(options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))}="):
+        unchecked(PageConfig, **options)
+
+
+def test_only_the_first_users_are_learnt_from():
+    part = learnt_from(split(), 40)
+    assert set(part.log.users[part.train_events]) == set(range(1, 41))
+    assert int(part.train.histories.users.max()) == 40
+    assert part.validation.histories.users.tolist() == [
+        u for u in split().validation.histories.users.tolist() if u <= 40
+    ]
+    assert part.log is split().log, "the others are in the catalogue's log, with their pasts"
+    with pytest.raises(ValueError, match="users=0: expected 1 to"):
+        learnt_from(split(), 0)

@@ -1,0 +1,168 @@
+"""The losses that a step of training can have, on models with several interests."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from mindlib.data import PlantedConfig, leave_last_out, planted_interests
+from mindlib.models import (
+    MIND,
+    ComiRecSA,
+    ComiRecSAConfig,
+    MaxMF,
+    MaxMFConfig,
+    MINDConfig,
+    VectorModel,
+)
+from mindlib.training.losses import best_interest_loss, hard_negative_loss, routing_penalty
+from mindlib.training.negatives import sampled_softmax_loss
+from mindlib.training.step import TrainingConfig, batches, make_sampler, training_step
+from tests.conftest import unchecked
+
+CPU = torch.device("cpu")
+SMALL: dict[str, Any] = {"dim": 8, "hidden": (8,), "history_length": 12, "behavior_dropout": 0.0}
+
+
+@pytest.fixture(scope="module")
+def split():
+    config = PlantedConfig(num_users=80, num_clusters=4, items_per_cluster=5, num_segments=2)
+    return leave_last_out(planted_interests(config, seed=0).log)
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def mind(split, **options) -> MIND:
+    return louder(MIND(split.log, MINDConfig(**SMALL | options), generator=seeded(0)))
+
+
+def louder(model):
+    """Embeddings so large that losses and interests differ."""
+    with torch.no_grad():
+        model.items.weight.mul_(3)
+    return model
+
+
+BATCH = 32
+
+
+def one_step(model: VectorModel, split, **options):
+    """The loss of a step on a batch, what it is made of, and its gradients by name."""
+    config = TrainingConfig(negatives=40, proposal="popularity", **options)
+    sampler = make_sampler(split, config, CPU)
+    batch = next(batches(split.train, BATCH, seeded(1)))
+    loss = training_step(model, batch, sampler, config, seeded(2)).detach()
+    gradients = {
+        name: weight.grad.to_dense() for name, weight in model.named_parameters()
+        if weight.grad is not None
+    }  # fmt: skip
+    ids, log_expected = sampler.draw(40, seeded(2))
+    table = model.item_vectors()
+    shift = log_expected if config.logq else None
+    items = (table[batch.targets], table[ids], batch.targets, ids, shift)
+    return loss, model.explain(batch.histories), items, gradients, batch
+
+
+@pytest.mark.parametrize("logq", [True, False])
+def test_the_paper_s_loss_scores_negatives_by_what_the_label_chose(split, logq):
+    model = mind(split, power=2.0)
+    loss, interests, items, _, _ = one_step(model, split, logq=logq)
+    expected = sampled_softmax_loss(model.readout(interests, items[0]), *items)
+    torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize("logq", [True, False])
+@pytest.mark.parametrize("build", ["mind", "maxmf"])
+def test_the_best_interest_loss_is_taken_when_asked_for(split, logq, build):
+    if build == "mind":
+        model = mind(split)
+    else:
+        model = louder(MaxMF(split.log, MaxMFConfig(**SMALL), generator=seeded(0)))
+    loss, interests, items, _, _ = one_step(model, split, loss="best", logq=logq)
+    torch.testing.assert_close(
+        loss, best_interest_loss(interests.vectors, interests.active, *items)
+    )
+    by_label = one_step(model, split, logq=logq)[0]
+    assert loss > by_label + 1e-3, "negatives find their own best interest"
+
+
+def test_hard_negatives_are_those_of_the_interest_that_the_label_chose(split):
+    model = mind(split)
+    loss, interests, items, _, _ = one_step(model, split, hardness=2.0)
+    users = model.readout(interests, items[0])
+    torch.testing.assert_close(loss, hard_negative_loss(users, *items, beta=2.0))
+    plain, *_ = one_step(model, split)
+    assert loss > plain + 1e-3
+
+
+def test_without_hardness_a_step_is_that_of_the_sampled_softmax(split):
+    model = mind(split)
+    loss, interests, items, _, _ = one_step(model, split, hardness=0.0)
+    torch.testing.assert_close(
+        loss, sampled_softmax_loss(model.readout(interests, items[0]), *items)
+    )
+    tiny, *_ = one_step(model, split, hardness=1e-6)
+    torch.testing.assert_close(tiny, loss)
+
+
+def self_attention(split) -> ComiRecSA:
+    return louder(ComiRecSA(split.log, ComiRecSAConfig(**SMALL), generator=seeded(0)))
+
+
+@pytest.mark.parametrize("build", [mind, self_attention])
+@pytest.mark.parametrize("loss", ["label", "best"])
+def test_the_penalty_is_added_to_the_loss_and_learnt_from(split, build, loss):
+    model = build(split)
+    plain, interests, _, before, batch = one_step(model, split, loss=loss)
+    penal, _, _, after, _ = one_step(model, split, loss=loss, routing_penalty=50.0)
+    assert interests.coupling is not None
+    mask = batch.histories.window(model.history_length).mask
+    penalty = 50 * routing_penalty(interests.coupling, mask)
+    assert penalty > 1e-3
+    torch.testing.assert_close(penal, plain + penalty)
+    learns = "routing.bilinear_map" if build is mind else "outer"
+    assert (after[learns] - before[learns]).norm() > 1e-4 * before[learns].norm()
+    assert (after["items.weight"] - before["items.weight"]).norm() > 1e-6
+
+
+def test_where_there_is_no_coupling_the_penalty_is_nothing(split):
+    model = louder(MaxMF(split.log, MaxMFConfig(**SMALL), generator=seeded(0)))
+    plain, _, _, before, _ = one_step(model, split)
+    penal, _, _, after, _ = one_step(model, split, routing_penalty=50.0)
+    torch.testing.assert_close(penal, plain)
+    assert before.keys() == after.keys()
+    for name, gradient in before.items():
+        torch.testing.assert_close(after[name], gradient)
+
+
+def test_a_coupling_without_a_gradient_learns_nothing_from_the_penalty(split):
+    """As in the paper's form, where the coupling is a constant."""
+    model = MIND(
+        split.log,
+        MINDConfig.paper(dim=8, hidden=(8,), history_length=12),
+        generator=seeded(0),
+    )
+    _, _, _, before, _ = one_step(model, split)
+    _, _, _, after, _ = one_step(model, split, routing_penalty=50.0)
+    for name, gradient in before.items():
+        torch.testing.assert_close(after[name], gradient)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "served"}, "loss='served': expected 'label' or 'best'"),
+        ({"hardness": -1.0}, "hardness=-1.0: expected 0"),
+        ({"hardness": math.inf}, "hardness=inf: expected 0"),
+        ({"hardness": math.nan}, "hardness=nan: expected 0"),
+        ({"routing_penalty": -0.5}, "routing_penalty=-0.5: expected 0"),
+        ({"routing_penalty": math.nan}, "routing_penalty=nan: expected 0"),
+        ({"hardness": 1.0, "loss": "best"}, "hardness=1.0 with loss='best': .* pass loss='label'"),
+    ],
+)
+def test_bad_losses_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        unchecked(TrainingConfig, **options)

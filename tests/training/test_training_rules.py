@@ -1,0 +1,194 @@
+"""What `fit` does with its configuration, where the loss alone could not tell."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+import mindlib.training.fitting
+from mindlib.data import PlantedConfig, leave_last_out, planted_interests
+from mindlib.evaluation import Evaluation
+from mindlib.models import YouTubeDNN, YouTubeDNNConfig
+from mindlib.training import (
+    EpochRecord,
+    NegativeSampler,
+    TrainingConfig,
+    batches,
+    fit,
+    make_optimizers,
+    make_sampler,
+    proposal_probabilities,
+    target_probabilities,
+    training_step,
+)
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def split():
+    config = PlantedConfig(num_users=80, num_clusters=4, items_per_cluster=5, num_segments=2)
+    return leave_last_out(planted_interests(config, seed=0).log)
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def youtube(split):
+    config = YouTubeDNNConfig.paper(dim=8, hidden=(), history_length=10)
+    return YouTubeDNN(split.log, config, generator=seeded(0))
+
+
+@pytest.mark.parametrize("options", [{}, {"logq": False}])
+def test_a_training_step_corrects_for_the_proposal_unless_told_not_to(split, options):
+    config = TrainingConfig(negatives=50, proposal="popularity", **options)
+    probabilities = proposal_probabilities("popularity", split.train_counts)
+    sampler = NegativeSampler(probabilities, CPU, target_probabilities(split.train))
+    batch = next(batches(split.train, 32, seeded(1)))
+    model = youtube(split)
+    loss = training_step(model, batch, sampler, config, seeded(2))
+
+    negatives, log_expected = sampler.draw(50, seeded(2))
+    users = model.interests(batch.histories)[0][:, 0]
+    items = model.item_vectors()
+    logits = users @ items[negatives].T
+    if "logq" not in options:
+        logits = logits - log_expected
+    logits[batch.targets[:, None] == negatives] = -torch.inf
+    own = (users * items[batch.targets]).sum(1)
+    expected = (torch.logaddexp(logits.logsumexp(1), own) - own).mean()
+    torch.testing.assert_close(loss.detach(), expected)
+
+
+@pytest.mark.parametrize("logq", [True, False])
+def test_a_training_step_takes_the_targets_of_the_batch_for_negatives_when_told_to(split, logq):
+    config = TrainingConfig(negatives=50, proposal="popularity", in_batch=True, logq=logq)
+    sampler = make_sampler(split, config, CPU)
+    batch = next(batches(split.train, 32, seeded(1)))
+    model = youtube(split)
+    loss = training_step(model, batch, sampler, config, seeded(2))
+
+    drawn, _ = sampler.draw(50, seeded(2))
+    negatives = torch.cat([drawn, batch.targets])
+    users = model.interests(batch.histories)[0][:, 0]
+    items = model.item_vectors()
+    logits = users @ items[negatives].T
+    if logq:
+        q = proposal_probabilities("popularity", split.train_counts, config.alpha)
+        expected = 50 * q + 31 * target_probabilities(split.train)
+        logits = logits - torch.from_numpy(expected).float().log()[negatives]
+    logits[batch.targets[:, None] == negatives] = -torch.inf
+    own = (users * items[batch.targets]).sum(1)
+    torch.testing.assert_close(
+        loss.detach(), (torch.logaddexp(logits.logsumexp(1), own) - own).mean()
+    )
+
+
+def test_the_learning_rate_rises_and_falls_as_the_configuration_says(split, monkeypatch):
+    steps, rates, optimizers = 12, [], []
+    original = mindlib.training.fitting.training_step
+
+    def watched(*arguments):
+        rates.append([g["lr"] for o in optimizers for g in o.param_groups])
+        return original(*arguments)
+
+    def kept(model, learning_rate):
+        optimizers.extend(make_optimizers(model, learning_rate))
+        return optimizers
+
+    monkeypatch.setattr("mindlib.training.fitting.training_step", watched)
+    monkeypatch.setattr("mindlib.training.fitting.make_optimizers", kept)
+    options: dict[str, Any] = {
+        "epochs": 2,
+        "batch_size": math.ceil(len(split.train) / steps),
+        "negatives": 8,
+    }
+    config = TrainingConfig(**options, warmup_steps=4, schedule="cosine", monitor="Recall@10")
+    done = fit(youtube(split), split, config, device="cpu", progress=False)
+    assert done.log[-1].step == len(rates) == 2 * steps
+    assert all(table == dense for table, dense in rates), "both optimisers"
+    factors = [table / config.learning_rate for table, _ in rates]
+    assert factors[:4] == pytest.approx([0.25, 0.5, 0.75, 1])
+    assert factors[4:] == pytest.approx(
+        [(1 + math.cos(math.pi * k / 20)) / 2 for k in range(20)], abs=1e-9
+    )
+    assert done.log[-1].learning_rate == pytest.approx(0, abs=1e-12)
+
+
+def test_a_warm_up_as_long_as_training_is_refused(split):
+    config = TrainingConfig(epochs=1, batch_size=10_000, warmup_steps=1, monitor="Recall@10")
+    with pytest.raises(ValueError, match=r"warmup_steps=1: 1 epochs of .* are 1 steps"):
+        fit(youtube(split), split, config, device="cpu", progress=False)
+
+
+def test_more_items_to_judge_by_than_there_are_is_refused(split):
+    with pytest.raises(ValueError, match=r"monitor='Recall@50': .* has only 20 items; choose a sm"):
+        fit(youtube(split), split, TrainingConfig(), device="cpu", progress=False)
+
+
+def test_a_split_without_validation_is_refused(split):
+    empty = replace(split, validation=split.validation.head(0))
+    config = TrainingConfig(monitor="Recall@10")
+    with pytest.raises(ValueError, match="has no validation case"):
+        fit(youtube(split), empty, config, device="cpu", progress=False)
+
+
+def test_validation_never_sees_the_test_cases(split, monkeypatch):
+    seen = []
+
+    def judge(model, cases, cutoffs, *, exclude_history):
+        seen.append(cases)
+        return Evaluation({"Recall@10": torch.tensor([0.5])}, {})
+
+    monkeypatch.setattr("mindlib.training.fitting.evaluate", judge)
+    config = TrainingConfig(epochs=2, monitor="Recall@10", negatives=8)
+    blind = replace(split, test=split.test.head(0))
+    fit(youtube(split), blind, config, device="cpu", progress=False)
+    assert len(seen) == 2
+    assert all(cases is split.validation for cases in seen)
+
+
+def test_the_loss_is_looked_at_within_a_long_epoch(split, monkeypatch):
+    """The first step without a finite loss is named, and not many are made after it."""
+    monkeypatch.setattr("mindlib.training.fitting.STEPS_UNSEEN", 4)
+    original, calls = mindlib.training.fitting.training_step, []
+
+    def spoiled(*arguments):
+        calls.append(1)
+        return original(*arguments) * (math.inf if len(calls) == 6 else 1)
+
+    monkeypatch.setattr("mindlib.training.fitting.training_step", spoiled)
+    config = TrainingConfig(batch_size=8, negatives=8, monitor="Recall@10")
+    with pytest.raises(FloatingPointError, match="the loss of epoch 1 is inf at step 6 of"):
+        fit(youtube(split), split, config, device="cpu", progress=False)
+    assert len(calls) == 8
+
+
+def test_a_record_is_read_by_name():
+    record = EpochRecord(2, 20, 3.5, {"Recall@10": 0.25}, 1e-3, 1.0, 64.0)
+    assert record["Recall@10"] == 0.25
+    assert record["loss"] == record.loss == 3.5
+    for name in ("Recall@50", "metrics"):
+        with pytest.raises(KeyError, match=f"no '{name}' in the record of an epoch; it has epoch,"):
+            record[name]
+
+
+def test_the_weights_of_the_best_epoch_are_kept_and_not_the_last_ones(split, monkeypatch):
+    values, seen = [0.1, 0.5, 0.3, 0.4, 0.9], []
+
+    def judge(model, cases, cutoffs, *, exclude_history):
+        seen.append({name: value.clone() for name, value in model.state_dict().items()})
+        return Evaluation({"Recall@10": torch.tensor([values[len(seen) - 1]])}, {})
+
+    monkeypatch.setattr("mindlib.training.fitting.evaluate", judge)
+    model = youtube(split)
+    config = TrainingConfig(epochs=5, patience=2, batch_size=64, negatives=16, monitor="Recall@10")
+    result = fit(model, split, config, device="cpu", progress=False)
+    assert len(seen) == 4, "two epochs without a better value, then it stops"
+    assert result.best_epoch == 2
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, seen[1][name]), name
+        assert not torch.equal(value, seen[3][name]), name
