@@ -10,9 +10,10 @@ not at a rate that somebody else sets: a slow answer delays the requests behind 
 times are those in the answers; "request" and "click" are what a client waits for.
 
 The server is a process of its own, started as anybody starts it, with one thread for each stage of
-a request. Without --bundle it serves the demonstration of `python -m mindlib.online.serving`, which is
-made first if it is not there. Clicks go into a copy of the store. Any answer but the expected one
-is an error, and ends in exit status 1 without a file. What the first seconds bring is not counted.
+a request. Without --bundle it serves the demonstration of `python -m mindlib.online.serving`,
+which is made first if it is not there. Clicks go into a copy of the store. Any answer but the
+expected one is an error, and ends in exit status 1 without a file. What the first seconds bring is
+not counted.
 """
 
 from __future__ import annotations

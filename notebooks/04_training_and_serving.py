@@ -59,10 +59,10 @@ from matplotlib import rcParams
 
 from mindlib.data import Histories
 from mindlib.lessons.common import records
+from mindlib.lessons.common.estimates import spread
 from mindlib.lessons.common.page import show_source, show_table
 from mindlib.lessons.common.style import use_style
 from mindlib.lessons.common.widgets import explore
-from mindlib.lessons.n03_attention.attention_trials import spread
 from mindlib.lessons.n04_training import figures as plots
 from mindlib.lessons.n04_training import (
     interrupted,

@@ -1,4 +1,4 @@
-"""Metrics over the whole catalogue (§4.1), statistics of comparisons, and diagnostics of a model."""
+"""Metrics over the whole catalogue (§4.1), statistics of comparisons, model diagnostics."""
 
 from mindlib.evaluation.metrics import (
     Comparison,

@@ -1,7 +1,7 @@
 """One training and judging, kept: a `Trial` says what, `run_trial` does it or finds it done.
 
-A result is kept under all that decides it (see `mindlib.experiments.cache`), with the value of every case
-and the weights. What was interrupted goes on from its last epoch.
+A result is kept under all that decides it (see `mindlib.experiments.cache`), with the value of
+every case and the weights. What was interrupted goes on from its last epoch.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ class MaxMF(VectorModel):
     nonlinearity, and in training the gradient through the view that wins. With K = 1 it is
     YouTube DNN with one more linear layer.
 
-    In the original a negative too is scored by its own best vector: `mindlib.training.losses` has that
-    loss. In Eq. 10, which all models of this package share, it is by the one that the label chose.
+    In the original a negative too is scored by its own best vector: `mindlib.training.losses` has
+    that loss. In Eq. 10, which all models of this package share, it is by the label's choice.
     """
 
     def __init__(

@@ -11,8 +11,8 @@ An export is a folder that is never changed after it has appeared:
 - `catalogue.json`: original ids and the words of the profile fields.
 - `manifest.json`: versions, configuration and checksums.
 
-`mindlib.online.exported.ExportedModel` serves it. So does any program with onnxruntime, without torch:
-history ids as int64 (batch, length), padded with 0, the mask as bool, profile codes as int64.
+`mindlib.online.exported.ExportedModel` serves it. So does any program with onnxruntime, without
+torch: history ids as int64 (batch, length), padded with 0, mask as bool, profile codes as int64.
 """
 
 from __future__ import annotations

@@ -172,7 +172,8 @@ def checksum(path: Path) -> dict[str, Any]:
 def _existing(path: Path) -> Path:
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path.parent} lacks {path.name}; expected a folder that mindlib.online.export.export wrote"
+            f"{path.parent} lacks {path.name}; expected a folder that "
+            f"mindlib.online.export.export wrote"
         )
     return path
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
 from torch import Tensor
@@ -43,3 +45,10 @@ def average(values: Float[Tensor, " draws"]) -> Estimate:
     error = float(values.std(correction=1)) / len(values) ** 0.5
     reach = float(stats.t(df=len(values) - 1).ppf(0.975)) * error
     return Estimate(mean, mean - reach, mean + reach)
+
+
+def spread(values: Sequence[float] | np.ndarray, digits: int = 1, factor: int = 100) -> str:
+    """Mean and standard deviation over seeds, in percent unless told otherwise."""
+    scaled = factor * np.asarray(values, dtype=float)
+    deviation = scaled.std(ddof=1) if len(scaled) > 1 else 0.0
+    return f"{scaled.mean():.{digits}f} ± {deviation:.{digits}f}"

@@ -5,7 +5,21 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from mindlib.lessons.common.report import recorded
-from mindlib.lessons.n04_training.serving_trials import Point
+
+
+class Point(NamedTuple):
+    """One index, asked by one user at a time.
+
+    Attributes:
+        recall: the share of the exact top N.
+        p50, p99: milliseconds a request.
+    """
+
+    name: str
+    interests: int
+    recall: float
+    p50: float
+    p99: float
 
 
 class Record(NamedTuple):

@@ -17,6 +17,7 @@ from mindlib.data.splits import Cases, Split, leave_last_out
 from mindlib.evaluation import evaluate
 from mindlib.layers.attention import PowerForm
 from mindlib.layers.routing import RoutingConfig
+from mindlib.lessons.common.estimates import spread
 from mindlib.lessons.n03_attention.attention_museum import Weights, wrong_interest
 from mindlib.lessons.n03_attention.attention_study import Mismatch, WatchedMIND, mismatch
 from mindlib.models.baselines import Oracle, Popularity
@@ -252,13 +253,6 @@ def means(values: Mapping[str, np.ndarray]) -> dict[str, float]:
     return {
         name.replace(" ", "").replace("∞", "inf"): float(np.mean(v)) for name, v in values.items()
     }
-
-
-def spread(values: Sequence[float] | np.ndarray, digits: int = 1, factor: int = 100) -> str:
-    """Mean and standard deviation over seeds, in percent unless told otherwise."""
-    scaled = factor * np.asarray(values, dtype=float)
-    deviation = scaled.std(ddof=1) if len(scaled) > 1 else 0.0
-    return f"{scaled.mean():.{digits}f} ± {deviation:.{digits}f}"
 
 
 def against(values: Mapping[str, np.ndarray], name: str, rival: str) -> str:

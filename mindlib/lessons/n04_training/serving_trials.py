@@ -17,6 +17,7 @@ from mindlib.data.planted import PlantedConfig, PlantedWorld, planted_interests
 from mindlib.data.splits import Cases, Split, leave_last_out
 from mindlib.evaluation import Comparison, compare, evaluate
 from mindlib.layers.routing import RoutingConfig
+from mindlib.lessons.common.records import Point
 from mindlib.models.mind import MIND, MINDConfig
 from mindlib.retrieval import (
     ExactIndex,
@@ -140,21 +141,6 @@ def recall(found: Recommendations, right: Recommendations) -> float:
     """The share of the right lists' items that were found."""
     same = (found.items[:, :, None] == right.items[:, None, :]) & (right.items > 0)[:, None, :]
     return float(same.any(1).sum() / (right.items > 0).sum())
-
-
-class Point(NamedTuple):
-    """One index, asked by one user at a time.
-
-    Attributes:
-        recall: the share of the exact top N.
-        p50, p99: milliseconds a request.
-    """
-
-    name: str
-    interests: int
-    recall: float
-    p50: float
-    p99: float
 
 
 @dataclass(frozen=True)

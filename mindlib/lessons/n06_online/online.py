@@ -42,7 +42,7 @@ from mindlib.online.simulation import (
 from mindlib.retrieval import Recommender
 from mindlib.training import TrainingConfig, fit
 
-# The worlds of `mindlib.online.simulation.worlds`, smaller; as there, more clusters than candidates.
+# The worlds of `mindlib.online.simulation.worlds`, smaller; more clusters than candidates.
 SEVERAL = replace(SEVERAL_INTERESTS, num_clusters=50, items_per_cluster=20)
 ONE = replace(ONE_INTEREST, num_clusters=50, items_per_cluster=20)
 PAGE = PageConfig(part=0.04, shown=10)

@@ -1,7 +1,7 @@
 """One version of everything that an answer is made from, as a folder that never changes.
 
 - `manifest.json`: the format, the version, and a sha256 of every other part.
-- `model/`: the exported interest extractor (`mindlib.online.export`), with item vectors and catalogue.
+- `model/`: the exported extractor (`mindlib.online.export`), item vectors and catalogue.
 - `index.safetensors`: the index of these item vectors.
 - `popularity.npy`: how often each item occurs, for users of whom nothing is known.
 - `labels.json`: the title of each item, and its category for the re-ranking.

@@ -1,0 +1,54 @@
+"""Mutants of the data: each breaks one rule, and the tests that it names must fail."""
+
+from tests.mutants import mutant
+
+SPLITS = "data/splits.py"
+WORDS = "data/words.py"
+IN_WORDS = "data/test_words.py::"
+IN_SPLITS = "data/test_splits.py::"
+LEAVE_LAST_OUT = IN_SPLITS + "test_no_leakage_leave_last_out"
+
+MUTANTS = [
+    mutant(
+        "words of one title kept", WORDS,
+        ".filter(pl.len().over(\"word\") >= min_items)", ".filter(pl.len() >= min_items)",
+        IN_WORDS + "test_words_of_too_few_titles_are_left_out",
+        IN_WORDS + "test_titles_that_are_ids_have_no_words",
+    ),
+    mutant(
+        "words in the case that they have", WORDS,
+        ".str.to_lowercase()", "",
+        IN_WORDS + "test_case_does_not_matter",
+    ),
+    mutant(
+        "accents cut words in two", WORDS,
+        '.str.normalize("NFKC")', "",
+        IN_WORDS + "test_letters_of_all_scripts_make_words_in_whatever_form_they_are_stored",
+    ),
+    # Splits
+    mutant(
+        "a target's own basket in its past", SPLITS,
+        "last = log.before[ends - 1]", "last = ends - 1",
+        LEAVE_LAST_OUT, IN_SPLITS + "test_leave_last_out_keeps_steps_whole",
+    ),
+    mutant(
+        "a target's own basket in the past of a held out user", SPLITS,
+        "cut = log.before[np.minimum(cut, ends - 1)]", "cut = np.minimum(cut, ends - 1)",
+        IN_SPLITS + "test_no_leakage_held_out_users",
+    ),
+    mutant(
+        "a target's own basket in the past of the random split", SPLITS,
+        "np.r_[0, np.cumsum(visible)][log.before]", "np.r_[0, np.cumsum(visible)][:-1]",
+        IN_SPLITS + "test_no_leakage_random",
+    ),
+    mutant(
+        "held out events learnt from", SPLITS,
+        "train_events[place >= 0] = False", "pass",
+        LEAVE_LAST_OUT,
+    ),
+    mutant(
+        "popularity counts held out events", SPLITS,
+        "np.bincount(self.log.items[self.train_events],", "np.bincount(self.log.items,",
+        LEAVE_LAST_OUT,
+    ),
+]  # fmt: skip

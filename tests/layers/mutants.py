@@ -1,0 +1,395 @@
+"""Mutants of routing, attention and pooling: each breaks one rule, the tests it names must fail."""
+
+from tests.mutants import mutant
+
+ATTENTION = "layers/attention.py"
+POOLING = "layers/pooling.py"
+ROUTING = "layers/routing.py"
+IN_ROUTING = "layers/test_routing.py::"
+IN_ROUTING_RULES = "layers/test_routing_rules.py::"
+IN_FARTHEST = "layers/test_farthest.py::"
+IN_FOUND = "layers/test_routing_found.py::"
+IN_ATTENTION = "layers/test_attention.py::"
+IN_POOLING = "layers/test_pooling.py::"
+IN_POOLING_RULES = "layers/test_pooling_rules.py::"
+IN_SUMS = "layers/test_pooled_sums.py::"
+IN_VECTOR = "models/test_vector.py::"
+IN_MODELS = "models/test_models.py::"
+IN_MIND_RULES = "models/test_mind_rules.py::"
+IN_TRAINING = "training/test_fitting.py::"
+IN_EXPORT = "online/test_export.py::"
+FARTHEST = IN_FARTHEST + "test_the_logits_are_cosines_to_behaviors_that_lie_far_apart"
+FOUND = IN_FOUND + "test_it_equals_its_rounds_in_plain_python"
+SUMS = IN_SUMS + "test_an_item_is_the_sum_of_what_is_known_and_shared"
+ALGORITHM_1 = IN_ROUTING + "test_routing_equals_algorithm_1"
+K_TABLE = IN_ROUTING + "test_number_of_interests_for_1_to_1000_behaviors"
+K_BY_HAND = IN_ROUTING + "test_number_of_interests_by_hand"
+LAST = IN_ROUTING + "test_gradient_of_the_last_iteration_equals_algorithm_1_with_constant_coupling"
+READINGS = IN_ROUTING_RULES + "test_the_readings_are_the_documented_ones_unless_asked_otherwise"
+REPRODUCIBLE = IN_MODELS + "test_evaluation_is_reproducible_whatever_else_is_in_the_batch"
+ATTENDED = IN_ATTENTION + "test_inactive_interests_take_no_part_in_attention"
+PADDING_IN_MIND = IN_TRAINING + "test_every_parameter_is_trained"
+PADDING_ALONE = IN_POOLING_RULES + "test_padding_without_features_is_zero_and_is_never_trained"
+
+MUTANTS = [
+    # §3.3: routing
+    mutant(
+        "softmax over behaviours instead of interests", ROUTING,
+        'floored.softmax(1 if softmax_over == "interests" else 2)', "floored.softmax(2)",
+        ALGORITHM_1, IN_ROUTING + "test_coupling_sums_to_one_over_interests",
+    ),
+    mutant(
+        "softmax over behaviours by default", ROUTING,
+        'softmax_over: SoftmaxOver = "interests"', 'softmax_over: SoftmaxOver = "behaviors"',
+        ALGORITHM_1, READINGS,
+    ),
+    mutant(
+        "absent slots take part in the softmax", ROUTING,
+        "floored = logits.masked_fill(absent, torch.finfo(logits.dtype).min)", "floored = logits",
+        ALGORITHM_1, IN_ROUTING + "test_inactive_interests_take_no_part_in_routing",
+        IN_ROUTING + "test_padding_length_changes_nothing",
+    ),
+    mutant(
+        "absent slots keep a weight after the softmax", ROUTING,
+        "else 2).masked_fill(absent, 0)", "else 2)",
+        IN_ROUTING + "test_coupling_sums_to_one_over_interests",
+        IN_ROUTING + "test_inactive_interests_take_no_part_in_routing",
+    ),
+    mutant(
+        "logits kept from call to call", ROUTING,
+        "            weights, logits = route(behaviors, s, mask, active, logits, config)",
+        "            kept = getattr(self, 'kept', logits)\n"
+        "            logits = kept if kept.shape == logits.shape else logits\n"
+        "            weights, logits = route(behaviors, s, mask, active, logits, config)\n"
+        "            self.kept = logits.detach()",
+        IN_ROUTING + "test_no_state_between_calls", REPRODUCIBLE,
+    ),
+    mutant(
+        "logits replaced instead of accumulated", ROUTING,
+        "torch.baddbmm(logits, said, heard.transpose(1, 2), alpha=config.scale)",
+        "config.scale * torch.bmm(said, heard.transpose(1, 2))",
+        ALGORITHM_1,
+    ),
+    mutant(
+        "agreement with S transposed", ROUTING,
+        "else interests @ bilinear_map\n", "else interests @ bilinear_map.T\n",
+        ALGORITHM_1,
+    ),
+    mutant(
+        "one iteration too many", ROUTING,
+        "range(config.iterations - 1)", "range(config.iterations)",
+        ALGORITHM_1,
+    ),
+    mutant(
+        "squash missing", ROUTING,
+        "return z * (torch.sqrt(square + TINY) / (1 + square))", "return z",
+        IN_ROUTING + "test_squash_keeps_direction_and_bounds_length",
+    ),
+    mutant(
+        "squash missing at the end of routing", ROUTING,
+        "vectors = capsules_of(weights, drawn, s, config.capsule)",
+        "vectors = weights @ drawn @ s.T",
+        ALGORITHM_1,
+    ),
+    mutant(
+        "squash missing between the iterations", ROUTING,
+        "interests = capsules_of(weights, behaviors, bilinear_map, config.capsule)",
+        "interests = weights @ behaviors @ bilinear_map.T",
+        ALGORITHM_1,
+    ),
+    mutant(
+        "gradient through all iterations in the paper's form", ROUTING,
+        '"gradient": "last"', '"gradient": "all"',
+        READINGS, IN_ROUTING_RULES + "test_no_gradient_reaches_the_logits_of_the_paper",
+    ),
+    mutant(
+        "gradient through all iterations always", ROUTING,
+        'torch.is_grad_enabled() and config.gradient == "all"', "torch.is_grad_enabled()",
+        LAST, IN_ROUTING_RULES + "test_no_gradient_reaches_the_logits_of_the_paper",
+    ),
+    mutant(
+        "gradient through the last iteration always", ROUTING,
+        'torch.is_grad_enabled() and config.gradient == "all"', "False",
+        IN_ROUTING + "test_gradient_through_all_iterations_equals_algorithm_1",
+    ),
+    mutant(
+        "zero start in evaluation", ROUTING,
+        "return sigma * torch.sqrt(", "return 0 * torch.sqrt(",
+        IN_ROUTING + "test_evaluation_logits_depend_on_the_item_and_not_on_its_place",
+        IN_MIND_RULES + "test_the_interests_of_a_user_differ_in_training_and_in_evaluation",
+    ),
+    mutant(
+        "sigma ignored in evaluation", ROUTING,
+        "return sigma * torch.sqrt(", "return torch.sqrt(",
+        IN_ROUTING + "test_evaluation_logits_are_standard_gaussian_and_independent",
+    ),
+    mutant(
+        "evaluation logits by place instead of by item", ROUTING,
+        "items[:, None, :] * max_interests",
+        "torch.arange(items.shape[1]).expand_as(items)[:, None, :] * max_interests",
+        IN_ROUTING + "test_evaluation_logits_depend_on_the_item_and_not_on_its_place",
+        IN_MODELS + "test_the_order_of_behaviors_changes_nothing",
+    ),
+    # The form that was found: its start, its routing
+    mutant(
+        "gradient through the choice of seeds", ROUTING,
+        "starts = torch.where(different, unit.gather(1, chosen),",
+        "soft = (-(unit @ unit.transpose(1, 2)).sum(2)).softmax(1)[:, None] @ unit\n"
+        "    starts = torch.where(different, unit.gather(1, chosen) + soft - soft.detach(),",
+        IN_FARTHEST + "test_the_gradient_runs_through_the_cosines_and_not_through_the_choice",
+    ),
+    mutant(
+        "no gradient through the seeds", ROUTING,
+        "starts = torch.where(different, unit.gather(1, chosen),",
+        "starts = torch.where(different, unit.gather(1, chosen).detach(),",
+        IN_FARTHEST + "test_the_gradient_runs_through_the_cosines_and_not_through_the_choice",
+        IN_FOUND + "test_its_gradient_runs_through_all_rounds_and_the_start",
+    ),
+    mutant(
+        "the first seed is the first behaviour", ROUTING,
+        "[_first_least(likeness)], [mask.any(1)]", "[mask.int().argmax(1)], [mask.any(1)]",
+        FARTHEST, IN_FARTHEST + "test_seeds_by_hand",
+        IN_FARTHEST + "test_the_order_of_behaviors_moves_the_columns_and_nothing_else",
+    ),
+    mutant(
+        "the first seed is the behaviour most like all", ROUTING,
+        "[_first_least(likeness)], [mask.any(1)]",
+        "[_first_least((-likeness).masked_fill(~mask, torch.inf))], [mask.any(1)]",
+        FARTHEST, IN_FARTHEST + "test_seeds_by_hand",
+    ),
+    mutant(
+        "seeds far from the last seed only", ROUTING,
+        "nearest = torch.maximum(nearest, cosine.gather(1, last).squeeze(1))",
+        "nearest = cosine.gather(1, last).squeeze(1).masked_fill(~mask, torch.inf)",
+        FARTHEST,
+    ),
+    mutant(
+        "padding among the seeds", ROUTING,
+        "torch.full_like(likeness, -torch.inf).masked_fill(~mask, torch.inf)",
+        "torch.full_like(likeness, -torch.inf)",
+        IN_FARTHEST + "test_padding_and_other_users_never_matter",
+    ),
+    mutant(
+        "seeds repeated where behaviours are few", ROUTING,
+        "new.append(nearest.amin(1) < 1 - SAME)", "new.append(nearest.amin(1) < 2)",
+        IN_FARTHEST + "test_interests_without_a_behavior_of_their_own_start_at_the_mean",
+    ),
+    mutant(
+        "rounding chooses among equal behaviours", ROUTING,
+        "return (values <= values.amin(1, keepdim=True) + SAME).int().argmax(1)",
+        "values = values + 1e-6 * torch.rand_like(values)\n    return values.argmin(1)",
+        IN_FARTHEST + "test_of_equal_behaviors_the_first_is_the_seed",
+    ),
+    mutant(
+        "the start scaled by nothing", ROUTING,
+        "return scale * (starts @ unit.transpose(1, 2))", "return starts @ unit.transpose(1, 2)",
+        FARTHEST, FOUND,
+    ),
+    mutant(
+        "a mean capsule that is a sum", ROUTING,
+        "return sums / weights.sum(2, keepdim=True).clamp(min=LEAST_WEIGHT)", "return sums",
+        FOUND, IN_FOUND + "test_one_interest_is_the_map_of_the_mean",
+        IN_FOUND + "test_an_interest_is_a_weighted_mean_of_what_the_map_makes_of_behaviors",
+        IN_VECTOR + "test_mind_1_with_the_identity_and_a_quiet_head_is_youtube_dnn",
+    ),
+    mutant(
+        "a mean over all behaviours", ROUTING,
+        "return sums / weights.sum(2, keepdim=True).clamp(min=LEAST_WEIGHT)",
+        "return sums / weights.shape[2]",
+        FOUND, IN_FOUND + "test_one_interest_is_the_map_of_the_mean",
+    ),
+    mutant(
+        "cosine agreement without the behaviours' lengths", ROUTING,
+        "heard = F.normalize(behaviors @ bilinear_map.T, dim=2) if directions",
+        "heard = behaviors @ bilinear_map.T if directions",
+        FOUND, IN_FOUND + "test_the_coupling_does_not_depend_on_the_length_of_the_embeddings",
+    ),
+    mutant(
+        "cosine agreement without the interests' lengths", ROUTING,
+        "said = F.normalize(interests, dim=2) if directions",
+        "said = interests if directions",
+        FOUND, IN_FOUND + "test_the_coupling_does_not_depend_on_the_length_of_the_embeddings",
+    ),
+    mutant(
+        "cosine agreement without the map", ROUTING,
+        "heard = F.normalize(behaviors @ bilinear_map.T, dim=2) if directions",
+        "heard = F.normalize(behaviors, dim=2) if directions",
+        FOUND,
+    ),
+    mutant(
+        "agreement without its scale", ROUTING,
+        "heard.transpose(1, 2), alpha=config.scale)", "heard.transpose(1, 2))",
+        FOUND,
+    ),
+    mutant(
+        "what flows ignored", ROUTING,
+        "drawn = behaviors if flowing is None else flowing", "drawn = behaviors",
+        IN_FOUND + "test_what_flows_is_not_what_decides",
+        IN_VECTOR + "test_training_drops_behaviors_and_evaluation_does_not_whatever_the_mode",
+    ),
+    mutant(
+        "words not shared out by the root of their number", POOLING,
+        "shares.append(np.broadcast_to(count**-0.5, column.shape))",
+        "shares.append(np.broadcast_to(count**0.0, column.shape))",
+        SUMS, IN_SUMS + "test_any_catalogue_equals_plain_python",
+    ),
+    mutant(
+        "words shared out by their number", POOLING,
+        "shares.append(np.broadcast_to(count**-0.5, column.shape))",
+        "shares.append(np.broadcast_to(count**-1.0, column.shape))",
+        SUMS, IN_SUMS + "test_any_catalogue_equals_plain_python",
+    ),
+    mutant(
+        "a sum without its shares", POOLING,
+        'per_sample_weights=self.shares[items] if self.pooling == "sum" else None',
+        "per_sample_weights=None",
+        SUMS,
+    ),
+    mutant(
+        "id_scale ignored", POOLING,
+        "        weight[: num_items + 1] *= id_scale\n", "",
+        IN_SUMS + "test_ids_start_as_quiet_as_they_are_told_to",
+        IN_VECTOR + "test_a_model_is_built_as_its_configuration_says",
+    ),
+    mutant(
+        "values of one item kept", POOLING,
+        "kept = counts > 1", "kept = counts > 0",
+        SUMS, IN_SUMS + "test_any_catalogue_equals_plain_python",
+    ),
+    mutant(
+        "a word twice in one title counted as two titles", POOLING,
+        "first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]", "pass",
+        SUMS, IN_SUMS + "test_any_catalogue_equals_plain_python",
+    ),
+    mutant(
+        "values of one item left out of a mean", POOLING,
+        '_on_several_items(column) if pooling == "sum" else column', "_on_several_items(column)",
+        IN_POOLING + "test_an_item_is_the_mean_of_its_id_and_its_known_features",
+    ),
+    # Eq. 9: how many interests
+    mutant(
+        "number of interests rounded up", ROUTING,
+        "(lengths[..., None] >= powers)", "(lengths[..., None] > powers // 2)",
+        K_TABLE, K_BY_HAND, ALGORITHM_1,
+    ),
+    mutant(
+        "number of interests by the natural logarithm", ROUTING,
+        "(lengths[..., None] >= powers)", "(lengths[..., None] >= math.e ** powers.log2())",
+        K_TABLE, K_BY_HAND,
+    ),
+    mutant(
+        "number of interests not at least one", ROUTING,
+        ">= powers).sum(-1).clamp(min=1)", ">= powers).sum(-1)",
+        K_TABLE, K_BY_HAND,
+    ),
+    mutant(
+        "number of interests not at most K", ROUTING,
+        "min(max_interests, 62)", "62",
+        K_TABLE, K_BY_HAND,
+    ),
+    mutant(
+        "every user has K interests", ROUTING,
+        "if not adaptive:", "if True:",
+        K_TABLE, IN_MODELS + "test_inactive_interests_are_zero_after_the_head",
+    ),
+    mutant(
+        "every user has K interests by default", ROUTING,
+        "adaptive: bool = True", "adaptive: bool = False",
+        READINGS, ALGORITHM_1,
+    ),
+    mutant(
+        "inactive interests attended", ATTENTION,
+        "sharpened.masked_fill(~active, -torch.inf).softmax(1)", "sharpened.softmax(1)",
+        ATTENDED,
+    ),
+    mutant(
+        "inactive interests masked after the softmax", ATTENTION,
+        "sharpened.masked_fill(~active, -torch.inf).softmax(1)", "sharpened.softmax(1) * active",
+        ATTENDED,
+    ),
+    mutant(
+        "inactive interests attended by the argmax", ATTENTION,
+        "scores.masked_fill(~active, -torch.inf).argmax(1)", "scores.argmax(1)",
+        ATTENDED,
+    ),
+    # §3.4: attention
+    mutant(
+        "power ignored", ATTENTION,
+        "sharpened = scores * power if", "sharpened = scores if",
+        IN_ATTENTION + "test_weights_follow_the_formula_and_grow_with_the_score",
+        IN_ATTENTION + "test_power_zero_is_the_mean_of_active_interests",
+    ),
+    mutant(
+        "power divides the scores", ATTENTION,
+        "sharpened = scores * power if", "sharpened = scores / power if",
+        IN_ATTENTION + "test_weights_follow_the_formula_and_grow_with_the_score",
+        IN_ATTENTION + "test_power_zero_is_the_mean_of_active_interests",
+    ),
+    mutant(
+        "scores divided by the root of d", ATTENTION,
+        "scores = (interests @ label[:, :, None]).squeeze(2)",
+        "scores = (interests @ label[:, :, None]).squeeze(2) / label.shape[1] ** 0.5",
+        IN_ATTENTION + "test_attention_is_the_mixture_by_the_scores_themselves",
+    ),
+    mutant(
+        "infinite power multiplied instead of the argmax", ATTENTION,
+        "if power == math.inf:", "if False:",
+        IN_ATTENTION
+        + "test_power_infinity_is_the_best_active_interest_for_scores_of_any_sign",
+    ),
+    mutant(
+        "argmax of the power", ATTENTION,
+        "best = scores.masked_fill", "best = scores.pow(100).masked_fill",
+        IN_ATTENTION
+        + "test_power_infinity_is_the_best_active_interest_for_scores_of_any_sign",
+    ),
+    mutant(
+        "argmax blind to the sign", ATTENTION,
+        "best = scores.masked_fill", "best = scores.abs().masked_fill",
+        IN_ATTENTION
+        + "test_power_infinity_is_the_best_active_interest_for_scores_of_any_sign",
+    ),
+    mutant(
+        "literal power by default", ATTENTION,
+        'form: PowerForm = "scaled",\n) -> Float[Tensor, "batch interests"]:',
+        'form: PowerForm = "literal",\n) -> Float[Tensor, "batch interests"]:',
+        IN_ATTENTION + "test_the_literal_power_is_blind_to_the_sign",
+        IN_ATTENTION + "test_the_literal_power_is_nan_for_a_negative_score_and_a_fractional_power",
+    ),
+    mutant(
+        "literal power by default in attention over vectors", ATTENTION,
+        'form: PowerForm = "scaled",\n) -> Float[Tensor, "batch dim"]:',
+        'form: PowerForm = "literal",\n) -> Float[Tensor, "batch dim"]:',
+        IN_ATTENTION + "test_a_large_power_approaches_the_argmax",
+    ),
+    # §3.2: embedding and pooling
+    mutant(
+        "padding row trained", POOLING,
+        "F.embedding(items, self.weight, padding_idx=0, sparse=True)",
+        "F.embedding(items, self.weight, sparse=True)",
+        PADDING_ALONE,
+    ),
+    mutant(
+        "padding row not zero", POOLING,
+        "weight[0] = 0", "pass",
+        PADDING_ALONE, PADDING_IN_MIND,
+    ),
+    mutant(
+        "unknown features averaged in", POOLING,
+        "mode=self.pooling,\n            padding_idx=0,", "mode=self.pooling,",
+        IN_POOLING + "test_an_item_is_the_mean_of_its_id_and_its_known_features",
+        IN_POOLING + "test_padding_embeds_to_zeros_and_is_never_trained",
+    ),
+    mutant(
+        "unknown features looked up as an item", POOLING,
+        "np.where(column > 0, column + rows - 1, 0)", "column + rows - 1",
+        IN_POOLING + "test_an_item_is_the_mean_of_its_id_and_its_known_features",
+    ),
+    # Serving
+    mutant(
+        "logits drawn in the export", ROUTING,
+        "return sigma * torch.sqrt(-2 * torch.log(first)) * torch.cos(2 * math.pi * second)",
+        "return sigma * torch.randn_like(first)",
+        IN_EXPORT + "test_nothing_is_drawn_and_nothing_kept_between_calls",
+    ),
+]  # fmt: skip

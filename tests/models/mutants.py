@@ -1,0 +1,217 @@
+"""Mutants of the models: each breaks one rule, and the tests that it names must fail."""
+
+from tests.mutants import mutant
+
+COMIREC = "models/comirec.py"
+COUNTS = "models/counts.py"
+FACTORIZATION = "models/factorization.py"
+MAXMF = "models/maxmf.py"
+MIND = "models/mind.py"
+SASREC = "models/sasrec.py"
+VECTOR = "models/vector.py"
+YOUTUBE = "models/youtube_dnn.py"
+IN_VECTOR = "models/test_vector.py::"
+IN_MODELS = "models/test_models.py::"
+IN_COMPARED = "models/test_compared.py::"
+IN_COMIREC = "models/test_comirec.py::"
+IN_MAXMF = "models/test_maxmf.py::"
+IN_SASREC = "models/test_sasrec.py::"
+IN_FACTORIZATION = "models/test_factorization.py::"
+IN_MIND_RULES = "models/test_mind_rules.py::"
+DECIDED = IN_VECTOR + "test_what_goes_into_which_interest_is_decided_before_anything_is_dropped"
+REPRODUCIBLE = IN_MODELS + "test_evaluation_is_reproducible_whatever_else_is_in_the_batch"
+REDRAWS = IN_MODELS + "test_training_redraws_the_logits_and_evaluation_does_not"
+DEVIATION = IN_MODELS + "test_training_logits_have_the_deviation_sigma"
+
+MUTANTS = [
+    mutant(
+        "zero start in training", MIND,
+        "logits = routing.sigma * torch.randn(", "logits = 0 * torch.randn(",
+        REDRAWS, DEVIATION,
+        IN_MIND_RULES + "test_the_interests_of_a_user_differ_in_training_and_in_evaluation",
+    ),
+    mutant(
+        "sigma ignored in training", MIND,
+        "logits = routing.sigma * torch.randn(", "logits = torch.randn(",
+        DEVIATION,
+    ),
+    mutant(
+        "logits redrawn in evaluation", MIND,
+        "seed=self.config.evaluation_seed,", "seed=int(torch.randint(1 << 30, ())),",
+        REPRODUCIBLE, REDRAWS,
+    ),
+    mutant(
+        "logits not redrawn in training", MIND,
+        "if generator is not None:", "if False:",
+        REDRAWS,
+    ),
+    mutant(
+        "noise in the start of the found form", MIND,
+        'if routing.start == "farthest":', "if False:",
+        IN_VECTOR + "test_at_rate_0_nothing_is_drawn",
+        IN_VECTOR + "test_without_dropout_training_and_evaluation_give_the_same_vectors",
+    ),
+    mutant(
+        "coupling decided on dropped behaviours", MIND,
+        "self.routing(behaviors, history.mask, logits, flowing=flowing)",
+        "self.routing(flowing, history.mask, logits)",
+        DECIDED,
+    ),
+    mutant(
+        "self-attention on dropped behaviours", COMIREC,
+        "        placed = behaviors\n",
+        "        placed = behaviors = self.dropped(behaviors, generator)\n",
+        DECIDED,
+    ),
+    mutant(
+        "dynamic routing of dropped behaviours", COMIREC,
+        "        votes = torch.einsum(\"bld,lked->blke\", behaviors, self.maps[:length])\n",
+        "        behaviors = self.dropped(behaviors, generator)\n"
+        "        votes = torch.einsum(\"bld,lked->blke\", behaviors, self.maps[:length])\n",
+        DECIDED,
+    ),
+    mutant(
+        "dropout of behaviours in evaluation", VECTOR,
+        "        if generator is None or not rate:\n            return behaviors\n",
+        "        if not rate:\n            return behaviors\n"
+        "        generator = generator or torch.Generator()\n",
+        IN_VECTOR + "test_training_drops_behaviors_and_evaluation_does_not_whatever_the_mode",
+        IN_VECTOR + "test_a_value_is_dropped_or_grows_by_what_the_others_lose",
+    ),
+    mutant(
+        "dropout that shrinks", VECTOR,
+        "((luck >= rate) / (1 - rate))", "(luck >= rate)",
+        IN_VECTOR + "test_in_the_mean_over_many_draws_nothing_is_lost",
+        IN_VECTOR + "test_a_value_is_dropped_or_grows_by_what_the_others_lose",
+    ),
+    mutant(
+        "dropout of behaviours from the global generator", VECTOR,
+        "luck = torch.rand(behaviors.shape, generator=generator, device=generator.device)",
+        "luck = torch.rand(behaviors.shape)",
+        IN_VECTOR + "test_what_is_dropped_comes_from_the_generator_alone",
+    ),
+    mutant(
+        "luck used up where nothing is dropped", VECTOR,
+        "if generator is None or not rate:", "if generator is None:",
+        IN_VECTOR + "test_at_rate_0_nothing_is_drawn",
+    ),
+    mutant(
+        "YouTube DNN without dropout", YOUTUBE,
+        "mean_of_behaviors(self.dropped(behaviors, generator), history)",
+        "mean_of_behaviors(behaviors, history)",
+        IN_VECTOR + "test_training_drops_behaviors_and_evaluation_does_not_whatever_the_mode",
+    ),
+    mutant(
+        "residual missing", VECTOR,
+        'return vectors + heard if self.kind == "residual" else heard', "return heard",
+        IN_VECTOR + "test_a_residual_head_starts_near_the_identity",
+        IN_VECTOR + "test_a_residual_head_adds_to_what_the_model_without_head_says",
+    ),
+    mutant(
+        "a residual head that starts loud", VECTOR,
+        "last.weight.mul_(QUIET_RESIDUAL)", "last.weight.mul_(1)",
+        IN_VECTOR + "test_a_residual_head_starts_near_the_identity",
+    ),
+    mutant(
+        "title words unasked for", VECTOR,
+        "title_words(log.titles) if config.title_words and log.titles else None",
+        'title_words(log.titles) if config.pooling == "sum" and log.titles else None',
+        IN_VECTOR + "test_a_model_is_built_as_its_configuration_says",
+    ),
+    mutant(
+        "the literal form without its routing", MIND,
+        '{"routing": RoutingConfig.paper(), "power": 2.0}', '{"power": 2.0}',
+        IN_VECTOR + "test_minds_presets_field_by_field",
+    ),
+    # Interests that a user does not have
+    mutant(
+        "inactive interests given a vector by the head", MIND,
+        "vectors = vectors * capsules.active[:, :, None]", "vectors = vectors * 1",
+        IN_MODELS + "test_inactive_interests_are_zero_after_the_head",
+    ),
+    mutant(
+        "power of the configuration ignored", MIND,
+        "labels, self.config.power, self", "labels, 1.0, self",
+        IN_MIND_RULES + "test_training_sees_the_user_through_the_power_of_the_configuration",
+    ),
+    mutant(
+        "literal power by default in MIND", MIND,
+        'power_form: PowerForm = "scaled"', 'power_form: PowerForm = "literal"',
+        IN_MIND_RULES + "test_training_sees_the_user_through_the_power_of_the_configuration",
+    ),
+    mutant(
+        "mean over places instead of behaviours in YouTube DNN", YOUTUBE,
+        "history.mask.sum(1, keepdim=True).clamp(min=1)", "history.mask.shape[1]",
+        IN_MODELS + "test_youtube_dnn_takes_the_mean_over_behaviors_and_not_over_places",
+    ),
+    mutant(
+        "history excluded whatever is asked for", VECTOR,
+        "num_items, exclude_history=exclude_history)", "num_items, exclude_history=True)",
+        IN_MIND_RULES + "test_the_history_may_be_recommended_where_that_is_asked_for",
+    ),
+    # §4.2: what MIND is compared with
+    mutant(
+        "the mean of MaxMF over places", MAXMF,
+        "mean = mean_of_behaviors(self.dropped(behaviors, generator), history)",
+        "mean = self.dropped(behaviors, generator).mean(1)",
+        IN_MAXMF + "test_each_vector_is_a_map_of_the_mean",
+    ),
+    mutant(
+        "positions in what self-attention averages", COMIREC,
+        "weights @ self.dropped(behaviors, generator)", "weights @ placed",
+        IN_COMIREC + "test_self_attention_equals_its_equation",
+    ),
+    mutant(
+        "self-attention over interests", COMIREC,
+        ".min).softmax(2)", ".min).softmax(1)",
+        IN_COMIREC + "test_self_attention_equals_its_equation",
+    ),
+    mutant(
+        "padding attended to", COMIREC,
+        "logits.masked_fill(absent, torch.finfo(logits.dtype).min).softmax(2)", "logits.softmax(2)",
+        IN_COMPARED + "test_padding_changes_nothing",
+    ),
+    mutant(
+        "one matrix for all places of ComiRec-DR", COMIREC,
+        "behaviors, self.maps[:length])", "behaviors, self.maps[:1].expand(length, -1, -1, -1))",
+        IN_COMIREC + "test_dynamic_routing_equals_its_algorithm",
+    ),
+    mutant(
+        "gradient through the coupling of ComiRec-DR", COMIREC,
+        "with torch.no_grad():", "if True:",
+        IN_COMIREC + "test_no_gradient_runs_through_the_coupling_of_dynamic_routing",
+    ),
+    mutant(
+        "ComiRec's readout soft", COMIREC,
+        "labels, math.inf)", "labels, 1.0)",
+        IN_COMPARED + "test_the_label_meets_the_interest_that_scores_it_best",
+    ),
+    mutant(
+        "SASRec sees what comes later", SASREC,
+        "mask=later, is_causal=True", "mask=None, is_causal=False",
+        IN_SASREC + "test_the_user_vector_equals_the_blocks_by_hand",
+        IN_COMPARED + "test_padding_changes_nothing",
+    ),
+    mutant(
+        "dropout in evaluation", SASREC,
+        "self.blocks.train(generator is not None)", "pass",
+        IN_SASREC + "test_training_drops_and_evaluation_does_not_whatever_the_mode",
+    ),
+    mutant(
+        "dropout from the global generator", SASREC,
+        "torch.manual_seed(int(seed))", "pass",
+        IN_COMPARED
+        + "test_training_draws_from_the_generator_alone_and_leaves_the_global_one",
+    ),
+    mutant(
+        "confidence without the 1", FACTORIZATION,
+        "confidence.data = 1 + alpha * counts.data", "confidence.data = alpha * counts.data",
+        IN_FACTORIZATION + "test_a_user_is_the_solution_for_her_past",
+    ),
+    mutant(
+        "held out events factorised", COUNTS,
+        "log, learnt = split.log, split.train_events",
+        "log, learnt = split.log, split.train_events | True",
+        IN_FACTORIZATION + "test_it_learns_from_training_events_only",
+    ),
+]  # fmt: skip

@@ -1,0 +1,106 @@
+"""Mutants of retrieval: each breaks one rule, and the tests that it names must fail."""
+
+from tests.mutants import mutant
+
+DIVERSITY = "retrieval/diversity.py"
+RETRIEVAL = "retrieval/scores.py"
+INDEX = "retrieval/index.py"
+INDEX_FILES = "retrieval/files.py"
+FAISS = "retrieval/faiss.py"
+IN_MODELS = "models/test_models.py::"
+IN_DIVERSITY = "retrieval/test_diversity.py::"
+IN_RETRIEVAL = "retrieval/test_scores.py::"
+IN_INDEX = "retrieval/test_index.py::"
+IN_INDEX_FILES = "retrieval/test_files.py::"
+IN_FAISS = "retrieval/test_faiss.py::"
+
+MUTANTS = [
+    mutant(
+        "inactive interests searched at serving", RETRIEVAL,
+        "interests = torch.where(active[:, :, None], interests, interests[:, :1])", "pass",
+        IN_RETRIEVAL + "test_the_score_is_the_best_active_interest",
+    ),
+    # Retrieval
+    mutant(
+        "the sum over interests instead of the best", RETRIEVAL,
+        "torch.maximum(best, interests[:, k] @ items.T, out=best)",
+        "best += interests[:, k] @ items.T",
+        IN_RETRIEVAL + "test_the_score_is_the_best_active_interest",
+    ),
+    mutant(
+        "history not excluded", RETRIEVAL,
+        "if exclude_history:", "if False:",
+        IN_RETRIEVAL + "test_history_is_excluded_from_the_list",
+        IN_MODELS + "test_every_recommender_returns_n_distinct_items_outside_the_history",
+    ),
+    mutant(
+        "history excluded only within a window", RETRIEVAL,
+        "rows, items = part.pairs()",
+        "window = part.window(50)\n"
+        "            rows, places = window.mask.nonzero(as_tuple=True)\n"
+        "            items = window.items[rows, places]",
+        IN_RETRIEVAL + "test_all_of_a_long_history_is_excluded_and_not_only_a_window",
+    ),
+    mutant(
+        "padding recommended", RETRIEVAL,
+        "scores[:, 0] = -torch.inf", "pass",
+        IN_RETRIEVAL + "test_padding_is_never_recommended",
+    ),
+    mutant(
+        "an item twice in a merged list", RETRIEVAL,
+        "repeated[:, 1:] = by_item[:, 1:] == by_item[:, :-1]", "pass",
+        IN_RETRIEVAL + "test_merging_never_returns_an_item_twice_and_pads_with_nothing",
+        IN_RETRIEVAL + "test_merging_the_lists_of_each_interest_equals_brute_force",
+    ),
+    mutant(
+        "the worst copy of an item in a merged list", RETRIEVAL,
+        "flat_scores.sort(1, descending=True)", "flat_scores.sort(1)",
+        IN_RETRIEVAL + "test_merging_never_returns_an_item_twice_and_pads_with_nothing",
+    ),
+    # Indexes
+    mutant(
+        "inactive interests searched in an index", INDEX,
+        "index.nearest(interests[active], width, owners)",
+        "(v.unflatten(0, active.shape)[active]\n"
+        "                for v in index.nearest(interests.nan_to_num().flatten(0, 1), width))",
+        IN_INDEX + "test_only_active_interests_reach_the_engine_and_in_one_call",
+    ),
+    mutant(
+        "no more fetched for a long past", INDEX,
+        "widths = (n + excluded)", "widths = (n + 0 * excluded)",
+        IN_INDEX + "test_a_long_past_does_not_shorten_the_list",
+        IN_INDEX + "test_search_equals_brute_force",
+    ),
+    mutant(
+        "history not excluded from an index's list", INDEX,
+        "merged.scores.masked_fill(pairs[place] == found, -torch.inf)", "merged.scores",
+        IN_INDEX + "test_a_long_past_does_not_shorten_the_list",
+    ),
+    mutant(
+        "an index of another catalogue loaded", INDEX_FILES,
+        'manifest["fingerprint"] != fingerprint(ids)', "False",
+        IN_INDEX_FILES + "test_another_catalogue_is_refused",
+    ),
+    mutant(
+        "a half-written index left behind", INDEX_FILES,
+        "part.unlink(missing_ok=True)", "pass",
+        IN_INDEX_FILES + "test_an_interrupted_move_leaves_nothing_behind",
+    ),
+    mutant(
+        "removed items found", FAISS,
+        "if not held.all():", "if False:",
+        IN_FAISS + "test_what_is_removed_is_not_found_and_what_is_added_is",
+    ),
+    mutant(
+        "the lists of one user's interests do not compete", FAISS,
+        "beaten = torch.from_numpy(coarse) < last[row]",
+        "beaten = torch.arange(wide).expand(len(row), -1) >= nprobe",
+        IN_FAISS + "test_the_lists_scanned_are_the_best_pairs_of_interest_and_centroid",
+        IN_FAISS + "test_competing_finds_more_of_a_user_with_one_strong_interest",
+    ),
+    mutant(
+        "an item twice in a varied list", DIVERSITY,
+        "worth.scatter_(1, best, -torch.inf)", "pass",
+        IN_DIVERSITY + "test_items_are_chosen_greedily",
+    ),
+]  # fmt: skip

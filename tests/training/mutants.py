@@ -1,0 +1,216 @@
+"""Mutants of training: each breaks one rule, and the tests that it names must fail."""
+
+from tests.mutants import mutant
+
+CHECKPOINTS = "training/checkpoints.py"
+DISTRIBUTED = "training/distributed.py"
+LOSSES = "training/losses.py"
+SAMPLING = "training/negatives.py"
+STEPS = "training/step.py"
+TRAINING = "training/fitting.py"
+IN_STEPS = "training/test_step.py::"
+IN_LOSSES = "training/test_losses.py::"
+IN_TRAINING = "training/test_fitting.py::"
+IN_TRAINING_RULES = "training/test_training_rules.py::"
+IN_CHECKPOINTS = "training/test_checkpoints.py::"
+IN_SAMPLING = "training/test_negatives.py::"
+LOGQ = IN_TRAINING + "test_sampled_softmax_with_logq_converges_to_the_full_softmax"
+LOGQ_IN_STEP = (
+    IN_TRAINING_RULES + "test_a_training_step_corrects_for_the_proposal_unless_told_not_to"
+)
+BEST_EPOCH = IN_TRAINING_RULES + "test_the_weights_of_the_best_epoch_are_kept_and_not_the_last_ones"
+INTERRUPTED = IN_CHECKPOINTS + "test_interrupted_anywhere_training_ends_with_the_same_weights"
+KILLED = (
+    "training/test_checkpoints_killed.py::"
+    "test_killed_at_each_event_training_goes_on_and_ends_with_the_same_weights"
+)
+MIXED = IN_SAMPLING + "test_drawn_and_in_batch_negatives_converge_to_the_full_softmax"
+MIXED_IN_STEP = (
+    IN_TRAINING_RULES
+    + "test_a_training_step_takes_the_targets_of_the_batch_for_negatives_when_told_to"
+)
+TWO_AS_ONE = "training/test_distributed.py::test_two_processes_get_the_weights_of_one"
+PATIENCE = IN_CHECKPOINTS + "test_patience_and_the_best_weights_survive_an_interruption"
+
+MUTANTS = [
+    # The other losses, in a step
+    mutant(
+        "the best-interest loss ignored", STEPS,
+        'if config.loss == "best":', "if False:",
+        IN_STEPS + "test_the_best_interest_loss_is_taken_when_asked_for",
+    ),
+    mutant(
+        "hardness ignored", STEPS,
+        "elif config.hardness:", "elif False:",
+        IN_STEPS + "test_hard_negatives_are_those_of_the_interest_that_the_label_chose",
+    ),
+    mutant(
+        "the penalty on routing ignored", STEPS,
+        "loss = loss + config.routing_penalty * penalty", "loss = loss + 0 * penalty",
+        IN_STEPS + "test_the_penalty_is_added_to_the_loss_and_learnt_from",
+    ),
+    mutant(
+        "the penalty on routing is a constant", STEPS,
+        "loss = loss + config.routing_penalty * penalty",
+        "loss = loss + config.routing_penalty * penalty.detach()",
+        IN_STEPS + "test_the_penalty_is_added_to_the_loss_and_learnt_from",
+    ),
+    # §3.5: training
+    mutant(
+        "logQ missing", SAMPLING,
+        "is None else -log_expected", "is None else 0 * log_expected",
+        LOGQ,
+    ),
+    mutant(
+        "logQ with the wrong sign", SAMPLING,
+        "is None else -log_expected", "is None else log_expected",
+        LOGQ,
+    ),
+    mutant(
+        "logQ not passed on by training", STEPS,
+        "log_expected if config.logq else None)", "None)",
+        LOGQ_IN_STEP,
+    ),
+    mutant(
+        "logQ off by default", STEPS,
+        "logq: bool = True", "logq: bool = False",
+        LOGQ_IN_STEP,
+    ),
+    mutant(
+        "accidental hits kept", SAMPLING,
+        "logits[:, 1:].masked_fill_(hits, -torch.inf)", "pass",
+        IN_TRAINING + "test_an_accidental_hit_is_not_counted",
+        IN_TRAINING + "test_only_hits_among_the_negatives_leave_a_loss_of_zero",
+    ),
+    mutant(
+        "the last epoch kept instead of the best", TRAINING,
+        "model.load_state_dict(state.best_weights)", "pass",
+        BEST_EPOCH,
+    ),
+    mutant(
+        "the weights of the best epoch trained on", TRAINING,
+        "state.best_weights = copy.deepcopy(model.state_dict())",
+        "state.best_weights = model.state_dict()",
+        BEST_EPOCH,
+    ),
+    mutant(
+        "in-batch negatives corrected as if they were drawn", SAMPLING,
+        "(len(drawn) * q + (len(in_batch) - 1) * p).log()", "(len(ids) * q).log()",
+        MIXED, MIXED_IN_STEP,
+    ),
+    mutant(
+        "in-batch negatives corrected by their own source alone", SAMPLING,
+        "(len(drawn) * q + (len(in_batch) - 1) * p).log()",
+        "torch.cat([(len(drawn) * q)[: len(drawn)],\n"
+        "            ((len(in_batch) - 1) * p)[len(drawn) :].clamp(min=1)]).log()",
+        MIXED, MIXED_IN_STEP,
+    ),
+    mutant(
+        "in-batch negatives not corrected", SAMPLING,
+        "(len(drawn) * q + (len(in_batch) - 1) * p).log()", "0 * q",
+        MIXED, MIXED_IN_STEP,
+    ),
+    mutant(
+        "accidental hits kept in the batch, the own place apart", SAMPLING,
+        "    hits = target_ids[:, None] == negative_ids\n",
+        "    hits = target_ids[:, None] == negative_ids\n"
+        "    if torch.equal(negative_ids[-len(target_ids) :], target_ids):\n"
+        "        hits[:, -len(target_ids) :] = torch.eye(len(target_ids), dtype=torch.bool)\n",
+        IN_SAMPLING + "test_in_a_batch_every_occurrence_of_a_users_target_is_an_accidental_hit",
+        MIXED_IN_STEP,
+    ),
+    mutant(
+        "a basket counts as many pairs as it has items", SAMPLING,
+        "np.repeat(1 / sizes, sizes) / len(sizes)", "np.full(sizes.sum(), 1 / sizes.sum())",
+        IN_SAMPLING + "test_a_basket_counts_as_one_pair",
+    ),
+    mutant(
+        "in-batch negatives by default", STEPS,
+        "in_batch: bool = False", "in_batch: bool = True",
+        LOGQ_IN_STEP,
+    ),
+    # Several processes
+    mutant(
+        "gradients of the item table not exchanged", DISTRIBUTED,
+        "table.grad = self._sum_rows(table)", "pass",
+        TWO_AS_ONE,
+    ),
+    mutant(
+        "a part of a batch weighs as much as the whole", STEPS,
+        "(loss * (len(batch.targets) / len(batch.together))).backward()",
+        "(loss / 2).backward()",
+        TWO_AS_ONE,
+    ),
+    mutant(
+        "in-batch negatives of the own part only", STEPS,
+        "Batch(cases.histories.select(part), workers.part(together), together)",
+        "Batch(cases.histories.select(part), *[workers.part(together)] * 2)",
+        TWO_AS_ONE,
+    ),
+    # Checkpoints
+    mutant(
+        "the generator not restored", CHECKPOINTS,
+        'generator.set_state(tensors["generator"].cpu())', "pass",
+        INTERRUPTED,
+    ),
+    mutant(
+        "the optimisers not restored", CHECKPOINTS,
+        'optimizer.load_state_dict({"state": state, "param_groups": groups})', "pass",
+        INTERRUPTED,
+    ),
+    mutant(
+        "the step counts of the optimisers not restored", CHECKPOINTS,
+        "state.setdefault(int(index), {})[key] = value",
+        'state.setdefault(int(index), {})[key] = value * (key != "step")',
+        INTERRUPTED,
+    ),
+    mutant(
+        "the schedule begun anew", TRAINING,
+        "done=len(state.log) * steps", "done=0",
+        INTERRUPTED,
+    ),
+    mutant(
+        "the last weights taken for the best after an interruption", TRAINING,
+        "if state.best_epoch not in (0, epoch):", "if False:",
+        PATIENCE,
+    ),
+    mutant(
+        "patience begun anew after an interruption", TRAINING,
+        'state.best_epoch = facts["best_epoch"]', "state.best_epoch = epoch",
+        PATIENCE,
+    ),
+    mutant(
+        "a checkpoint written under its final name", CHECKPOINTS,
+        "unfinished = workshop / self.path(epoch).name", "unfinished = self.path(epoch)",
+        KILLED,
+    ),
+    mutant(
+        "earlier checkpoints deleted before the next is written", TRAINING,
+        "    folder.write(epoch, Checkpoint(tensors, facts))\n",
+        "    folder.keep(())\n    folder.write(epoch, Checkpoint(tensors, facts))\n",
+        KILLED,
+    ),
+    mutant(
+        "a checkpoint's content not checked", CHECKPOINTS,
+        'if found != metadata["sha256"]:', "if False:",
+        IN_CHECKPOINTS + "test_a_flipped_bit_is_refused",
+        IN_CHECKPOINTS + "test_a_damaged_file_is_named_before_anything_is_trained",
+    ),
+    mutant(
+        "negatives by the label's interest in the loss of the best", LOSSES,
+        "(interests @ negatives.T).masked_fill(~active[:, :, None], -torch.inf).amax(1)",
+        "interests[torch.arange(len(own)), own.argmax(1)] @ negatives.T",
+        IN_LOSSES + "test_every_item_is_scored_by_its_own_best_active_interest",
+        IN_LOSSES + "test_sharing_the_catalogue_pays_in_eq_10_and_not_here",
+    ),
+    mutant(
+        "hard negatives weighed by the mean over what was drawn", LOSSES,
+        "shares = stands_for.expand_as(scores)", "shares = torch.zeros_like(scores)",
+        IN_LOSSES + "test_with_logq_it_converges_to_the_same_loss_whatever_the_proposal",
+    ),
+    mutant(
+        "padding in the penalty on routing", LOSSES,
+        "mean[:, :, None]).square() * present)", "mean[:, :, None]).square())",
+        IN_LOSSES + "test_the_penalty_is_the_squared_variance_over_the_behaviors",
+    ),
+]  # fmt: skip
