@@ -435,7 +435,7 @@ path = save_figure(figure, "00_planted.svg")
 for name, ways in worse.items():
     test = compare(ways["two vectors (Eq. 3)"], ways["YouTube DNN's own"])
     say(
-        f"*{name}*: two vectors minus YouTube DNN's own one = {100 * test.difference:+.0f} points "
+        f"*{name}*: two vectors minus YouTube DNN's own one = {100 * test.value:+.0f} points "
         f"({100 * test.low:+.0f} to {100 * test.high:+.0f})."
     )
 

@@ -60,8 +60,8 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
+from mindlib.evaluation import share_estimate
 from mindlib.layers.routing import dynamic_routing, squash
-from mindlib.lessons.common.estimates import share
 from mindlib.lessons.common.page import show_source, show_table
 from mindlib.lessons.common.style import use_style
 from mindlib.lessons.common.widgets import explore
@@ -487,7 +487,7 @@ added, replaced = climbs.values()
 rounding = 1e-9
 assert (added.agreement.diff(dim=0) >= added.moved - rounding).all(), "the inequality above"
 assert (replaced.with_entropy.diff(dim=0) >= -rounding).all()
-drops = share((added.with_entropy.diff(dim=0) < -1e-6).any(0))
+drops = share_estimate((added.with_entropy.diff(dim=0) < -1e-6).any(0))
 assert drops.low > 0.5
 figure = pictures.climbs({
     "G: agreement": {name: made.agreement[:12].numpy() for name, made in climbs.items()},
@@ -612,7 +612,7 @@ by_length = {
 criteria = list(by_length[2.0].first)
 of_weights, of_choices, of_capsules = criteria
 by_usual = {
-    (name, length): share(watch.first[name] <= iterations)
+    (name, length): share_estimate(watch.first[name] <= iterations)
     for name in criteria for length, watch in by_length.items()
 }  # fmt: skip
 show_table(
@@ -627,7 +627,7 @@ def within(length, t):
     return float((by_length[length].first[of_weights] <= t).double().mean())
 
 
-moving = {length: share(watch.step[-1] > 1e-3) for length, watch in by_length.items()}
+moving = {length: share_estimate(watch.step[-1] > 1e-3) for length, watch in by_length.items()}
 median_round = {
     length: {name: int(first.median()) for name, first in watch.first.items()}
     for length, watch in by_length.items()
@@ -880,7 +880,7 @@ for name, shared in kinds.items():
         run = lesson.route_and_record(samples[shared].votes, watch, logits=logits, over=over)
         found[shared, over] = trials.groups_found(run.capsules, samples[shared].centers)
     shares[name] = {
-        f"softmax over {over} capsules": share(found[shared, over][iterations - 1])
+        f"softmax over {over} capsules": share_estimate(found[shared, over][iterations - 1])
         for over in ("high", "low")
     }
 by_lot = 6 / 27  # three capsules that each take one of three groups: 3! of 3^3 outcomes

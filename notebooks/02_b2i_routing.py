@@ -63,10 +63,9 @@ from torch.nn.functional import cosine_similarity, normalize
 
 import mindlib
 from mindlib.data import load
-from mindlib.evaluation import evaluate, interest_cosine, routing_entropy
+from mindlib.evaluation import evaluate, interest_cosine, mean_estimate, routing_entropy
 from mindlib.layers import routing
 from mindlib.layers.routing import B2IRouting, RoutingConfig, dynamic_routing, squash
-from mindlib.lessons.common.estimates import average
 from mindlib.lessons.common.page import show_source, show_table
 from mindlib.lessons.common.style import use_style
 from mindlib.lessons.common.widgets import explore
@@ -163,8 +162,8 @@ own_maps, _ = dynamic_routing(votes(users.behaviors), iterations=3)
 order = torch.randperm(21, generator=generator)
 shuffled, _ = dynamic_routing(votes(users.behaviors[:, order]), iterations=3)
 everyone = torch.ones(draws, 3, dtype=torch.bool)
-alike = average(trials.best_match(own_maps, shuffled, everyone))
-strangers = average(trials.best_match(own_maps, own_maps.roll(1, 0), everyone))
+alike = mean_estimate(trials.best_match(own_maps, shuffled, everyone))
+strangers = mean_estimate(trials.best_match(own_maps, own_maps.roll(1, 0), everyone))
 print(
     f"the same set in another order, alike: {alike}; two different users (the floor): {strangers}"
 )
@@ -716,7 +715,7 @@ sample = trials.planted_users(draws, scale=4.0, generator=luck)
 agreement = routing_readings.gradient_cosines(
     sample, three, trials.random_logits(sample, 3, 1.0, luck), generator=luck
 )
-gradient_cosine = average(agreement)
+gradient_cosine = mean_estimate(agreement)
 print(f"cosine between the two gradients of S: {gradient_cosine}; the lowest {agreement.min():.2f}")
 assert 0 < gradient_cosine.value < 1
 

@@ -57,8 +57,8 @@ import numpy as np
 import torch
 from matplotlib import rcParams
 
+from mindlib.evaluation import share_estimate
 from mindlib.layers.attention import attention_weights, label_aware_attention
-from mindlib.lessons.common.estimates import share
 from mindlib.lessons.common.page import show_source, show_table
 from mindlib.lessons.common.style import use_style
 from mindlib.lessons.common.widgets import explore
@@ -544,9 +544,9 @@ show_table(
         (
             name,
             f"{100 * f.starved.mean():.1f}",
-            share(f.starved > 0).percent(),
+            share_estimate(f.starved > 0).percent(),
             f"{100 * f.idle.mean():.1f}",
-            share(f.idle > 0).percent(),
+            share_estimate(f.idle > 0).percent(),
             f"{f.losses[:, -10:].mean():.2f}",
             spread(mind.mean(1)),
             spread((mind > 0).double().mean(1)),

@@ -59,8 +59,7 @@ from matplotlib import rcParams
 
 from mindlib.data import Histories
 from mindlib.lessons.common import records
-from mindlib.lessons.common.estimates import spread
-from mindlib.lessons.common.page import show_source, show_table
+from mindlib.lessons.common.page import show_source, show_table, spread
 from mindlib.lessons.common.style import use_style
 from mindlib.lessons.common.widgets import explore
 from mindlib.lessons.n04_training import figures as plots
@@ -623,18 +622,18 @@ show_table(
     ["index", "recall of the exact top 50, %", "HitRate@50, %", "change in points (95 % interval)"],
     [
         (x.name, f"{100 * x.recall:.1f}", f"{100 * x.hit_rate:.1f}",
-         f"{100 * x.change.difference:+.2f} ({100 * x.change.low:+.2f} to {100 * x.change.high:+.2f})")
+         f"{100 * x.change.value:+.2f} ({100 * x.change.low:+.2f} to {100 * x.change.high:+.2f})")
         for x in losses
     ],
 )  # fmt: skip
 assert losses[0].recall > 0.9999, "Flat is exact"
 assert losses[1].recall > 0.97
-assert abs(losses[1].change.difference) < 0.01
+assert abs(losses[1].change.value) < 0.01
 assert losses[2].change.low <= 0 <= losses[2].change.high
 assert 0.78 < losses[3].recall < 0.9
 assert losses[3].change.high > 0
 assert 0.6 < losses[4].recall < 0.75
-assert -0.03 < losses[4].change.difference < 0
+assert -0.03 < losses[4].change.value < 0
 
 # %% [markdown]
 # Recall counts every place of the list alike; a hit is one item. The inverted file misses about one item in

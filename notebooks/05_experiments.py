@@ -76,9 +76,9 @@ import torch
 from IPython.display import Markdown, display
 
 from mindlib.data import load
-from mindlib.evaluation import interest_cosine, routing_entropy
+from mindlib.evaluation import interest_cosine, routing_entropy, verdict
 from mindlib.experiments.chosen import chosen_before, chosen_now, judged, recorded_places
-from mindlib.experiments.claims import CLAIMS, claims_table, difference, verdict
+from mindlib.experiments.claims import CLAIMS, MARGINS, claims_table, difference
 from mindlib.experiments.comparison import compare_models, summary, table
 from mindlib.experiments.search_space import TRAINING, entries
 from mindlib.experiments.trial import item_categories, run_trial, trained_model
@@ -284,10 +284,10 @@ words = {}
 for other in ("Popularity", "WALS", "YouTube DNN", "MIND-1"):
     for metric in (f"Recall@{middle}", shown):
         result = compare_models(runs, many, other, metric)
-        word = "better" if result.low > 0 else "worse" if result.high < 0 else "open"
+        word = "better" if result.low > 0 else "worse" if result.high < 0 else "inconclusive"
         words[other, metric] = word
         rows.append(
-            f"| {many} against {other} | {metric} | {100 * result.difference:+.2f} | "
+            f"| {many} against {other} | {metric} | {100 * result.value:+.2f} | "
             f"{100 * result.low:+.2f} to {100 * result.high:+.2f} | {result.p_value:.2g} | {word} |"
         )
 display(Markdown("\n".join(rows)))
@@ -533,9 +533,9 @@ values = show_study("adaptive", both)
 # %% [markdown]
 # ## 9. The claims, one by one
 #
-# A verdict is a rule. For "A > B": **reproduced** if the whole 95 % interval of the paired difference is above zero,
-# **contradicted** if it is below, **open** otherwise. For "does not matter": reproduced if the whole interval lies
-# within ± 1 point, contradicted if none of it does. In points of HitRate@50:
+# A fixed rule decides the verdict. The claim "A > B" **holds here** if the whole 95 % interval of the paired difference
+# is above zero, is **reversed here** if it is below, and is **inconclusive** otherwise. The claim "does not matter"
+# holds here if the whole interval lies within ± 1 point, and is reversed if none of it does. In points of HitRate@50:
 
 # %%
 everything = {
@@ -576,22 +576,22 @@ for name, said in spoken.items():
 
 # %%
 word = {
-    (claim.a, claim.b, title): verdict(change, claim.kind)
+    (claim.a, claim.b, title): verdict(change, MARGINS[claim.kind])
     for claim in CLAIMS
     for title, results in everything.items()
     if (change := difference(results, claim.a, claim.b, "HitRate@50", claim.study))
 }
 for other in ("MIND-1", "YouTube DNN", "MaxMF-4"):
-    assert word["MIND-4", other, "Beauty, last item"] == "reproduced"
-    assert word["MIND-4", other, "The Complete Journey"] == "contradicted"
+    assert word["MIND-4", other, "Beauty, last item"] == "holds here"
+    assert word["MIND-4", other, "The Complete Journey"] == "reversed here"
 for title in everything:
-    assert word["MIND-1", "YouTube DNN", title] != "reproduced"
-    assert word["MaxMF-4", "YouTube DNN", title] == "contradicted"
-assert word["MIND-4", "MIND-1", "Beauty, unseen users"] == "open"
+    assert word["MIND-1", "YouTube DNN", title] != "holds here"
+    assert word["MaxMF-4", "YouTube DNN", title] == "reversed here"
+assert word["MIND-4", "MIND-1", "Beauty, unseen users"] == "inconclusive"
 assert difference(beauty, "MIND-4", "YouTube DNN", "Recall@500").high < 0
-assert word["MIND-4 adaptive=1", "MIND-4 adaptive=0", "Beauty, last item"] == "reproduced"
-assert word["MIND-4 power=inf", "MIND-4 power=0", "Beauty, last item"] == "reproduced"
-assert word["MIND-4 sigma=0.1", "MIND-4 sigma=1", "Beauty, last item"] == "reproduced"
+assert word["MIND-4 adaptive=1", "MIND-4 adaptive=0", "Beauty, last item"] == "holds here"
+assert word["MIND-4 power=inf", "MIND-4 power=0", "Beauty, last item"] == "holds here"
+assert word["MIND-4 sigma=0.1", "MIND-4 sigma=1", "Beauty, last item"] == "holds here"
 by_k = {
     point.name: point.mean for point in kept.study_points(beauty_last, "interests", "Recall@50")
 }

@@ -298,7 +298,7 @@ show_table(
     ["scorer", "AUC", "GAUC", "ahead in AUC of a user (95 % interval)"],
     [
         (name, f"{j.quality.auc:.3f}", f"{j.quality.gauc:.3f}",
-         f"{j.lead.difference:+.3f} ({j.lead.low:+.3f} to {j.lead.high:+.3f})")
+         f"{j.lead.value:+.3f} ({j.lead.low:+.3f} to {j.lead.high:+.3f})")
         for name, j in rankers.items()
     ],
 )  # fmt: skip

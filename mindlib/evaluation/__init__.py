@@ -1,23 +1,29 @@
 """Metrics over the whole catalogue (§4.1), statistics of comparisons, model diagnostics."""
 
-from mindlib.evaluation.metrics import (
-    Comparison,
-    Evaluation,
+from mindlib.evaluation.diagnostics import interest_cosine, recovered_interests, routing_entropy
+from mindlib.evaluation.metrics import Evaluation, evaluate, history_categories
+from mindlib.evaluation.statistics import (
+    Estimate,
+    Verdict,
     compare,
-    evaluate,
-    history_categories,
-    interest_cosine,
-    recovered_interests,
-    routing_entropy,
+    mean_estimate,
+    normal_estimate,
+    share_estimate,
+    verdict,
 )
 
 __all__ = [
-    "Comparison",
+    "Estimate",
     "Evaluation",
+    "Verdict",
     "compare",
     "evaluate",
     "history_categories",
     "interest_cosine",
+    "mean_estimate",
+    "normal_estimate",
     "recovered_interests",
     "routing_entropy",
+    "share_estimate",
+    "verdict",
 ]

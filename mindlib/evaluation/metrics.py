@@ -14,17 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
-from scipy import stats
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mindlib.data.histories import Histories
-from mindlib.data.planted import PlantedWorld
 from mindlib.data.splits import Cases
-from mindlib.retrieval import InterestModel, Recommender
+from mindlib.retrieval import Recommender
 
 # Lists held at once: cases x N.
 PLACES_AT_ONCE = 1 << 22
@@ -174,88 +171,3 @@ def history_categories(
     kinds = categories[items]
     pairs = torch.unique((rows * width + kinds)[kinds > 0])
     return torch.bincount(pairs // width, minlength=len(histories))
-
-
-class Comparison(NamedTuple):
-    """A paired comparison of two models on the same cases.
-
-    Attributes:
-        difference: mean of a - b.
-        low, high: its 95 % confidence interval.
-        p_value: of the two-sided paired t-test.
-    """
-
-    difference: float
-    low: float
-    high: float
-    p_value: float
-
-
-def compare(a: Float[Tensor, " cases"], b: Float[Tensor, " cases"]) -> Comparison:
-    """Is a better than b, case by case?
-
-    Args:
-        a, b: values of one metric for the same cases; average over seeds first, if there are any.
-
-    Raises:
-        ValueError: the two have different lengths, or fewer than two cases.
-    """
-    if len(a) != len(b) or len(a) < 2:
-        raise ValueError(f"{len(a)} and {len(b)} cases: a paired test needs the same, at least two")
-    difference = (a - b).numpy()
-    if not difference.any():
-        return Comparison(0.0, 0.0, 0.0, 1.0)
-    mean, error = difference.mean(), stats.sem(difference)
-    student = stats.t(df=len(difference) - 1)
-    reach = student.ppf(0.975) * error
-    p_value = 2 * student.sf(abs(mean) / error) if error > 0 else 0.0
-    return Comparison(float(mean), float(mean - reach), float(mean + reach), float(p_value))
-
-
-def interest_cosine(
-    vectors: Float[Tensor, "users interests dim"], active: Bool[Tensor, "users interests"]
-) -> Float[Tensor, " users"]:
-    """Mean cosine between a user's active interests: near 1 is interest collapse.
-
-    NaN for a user with one interest, of whom there is nothing to compare.
-    """
-    unit = torch.nn.functional.normalize(vectors, dim=2)
-    cosine = unit @ unit.transpose(1, 2)
-    pairs = (active[:, :, None] & active[:, None, :]).triu(diagonal=1)
-    return (cosine * pairs).sum((1, 2)) / pairs.sum((1, 2))
-
-
-def routing_entropy(
-    coupling: Float[Tensor, "users interests length"], active: Bool[Tensor, "users interests"]
-) -> Float[Tensor, " users"]:
-    """How evenly an interest draws on the behaviours, from 0 (one only) to 1 (all alike).
-
-    The entropy of an interest's coupling, made to sum to 1 over the behaviours and divided by the
-    logarithm of their number; the mean over active interests. Near 0 is routing collapse: each
-    interest copies one behaviour. NaN for a user with fewer than two behaviours.
-    """
-    behaviors = (coupling > 0).any(1).sum(1)
-    share = coupling / coupling.sum(2, keepdim=True).clamp(min=torch.finfo(coupling.dtype).tiny)
-    entropy = torch.special.entr(share).sum(2) * active
-    normalised = entropy.sum(1) / active.sum(1) / torch.log(behaviors.to(coupling.dtype))
-    return torch.where(behaviors > 1, normalised, torch.nan)
-
-
-def recovered_interests(
-    model: InterestModel, world: PlantedWorld, histories: Histories, *, nearest: int = 10
-) -> Float[Tensor, " users"]:
-    """The share of each user's planted interests that one of her vectors has found.
-
-    A vector stands for the cluster that has most of its `nearest` best items.
-    """
-    vectors, active = model.interests(histories)
-    items = model.item_vectors()
-    clusters = torch.from_numpy(world.item_clusters)
-    best = (vectors.flatten(0, 1) @ items[1:].T).topk(nearest).indices + 1
-    votes = torch.nn.functional.one_hot(clusters[best], world.interests.shape[1]).sum(1)
-    named = votes.argmax(1).unflatten(0, active.shape)
-    found = torch.zeros((len(histories), world.interests.shape[1]), dtype=torch.bool)
-    rows, columns = active.nonzero(as_tuple=True)
-    found[rows, named[rows, columns]] = True
-    truth = torch.from_numpy(world.interests)[histories.users]
-    return (found & truth).sum(1) / truth.sum(1)

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mindlib.evaluation import Comparison
+from mindlib.evaluation import Estimate, verdict
 
 Kind = Literal["more", "alike"]
 # Above this (in the metric's unit) two models that are to be alike are not.
 ALIKE = 0.01
+MARGINS: dict[Kind, float | None] = {"more": None, "alike": ALIKE}
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ PAIRS = tuple((claim.a, claim.b) for claim in CLAIMS if claim.study is None)
 
 def difference(
     results: Mapping[str, Any], a: str, b: str, metric: str, study: str | None = None
-) -> Comparison | None:
+) -> Estimate | None:
     """a - b as recorded, in either order; None if nobody has compared them."""
     for entry in results["comparisons"]:
         if entry["study"] != study or {entry["a"], entry["b"]} != {a, b}:
@@ -113,23 +114,8 @@ def difference(
         for said in entry["all"]:
             if said["metric"] == metric:
                 values = (said["difference"], said["low"], said["high"], said["p_value"])
-                if entry["a"] == a:
-                    return Comparison(*values)
-                return Comparison(-values[0], -values[2], -values[1], values[3])
+                return Estimate(*values) if entry["a"] == a else -Estimate(*values)
     return None
-
-
-def verdict(found: Comparison, kind: Kind = "more") -> str:
-    """What the interval says of a claim.
-
-    "more": reproduced if all of it is above 0, contradicted if all is below, open otherwise.
-    "alike": reproduced if all of it is within ± `ALIKE`, contradicted if all is outside.
-    """
-    if kind == "more":
-        return "reproduced" if found.low > 0 else "contradicted" if found.high < 0 else "open"
-    if max(abs(found.low), abs(found.high)) <= ALIKE:
-        return "reproduced"
-    return "contradicted" if found.low > ALIKE or found.high < -ALIKE else "open"
 
 
 def claims_table(
@@ -164,6 +150,5 @@ def claims_table(
     return "\n".join(lines)
 
 
-def _cell(found: Comparison, kind: Kind) -> str:
-    points = f"{100 * found.difference:+.2f} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
-    return f"{points} **{verdict(found, kind)}**"
+def _cell(found: Estimate, kind: Kind) -> str:
+    return f"{found.points()} **{verdict(found, MARGINS[kind])}**"

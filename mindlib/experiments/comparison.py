@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mindlib.data.splits import Split
-from mindlib.evaluation import Comparison, Evaluation, compare, evaluate
+from mindlib.evaluation import Estimate, Evaluation, compare, evaluate
 from mindlib.models.baselines import Popularity, Random
 from mindlib.models.vector import VectorModel
 from mindlib.retrieval import Recommender
@@ -129,7 +129,7 @@ def table(runs: Sequence[Judged], metrics: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def compare_models(runs: Sequence[Judged], a: str, b: str, metric: str) -> Comparison:
+def compare_models(runs: Sequence[Judged], a: str, b: str, metric: str) -> Estimate:
     """The paired comparison of two models over the test cases, each case averaged over seeds.
 
     Raises:

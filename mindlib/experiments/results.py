@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mindlib.evaluation import Comparison, compare
+from mindlib.evaluation import Estimate, compare
 from mindlib.experiments.cache import plain
 from mindlib.experiments.trial import Part, Trial, TrialRun, Tuned
 
@@ -156,8 +157,9 @@ def rounded(value: Any) -> Any:
     return value
 
 
-def _said(comparison: Comparison) -> dict[str, float]:
-    return comparison._asdict()
+def _said(comparison: Estimate) -> dict[str, float]:
+    found = dataclasses.asdict(comparison)
+    return {"difference": found.pop("value"), **found}
 
 
 def _flat(trial: Trial) -> dict[str, Any]:

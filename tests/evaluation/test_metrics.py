@@ -10,11 +10,8 @@ from hypothesis import strategies as st
 
 from mindlib.data import Cases, Histories
 from mindlib.evaluation import (
-    compare,
     evaluate,
     history_categories,
-    interest_cosine,
-    routing_entropy,
 )
 from mindlib.retrieval import Recommendations
 
@@ -138,36 +135,3 @@ def test_many_targets_are_found_though_few_are_looked_for_at_once(monkeypatch):
     assert whole.values["Recall@3"].tolist() == pytest.approx([2 / 3, 1, 0])
     for name, values in whole.values.items():
         assert torch.equal(values, pieces.values[name])
-
-
-def test_the_paired_test_finds_a_difference_and_no_difference():
-    generator = torch.Generator().manual_seed(0)
-    base = torch.rand(2000, generator=generator, dtype=torch.float64)
-    noise = 0.1 * torch.randn(2000, generator=generator, dtype=torch.float64)
-    better = compare(base + 0.02 + noise, base)
-    assert better.low < 0.02 < better.high
-    assert better.p_value < 1e-6
-    assert compare(base + noise - noise.mean(), base).p_value > 0.9
-    assert compare(base, base) == (0, 0, 0, 1)
-
-
-def test_a_paired_test_needs_two_cases():
-    with pytest.raises(ValueError, match="1 and 1 cases: a paired test needs"):
-        compare(torch.ones(1), torch.ones(1))
-
-
-def test_interest_cosine_counts_active_pairs_only():
-    vectors = torch.tensor([[[1.0, 0], [0, 2.0], [5.0, 0]], [[1.0, 1], [1, 1], [9, 9]]])
-    active = torch.tensor([[True, True, False], [True, True, True]])
-    assert interest_cosine(vectors, active).tolist() == pytest.approx([0, 1])
-    alone = torch.tensor([[True, False, False]])
-    assert interest_cosine(vectors[:1], alone).isnan().all()
-
-
-def test_routing_entropy_is_one_when_even_and_zero_when_each_interest_copies_one_behavior():
-    active = torch.ones(1, 2, dtype=torch.bool)
-    even = torch.full((1, 2, 4), 0.5)
-    assert routing_entropy(even, active).item() == pytest.approx(1)
-    copies = torch.tensor([[[1.0, 0, 0], [0, 1.0, 0]]])
-    assert routing_entropy(copies, active).item() == pytest.approx(0)
-    assert routing_entropy(torch.ones(1, 2, 1), active).isnan().all()

@@ -145,11 +145,11 @@ def test_models_are_compared_case_by_case_after_averaging_over_seeds():
     result = compare_models(MADE_UP, "A", "B", "HitRate@5")
     assert result == pytest.approx(compare(a, b))
     difference = [x - y for x, y in zip(a.tolist(), b.tolist(), strict=True)]
-    assert result.difference == pytest.approx(statistics.mean(difference))
+    assert result.value == pytest.approx(statistics.mean(difference))
     error = statistics.stdev(difference) / math.sqrt(4)
     assert result.high - result.low == pytest.approx(2 * 3.1824463 * error, rel=1e-5)  # t, 3 d.f.
     back = compare_models(MADE_UP, "B", "A", "HitRate@5")
-    assert back.difference == pytest.approx(-result.difference)
+    assert back.value == pytest.approx(-result.value)
 
 
 def test_an_unknown_model_is_refused_naming_those_that_ran():

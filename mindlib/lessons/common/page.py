@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from IPython.display import Markdown, display
 
 
@@ -28,3 +29,10 @@ def show_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
     lines += ["| " + " | ".join(row) + " |" for row in body]
     display(Markdown("\n".join(lines)))
+
+
+def spread(values: Sequence[float] | np.ndarray, digits: int = 1, factor: int = 100) -> str:
+    """Mean and standard deviation over seeds, in percent unless told otherwise."""
+    scaled = factor * np.asarray(values, dtype=float)
+    deviation = scaled.std(ddof=1) if len(scaled) > 1 else 0.0
+    return f"{scaled.mean():.{digits}f} ± {deviation:.{digits}f}"

@@ -17,7 +17,7 @@ from mindlib.lessons.common.style import COLORMAP, COLORS, INK
 
 
 class Interval(NamedTuple):
-    """A value with its confidence interval; `mindlib.lessons.common.estimates.Estimate` is one."""
+    """A value with its confidence interval; `mindlib.evaluation.statistics.Estimate` is one."""
 
     value: float
     low: float

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mindlib.evaluation import Estimate, mean_estimate, share_estimate
 from mindlib.layers.routing import Capsules
-from mindlib.lessons.common.estimates import Estimate, average, share
 from mindlib.lessons.n02_b2i.routing_museum import MUSEUM, Routing
 from mindlib.lessons.n02_b2i.routing_properties import in_batches
 from mindlib.lessons.n02_b2i.routing_trials import PlantedUsers, best_match, recovered_clusters
@@ -51,8 +51,8 @@ def gallery(users: PlantedUsers, *, padding: int, size: int) -> dict[str, Shown]
         answer = in_batches(make(), *request, size=size)
         found = recovered_clusters(answer.coupling[:, :, :number], users.clusters).all(1)
         shown[name] = Shown(
-            share(found),
-            average(best_match(answer.vectors, reference.vectors, reference.active)),
+            share_estimate(found),
+            mean_estimate(best_match(answer.vectors, reference.vectors, reference.active)),
             float(answer.vectors.norm(dim=2).mean()),
             answer.coupling[-1][:, order],
         )
@@ -105,7 +105,7 @@ def harms(users: PlantedUsers, generator: torch.Generator) -> list[Harm]:
 
 
 def _alike(a: Capsules, b: Capsules) -> Estimate:
-    return average(best_match(a.vectors, b.vectors, a.active))
+    return mean_estimate(best_match(a.vectors, b.vectors, a.active))
 
 
 def lost_weight(users: PlantedUsers, *, behaviors: int, iterations: int) -> Estimate:
@@ -115,4 +115,4 @@ def lost_weight(users: PlantedUsers, *, behaviors: int, iterations: int) -> Esti
     exhibit = make()
     exhibit.iterations = iterations
     weights = exhibit(few.items, few.behaviors, few.mask).coupling
-    return average(1 - weights.sum(1).mean(1))
+    return mean_estimate(1 - weights.sum(1).mean(1))

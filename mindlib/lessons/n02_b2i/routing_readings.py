@@ -8,7 +8,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mindlib.evaluation import interest_cosine, routing_entropy
+from mindlib.evaluation import (
+    Estimate,
+    interest_cosine,
+    mean_estimate,
+    routing_entropy,
+    share_estimate,
+)
 from mindlib.layers.routing import (
     Capsules,
     RoutingConfig,
@@ -17,7 +23,6 @@ from mindlib.layers.routing import (
     num_interests,
     squash,
 )
-from mindlib.lessons.common.estimates import Estimate, average, share
 from mindlib.lessons.n02_b2i.routing_trials import (
     PlantedUsers,
     planted_users,
@@ -54,7 +59,7 @@ def crowd(users: PlantedUsers, config: RoutingConfig, *, behaviors: int, seed: i
     unit = torch.nn.functional.normalize(capsules.vectors[:, :number], dim=2)
     cosine = (unit @ unit.mT).triu(diagonal=1).amax((1, 2))
     weight = capsules.coupling[:, :number].sum(2).amin(1)
-    return Crowd(number, share(cosine > TWINS), average(weight))
+    return Crowd(number, share_estimate(cosine > TWINS), mean_estimate(weight))
 
 
 class Saving(NamedTuple):
@@ -134,8 +139,8 @@ def route_masked(
         logits = logits + interests @ behaviors.transpose(1, 2)
     handed_out = users.items.shape[1] if softmax_over == "interests" else number
     return Masked(
-        average(weights.sum((1, 2)) / handed_out),
-        average(interests[:, :number].norm(dim=2).mean(1)),
+        mean_estimate(weights.sum((1, 2)) / handed_out),
+        mean_estimate(interests[:, :number].norm(dim=2).mean(1)),
     )
 
 
@@ -191,6 +196,6 @@ def diagnose(config: RoutingConfig, *, scale: float, draws: int, seed: int) -> D
     capsules = route_users(users, config, logits)
     return Diagnosis(
         capsules,
-        average(interest_cosine(capsules.vectors, capsules.active)),
-        average(routing_entropy(capsules.coupling, capsules.active)),
+        mean_estimate(interest_cosine(capsules.vectors, capsules.active)),
+        mean_estimate(routing_entropy(capsules.coupling, capsules.active)),
     )

@@ -8,9 +8,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mindlib.evaluation import interest_cosine, routing_entropy
+from mindlib.evaluation import (
+    Estimate,
+    interest_cosine,
+    mean_estimate,
+    routing_entropy,
+    share_estimate,
+)
 from mindlib.layers.routing import RoutingConfig, farthest_logits, gaussian_logits
-from mindlib.lessons.common.estimates import Estimate, average, share
 from mindlib.lessons.n02_b2i.routing_trials import (
     PlantedUsers,
     best_match,
@@ -47,10 +52,10 @@ def draw_study(users: PlantedUsers, config: RoutingConfig, generator: torch.Gene
     mean = users.behaviors.mean(1, keepdim=True).expand_as(one.vectors)
     bound = (config.iterations - 1) * users.behaviors.norm(dim=2)[:, None]
     return Draw(
-        share(recovered_clusters(one.coupling, users.clusters).all(1)),
-        average((one.logits.argmax(1) == first.argmax(1)).float().mean(1)),
-        average(best_match(one.vectors, two.vectors, one.active)),
-        average(best_match(one.vectors, mean, one.active)),
+        share_estimate(recovered_clusters(one.coupling, users.clusters).all(1)),
+        mean_estimate((one.logits.argmax(1) == first.argmax(1)).float().mean(1)),
+        mean_estimate(best_match(one.vectors, two.vectors, one.active)),
+        mean_estimate(best_match(one.vectors, mean, one.active)),
         float(((one.logits - first).abs() / bound).max()),
     )
 
@@ -137,10 +142,10 @@ def knowledge(
     requests = [everything.window(first, size) for first in (0, 1)]
     before, after = (route_users(r, config, own_logits(r, config, generator)) for r in requests)
     return Knowledge(
-        share(found.all(1)),
-        average(interest_cosine(one.vectors, one.active)),
-        average(routing_entropy(one.coupling, one.active)),
-        average(best_match(before.vectors, after.vectors, before.active)),
+        share_estimate(found.all(1)),
+        mean_estimate(interest_cosine(one.vectors, one.active)),
+        mean_estimate(routing_entropy(one.coupling, one.active)),
+        mean_estimate(best_match(before.vectors, after.vectors, before.active)),
     )
 
 
@@ -187,9 +192,9 @@ def second_request(
             alike[name].append(best_match(first.vectors, second.vectors, first.active))
     rates = torch.stack(found).float()
     return SecondRequest(
-        same=average(torch.stack(alike["same"]).mean(0)),
-        order=average(torch.stack(alike["order"]).mean(0)),
-        step=average(torch.stack(alike["step"]).mean(0)),
-        found=average(rates.mean(0)),
+        same=mean_estimate(torch.stack(alike["same"]).mean(0)),
+        order=mean_estimate(torch.stack(alike["order"]).mean(0)),
+        step=mean_estimate(torch.stack(alike["step"]).mean(0)),
+        found=mean_estimate(rates.mean(0)),
         by_seed=rates.mean(1).tolist(),
     )

@@ -158,7 +158,7 @@ def difference(a: Trained, b: Trained, what: str) -> Difference:
     first, second = getattr(a, what), getattr(b, what)
     paired = compare(first.mean(0), second.mean(0))
     by_seed = (first.mean(1) - second.mean(1)).tolist()
-    return Difference(paired.difference, paired.low, paired.high, by_seed)
+    return Difference(paired.value, paired.low, paired.high, by_seed)
 
 
 class Geometry(NamedTuple):

@@ -15,9 +15,14 @@ from jaxtyping import Bool, Float, Int
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from mindlib.evaluation import interest_cosine, routing_entropy
+from mindlib.evaluation import (
+    Estimate,
+    interest_cosine,
+    mean_estimate,
+    routing_entropy,
+    share_estimate,
+)
 from mindlib.layers.routing import B2IRouting, Capsules, RoutingConfig
-from mindlib.lessons.common.estimates import Estimate, average, share
 
 
 class PlantedUsers(NamedTuple):
@@ -135,7 +140,7 @@ def recovery(
 ) -> Estimate:
     """How often routing finds *all* planted interests of a user."""
     weights = route_users(users, config, logits).coupling
-    return share(recovered_clusters(weights, users.clusters).all(1))
+    return share_estimate(recovered_clusters(weights, users.clusters).all(1))
 
 
 def best_match(
@@ -207,9 +212,9 @@ def sorting(
     """The three numbers of weights and the vectors that they give; every interest is active."""
     active = torch.ones(weights.shape[:2], dtype=torch.bool)
     return Sorting(
-        share(recovered_clusters(weights, users.clusters).all(1)),
-        average(interest_cosine(vectors, active)),
-        average(routing_entropy(weights, active)),
+        share_estimate(recovered_clusters(weights, users.clusters).all(1)),
+        mean_estimate(interest_cosine(vectors, active)),
+        mean_estimate(routing_entropy(weights, active)),
     )
 
 

@@ -17,7 +17,7 @@ from mindlib.data.splits import Cases, Split, leave_last_out
 from mindlib.evaluation import evaluate
 from mindlib.layers.attention import PowerForm
 from mindlib.layers.routing import RoutingConfig
-from mindlib.lessons.common.estimates import spread
+from mindlib.lessons.common.page import spread
 from mindlib.lessons.n03_attention.attention_museum import Weights, wrong_interest
 from mindlib.lessons.n03_attention.attention_study import Mismatch, WatchedMIND, mismatch
 from mindlib.models.baselines import Oracle, Popularity

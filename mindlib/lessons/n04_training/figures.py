@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mindlib.lessons.common.estimates import Estimate
+from mindlib.evaluation import Estimate
 from mindlib.lessons.common.style import COLORS, INK
 from mindlib.lessons.n04_training.sampled import Bias
 from mindlib.lessons.n04_training.steps import Paths, StepCost

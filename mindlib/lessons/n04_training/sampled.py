@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import minimize
 from torch import Tensor
 
-from mindlib.lessons.common.estimates import Estimate, average
+from mindlib.evaluation import Estimate, mean_estimate
 from mindlib.training.negatives import (
     NegativeSampler,
     Proposal,
@@ -176,7 +176,7 @@ def bias(given: Problem, drawn: Draws) -> Bias:
     spread = drawn.gradients.var(0, correction=1).sum() / len(drawn.gradients)
     length = gradient.norm()
     return Bias(
-        average(drawn.losses - loss),
+        mean_estimate(drawn.losses - loss),
         float(difference.norm() / length),
         float(spread.sqrt() / length),
     )

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from mindlib.data.planted import PlantedConfig, PlantedWorld, planted_interests
 from mindlib.data.splits import Split, leave_last_out
-from mindlib.evaluation import evaluate
+from mindlib.evaluation import evaluate, mean_estimate
 from mindlib.layers.routing import RoutingConfig
-from mindlib.lessons.common.estimates import average
 from mindlib.models.baselines import Oracle, Popularity
 from mindlib.models.mind import MIND, MINDConfig
 from mindlib.training import TrainingConfig, batches, make_optimizers, training_step
@@ -149,7 +148,7 @@ def lead(a: Float[np.ndarray, " seeds"], b: Float[np.ndarray, " seeds"]) -> tupl
     each = ", ".join(f"{x:+.1f}" for x in points)
     if len(points) < 2:
         return each, f"{points[0]:+.1f} (one seed)"
-    mean = average(torch.from_numpy(points))
+    mean = mean_estimate(torch.from_numpy(points))
     return each, f"{mean.value:+.1f} ({mean.low:+.1f} to {mean.high:+.1f})"
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from mindlib.data.histories import Histories
 from mindlib.data.planted import PlantedConfig, PlantedWorld, planted_interests
 from mindlib.data.splits import Cases, Split, leave_last_out
-from mindlib.evaluation import Comparison, compare, evaluate
+from mindlib.evaluation import Estimate, compare, evaluate
 from mindlib.layers.routing import RoutingConfig
 from mindlib.lessons.common.records import Point
 from mindlib.models.mind import MIND, MINDConfig
@@ -113,7 +113,7 @@ class Lost(NamedTuple):
     name: str
     recall: float
     hit_rate: float
-    change: Comparison
+    change: Estimate
 
 
 def lost(

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mindlib.data.histories import History
-from mindlib.lessons.common.estimates import Estimate, average
+from mindlib.evaluation import Estimate, mean_estimate
 
 
 class Breadth(NamedTuple):
@@ -71,8 +71,7 @@ class Group(NamedTuple):
         """One line, the difference in points."""
         said = "too few for an interval"
         if self.difference:
-            value, low, high = (100 * x for x in self.difference)
-            said = f"{value:+.2f} points ({low:+.2f} to {high:+.2f})"
+            said = f"{self.difference.points()} points"
         return f"{self.label} categories, {self.users:,} users: {said}"
 
 
@@ -109,7 +108,7 @@ def by_breadth(
         if after is not None:
             inside &= touched < after
         values = difference[inside]
-        estimate = average(values) if len(values) > 1 else None
+        estimate = mean_estimate(values) if len(values) > 1 else None
         groups.append(Group(_label(start, after), len(values), estimate))
     return groups
 

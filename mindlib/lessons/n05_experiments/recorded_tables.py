@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mindlib.evaluation import Estimate
 from mindlib.experiments.claims import difference
-from mindlib.lessons.common.estimates import Estimate
 from mindlib.lessons.n05_experiments.breadth import Group
 
 Results = Mapping[str, Any]
@@ -96,7 +96,7 @@ def study_table(results: Results, study: str, metrics: Sequence[str]) -> str:
     for name in names:
         cells = [f"{100 * rows[name]['test'][metric]['mean']:.2f}" for metric in metrics]
         found = difference(results, name, names[0], metrics[0], study)
-        change = f"{100 * found.difference:+.2f}" if found else ""
+        change = f"{100 * found.value:+.2f}" if found else ""
         reach = f"{100 * found.low:+.2f} to {100 * found.high:+.2f}" if found else ""
         lines.append(f"| {_label(name)} | {' | '.join(cells)} | {change} | {reach} |")
     return "\n".join(lines)
@@ -106,7 +106,7 @@ def changes(results: Results, study: str, metric: str) -> list[tuple[str, Estima
     """How each row of a study differs from the setting that it starts from, with its interval."""
     first, *others = rows_of(results, study)
     found = [(_label(name), difference(results, name, first, metric, study)) for name in others]
-    return [(name, Estimate(d.difference, d.low, d.high)) for name, d in found if d]
+    return [(name, d) for name, d in found if d]
 
 
 def gains(results: Results, a: str, b: str, metric: str) -> list[Group]:

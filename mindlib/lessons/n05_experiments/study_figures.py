@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
-from mindlib.lessons.common.estimates import Estimate
+from mindlib.evaluation import Estimate
 from mindlib.lessons.common.style import COLORS, INK
 from mindlib.lessons.n05_experiments.breadth import Group
 
@@ -250,7 +250,7 @@ def _reach(
     estimates: Sequence[Estimate], metric: str
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "2 n"]]:
     """The values, and how far each interval reaches below and above."""
-    value, low, high = _scale(metric) * np.array(estimates).T
+    value, low, high = _scale(metric) * np.array([(e.value, e.low, e.high) for e in estimates]).T
     return value, np.array([value - low, high - value])
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mindlib.data.planted import PlantedConfig, PlantedWorld, planted_interests
 from mindlib.data.splits import Cases, Split, leave_last_out
-from mindlib.evaluation import Comparison, compare
+from mindlib.evaluation import Estimate, compare
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models.mind import MIND, MINDConfig
 from mindlib.online.ranking import (
@@ -179,7 +179,7 @@ class Judged(NamedTuple):
     """
 
     quality: RankingQuality
-    lead: Comparison
+    lead: Estimate
 
 
 def judge_rankers(

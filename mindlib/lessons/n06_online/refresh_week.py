@@ -117,7 +117,7 @@ def simulate_week(
                     cases=len(day.judge),
                     known=_known(trained, day),
                     recall=float(found[name].mean()),
-                    gain=gain.difference,
+                    gain=gain.value,
                     low=gain.low,
                     high=gain.high,
                     **_cost(trained if name in tonight else None, tonight["from scratch"]),

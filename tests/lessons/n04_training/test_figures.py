@@ -7,7 +7,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from mindlib.lessons.common.estimates import Estimate
+from mindlib.evaluation import Estimate
 from mindlib.lessons.common.style import use_style
 from mindlib.lessons.n04_training import figures as training
 from mindlib.lessons.n04_training import serving_figures as serving

@@ -42,10 +42,10 @@ def test_an_exact_index_loses_nothing_and_a_coarse_one_does():
         SERVED.model, SERVED.split.test, [FaissConfig(), FaissConfig("IVF16,PQ2x4", nprobe=2)]
     )
     assert flat.recall == pytest.approx(1)
-    assert flat.change.difference == 0
+    assert flat.change.value == 0
     assert coarse.recall < 0.9
-    assert coarse.change.low <= coarse.change.difference <= coarse.change.high
-    assert coarse.hit_rate == pytest.approx(flat.hit_rate + coarse.change.difference)
+    assert coarse.change.low <= coarse.change.value <= coarse.change.high
+    assert coarse.hit_rate == pytest.approx(flat.hit_rate + coarse.change.value)
 
 
 def test_more_probes_find_more():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mindlib.lessons.common.estimates import Estimate
+from mindlib.evaluation import Estimate
 from mindlib.lessons.n05_experiments.breadth import Group
 from mindlib.lessons.n05_experiments.recorded_tables import (
     Point,
@@ -132,5 +132,7 @@ def test_points_of_figures_are_the_seeds_values():
 
 
 def test_changes_are_those_to_the_setting_that_the_study_starts_from():
-    assert changes(RESULTS, "sigma", "Recall@50") == [("sigma=0.1", Estimate(-0.01, -0.02, 0.001))]
+    assert changes(RESULTS, "sigma", "Recall@50") == [
+        ("sigma=0.1", Estimate(-0.01, -0.02, 0.001, 0.06))
+    ]
     assert changes(RESULTS, "sigma", "Recall@500") == [], "nobody has compared them"

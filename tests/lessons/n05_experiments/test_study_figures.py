@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex, to_rgb, to_rgba
 from matplotlib.text import Text
 
-from mindlib.lessons.common.estimates import Estimate
+from mindlib.evaluation import Estimate
 from mindlib.lessons.common.style import COLORS, INK, use_style
 from mindlib.lessons.n05_experiments.breadth import Group
 from mindlib.lessons.n05_experiments.study_figures import (

@@ -89,7 +89,7 @@ def test_scorers_are_judged_on_the_same_lists_and_the_truth_leads():
     found = deployment.judge_rankers(
         {"random": Random(), "truth": Truth()}, SPLIT.test, recall, 150
     )
-    assert found["random"].lead.difference == 0
+    assert found["random"].lead.value == 0
     assert found["truth"].lead.low > 0
     lists = candidate_lists(SPLIT.test, recall, 150)
     assert found["truth"].quality == judge(Truth(), lists)

@@ -1,0 +1,115 @@
+"""One interval type for everything that is estimated, and one rule that decides a verdict.
+
+All intervals are 95 % confidence intervals. SciPy does the arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy import stats
+from torch import Tensor
+
+Verdict = Literal["holds here", "reversed here", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number estimated from a sample, with its 95 % confidence interval.
+
+    Attributes:
+        value: the estimate.
+        low, high: the ends of the interval.
+        p_value: of the two-sided test against 0; NaN where no test was made.
+    """
+
+    value: float
+    low: float
+    high: float
+    p_value: float = math.nan
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+    def __neg__(self) -> Estimate:
+        return Estimate(-self.value, -self.high, -self.low, self.p_value)
+
+    def percent(self, digits: int = 0) -> str:
+        """Format a share in percent."""
+        return f"{self.value:.{digits}%} ({self.low:.{digits}%} to {self.high:.{digits}%})"
+
+    def points(self) -> str:
+        """Format a difference of shares in percentage points, with its sign."""
+        return f"{100 * self.value:+.2f} [{100 * self.low:+.2f}, {100 * self.high:+.2f}]"
+
+
+def mean_estimate(values: Float[Tensor, " sample"] | Float[np.ndarray, " sample"]) -> Estimate:
+    """Estimate a mean, with Student's interval.
+
+    Raises:
+        ValueError: fewer than two values.
+    """
+    sample = np.asarray(values, dtype=np.float64)
+    if len(sample) < 2:
+        raise ValueError(f"{len(sample)} values: expected at least two, so that they can vary")
+    mean = float(sample.mean())
+    if not sample.std():  # the test statistic would be 0 / 0
+        return Estimate(mean, mean, mean, float(mean == 0))
+    test = stats.ttest_1samp(sample, 0)
+    interval = test.confidence_interval(0.95)
+    p_value = float(np.asarray(test.pvalue))  # pyright: ignore[reportAttributeAccessIssue]
+    return Estimate(mean, float(interval.low), float(interval.high), p_value)
+
+
+def compare(a: Float[Tensor, " cases"], b: Float[Tensor, " cases"]) -> Estimate:
+    """Estimate the mean of a - b over the same cases (paired t-test).
+
+    The interval covers the sampling of cases, not the retraining of models.
+
+    Args:
+        a, b: values of one metric for the same cases; average over seeds first, if there are any.
+
+    Raises:
+        ValueError: the two have different lengths, or fewer than two cases.
+    """
+    if len(a) != len(b) or len(a) < 2:
+        raise ValueError(
+            f"{len(a)} and {len(b)} cases: expected the same cases for both, at least two"
+        )
+    return mean_estimate(a.double() - b.double())
+
+
+def share_estimate(happened: Bool[Tensor, " sample"]) -> Estimate:
+    """Estimate how often something happens, with Wilson's interval."""
+    count = int(happened.sum())
+    interval = stats.binomtest(count, len(happened)).proportion_ci(method="wilson")
+    return Estimate(count / len(happened), float(interval.low), float(interval.high))
+
+
+def normal_estimate(value: float, standard_error: float) -> Estimate:
+    """Turn a value and its standard error into an estimate, by the normal approximation."""
+    if standard_error == 0:
+        return Estimate(value, value, value, float(value == 0))
+    low, high = stats.norm.interval(0.95, loc=value, scale=standard_error)
+    p_value = 2 * stats.norm.sf(abs(value) / standard_error)
+    return Estimate(value, float(low), float(high), float(p_value))
+
+
+def verdict(difference: Estimate, margin: float | None = None) -> Verdict:
+    """Decide by the interval alone whether a claim holds.
+
+    Args:
+        difference: the claim's first model minus its second one.
+        margin: None for the claim that the difference is positive; otherwise the claim is that it
+            lies within ± margin.
+    """
+    low, high = difference.low, difference.high
+    if margin is None:
+        return "holds here" if low > 0 else "reversed here" if high < 0 else "inconclusive"
+    if -margin <= low and high <= margin:
+        return "holds here"
+    return "reversed here" if low > margin or high < -margin else "inconclusive"

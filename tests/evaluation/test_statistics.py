@@ -1,0 +1,77 @@
+"""Intervals are the textbook's, and cover the truth as often as they say."""
+
+import math
+
+import pytest
+import torch
+
+from mindlib.evaluation import Estimate, compare, mean_estimate, share_estimate, verdict
+
+MARGIN = 0.01
+
+
+def test_share_has_wilsons_interval():
+    estimate = share_estimate(torch.tensor([True] * 30 + [False] * 70))
+    z, n, p = 1.959964, 100, 0.3
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    ends = (estimate.value, estimate.low, estimate.high)
+    assert ends == pytest.approx((0.3, middle - reach, middle + reach), abs=1e-5)
+    assert estimate.percent() == "30% (22% to 40%)"
+
+
+def test_average_has_students_interval():
+    estimate = mean_estimate(torch.tensor([1.0, 2.0, 3.0]))
+    reach = 4.302653 / math.sqrt(3)  # deviation 1, two degrees of freedom
+    ends = (estimate.value, estimate.low, estimate.high)
+    assert ends == pytest.approx((2.0, 2 - reach, 2 + reach), abs=1e-5)
+    assert str(Estimate(0.5, 0.25, 0.75)) == "0.50 (0.25 to 0.75)"
+    with pytest.raises(ValueError, match="1 values: expected at least two"):
+        mean_estimate(torch.ones(1))
+
+
+def test_an_interval_covers_the_truth_about_95_times_in_a_hundred():
+    generator = torch.Generator().manual_seed(0)
+    hits = 0
+    for _ in range(400):
+        estimate = mean_estimate(torch.randn(20, generator=generator))
+        hits += estimate.low <= 0 <= estimate.high
+    assert 0.92 <= hits / 400 <= 0.98
+
+
+def test_the_paired_test_finds_a_difference_and_no_difference():
+    generator = torch.Generator().manual_seed(0)
+    base = torch.rand(2000, generator=generator, dtype=torch.float64)
+    noise = 0.1 * torch.randn(2000, generator=generator, dtype=torch.float64)
+    better = compare(base + 0.02 + noise, base)
+    assert better.low < 0.02 < better.high
+    assert better.p_value < 1e-6
+    assert compare(base + noise - noise.mean(), base).p_value > 0.9
+    assert compare(base, base) == Estimate(0.0, 0.0, 0.0, 1.0)
+
+
+def test_a_paired_test_needs_two_cases():
+    with pytest.raises(ValueError, match="1 and 1 cases: expected the same cases"):
+        compare(torch.ones(1), torch.ones(1))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [(0.001, 0.02, "holds here"), (-0.02, -0.001, "reversed here"), (-0.001, 0.02, "inconclusive")],
+)
+def test_more_holds_where_the_whole_interval_is_above_zero(low, high, word):
+    assert verdict(Estimate((low + high) / 2, low, high, 0.5)) == word
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (-MARGIN / 2, MARGIN / 2, "holds here"),
+        (-MARGIN / 2, 2 * MARGIN, "inconclusive"),
+        (2 * MARGIN, 3 * MARGIN, "reversed here"),
+        (-3 * MARGIN, -2 * MARGIN, "reversed here"),
+        (-3 * MARGIN, 3 * MARGIN, "inconclusive"),
+    ],
+)
+def test_alike_needs_a_narrow_interval_and_not_merely_one_with_zero(low, high, word):
+    assert verdict(Estimate((low + high) / 2, low, high, 0.5), MARGIN) == word
