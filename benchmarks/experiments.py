@@ -42,7 +42,7 @@ from mindlib.evaluation import history_categories
 from mindlib.experiments.cache import code_digest, plain
 from mindlib.experiments.claims import PAIRS
 from mindlib.experiments.results import Values, over_seeds, paired, rounded, row_of
-from mindlib.experiments.search_space import BUDGET, STUDIES, TRAINING, Entry, entries
+from mindlib.experiments.search_space import BUDGET, STUDIES, TRAINING, Entry, search_space
 from mindlib.experiments.trial import (
     CUTOFFS,
     Trial,
@@ -215,7 +215,7 @@ def rows(
         seeds_of: of models that have another number of seeds.
         touched: how many categories the past of each test case touches, if items have any.
     """
-    table = entries(job.training, job.shape)
+    table = search_space(job.training, job.shape)
 
     def row(trial: Trial, tuned: Tuned | None, count: int, study: str | None = None) -> Row:
         try:
@@ -235,7 +235,7 @@ def rows(
         variants = [trial for trial in STUDIES[study](chosen) if job.wants(trial.name)]
         if variants:
             say(f"study of {base}: {study}")
-            for trial in [replace(chosen, name=f"{base} as chosen"), *variants]:
+            for trial in [replace(chosen, name=f"{base} tuned"), *variants]:
                 yield row(trial, None, study_seeds, study)
 
 
@@ -254,7 +254,7 @@ def pairs_of(done: Sequence[Row]) -> list[tuple[Row, Row]]:
             pairs += [(b, a) for a, b in every if study != "ablation" or a is group[0]]
             continue
         by_name = {row.facts["name"]: row for row in group}
-        names = [name for name in entries() if name in by_name]
+        names = [name for name in search_space() if name in by_name]
         minds = [name for name in names if name.startswith("MIND")]
         for a, b in itertools.permutations(names, 2):
             ours = a in minds and (b not in minds or names.index(a) > names.index(b))
@@ -353,7 +353,7 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, checked."""
-    names = list(entries())
+    names = list(search_space())
     parser = argparse.ArgumentParser(
         prog="experiments.py", description=(__doc__ or "").splitlines()[0]
     )

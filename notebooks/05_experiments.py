@@ -77,11 +77,11 @@ from IPython.display import Markdown, display
 
 from mindlib.data import load
 from mindlib.evaluation import interest_cosine, routing_entropy, verdict
-from mindlib.experiments.chosen import chosen_before, chosen_now, judged, recorded_places
 from mindlib.experiments.claims import CLAIMS, MARGINS, claims_table, difference
-from mindlib.experiments.comparison import compare_models, summary, table
-from mindlib.experiments.search_space import TRAINING, entries
+from mindlib.experiments.search_space import TRAINING, search_space
+from mindlib.experiments.tables import compare_models, summary, table
 from mindlib.experiments.trial import item_categories, run_trial, trained_model
+from mindlib.experiments.tuning import recorded_choices, recorded_settings, run_seeds, tune_settings
 from mindlib.layers.routing import num_interests
 from mindlib.lessons.common.style import use_style
 from mindlib.lessons.n05_experiments import case_figures as case_plots
@@ -235,16 +235,16 @@ beauty_last = recorded("experiments-beauty-last")
 
 field = log.item_features.fields[0] if log.item_features else None
 training = replace(TRAINING, epochs=epochs, patience=epochs, monitor=f"Recall@{middle}")
-programme = entries(training)
+space = search_space(training)
 cache = output_folder() / "runs"
 options = {"categories": field, "device": device}
 if profile == "full":
-    found = chosen_now(
-        split, programme, list(programme), metric=f"Recall@{middle}", cutoffs=cutoffs, cache=cache, **options
+    found = tune_settings(
+        split, space, list(space), metric=f"Recall@{middle}", cutoffs=cutoffs, cache=cache, **options
     )  # fmt: skip
 else:
     names = ["Random", "Popularity", "ItemCF", "WALS", "YouTube DNN", "MIND-1", "MIND-4"]
-    found = chosen_before(programme, names, recorded_places(journey))
+    found = recorded_settings(space, names, recorded_choices(journey))
 
 many = f"MIND-{max_interests}" if max_interests > 1 else "MIND-K (K = 1)"
 mind = found["MIND-4"]
@@ -256,7 +256,7 @@ for name in ("YouTube DNN", "MIND-1", "MIND-4"):
     print(f"{trial.name}: learning rate {trial.training.learning_rate:g}, dropout {trial.config.behavior_dropout:g}")  # fmt: skip
 
 # %%
-runs = judged(split, found, programme, seeds=seeds, cutoffs=cutoffs, cache=cache, **options)
+runs = run_seeds(split, found, space, seeds=seeds, cutoffs=cutoffs, cache=cache, **options)
 
 # %% [markdown]
 # ## 4. What this run says
@@ -437,8 +437,8 @@ if field:
 # %%
 display(Markdown(kept.study_table(beauty, "ablation", ["Recall@50", "HitRate@50"])))
 said = {name: row["test"]["Recall@50"]["mean"] for name, row in kept.rows_of(beauty).items()}
-assert all(said[f"{name} paper"] < said[name] for name in ("MIND-4", "MIND-1", "YouTube DNN"))
-assert difference(beauty, "MIND-4 paper", "MIND-1 paper", "Recall@50").low < 0
+assert all(said[f"{name} (paper)"] < said[name] for name in ("MIND-4", "MIND-1", "YouTube DNN"))
+assert difference(beauty, "MIND-4 (paper)", "MIND-1 (paper)", "Recall@50").low < 0
 steps = kept.changes(beauty, "ablation", "Recall@50")
 figure = study_plots.ablation(steps, metric="Recall@50")
 _ = save_figure(figure, "05_ablation.svg")
@@ -447,7 +447,7 @@ assert all(estimate.low <= estimate.value <= estimate.high for _, estimate in st
 # %% [markdown]
 # What the rows mean:
 #
-# - **items as means, no title words, full id scale** (§3.2). In a mean, three embeddings of the size of one are
+# - **mean pooling of item fields, no title words, full id scale** (§3.2). In a mean, three embeddings of the size of one are
 #   divided by three; an id that has been seen twice speaks as loudly as a brand seen a thousand times. With the sum,
 #   small ids and the words of the title, an item *begins* as what its description says, and its id learns the rest.
 # - **ReLU head**. Here $\mathbf v=H(\mathbf u,\mathbf p_u)$: layers that must learn to let an interest through. The
@@ -455,7 +455,7 @@ assert all(estimate.low <= estimate.value <= estimate.high for _, estimate in st
 #   items speak of the same directions from the first step.
 # - **no dropout**. Half of the values of a behaviour's embedding are dropped while training, after routing.
 # - **soft attention**. $p=2$ trains a mixture that serving never uses. $p=\infty$ trains what is served.
-# - **Gaussian start, agreement by product, squashed capsules, random map, gradient of the last round**: routing's own.
+# - **Gaussian initialization, dot-product agreement, squashed capsules, random bilinear map, gradient of the last iteration**: routing's own.
 #   Squash keeps capsules below length 1, so agreements are small beside logits of $\sigma=1$: the draw decides, not
 #   the behaviours (notebook 02). The default starts from behaviours that lie far apart and agrees by cosine.
 #
@@ -487,7 +487,7 @@ metrics = ["Recall@50", "Recall@500"]
 unseen, both = {"unseen users": beauty}, {"unseen users": beauty, "last item": beauty_last}
 
 # %% [markdown]
-# **σ**, the spread of the initial logits. (With the Gaussian start; "as chosen" starts from behaviours that lie far
+# **σ**, the spread of the initial logits. (With the Gaussian initialization; "tuned" starts from behaviours that lie far
 # apart, and draws nothing.)
 
 # %%

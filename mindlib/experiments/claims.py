@@ -24,7 +24,7 @@ class Claim:
     Attributes:
         text: the claim.
         paper: the paper's own figures.
-        a, b: the rows that are compared; "as chosen" is the setting that a study starts from.
+        a, b: the rows that are compared; "tuned" is the setting that a study starts from.
         study: whose rows they are; None of the table's own.
         kind: "more" claims that a is better than b, "alike" that it makes no difference.
     """
@@ -52,14 +52,14 @@ CLAIMS = (
     Claim(
         "The literal form too: MIND-K > MIND-1",
         "as the first row",
-        "MIND-4 paper",
-        "MIND-1 paper",
+        "MIND-4 (paper)",
+        "MIND-1 (paper)",
     ),
     Claim(
         "The literal form too: MIND-K > YouTube DNN",
         "as the second row",
-        "MIND-4 paper",
-        "YouTube DNN paper",
+        "MIND-4 (paper)",
+        "YouTube DNN (paper)",
     ),
     Claim(
         "σ does not matter: 0.1 or 1",

@@ -69,7 +69,7 @@ class Entry:
     drawn: bool = True
 
 
-def entries(
+def search_space(
     training: TrainingConfig = TRAINING, shape: Mapping[str, Any] | None = None
 ) -> dict[str, Entry]:
     """The table: chance and popularity, neighbours and factors, then the vector models.
@@ -158,9 +158,9 @@ def entries(
         vector("MIND-4", MIND, mind),
         vector("MIND-4 best", MIND, mind, loss="best"),
         Entry("MIND-4 REMI", _with_remi, base="MIND-4"),
-        literal("YouTube DNN paper", YouTubeDNN, YouTubeDNNConfig.paper(**shape)),
-        literal("MIND-1 paper", MIND, one_interest(literal_mind)),
-        literal("MIND-4 paper", MIND, literal_mind),
+        literal("YouTube DNN (paper)", YouTubeDNN, YouTubeDNNConfig.paper(**shape)),
+        literal("MIND-1 (paper)", MIND, one_interest(literal_mind)),
+        literal("MIND-4 (paper)", MIND, literal_mind),
         vector("ComiRec-SA", ComiRecSA, ComiRecSAConfig(**shape)),
         vector("ComiRec-DR", ComiRecDR, ComiRecDRConfig(**shape)),
         vector("SASRec", SASRec, SASRecConfig(**shape), field="dropout", values=DROPOUTS),
@@ -206,17 +206,17 @@ class Factor:
 
 
 FACTORS = (
-    Factor("items as means", ("pooling", "title_words", "id_scale")),
+    Factor("mean pooling of item fields", ("pooling", "title_words", "id_scale")),
     Factor("no title words", ("title_words",)),
     Factor("full id scale", ("id_scale",)),
     Factor("ReLU head", ("head",)),
     Factor("no dropout", ("behavior_dropout",)),
     Factor("soft attention", ("power",)),
-    Factor("Gaussian start", routing=("start",)),
-    Factor("agreement by product", routing=("agreement", "scale")),
+    Factor("Gaussian initialization", routing=("start",)),
+    Factor("dot-product agreement", routing=("agreement", "scale")),
     Factor("squashed capsules", routing=("capsule",)),
-    Factor("random map", routing=("identity_map",)),
-    Factor("gradient of the last round", routing=("gradient",)),
+    Factor("random bilinear map", routing=("identity_map",)),
+    Factor("gradient of the last iteration", routing=("gradient",)),
 )
 
 
@@ -228,9 +228,9 @@ def ablation(chosen: Trial) -> list[Trial]:
     for factor in FACTORS:
         back = factor.taken(config, literal)
         if back != config:
-            rows.append(replace(chosen, name=f"{chosen.name} back: {factor.name}", config=back))
+            rows.append(replace(chosen, name=f"{chosen.name} reverted: {factor.name}", config=back))
     if literal != config:
-        rows.append(replace(chosen, name=f"{chosen.name} back: all", config=literal))
+        rows.append(replace(chosen, name=f"{chosen.name} reverted: all", config=literal))
     return rows
 
 
@@ -269,7 +269,7 @@ def _negatives(chosen: Trial | None) -> list[Trial]:
     ]
 
 
-# By name: from the chosen setting to the rows. ("sigma" is that of the Gaussian start.)
+# By name: from the chosen setting to the rows. ("sigma" is that of the Gaussian initialization.)
 STUDIES: dict[str, Build] = {
     "sigma": _varied("sigma", (0.1, 1.0, 5.0), start="gaussian"),
     "power": _varied("power", (0.0, 0.5, 1.0, 2.0, 5.0, math.inf), routing=False),

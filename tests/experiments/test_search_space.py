@@ -8,12 +8,19 @@ import torch
 
 from mindlib.data import PlantedConfig, planted_interests
 from mindlib.experiments.cache import digest_of, plain
-from mindlib.experiments.search_space import BUDGET, FACTORS, STUDIES, TRAINING, ablation, entries
+from mindlib.experiments.search_space import (
+    BUDGET,
+    FACTORS,
+    STUDIES,
+    TRAINING,
+    ablation,
+    search_space,
+)
 from mindlib.experiments.trial import Trial
 from mindlib.models import MIND, MINDConfig
 from mindlib.models.vector import VectorModel
 
-TABLE = entries()
+TABLE = search_space()
 CHOSEN = Trial("MIND-4", MIND, MINDConfig(dim=16), TRAINING)
 
 
@@ -52,7 +59,7 @@ def test_vector_models_share_their_training_but_for_what_is_tuned():
 
 
 def test_vector_models_share_their_shape():
-    table = entries(shape={"dim": 12, "history_length": 9})
+    table = search_space(shape={"dim": 12, "history_length": 9})
     found = [t for e in table.values() if not e.base for t in e.candidates(None) if t.trained]
     assert {trial.model for trial in found} >= {MIND}
     for trial in found:
@@ -61,9 +68,9 @@ def test_vector_models_share_their_shape():
 
 
 def test_the_literal_form_is_the_papers_and_is_tuned_in_the_learning_rate_only():
-    for trial in candidates(TABLE["MIND-4 paper"]):
+    for trial in candidates(TABLE["MIND-4 (paper)"]):
         assert trial.config == MINDConfig.paper()
-    ones = candidates(TABLE["MIND-1 paper"])
+    ones = candidates(TABLE["MIND-1 (paper)"])
     assert differing(ones[0].config, MINDConfig.paper()) == {"routing.max_interests"}
     assert {trial.config.routing.max_interests for trial in candidates(TABLE["MIND-1"])} == {1}
 
@@ -82,7 +89,7 @@ def test_all_models_can_be_built():
         num_users=10, num_clusters=2, items_per_cluster=5, max_interests=2, num_segments=2
     )
     log = planted_interests(world).log
-    for entry in entries(shape={"dim": 4}).values():
+    for entry in search_space(shape={"dim": 4}).values():
         for trial in [] if entry.base else entry.candidates(None):
             if issubclass(trial.model, VectorModel):
                 model = trial.model(  # pyright: ignore[reportAbstractUsage]
@@ -123,7 +130,7 @@ def test_the_ablation_goes_back_to_the_paper_in_one_factor_at_a_time():
     *single, whole = ablation(CHOSEN)
     literal = MINDConfig.paper(dim=16)
     assert whole.config == literal
-    factors = {f"MIND-4 back: {factor.name}": factor for factor in FACTORS}
+    factors = {f"MIND-4 reverted: {factor.name}": factor for factor in FACTORS}
     covered = set()
     for trial in single:
         factor = factors[trial.name]

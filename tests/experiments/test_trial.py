@@ -65,7 +65,7 @@ def trainings(monkeypatch):
 
 
 @pytest.fixture
-def judged(monkeypatch):
+def run_seeds(monkeypatch):
     """The cases that were judged on."""
     seen = []
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from sklearn.isotonic import isotonic_regression
 
-from mindlib.lessons.common.style import COLORMAP, COLORS, INK
+from mindlib.lessons.common.style import COLORS, INK
 
 # Stars and their labels are light with dark text on every page: below them are points of all
 # colours.
@@ -92,46 +92,6 @@ def training_curves(curves: Mapping[str, Sequence[Sequence[float]]], label: str)
     axes.set(xlabel="epoch", ylabel=f"{label}, percent", xlim=(0.5, longest + 0.5))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(ncols=len(curves), loc="lower right")
-    return figure
-
-
-def coupling_heatmap(
-    coupling: Float[np.ndarray, "interests behaviors"],
-    labels: Sequence[str],
-    groups: Sequence[str],
-) -> Figure:
-    """Which behaviours went into which interest: rows interests, columns behaviours (Fig. 5).
-
-    Args:
-        coupling: w, without padding and inactive interests.
-        labels: a readable name for each behaviour.
-        groups: the category of each; columns are ordered by it, with a strip of its colour.
-    """
-    order = sorted(range(len(groups)), key=lambda i: (groups[i], -coupling[:, i].max()))
-    width = max(6.0, 0.24 * len(order) + 1.5)
-    figure, (strip, axes) = plt.subplots(
-        2, 1, figsize=(width, 0.36 * len(coupling) + 3.4), sharex=True, layout="constrained",
-        height_ratios=(0.22, 0.36 * len(coupling)),
-    )  # fmt: skip
-    names = list(dict.fromkeys(groups[i] for i in order))
-    colors = {name: COLORS[n % len(COLORS)] for n, name in enumerate(names)}
-    for place, i in enumerate(order):
-        strip.bar(place, 1, width=1.0, color=colors[groups[i]])
-    for name in names:
-        places = [place for place, i in enumerate(order) if groups[i] == name]
-        strip.text(np.mean(places), 1.15, cut(name.title(), 18), fontsize=7,
-                   ha="left", va="bottom", rotation=30, color=colors[name])  # fmt: skip
-    strip.set_axis_off()
-    picture = axes.imshow(
-        coupling[:, order], aspect="auto", cmap=COLORMAP, vmin=0, vmax=1,
-        interpolation="nearest",
-    )  # fmt: skip
-    axes.set_yticks(range(len(coupling)), [f"interest {k + 1}" for k in range(len(coupling))])
-    axes.set_xticks(
-        range(len(order)), [cut(labels[i], 34) for i in order],
-        rotation=90, fontsize=7,
-    )  # fmt: skip
-    figure.colorbar(picture, ax=axes, label="coupling $w_{ij}$", shrink=0.9, pad=0.01)
     return figure
 
 

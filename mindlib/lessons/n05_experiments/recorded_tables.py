@@ -181,7 +181,7 @@ def provenance(results: Results) -> str:
 
 def _label(name: str) -> str:
     """The last part of a row's name: what it changes."""
-    for mark in (" back: ", "MIND-4 "):
+    for mark in (" reverted: ", "MIND-4 "):
         if mark in name:
             return name.partition(mark)[2]
     return name

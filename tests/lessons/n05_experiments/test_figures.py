@@ -13,7 +13,6 @@ from matplotlib.text import Text
 from mindlib.lessons.common.style import COLORS, INK, use_style
 from mindlib.lessons.n05_experiments.figures import (
     Panel,
-    coupling_heatmap,
     cut,
     data_at_a_glance,
     item_map,
@@ -22,15 +21,6 @@ from mindlib.lessons.n05_experiments.figures import (
 )
 
 RNG = np.random.default_rng(0)
-COUPLING = RNG.dirichlet(np.ones(3), 5).T
-LABELS = [
-    "whole milk",
-    "apples",
-    "a very long name of some product that nobody reads",
-    "tea",
-    "rye",
-]
-GROUPS = ["dairy", "produce", "grocery", "grocery", "bakery"]
 CURVES = {"MIND": [[0.1, 0.2, 0.3], [0.15, 0.1, 0.2, 0.4]], "YouTube DNN": [[0.05, 0.06]]}
 POINTS = {"Random": [0.01, 0.012], "MIND": [0.05, 0.06, 0.055]}
 
@@ -65,7 +55,6 @@ FIGURES = {
     ),
     "metric_points": lambda: metric_points(POINTS, "HitRate@50", {"Popularity": 0.03}),
     "training_curves": lambda: training_curves(CURVES, "Recall@50"),
-    "coupling_heatmap": lambda: coupling_heatmap(COUPLING, LABELS, GROUPS),
     "item_map": lambda: item_map(panels() + named_panels(np.eye(3, 2)), categories(9), columns=2),
 }
 
@@ -136,38 +125,6 @@ def test_every_text_has_a_colour_of_the_style(name):
 def test_the_style_reaches_the_whole_session_and_is_only_asked_for_once():
     assert mpl.rcParams["text.color"] == INK
     assert mpl.rcParams["figure.facecolor"] == "none"
-
-
-def test_the_heat_map_holds_the_coupling_ordered_by_category_and_strength():
-    figure = coupling_heatmap(COUPLING, LABELS, GROUPS)
-    (axes,) = (a for a in figure.axes if a.images)
-    grocery = sorted([2, 3], key=lambda i: -COUPLING[:, i].max())
-    order = [4, 0, *grocery, 1]  # bakery, dairy, grocery, produce
-    np.testing.assert_allclose(np.asarray(axes.images[0].get_array()), COUPLING[:, order])
-    assert axes.images[0].get_clim() == (0, 1)
-    shown = [label.get_text() for label in axes.get_xticklabels()]
-    for label, i in zip(shown, order, strict=True):
-        assert label == LABELS[i] or LABELS[i].startswith(label.removesuffix("…"))
-    assert [t.get_text() for t in axes.get_yticklabels()] == [
-        "interest 1",
-        "interest 2",
-        "interest 3",
-    ]
-
-
-def test_the_strip_above_the_heat_map_names_each_category_in_its_colour():
-    figure = coupling_heatmap(COUPLING, LABELS, GROUPS)
-    (strip,) = (a for a in figure.axes if len(a.patches) == len(GROUPS))
-    colors = [to_rgb(patch.get_facecolor()) for patch in strip.patches]
-    assert len(set(colors)) == 4
-    assert colors[2] == colors[3]  # grocery twice
-    named = {text.get_text(): to_rgb(text.get_color()) for text in strip.texts}
-    assert list(named) == ["Bakery", "Dairy", "Grocery", "Produce"]
-    assert named["Grocery"] == colors[2]
-
-
-def test_a_heat_map_of_one_behaviour_and_one_interest_is_drawn():
-    coupling_heatmap(np.ones((1, 1)), ["milk"], ["dairy"]).canvas.draw()
 
 
 def test_there_is_a_point_for_each_seed_and_a_line_for_each_floor():

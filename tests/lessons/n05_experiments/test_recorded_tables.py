@@ -49,7 +49,7 @@ RESULTS = {
         row("YouTube DNN", 0.2),
         row("MIND-4", 0.25, deviation=None),
         {"study": None, "name": "broken", "failed": "NaN"},
-        row("MIND-4 as chosen", 0.25, study="sigma"),
+        row("MIND-4 tuned", 0.25, study="sigma"),
         row("MIND-4 sigma=0.1", 0.24, study="sigma"),
     ],
     "comparisons": [
@@ -67,7 +67,7 @@ RESULTS = {
         {
             "study": "sigma",
             "a": "MIND-4 sigma=0.1",
-            "b": "MIND-4 as chosen",
+            "b": "MIND-4 tuned",
             "all": [said("Recall@50", (-0.01, -0.02, 0.001, 0.06))],
         },
     ],
@@ -76,7 +76,7 @@ RESULTS = {
 
 def test_rows_are_those_of_the_table_or_of_one_study_without_the_broken():
     assert list(rows_of(RESULTS)) == ["YouTube DNN", "MIND-4"]
-    assert list(rows_of(RESULTS, "sigma")) == ["MIND-4 as chosen", "MIND-4 sigma=0.1"]
+    assert list(rows_of(RESULTS, "sigma")) == ["MIND-4 tuned", "MIND-4 sigma=0.1"]
 
 
 def test_shares_are_in_percent_and_the_best_is_bold():
@@ -96,11 +96,11 @@ def test_a_row_that_is_not_there_is_refused():
 
 def test_a_study_in_points_and_as_a_table():
     assert study_points(RESULTS, "sigma", "Recall@50") == [
-        Point("as chosen", 0.25, 0.01),
+        Point("tuned", 0.25, 0.01),
         Point("sigma=0.1", 0.24, 0.01),
     ]
     lines = study_table(RESULTS, "sigma", ("Recall@50",)).splitlines()
-    assert lines[2] == "| as chosen | 25.00 |  |  |"
+    assert lines[2] == "| tuned | 25.00 |  |  |"
     assert lines[3] == "| sigma=0.1 | 24.00 | -1.00 | -2.00 to +0.10 |"
     with pytest.raises(ValueError, match=r"no recorded study 'power'; there is sigma"):
         study_points(RESULTS, "power", "Recall@50")

@@ -8,7 +8,7 @@ import torch
 
 from mindlib.data import PlantedConfig, leave_last_out, planted_interests
 from mindlib.evaluation import Evaluation, compare
-from mindlib.experiments.comparison import Run, compare_models, run_all, summary, table
+from mindlib.experiments.tables import Run, compare_models, run_all, summary, table
 from mindlib.models import YouTubeDNN, YouTubeDNNConfig
 from mindlib.models.baselines import Random
 from mindlib.training import TrainingConfig

@@ -12,20 +12,20 @@ from mindlib.experiments.search_space import BUDGET, Entry
 from mindlib.experiments.trial import Trial, TrialRun, run_trial, tune
 
 
-def recorded_places(results: Mapping[str, Any]) -> dict[str, int]:
+def recorded_choices(results: Mapping[str, Any]) -> dict[str, int]:
     """Which of its settings validation chose for each row of what was recorded."""
     return {row["name"]: row["tuned"]["chosen"] for row in results["rows"] if row["tuned"]}
 
 
-def chosen_before(
+def recorded_settings(
     table: Mapping[str, Entry], names: Sequence[str], places: Mapping[str, int]
 ) -> dict[str, Trial]:
     """The rows' trials with the settings at these places.
 
     Args:
-        table: as `programme.entries` makes it.
+        table: as `search_space` makes it.
         names: of the rows.
-        places: as `recorded_places` finds them.
+        places: as `recorded_choices` finds them.
 
     Raises:
         KeyError: a row has several settings and no place says which.
@@ -46,7 +46,7 @@ def chosen_before(
     return {name: settle(name) for name in names}
 
 
-def chosen_now(
+def tune_settings(
     split: Split, table: Mapping[str, Entry], names: Sequence[str], **options: Any
 ) -> dict[str, Trial]:
     """The rows' trials with the settings that the validation cases of this split choose.
@@ -69,7 +69,7 @@ def chosen_now(
     return {name: settle(name) for name in names}
 
 
-def judged(
+def run_seeds(
     split: Split,
     trials: Mapping[str, Trial],
     table: Mapping[str, Entry],
