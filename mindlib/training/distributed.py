@@ -19,6 +19,7 @@ training case. `mindlib.lessons.n04_training.scale` has the arithmetic.
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -181,6 +182,10 @@ def join(device: torch.device) -> Workers:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         backend = "nccl" if device.type == "cuda" else "gloo"
+        # Torch's optimizers import this module when the first of them is made, and its functions
+        # have the group of that moment as a default argument. Imported while there is no group,
+        # it keeps none alive when this process leaves.
+        importlib.import_module("torch.distributed.nn.functional")
         dist.init_process_group(backend, timeout=PATIENCE)
         atexit.register(_leave)
     if dist.get_backend() == "nccl" and device.type != "cuda":
@@ -192,5 +197,10 @@ def join(device: torch.device) -> Workers:
 
 
 def _leave() -> None:
+    """Destroy the group and with it its threads, without waiting for the other processes.
+
+    A thread that is still there while the interpreter ends aborts the process, whatever its exit
+    code would have been, if it then frees the tensors of the last exchange.
+    """
     if dist.is_initialized():
         dist.destroy_process_group()

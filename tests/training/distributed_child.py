@@ -1,16 +1,19 @@
 """What each process of test_distributed.py runs.
 
 torchrun --nproc-per-node 2 tests/distributed_child.py FOLDER
-python tests/distributed_child.py FOLDER fault RANK SIZE
+python tests/distributed_child.py FOLDER FAULT RANK SIZE
 """
 
+import atexit
 import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,7 @@ class SettledMIND(MIND):
         return super().encode(behaviors, history, generator=None)
 
 
+OWN_CODE = 7  # with which a script ends that chose its exit code
 SMALL: dict[str, Any] = {"dim": 8, "hidden": (8,), "history_length": 10}
 CONFIG = TrainingConfig(
     epochs=3, batch_size=17, negatives=16, learning_rate=5e-3, monitor="Recall@10", patience=3
@@ -77,9 +81,22 @@ def report(model: VectorModel, done: Fit, path: Path) -> None:
     save_file(weights, path, {"log": json.dumps(log), "best_epoch": str(done.best_epoch)})
 
 
+def threads() -> list[str]:
+    """The names of this process's threads, those that Python does not know included."""
+    return [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+
+
 def every_scenario(folder: Path) -> None:
-    """Weights and losses of each, from each process; then resuming, and errors."""
+    """Weights and losses of each, from each process; then resuming, errors, and the exit."""
     rank, split = int(os.environ["RANK"]), made_split()
+    running: dict[str, list[str]] = {}
+
+    def last() -> None:
+        running["after leaving"] = threads()
+        (folder / f"threads-{rank}.json").write_text(json.dumps(running), encoding="utf-8")
+
+    # What is registered before the first `fit` runs after what `fit` registers.
+    atexit.register(last)
     for name in SCENARIOS:
         # Other initial weights in the other process: those of the first count.
         model, done = train(split, name, seed=rank)
@@ -107,6 +124,7 @@ def every_scenario(folder: Path) -> None:
         refused["not finite"] = str(error)
     refused["files"] = [str(epoch) for epoch in Checkpoints(checkpoints).epochs()]
     (folder / f"refused-{rank}.json").write_text(json.dumps(refused), encoding="utf-8")
+    running["before"] = threads()
 
 
 def with_a_fault(folder: Path, fault: str, rank: int, size: int) -> None:
@@ -128,8 +146,24 @@ def with_a_fault(folder: Path, fault: str, rank: int, size: int) -> None:
     train(split, "youtube", folder=folder / "checkpoints")
 
 
+def left_alone(folder: Path, rank: int, size: int) -> None:
+    """The second process dies after training; the first, whose group `fit` formed, ends later."""
+    os.environ["TORCHELASTIC_RUN_ID"] = "none"  # as under torchrun, which would end the first too
+    store = f"file://{folder / 'store'}"
+    dist.init_process_group = partial(
+        dist.init_process_group, init_method=store, rank=rank, world_size=size
+    )
+    train(made_split(), "youtube", epochs=1)
+    if rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(2)
+    sys.exit(OWN_CODE)
+
+
 if __name__ == "__main__":
     if len(sys.argv) == 2:
         every_scenario(Path(sys.argv[1]))
+    elif sys.argv[2] == "leaves":
+        left_alone(Path(sys.argv[1]), int(sys.argv[3]), int(sys.argv[4]))
     else:
         with_a_fault(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

@@ -114,11 +114,20 @@ def test_what_one_process_refuses_ends_all(together):
         assert "the loss of epoch 1 is nan at step 1 of" in refused["not finite"]
 
 
-@pytest.mark.parametrize("fault", ["dies", "hangs"])
-def test_a_process_that_is_gone_ends_the_other_with_an_error(tmp_path, fault):
+def test_no_thread_of_the_group_is_left_when_the_interpreter_ends(together):
+    """One that then frees the tensors of the last exchange aborts the process, now and then."""
+    for rank in (0, 1):
+        running = json.loads((together / f"threads-{rank}.json").read_text(encoding="utf-8"))
+        own = {when: [name for name in names if "gloo" in name] for when, names in running.items()}
+        assert own["before"], "the threads have other names now"
+        assert not own["after leaving"]
+
+
+def first_of_two(folder, fault):
+    """The exit code of a process whose fellow has `fault`, and what it wrote to stderr."""
     processes = [
         subprocess.Popen(
-            [sys.executable, CHILD, str(tmp_path), fault, str(rank), "2"],
+            [sys.executable, CHILD, str(folder), fault, str(rank), "2"],
             env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -126,17 +135,29 @@ def test_a_process_that_is_gone_ends_the_other_with_an_error(tmp_path, fault):
         )
         for rank in (0, 1)
     ]
-    started = time.monotonic()
     try:
         _, said = processes[0].communicate(timeout=120)
     finally:
         for process in processes:
             process.kill()
             process.communicate()
-    assert processes[0].returncode not in (0, -signal.SIGKILL), said
+    return processes[0].returncode, said
+
+
+@pytest.mark.parametrize("fault", ["dies", "hangs"])
+def test_a_process_that_is_gone_ends_the_other_with_an_error(tmp_path, fault):
+    started = time.monotonic()
+    code, said = first_of_two(tmp_path, fault)
+    assert code not in (0, -signal.SIGKILL), said
     assert "RuntimeError" in said or "DistBackendError" in said, said
     assert time.monotonic() - started < 120
     assert Checkpoints(tmp_path / "checkpoints").epochs() == [1], "what was written can be used"
+
+
+def test_a_process_that_is_left_alone_ends_with_its_own_exit_code(tmp_path):
+    code, said = first_of_two(tmp_path, "leaves")
+    assert code == distributed_child.OWN_CODE, said
+    assert "Traceback" not in said
 
 
 # In one process
