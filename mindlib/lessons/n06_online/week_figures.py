@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
+from mindlib.evaluation import Estimate
 from mindlib.lessons.common.style import COLORS, INK
-from mindlib.online.simulation import Rate
 
 MARKERS = "osD^vPX*"
 
 
-def ctr_by_day(arms: Mapping[str, Sequence[Rate]]) -> Figure:
+def ctr_by_day(arms: Mapping[str, Sequence[Estimate]]) -> Figure:
     """The CTR of each day with its 95 % interval, an arm a colour; arms stand side by side.
 
     Args:
@@ -39,9 +39,9 @@ def ctr_by_day(arms: Mapping[str, Sequence[Rate]]) -> Figure:
 
 
 def ctr_against_interests(
-    fixed: Mapping[int, Rate],
-    dynamic: tuple[float, Rate],
-    lines: Mapping[str, Rate],
+    fixed: Mapping[int, Estimate],
+    dynamic: tuple[float, Estimate],
+    lines: Mapping[str, Estimate],
 ) -> Figure:
     """CTR against what it costs: searches of the index a request, of which a fixed K makes K.
 
@@ -105,8 +105,8 @@ def a_over_a(
 
 
 def _errorbar(
-    axis: Axes, x: np.ndarray, rates: Sequence[Rate], *, fmt: str, color: str, **style: object
+    axis: Axes, x: np.ndarray, rates: Sequence[Estimate], *, fmt: str, color: str, **style: object
 ) -> None:
-    values, low, high = 100 * np.array(rates).T
+    values, low, high = 100 * np.array([(r.value, r.low, r.high) for r in rates]).T
     options: dict[str, object] = {"ms": 5, "capsize": 2, "elinewidth": 1} | style
     axis.errorbar(x, values, yerr=(values - low, high - values), fmt=fmt, color=color, **options)  # pyright: ignore[reportArgumentType]

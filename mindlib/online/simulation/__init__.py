@@ -1,20 +1,15 @@
 """The online experiment (§4.3), simulated: users by hash, clicks with position bias, seven days.
 
 Nothing here is tuned towards the paper's order of methods: the users' truth and the click model
-were fixed before the first run, and with users of one interest the simulation must not find that
-several help.
+were fixed before the first run. With users of one interest, several interests must not win.
 """
 
 from mindlib.online.simulation.analysis import (
-    MISMATCH,
-    Difference,
-    Rate,
+    SAMPLE_RATIO_ALPHA,
     a_over_a,
-    a_over_a_scores,
     ctr,
     ctr_by_day,
     daily_looks,
-    difference,
     impression_rate,
     lift,
     rate,
@@ -22,59 +17,58 @@ from mindlib.online.simulation.analysis import (
     searches_per_request,
 )
 from mindlib.online.simulation.arms import (
-    DYNAMIC,
+    DYNAMIC_K,
     ITEM_CF,
     YOUTUBE_DNN,
     ArmsConfig,
-    fixed,
+    fixed_k,
     train_arms,
 )
 from mindlib.online.simulation.assignment import Experiment
 from mindlib.online.simulation.clicks import ClickConfig, Traffic
-from mindlib.online.simulation.ranking import PlantedRanker
+from mindlib.online.simulation.oracle_ranker import PlantedRanker
 from mindlib.online.simulation.replay import Replay, last_weeks, replay
-from mindlib.online.simulation.sequential import bounds, crossed, information, null_scores
-from mindlib.online.simulation.week import Behaviors, PageConfig, Week, pages, run_week
-from mindlib.online.simulation.worlds import ONE_INTEREST, SEVERAL_INTERESTS, learnt_from
+from mindlib.online.simulation.sequential import (
+    information_fractions,
+    stopped_share,
+    stopping_bounds,
+)
+from mindlib.online.simulation.week import Behaviors, SlateConfig, Week, build_pipeline, run_week
+from mindlib.online.simulation.worlds import ONE_INTEREST, SEVERAL_INTERESTS, restrict_training
 
 __all__ = [
-    "DYNAMIC",
+    "DYNAMIC_K",
     "ITEM_CF",
-    "MISMATCH",
     "ONE_INTEREST",
+    "SAMPLE_RATIO_ALPHA",
     "SEVERAL_INTERESTS",
     "YOUTUBE_DNN",
     "ArmsConfig",
     "Behaviors",
     "ClickConfig",
-    "Difference",
     "Experiment",
-    "PageConfig",
     "PlantedRanker",
-    "Rate",
     "Replay",
+    "SlateConfig",
     "Traffic",
     "Week",
     "a_over_a",
-    "a_over_a_scores",
-    "bounds",
-    "crossed",
+    "build_pipeline",
     "ctr",
     "ctr_by_day",
     "daily_looks",
-    "difference",
-    "fixed",
+    "fixed_k",
     "impression_rate",
-    "information",
+    "information_fractions",
     "last_weeks",
-    "learnt_from",
     "lift",
-    "null_scores",
-    "pages",
     "rate",
     "replay",
+    "restrict_training",
     "run_week",
     "sample_ratio",
     "searches_per_request",
+    "stopped_share",
+    "stopping_bounds",
     "train_arms",
 ]

@@ -1,67 +1,44 @@
-"""What a week of counts says: CTR with honest intervals, and the checks before believing it.
+"""Click-through rates with honest intervals, and the checks to make before believing them.
 
-CTR is a ratio of two sums over users, of clicks C_u and impressions I_u. Users are what the hash
-divides at random, so users are the sample; a user's impressions are alike (her interests, her
-readiness, her model), and counting them as independent makes intervals too narrow. The delta
-method gives the variance of the ratio from the users' residuals C_u - CTR * I_u.
+The click-through rate (CTR) is a ratio of two sums over users, of clicks C_u and impressions I_u.
+Users are assigned at random, so the user is the unit of the sample. A user's impressions are
+correlated, and treating them as independent makes intervals too narrow. The delta method gives the
+variance of the ratio from the users' residuals C_u - CTR * I_u.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
+from mindlib.evaluation import Estimate, normal_estimate
 from mindlib.online.simulation.week import Week
 
-Z = float(stats.norm.ppf(0.975))
-# An A/B platform looks at sample ratios every day of every test: 0.05 would cry wolf.
-MISMATCH = 0.001
+# A platform checks the sample ratio every day of every test, so 0.05 would raise too many alarms.
+SAMPLE_RATIO_ALPHA = 0.001
 
 
-class Rate(NamedTuple):
-    """A ratio over users with its 95 % confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.2%} ({self.low:.2%} to {self.high:.2%})"
-
-
-class Difference(NamedTuple):
-    """One arm's rate less another's, with its 95 % interval and two-sided p-value."""
-
-    value: float
-    low: float
-    high: float
-    p_value: float
-
-
-def rate(clicks: Int[np.ndarray, " users"], impressions: Int[np.ndarray, " users"]) -> Rate:
-    """Clicks over impressions, by the delta method over users.
+def rate(clicks: Int[np.ndarray, " users"], impressions: Int[np.ndarray, " users"]) -> Estimate:
+    """Estimate clicks over impressions, by the delta method over users.
 
     Raises:
-        ValueError: fewer than two users with an impression.
+        ValueError: fewer than two users have an impression.
     """
-    there = impressions > 0
-    value, residuals = _ratio(clicks[there], impressions[there])
-    reach = Z * _error(residuals)
-    return Rate(value, value - reach, value + reach)
+    visited = impressions > 0
+    value, residuals = _ratio(clicks[visited], impressions[visited])
+    return normal_estimate(value, _standard_error(residuals))
 
 
 def impression_rate(
     clicks: Int[np.ndarray, " users"], impressions: Int[np.ndarray, " users"]
-) -> Rate:
-    """The same with impressions taken for independent: too narrow, to be shown beside `rate`."""
+) -> Estimate:
+    """Estimate the same as if impressions were independent: too narrow, shown beside `rate`."""
     n = int(impressions.sum())
     value = float(clicks.sum() / n)
-    reach = Z * float(np.sqrt(value * (1 - value) / n))
-    return Rate(value, value - reach, value + reach)
+    return normal_estimate(value, float(np.sqrt(value * (1 - value) / n)))
 
 
 def difference(
@@ -69,61 +46,55 @@ def difference(
     impressions: Int[np.ndarray, "two users"],
     *,
     paired: bool,
-) -> Difference:
-    """The first row's rate less the second's.
+) -> Estimate:
+    """Estimate the first row's rate minus the second row's.
 
     Args:
-        paired: both rows are about the same users, which only a simulation can have: what they
-            share then cancels. In an A/B test a user has impressions in one row only.
+        paired: both rows are about the same users, which only a simulation can arrange: what the
+            rows share cancels. In an A/B test a user has impressions in one row only.
 
     Raises:
-        ValueError: fewer than two users with an impression in a row.
+        ValueError: fewer than two users have an impression in a row.
     """
-    if paired:  # a user who is in neither row adds nothing but must not count as one
-        there = impressions.any(0)
-        clicks, impressions = clicks[:, there], impressions[:, there]
+    if paired:
+        visited = impressions.any(0)  # a user in neither row must not count as an observation
+        clicks, impressions = clicks[:, visited], impressions[:, visited]
         (first, a), (second, b) = (_ratio(*row) for row in zip(clicks, impressions, strict=True))
-        error = _error(a - b)
-    else:
-        kept = [i > 0 for i in impressions]
-        (first, a), (second, b) = (
-            _ratio(c[k], i[k]) for c, i, k in zip(clicks, impressions, kept, strict=True)
-        )
-        error = float(np.hypot(_error(a), _error(b)))
-    value = first - second
-    if error == 0:
-        return Difference(value, value, value, float(value == 0))
-    p_value = float(2 * stats.norm.sf(abs(value) / error))
-    return Difference(value, value - Z * error, value + Z * error, p_value)
+        return normal_estimate(first - second, _standard_error(a - b))
+    kept = [row > 0 for row in impressions]
+    (first, a), (second, b) = (
+        _ratio(c[k], i[k]) for c, i, k in zip(clicks, impressions, kept, strict=True)
+    )
+    return normal_estimate(first - second, float(np.hypot(_standard_error(a), _standard_error(b))))
 
 
-def ctr(week: Week, arm: int) -> Rate:
-    """The CTR of an arm over the whole week."""
+def ctr(week: Week, arm: int) -> Estimate:
+    """Estimate the CTR of an arm over the whole week."""
     return rate(week.clicks[arm].sum(0), week.impressions[arm].sum(0))
 
 
-def ctr_by_day(week: Week, arm: int) -> list[Rate]:
-    """The CTR of an arm on each day."""
+def ctr_by_day(week: Week, arm: int) -> list[Estimate]:
+    """Estimate the CTR of an arm on each day."""
     return [rate(c, i) for c, i in zip(week.clicks[arm], week.impressions[arm], strict=True)]
 
 
-def lift(week: Week, arm: int, base: int) -> Difference:
-    """The CTR of an arm less that of another over the whole week, paired if the users are."""
+def lift(week: Week, arm: int, base: int) -> Estimate:
+    """Estimate an arm's CTR minus the base's over the week, paired if both have the same users."""
     both = [arm, base]
     paired = bool((week.members[arm] == week.members[base]).all())
     return difference(week.clicks[both].sum(1), week.impressions[both].sum(1), paired=paired)
 
 
 def searches_per_request(week: Week, arm: int) -> float:
-    """What an arm costs: searches of the index for each page."""
+    """Return an arm's serving cost: index searches per request."""
     return float(week.searches[arm].sum() / week.requests[arm].sum())
 
 
 def sample_ratio(counts: Int[np.ndarray, " arms"], shares: Sequence[float]) -> float:
-    """The p-value of the arms' sizes under the shares they should have (chi-square).
+    """Test the arms' sizes against their intended shares (chi-square); return the p-value.
 
-    Below `MISMATCH` something else than chance divided the users, or lost some of them: then no
-    other number of the test means anything.
+    Below `SAMPLE_RATIO_ALPHA`, something other than chance assigned users or lost some of them, and
+    no other number of the test can be trusted.
     """
     expected = np.asarray(shares) * counts.sum()
     return float(stats.chisquare(counts, expected).pvalue)
@@ -134,29 +105,40 @@ def a_over_a(
     impressions: Int[np.ndarray, " users"],
     halves: Bool[np.ndarray, "tests users"],
 ) -> Float[np.ndarray, " tests"]:
-    """p-values of A/A tests: users who all had the same arm, divided as if they had had two.
+    """Return p-values of A/A tests: users of one arm, split at random as if they had two arms.
 
-    If the method is sound they are uniform: 5 % below 0.05, 50 % below 0.5.
+    If the method is sound, the p-values are uniform: 5 % are below 0.05.
 
     Args:
-        halves: who is in the first half, for each test.
+        halves: which users are in the first half, for each test.
     """
-    return 2 * stats.norm.sf(np.abs(a_over_a_scores(clicks, impressions, halves)))
+    return 2 * stats.norm.sf(np.abs(_half_scores(clicks, impressions, halves)))
 
 
-def a_over_a_scores(
+def daily_looks(
+    week: Week, arm: int, halves: Bool[np.ndarray, "tests users"]
+) -> Float[np.ndarray, "tests days"]:
+    """Return the z-score of each A/A test at the end of each day, over all data until then."""
+    until = zip(week.clicks[arm].cumsum(0), week.impressions[arm].cumsum(0), strict=True)
+    return np.stack([_half_scores(*counts, halves) for counts in until], axis=1)
+
+
+def _half_scores(
     clicks: Int[np.ndarray, " users"],
     impressions: Int[np.ndarray, " users"],
     halves: Bool[np.ndarray, "tests users"],
 ) -> Float[np.ndarray, " tests"]:
-    """The difference of the halves' rates over its standard error, for each test."""
-    there = impressions > 0
-    c, i = clicks[there].astype(np.float64), impressions[there].astype(np.float64)
+    """Return the difference of the halves' rates over its standard error, for each test."""
+    visited = impressions > 0
+    c, i = clicks[visited].astype(np.float64), impressions[visited].astype(np.float64)
     values, variances = [], []
-    for half in (halves[:, there].astype(np.float64), (~halves[:, there]).astype(np.float64)):
+    for half in (halves[:, visited].astype(np.float64), (~halves[:, visited]).astype(np.float64)):
         users, clicked, seen = half.sum(1), half @ c, half @ i
         if users.min() < 2:
-            raise ValueError("a half has fewer than two users; give more users, or fairer halves")
+            raise ValueError(
+                "one half has fewer than two users: expected at least two in each; simulate more "
+                "users, or split them more evenly"
+            )
         ratio = clicked / seen
         squares = half @ c**2 - 2 * ratio * (half @ (c * i)) + ratio**2 * (half @ i**2)
         values.append(ratio)
@@ -164,29 +146,20 @@ def a_over_a_scores(
     return (values[0] - values[1]) / np.sqrt(variances[0] + variances[1])
 
 
-def daily_looks(
-    week: Week, arm: int, halves: Bool[np.ndarray, "tests users"]
-) -> Float[np.ndarray, "tests days"]:
-    """The score of each A/A test as it stands each evening, over all that came until then."""
-    until = zip(week.clicks[arm].cumsum(0), week.impressions[arm].cumsum(0), strict=True)
-    return np.stack([a_over_a_scores(*counts, halves) for counts in until], axis=1)
-
-
 def _ratio(
     clicks: Int[np.ndarray, " users"], impressions: Int[np.ndarray, " users"]
 ) -> tuple[float, Float[np.ndarray, " users"]]:
-    """The ratio, and what each user adds to its error."""
-    seen = impressions.sum()
-    if (impressions > 0).sum() < 2:
+    """Return the ratio and each user's residual, divided by all impressions."""
+    if (visitors := int((impressions > 0).sum())) < 2:
         raise ValueError(
-            f"{int((impressions > 0).sum())} users with an impression: an interval over users "
-            f"needs at least two"
+            f"{visitors} users have an impression: expected at least two for an interval over users"
         )
+    seen = impressions.sum()
     value = float(clicks.sum() / seen)
     return value, (clicks - value * impressions) / seen
 
 
-def _error(residuals: Float[np.ndarray, " users"]) -> float:
-    """The standard error of the sum of residuals, whose own sum is zero."""
+def _standard_error(residuals: Float[np.ndarray, " users"]) -> float:
+    """Return the standard error of a sum of residuals that add up to zero."""
     n = len(residuals)
     return float(np.sqrt(n / (n - 1) * np.square(residuals).sum()))

@@ -1,4 +1,4 @@
-"""The arms of §4.3: item-based CF, YouTube DNN, MIND with 1..7 interests and with dynamic K."""
+"""The arms of §4.3: item-based CF, YouTube DNN, MIND with 1 to 7 interests and with dynamic K."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from mindlib.training import TrainingConfig, fit
 
 ITEM_CF = "item-based CF"
 YOUTUBE_DNN = "YouTube DNN"
-DYNAMIC = "MIND, dynamic K"
+DYNAMIC_K = "MIND, dynamic K"
 
 Build = Callable[[Interactions, torch.Generator], VectorModel]
 
 
-def fixed(interests: int) -> str:
-    """What the arm of a fixed K is called."""
+def fixed_k(interests: int) -> str:
+    """Return the name of the arm with a fixed number of interests."""
     return f"MIND, K = {interests}"
 
 
 @dataclass(frozen=True)
 class ArmsConfig:
-    """One size and one training for all, so that the arms differ in the model alone.
+    """One size and one training configuration for all, so that arms differ in the model alone.
 
     Attributes:
-        interests: the fixed K, an arm each; the largest bounds dynamic K, too.
-        item_cf: an arm of item-based CF (which needs implicit).
+        interests: the fixed values of K, one arm each; the largest also bounds dynamic K.
+        item_cf: whether there is an arm of item-based CF (which needs implicit).
         dim, hidden, history_length: of every vector model.
         training: of every vector model; the default was chosen on the validation users of the
-            planted world, by YouTube DNN and MIND with K = 4 together.
+            planted world, for YouTube DNN and MIND with K = 4 together.
     """
 
     interests: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
@@ -55,39 +55,35 @@ class ArmsConfig:
 
     def __post_init__(self) -> None:
         if not self.interests or min(self.interests) < 1:
-            raise ValueError(f"interests={self.interests}: expected at least one K, each >= 1")
+            raise ValueError(
+                f"interests={self.interests}: expected at least one value of K, each at least 1"
+            )
 
-    def builds(self) -> dict[str, Build]:
-        """What builds each vector model."""
+    def builders(self) -> dict[str, Build]:
+        """Return a constructor for each arm that is a vector model."""
+        shape = {"dim": self.dim, "hidden": self.hidden, "history_length": self.history_length}
 
         def mind(routing: RoutingConfig) -> Build:
-            config = MINDConfig(
-                dim=self.dim,
-                hidden=self.hidden,
-                history_length=self.history_length,
-                routing=routing,
-            )
+            config = MINDConfig(routing=routing, **shape)
             return lambda log, generator: MIND(log, config, generator=generator)
 
-        youtube = YouTubeDNNConfig(
-            dim=self.dim, hidden=self.hidden, history_length=self.history_length
-        )
-        made: dict[str, Build] = {
+        youtube = YouTubeDNNConfig(**shape)
+        builders: dict[str, Build] = {
             YOUTUBE_DNN: lambda log, generator: YouTubeDNN(log, youtube, generator=generator)
         }
         for k in self.interests:
-            made[fixed(k)] = mind(RoutingConfig(max_interests=k, adaptive=False))
-        made[DYNAMIC] = mind(RoutingConfig(max_interests=max(self.interests)))
-        return made
+            builders[fixed_k(k)] = mind(RoutingConfig(max_interests=k, adaptive=False))
+        builders[DYNAMIC_K] = mind(RoutingConfig(max_interests=max(self.interests)))
+        return builders
 
 
 def train_arms(
     split: Split, config: ArmsConfig | None = None, *, seed: int = 0, progress: bool = True
 ) -> Mapping[str, Recommender]:
-    """Every arm, trained on `split.train` and chosen by epoch on `split.validation`.
+    """Train every arm on `split.train`; validation cases choose its epoch.
 
     Args:
-        seed: of the initial weights and of the training of each.
+        seed: of the initial weights and of the training run of each arm.
 
     Raises:
         ValueError, ImportError: as `fit` and `ItemCF.fit`.
@@ -98,8 +94,8 @@ def train_arms(
         neighbors = min(ItemCFConfig().neighbors, split.log.num_items)
         arms[ITEM_CF] = ItemCF.fit(split, ItemCFConfig(neighbors=neighbors))
     training = replace(config.training, seed=seed)
-    builds = config.builds()
-    for name, build in tqdm(builds.items(), unit="arm", disable=not progress, leave=False):
+    builders = config.builders()
+    for name, build in tqdm(builders.items(), unit="arm", disable=not progress, leave=False):
         model = build(split.log, torch.Generator().manual_seed(seed))
         fit(model, split, training, device="cpu", progress=False)
         arms[name] = model

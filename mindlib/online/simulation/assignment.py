@@ -1,4 +1,4 @@
-"""Which user sees which arm: decided by a hash of her id, remembered by nobody."""
+"""Assignment of users to arms by a hash of the user id, without a table of assignments."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int
 
-from mindlib.online.simulation.hashing import salt, uniform
+from mindlib.online.simulation.hashing import hash_name, uniform
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """An A/B test: its name salts the hash, so that two tests divide the users independently.
+    """An A/B test. Its name salts the hash, so that two tests split the users independently.
 
     Attributes:
-        name: of the experiment; the same name divides the same users alike, for ever.
+        name: of the experiment; the same name always splits the same users in the same way.
         arms: their names.
-        shares: of the traffic, in the arms' order; none given: equal ones.
+        shares: of the traffic, in the arms' order; equal ones if empty.
     """
 
     name: str
@@ -27,26 +27,28 @@ class Experiment:
 
     def __post_init__(self) -> None:
         if not self.arms or len(set(self.arms)) != len(self.arms):
-            raise ValueError(f"arms={self.arms}: expected at least one, each name once")
+            raise ValueError(f"arms={self.arms}: expected at least one arm, each name once")
         if not self.shares:
             object.__setattr__(self, "shares", (1 / len(self.arms),) * len(self.arms))
         if len(self.shares) != len(self.arms) or min(self.shares) <= 0:
-            raise ValueError(f"shares={self.shares}: expected one above 0 for each of {self.arms}")
+            raise ValueError(
+                f"shares={self.shares}: expected one share above 0 for each of {self.arms}"
+            )
         if not math.isclose(sum(self.shares), 1):
-            raise ValueError(f"shares={self.shares} sum to {sum(self.shares):g}: expected 1")
+            raise ValueError(f"shares={self.shares}: expected a sum of 1, not {sum(self.shares):g}")
 
     def assign(self, users: Int[np.ndarray, " users"]) -> Int[np.ndarray, " users"]:
-        """The number of each user's arm.
+        """Return the index of each user's arm.
 
         Args:
-            users: ids that do not change when the log does (`Interactions.user_ids` has them; the
+            users: ids that do not change when the log grows (`Interactions.user_ids` has them; the
                 contiguous ids are renumbered with every new user).
         """
         ends = np.cumsum(self.shares)[:-1]
-        return np.searchsorted(ends, uniform(salt(self.name), users), side="right")
+        return np.searchsorted(ends, uniform(hash_name(self.name), users), side="right")
 
     def members(self, user_ids: np.ndarray) -> Bool[np.ndarray, "arms users_plus_one"]:
-        """Which users each arm has; nobody is in two, and padding in none.
+        """Return which users each arm has: every user is in one arm, and padding in none.
 
         Args:
             user_ids: `Interactions.user_ids`; entry 0 is padding.
@@ -58,7 +60,7 @@ class Experiment:
         if not all(issubclass(kind, int | np.integer) for kind in kinds):
             raise ValueError(
                 f"user ids of type {', '.join(sorted(kind.__name__ for kind in kinds))}: expected "
-                f"whole numbers, for they are hashed as such"
+                f"whole numbers, since their value is hashed"
             )
         arms = np.r_[-1, self.assign(user_ids[1:].astype(np.int64))]
         return arms == np.arange(len(self.arms))[:, None]

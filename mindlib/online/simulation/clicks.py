@@ -1,18 +1,16 @@
-"""Who comes, what she is after, and what she clicks: a position-based model on planted truth.
+"""Visits and clicks: a position-based click model on the planted truth.
 
-A click needs two things that know nothing of each other: she looks at the place (examination,
-which depends on the rank alone) and what is there attracts her (which depends on her and the
-product alone),
+A click needs two independent events: the user examines the position (which depends on the rank
+alone), and the item there attracts them (which depends on the user and the item alone),
 
     P(click | user, item, rank, day) = rank^-position * min(1, g_u * a * appeal(item)),
 
-    a = focus     if the item is of the interest that she came for today,
-        own       if it is of another of her interests,
-        other     if it is of none,
+    a = focus     if the item belongs to the interest that the user came for today,
+        own       if it belongs to another of the user's interests,
+        other     if it belongs to none of them,
 
-with appeal(item) the item's probability within its cluster over that of the cluster's most
-likely item (so the order within an interest is the world's), and g_u how readily user u clicks
-at all.
+where appeal(item) is the item's probability within its cluster divided by that of the cluster's
+most likely item, and g_u is the user's overall readiness to click.
 """
 
 from __future__ import annotations
@@ -27,25 +25,25 @@ from jaxtyping import Bool, Float, Int
 from mindlib.data.planted import PlantedWorld
 from mindlib.online.simulation.hashing import uniform
 
-PLACE, PRODUCT = 0, 1  # two independent draws for one impression
+EXAMINATION, ATTRACTION = 0, 1  # two independent random numbers for each impression
 
 
 @dataclass(frozen=True)
 class ClickConfig:
-    """The parameters, set by reasoning before the first run and not moved since.
+    """The parameters of visits and clicks; they were fixed before the first run.
 
     Attributes:
-        days: a week, as in §4.3.
-        visit: the shape of Beta(visit, visit), of which each user's probability of coming on a
-            day is drawn: half of the days on average, some nearly always, some hardly ever.
-        position: the exponent of examination; 1, what simulations of learning to rank commonly
-            take, has her look at the tenth place a tenth as often as at the first.
-        focus, own, other: the attraction, once looked at, of the best item of the interest that
-            she came for, of her other interests, and of everything else. She came for something
-            (one look in two), is still herself (one in five), and is curious (one in fifty).
-        readiness: the shape of the Gamma law, with mean 1, of g_u; 4 makes its deviation a half.
-        drift: the probability that from one day to the next one of her interests has given way
-            to another, which no model has been trained for; 0.02 is one user in eight a week.
+        days: length of the experiment; a week, as in §4.3.
+        visit: the shape of Beta(visit, visit), from which each user's daily probability of a visit
+            is sampled: one half on average.
+        position: the exponent of examination. With 1, a common choice in simulations of learning to
+            rank, the tenth position is examined a tenth as often as the first.
+        focus, own, other: the attraction, once examined, of the best item of the interest that the
+            user came for, of the user's other interests, and of everything else.
+        readiness: the shape of the Gamma distribution, with mean 1, of g_u; 4 gives a standard
+            deviation of one half.
+        drift: the daily probability that one of a user's interests is replaced by another one,
+            which no model was trained for; 0.02 is one user in eight a week.
     """
 
     days: int = 7
@@ -69,21 +67,21 @@ class ClickConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected a probability, 0 to 1")
 
-    def examination(self, shown: int) -> Float[np.ndarray, " shown"]:
-        """The probability that she looks at each place."""
-        return np.arange(1, shown + 1, dtype=np.float64) ** -self.position
+    def examination(self, length: int) -> Float[np.ndarray, " length"]:
+        """Return the probability that each position of a slate is examined."""
+        return np.arange(1, length + 1, dtype=np.float64) ** -self.position
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What users bring to the week, whatever anybody shows them; row 0 is padding.
+    """The visits and interests of a week, independent of what is shown; row 0 is padding.
 
     Attributes:
         interests: which clusters each user is interested in on each day.
-        focus: the interest that she comes for, if she comes.
-        visits: whether she does.
+        focus: the interest that the user comes for on a visit.
+        visits: whether the user visits.
         readiness: g_u.
-        key: where the luck of every impression is looked up.
+        key: seed of the random numbers of all impressions.
     """
 
     world: PlantedWorld
@@ -95,37 +93,34 @@ class Traffic:
     key: int
 
     @staticmethod
-    def draw(
+    def sample(
         world: PlantedWorld, config: ClickConfig | None = None, *, generator: np.random.Generator
     ) -> Traffic:
-        """A week of the world's users. The same generator's state gives the same week."""
+        """Sample a week of the world's users; the same generator state gives the same week."""
         config = config or ClickConfig()
         users, clusters = world.interests.shape
         key = int(generator.integers(2**63))
         readiness = generator.gamma(config.readiness, 1 / config.readiness, users)
-        rate = generator.beta(config.visit, config.visit, users)
-        rate[0] = 0
-        visits = generator.random((config.days, users)) < rate
-        today = world.interests.copy()
-        every = []
-        for day in range(config.days):
-            if day:
-                today = _drifted(today, config.drift, generator)
-            every.append(today)
-        interests = np.stack(every)
+        visit_rate = generator.beta(config.visit, config.visit, users)
+        visit_rate[0] = 0
+        visits = generator.random((config.days, users)) < visit_rate
+        by_day = [world.interests]
+        for _ in range(config.days - 1):
+            by_day.append(_drift(by_day[-1], config.drift, generator))
+        interests = np.stack(by_day)
         focus = (interests * generator.random((config.days, users, clusters))).argmax(2)
         return Traffic(world, config, interests, focus, visits, readiness, key)
 
     @cached_property
     def appeal(self) -> Float[np.ndarray, " items"]:
-        """Of each item within its cluster: 1 for the likeliest; 0 for padding."""
+        """Appeal of each item within its cluster: 1 for the most likely item, 0 for padding."""
         probabilities = self.world.probabilities
         return (probabilities / probabilities.max(1, keepdims=True).clip(1e-12)).max(0)
 
     def attraction(
         self, day: int, users: Int[np.ndarray, " requests"], items: Int[np.ndarray, "requests n"]
     ) -> Float[np.ndarray, "requests n"]:
-        """The probability that each item attracts each user, once looked at; 0 for padding."""
+        """Return the probability that each item attracts each user once examined; 0 for padding."""
         clusters = self.world.item_clusters[items]
         base = np.where(
             clusters == self.focus[day, users][:, None],
@@ -137,30 +132,34 @@ class Traffic:
         return np.minimum(1, self.readiness[users][:, None] * base * self.appeal[items])
 
     def clicks(
-        self, day: int, users: Int[np.ndarray, " requests"], lists: Int[np.ndarray, "requests n"]
+        self, day: int, users: Int[np.ndarray, " requests"], slates: Int[np.ndarray, "requests n"]
     ) -> Bool[np.ndarray, "requests n"]:
-        """Which of the shown items are clicked.
+        """Return which items of the slates are clicked.
 
-        The luck of a place depends on (day, user, rank), that of a product on (day, user, item),
-        and on nothing else: two arms that show her the same thing get the same answer.
+        The random number of examination depends on (day, user, rank) and that of attraction on
+        (day, user, item), so two arms that show a user the same slate get the same clicks.
 
         Args:
             users: contiguous ids.
-            lists: what each is shown, best first; 0 where the list has ended.
+            slates: the items shown to each user, best first; 0 after the end.
         """
-        rows, ranks = users[:, None], np.arange(1, lists.shape[1] + 1)
-        looks = uniform(self.key, PLACE, day, rows, ranks) < self.config.examination(len(ranks))
-        attracts = uniform(self.key, PRODUCT, day, rows, lists) < self.attraction(day, users, lists)
-        return looks & attracts & (lists > 0)
+        rows, ranks = users[:, None], np.arange(1, slates.shape[1] + 1)
+        examined = uniform(self.key, EXAMINATION, day, rows, ranks) < self.config.examination(
+            len(ranks)
+        )
+        attracted = uniform(self.key, ATTRACTION, day, rows, slates) < self.attraction(
+            day, users, slates
+        )
+        return examined & attracted & (slates > 0)
 
 
-def _drifted(
+def _drift(
     interests: Bool[np.ndarray, "users clusters"], drift: float, generator: np.random.Generator
 ) -> Bool[np.ndarray, "users clusters"]:
-    """A day later: of some users one interest has been replaced by a cluster that was not hers."""
+    """Return the next day's interests: some users exchange one interest for a new cluster."""
     moves = generator.random(len(interests)) < drift
-    luck = generator.random(interests.shape)
-    old, new = (interests * luck).argmax(1), (~interests * luck).argmax(1)
+    random = generator.random(interests.shape)
+    old, new = (interests * random).argmax(1), (~interests * random).argmax(1)
     rows = np.flatnonzero(moves & interests.any(1) & ~interests.all(1))
     later = interests.copy()
     later[rows, old[rows]] = False

@@ -1,16 +1,15 @@
-"""Off-policy replay over a real log's last weeks: what share of the next purchases was on the page.
+"""Off-policy replay over the last weeks of a real log: how much of the next purchase was shown?
 
-There is no button in a log. A model that was trained before the last weeks is asked, before each
-basket of those weeks, for the page it would have shown, with the past that the household had by
-then; counted is what it bought next and the page held. What this cannot say:
+A model trained before the last weeks is asked, before each basket of those weeks, for the slate
+that it would have shown given the history until then; the items of the basket on the slate are
+counted. The limits of this evaluation:
 
-- She bought what she bought under another policy, that of the shop. A product she never saw
-  there, and would have taken from the page, counts as a miss; what she found without help counts
-  as a hit. So it rewards foreseeing what happens anyway, not changing it, and popular products
-  are foreseen best.
-- A page that sells today changes tomorrow's past. Here the pasts are the log's, whoever is asked.
-- The place on the page counts for nothing, and no page is shown to anybody who bought nothing.
-- Its intervals say how far other households would differ, not whether the online order is this.
+- Purchases were made under another policy, the shop's. An item that the user never saw there, and
+  would have bought from the slate, counts as a miss; an item that they would have bought anyway
+  counts as a hit. Replay therefore rewards prediction, not influence, and favours popular items.
+- A slate that sells today changes tomorrow's history. Here all arms see the log's histories.
+- Positions do not count, and users who bought nothing are not represented.
+- Intervals cover the sampling of households, not the difference to an online test.
 """
 
 from __future__ import annotations
@@ -23,23 +22,24 @@ from jaxtyping import Bool, Int
 
 from mindlib.data.interactions import Interactions
 from mindlib.data.splits import Cases, Split, cases_between
+from mindlib.evaluation import Estimate
 from mindlib.online.ranking import CandidateScorer
-from mindlib.online.simulation.analysis import Difference, Rate, difference, rate
-from mindlib.online.simulation.week import PageConfig, pages
+from mindlib.online.simulation.analysis import difference, rate
+from mindlib.online.simulation.week import SlateConfig, build_pipeline
 from mindlib.retrieval import Recommender
 
-WEEK = 7 * 24 * 3600
-USERS_AT_ONCE = 4096
+WEEK = 7 * 24 * 3600  # seconds
+USERS_PER_CHUNK = 4096
 
 
 def last_weeks(log: Interactions, weeks: int = 4, validation_weeks: int = 2) -> Split:
-    """Train on what came before, validate on the weeks between, replay the last ones.
+    """Split by time: train on the first weeks, validate on the next ones, replay the last ones.
 
-    Every step (basket) of those weeks that has a past is a case of its own.
+    Every basket of those weeks whose user has a history is a case of its own.
 
     Args:
-        weeks: replayed, counted back from the log's last event.
-        validation_weeks: before them.
+        weeks: number of weeks replayed, counted back from the log's last event.
+        validation_weeks: number of weeks before them.
 
     Raises:
         ValueError: a number below 1, or a part of the log without a case.
@@ -49,128 +49,112 @@ def last_weeks(log: Interactions, weeks: int = 4, validation_weeks: int = 2) -> 
             f"weeks={weeks}, validation_weeks={validation_weeks}: expected at least 1 of each"
         )
     end = int(log.timestamps.max()) + 1
-    cut = end - weeks * WEEK
-    earlier = cut - validation_weeks * WEEK
+    replay_start = end - weeks * WEEK
+    validation_start = replay_start - validation_weeks * WEEK
     parts = {
-        "training": log.timestamps < earlier,
-        "validation": (log.timestamps >= earlier) & (log.timestamps < cut),
-        "replay": log.timestamps >= cut,
+        "training": log.timestamps < validation_start,
+        "validation": (log.timestamps >= validation_start) & (log.timestamps < replay_start),
+        "replay": log.timestamps >= replay_start,
     }
     for name, events in parts.items():
-        if not (events & _has_past(log)).any():
+        if not (events & _has_history(log)).any():
             days = (end - int(log.timestamps.min())) / WEEK * 7
             raise ValueError(
-                f"weeks={weeks}, validation_weeks={validation_weeks}: no event with a past is left "
-                f"for {name} in {log.name!r}, which has {days:.1f} days; choose fewer weeks"
+                f"weeks={weeks}, validation_weeks={validation_weeks}: no event with a history is "
+                f"left for {name} in {log.name!r}, which has {days:.1f} days; choose fewer weeks"
             )
     return Split(
         f"last {weeks} weeks",
         log,
         parts["training"],
-        _steps(log, parts["validation"]),
-        _steps(log, parts["replay"]),
+        _baskets(log, parts["validation"]),
+        _baskets(log, parts["replay"]),
     )
 
 
 @dataclass(frozen=True)
 class Replay:
-    """What was foreseen, case by case.
+    """Hits of each arm, case by case.
 
     Attributes:
         arms: their names.
-        users: whose case it is.
-        weeks: in which week it lies, counted back: -1 is the log's last.
-        hits: the next purchases that were on the page.
-        targets: the next purchases.
+        users: the user of each case.
+        hits: number of the basket's items on the slate.
+        targets: number of the basket's items.
     """
 
     arms: tuple[str, ...]
     users: Int[np.ndarray, " cases"]
-    weeks: Int[np.ndarray, " cases"]
     hits: Int[np.ndarray, "arms cases"]
     targets: Int[np.ndarray, " cases"]
 
-    def share(self, arm: int, week: int | None = None) -> Rate:
-        """The share of the next purchases that were on an arm's page (in one week, or in all)."""
-        rows = self._rows(week)
-        return rate(self._by_user(self.hits[arm], rows), self._by_user(self.targets, rows))
+    def share(self, arm: int) -> Estimate:
+        """Estimate the share of the next purchases that was on an arm's slate."""
+        return rate(self._by_user(self.hits[arm]), self._by_user(self.targets))
 
-    def lift(self, arm: int, base: int) -> Difference:
-        """The share of one arm less that of another, for the same households."""
-        rows = self._rows(None)
-        hits = np.stack([self._by_user(self.hits[a], rows) for a in (arm, base)])
-        targets = self._by_user(self.targets, rows)
+    def lift(self, arm: int, base: int) -> Estimate:
+        """Estimate the share of one arm minus that of another, paired over households."""
+        hits = np.stack([self._by_user(self.hits[a]) for a in (arm, base)])
+        targets = self._by_user(self.targets)
         return difference(hits, np.stack([targets, targets]), paired=True)
 
-    def _rows(self, week: int | None) -> Bool[np.ndarray, " cases"]:
-        return np.ones(len(self.users), dtype=bool) if week is None else self.weeks == week
-
-    def _by_user(
-        self, values: Int[np.ndarray, " cases"], rows: Bool[np.ndarray, " cases"]
-    ) -> Int[np.ndarray, " users"]:
+    def _by_user(self, values: Int[np.ndarray, " cases"]) -> Int[np.ndarray, " users"]:
         # Weights make bincount's result floating-point; the counts are far below 2^53.
-        return np.bincount(self.users[rows], weights=values[rows]).astype(np.int64)
+        return np.bincount(self.users, weights=values).astype(np.int64)
 
 
 def replay(
     split: Split,
     arms: Mapping[str, Recommender],
     ranker: CandidateScorer | None = None,
-    page: PageConfig | None = None,
+    slate: SlateConfig | None = None,
 ) -> Replay:
-    """The pages that each arm would have shown before each case of `split.test`.
+    """Count the hits of the slates that each arm would have shown for the cases of `split.test`.
 
     Args:
         split: from `last_weeks`, on whose training part the arms were fitted.
-        ranker: orders the candidates, the same for all; None leaves them as retrieved.
-        page: by default 1,000 candidates, whatever part of the catalogue they are, and 100 places.
+        ranker: orders the candidates, the same for all; None keeps the order of retrieval.
+        slate: by default 100 positions from 1,000 candidates, whatever the size of the catalogue.
 
     Raises:
-        ValueError: no arm, or the catalogue does not fill the page.
+        ValueError: no arm, or the catalogue does not fill the slate.
     """
-    page = page or PageConfig(part=1.0, shown=100)
+    slate = slate or SlateConfig(max_share=1.0, length=100)
     if not arms:
-        raise ValueError("no arm: expected at least one recommender")
+        raise ValueError("arms is empty: expected at least one recommender")
     cases = split.test
-    hits = np.stack(
-        [
-            _hits(cases, pages(recommender, ranker, page, cases.num_items), page.shown)
-            for recommender in arms.values()
-        ]
-    )
-    starts = cases.histories.ends.numpy()  # where a past ends, the step begins
-    weeks = (split.log.timestamps[starts] - int(split.log.timestamps.max()) - 1) // WEEK
+    hits = [
+        _count_hits(cases, build_pipeline(arm, ranker, slate, cases.num_items), slate.length)
+        for arm in arms.values()
+    ]
     return Replay(
-        tuple(arms),
-        cases.histories.users.numpy(),
-        weeks,
-        hits,
-        cases.offsets.diff().numpy(),
+        tuple(arms), cases.histories.users.numpy(), np.stack(hits), cases.offsets.diff().numpy()
     )
 
 
-def _hits(cases: Cases, recommender: Recommender, shown: int) -> Int[np.ndarray, " cases"]:
-    """How many of each case's targets are on its page."""
+def _count_hits(cases: Cases, recommender: Recommender, length: int) -> Int[np.ndarray, " cases"]:
+    """Count each case's targets on its slate."""
     counts = np.zeros(len(cases), dtype=np.int64)
     offsets, width = cases.offsets.numpy(), cases.num_items + 1
-    for start in range(0, len(cases), USERS_AT_ONCE):
-        stop = min(start + USERS_AT_ONCE, len(cases))
+    for start in range(0, len(cases), USERS_PER_CHUNK):
+        stop = min(start + USERS_PER_CHUNK, len(cases))
         histories = cases.histories.select(slice(start, stop))
-        lists = recommender.recommend(histories, shown).items.cpu().numpy()
+        slates = recommender.recommend(histories, length).items.cpu().numpy()
         rows = np.repeat(np.arange(stop - start), np.diff(offsets[start : stop + 1]))
         targets = cases.targets.numpy()[offsets[start] : offsets[stop]]
-        on_page = np.arange(stop - start)[:, None] * width + lists
-        found = np.isin(rows * width + targets, on_page)
-        counts[start:stop] = np.bincount(rows[found], minlength=stop - start)
+        # One number for each pair of case and item, so that one membership test serves the chunk.
+        on_slate = np.arange(stop - start)[:, None] * width + slates
+        hit = np.isin(rows * width + targets, on_slate)
+        counts[start:stop] = np.bincount(rows[hit], minlength=stop - start)
     return counts
 
 
-def _has_past(log: Interactions) -> Bool[np.ndarray, " events"]:
+def _has_history(log: Interactions) -> Bool[np.ndarray, " events"]:
     return log.before > log.offsets[log.users]
 
 
-def _steps(log: Interactions, events: Bool[np.ndarray, " events"]) -> Cases:
-    """Every step among the events that has a past, as a case."""
-    starts = np.unique(log.before[events & _has_past(log)])
+def _baskets(log: Interactions, events: Bool[np.ndarray, " events"]) -> Cases:
+    """Return every basket among the events whose user has a history, as a case."""
+    starts = np.unique(log.before[events & _has_history(log)])
     ends = np.searchsorted(log.before, starts, side="right")
     return cases_between(log, log.users[starts], starts, ends)

@@ -1,8 +1,8 @@
-"""Looking every day: what it does to a test that is meant for one look, and what may be done.
+"""Sequential reading of a test: what daily looks do to its error rate, and bounds that allow them.
 
-Whoever stops as soon as |Z| > 1.96 has seven chances in a week to be wrong instead of one. Bounds
-that are wide on the first days and narrow on the last pay for the looks: with O'Brien and
-Fleming's the last day keeps nearly the level of a single look.
+Stopping as soon as |Z| > 1.96 gives a week of daily looks seven chances of a false positive instead
+of one. Bounds that are wide on the first days and narrow on the last one correct for this: with
+O'Brien and Fleming's, the last day keeps nearly the level of a single look.
 
 Under the null hypothesis the scores of the looks, over data that only grow, are those of a
 Brownian motion at the information fractions t_1 < ... < t_n = 1: Z_j = B(t_j) / sqrt(t_j).
@@ -24,12 +24,12 @@ DRAWS = 200_000
 def null_scores(
     information: Sequence[float], *, draws: int = DRAWS, generator: np.random.Generator
 ) -> Float[np.ndarray, "draws looks"]:
-    """Scores of tests without any difference, a column for each look.
+    """Simulate scores of tests without a difference, one column for each look.
 
     Args:
-        information: the share of the final information at each look, rising to 1. With as many
-            users every day and users who do not come back it is day / days; those who come back
-            add less (see `information`).
+        information: the share of the final information at each look, rising to 1. It is day / days
+            if as many users come every day and none returns; returning users add less (see
+            `information_fractions`).
 
     Raises:
         ValueError: the fractions do not rise from above 0 to 1.
@@ -42,7 +42,7 @@ def null_scores(
     return increments.cumsum(1) / np.sqrt(t)
 
 
-def bounds(
+def stopping_bounds(
     information: Sequence[float],
     shape: Shape,
     *,
@@ -50,10 +50,12 @@ def bounds(
     draws: int = DRAWS,
     generator: np.random.Generator,
 ) -> Float[np.ndarray, " looks"]:
-    """The bound on |Z| at each look, computed by simulation.
+    """Compute the bound on |Z| at each look, by simulation.
 
-    "none" is the bound of a single look, at every look: what peeking uses. "pocock" is a constant
-    that keeps the level over all looks; "obrien-fleming" falls as 1 / sqrt(t) and keeps it.
+    Args:
+        shape: "none" is the bound of a single look at every look, which is what peeking uses;
+            "pocock" is a constant that keeps the level over all looks; "obrien-fleming" falls as
+            1 / sqrt(t) and keeps it.
 
     Raises:
         ValueError: an unknown shape, alpha outside (0, 1), or as `null_scores`.
@@ -72,15 +74,15 @@ def bounds(
     return falling * np.quantile((scores / falling).max(1), 1 - alpha)
 
 
-def crossed(
-    scores: Float[np.ndarray, "tests looks"], bound: Float[np.ndarray, " looks"]
+def stopped_share(
+    scores: Float[np.ndarray, "tests looks"], bounds: Float[np.ndarray, " looks"]
 ) -> Float[np.ndarray, " looks"]:
-    """The share of tests that this look or one before it would have stopped with a finding."""
-    return np.logical_or.accumulate(np.abs(scores) > bound, axis=1).mean(0)
+    """Return the share of tests that are stopped at each look or before it."""
+    return np.logical_or.accumulate(np.abs(scores) > bounds, axis=1).mean(0)
 
 
-def information(variances: Sequence[float]) -> list[float]:
-    """Information fractions from the variance of the estimate at each look.
+def information_fractions(variances: Sequence[float]) -> list[float]:
+    """Turn the variance of the estimate at each look into information fractions.
 
     Raises:
         ValueError: a variance is not positive.

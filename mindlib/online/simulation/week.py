@@ -1,4 +1,4 @@
-"""The online week (§4.3): retrieve, rank, show, click; tomorrow's behaviours have the clicks."""
+"""The online week (§4.3): retrieve, rank, show, click; clicks extend the next day's history."""
 
 from __future__ import annotations
 
@@ -17,47 +17,50 @@ from mindlib.retrieval import InterestModel, Recommender
 
 
 @dataclass(frozen=True)
-class PageConfig:
-    """What a request goes through.
+class SlateConfig:
+    """Sizes of the stages of a request.
 
     Attributes:
-        candidates: retrieved for the ranker; 1,000 in §4.3.
-        part: but at most this part of the catalogue: a thousand of a small world would be all of
-            it, and then no arm differs from another (see `mindlib.online.simulation.worlds`).
-        shown: places of the page.
+        candidates: number retrieved for the ranker; 1,000 in §4.3.
+        max_share: largest share of the catalogue that is retrieved. A thousand candidates would be
+            the whole of a small world, and all arms the same (see
+            `mindlib.online.simulation.worlds`).
+        length: number of positions of the slate.
     """
 
     candidates: int = 1000
-    part: float = 0.02
-    shown: int = 20
+    max_share: float = 0.02
+    length: int = 20
 
     def __post_init__(self) -> None:
-        if not 1 <= self.shown <= self.candidates:
+        if not 1 <= self.length <= self.candidates:
             raise ValueError(
-                f"shown={self.shown}, candidates={self.candidates}: expected 1 <= shown <= "
+                f"length={self.length}, candidates={self.candidates}: expected 1 <= length <= "
                 f"candidates"
             )
-        if not 0 < self.part <= 1:
-            raise ValueError(f"part={self.part}: expected above 0, at most 1 (the catalogue)")
+        if not 0 < self.max_share <= 1:
+            raise ValueError(
+                f"max_share={self.max_share}: expected above 0, at most 1 (the whole catalogue)"
+            )
 
-    def retrieved(self, num_items: int) -> int:
-        """How many candidates an arm retrieves from a catalogue.
+    def num_candidates(self, num_items: int) -> int:
+        """Return how many candidates an arm retrieves from a catalogue.
 
         Raises:
-            ValueError: they would not fill the page.
+            ValueError: they would not fill the slate.
         """
-        n = min(self.candidates, int(self.part * num_items))
-        if n < self.shown:
+        n = min(self.candidates, int(self.max_share * num_items))
+        if n < self.length:
             raise ValueError(
-                f"part={self.part} of {num_items} items are {n} candidates for shown={self.shown} "
-                f"places; raise part, or show fewer"
+                f"max_share={self.max_share} of {num_items} items are {n} candidates, fewer than "
+                f"length={self.length}; raise max_share, or lower length"
             )
         return n
 
 
 @dataclass(frozen=True)
 class Behaviors:
-    """The pasts of all users, as they grow.
+    """The histories of all users, as they grow.
 
     Attributes:
         users, items: the events, sorted by user and then by time.
@@ -70,21 +73,23 @@ class Behaviors:
 
     @staticmethod
     def of(log: Interactions, users: Bool[np.ndarray, " users_plus_one"]) -> Behaviors:
-        """What a log has of some users."""
+        """Return the log's events of the given users."""
         codes = log.profiles.codes if log.profiles else np.zeros((log.num_users + 1, 0), np.int64)
-        there = users[log.users]
-        return Behaviors(log.users[there], log.items[there], codes)
+        kept = users[log.users]
+        return Behaviors(log.users[kept], log.items[kept], codes)
 
     def append(
         self, users: Int[np.ndarray, " clicks"], items: Int[np.ndarray, " clicks"]
     ) -> Behaviors:
-        """With the clicks behind each user's past, in the order given."""
-        every = np.concatenate([self.users, users])
-        order = np.argsort(every, kind="stable")
-        return Behaviors(every[order], np.concatenate([self.items, items])[order], self.profiles)
+        """Return the histories with clicks appended to their users', in the order given."""
+        all_users = np.concatenate([self.users, users])
+        order = np.argsort(all_users, kind="stable")
+        return Behaviors(
+            all_users[order], np.concatenate([self.items, items])[order], self.profiles
+        )
 
     def histories(self, users: Int[np.ndarray, " requests"]) -> Histories:
-        """The whole pasts of some users."""
+        """Return the complete histories of some users."""
         return Histories(
             items=torch.from_numpy(self.items),
             starts=torch.from_numpy(np.searchsorted(self.users, users)),
@@ -96,16 +101,16 @@ class Behaviors:
 
 @dataclass(frozen=True)
 class Week:
-    """What was counted: for each arm, day and user (row 0 is padding).
+    """Counts for each arm, day and user (user 0 is padding).
 
     Attributes:
         arms: their names.
-        members: which users an arm had. One arm a user in an A/B test; every user in every arm
-            where the simulation plays each week again with each arm.
-        impressions: products shown.
-        clicks: those of them that were clicked.
-        searches: of the index; an arm that searches no vectors has none.
-        requests: pages shown, at most one a day.
+        members: which users an arm had: one arm a user in an A/B test, every user in every arm
+            where the simulation replays the same week with each arm.
+        impressions: items shown.
+        clicks: items clicked.
+        searches: searches of the index; 0 for an arm that searches no vectors.
+        requests: slates shown, at most one a day.
     """
 
     arms: tuple[str, ...]
@@ -123,28 +128,28 @@ def run_week(
     traffic: Traffic,
     arms: Mapping[str, Recommender],
     ranker: CandidateScorer,
-    page: PageConfig | None = None,
+    slate: SlateConfig | None = None,
     *,
     members: Bool[np.ndarray, "arms users"],
 ) -> Week:
-    """Seven days with fixed models.
+    """Simulate the days of an experiment with fixed models.
 
     Args:
-        arms: retrieve candidates, never what the user has already had or clicked.
-        ranker: orders them, the same for all arms.
+        arms: retrieve candidates, never items of the user's history.
+        ranker: orders the candidates, the same for all arms.
         members: which users (row 0 is padding) each arm has. `Experiment.members` gives each user
-            one arm, as in a real test. All of them True plays the same week once with each arm for
-            every user, which only a simulation can: the same people come on the same days after
-            the same things with the same luck.
+            one arm, as in a real test. If all are True, every user lives through the same week once
+            with each arm, which only a simulation can arrange: visits, interests and random numbers
+            are then the same in all arms.
 
     Raises:
         ValueError: no arm, or `members` has other arms or users.
     """
-    page = page or PageConfig()
+    slate = slate or SlateConfig()
     log = traffic.world.log
     days, users = traffic.visits.shape
     if not arms:
-        raise ValueError("no arm: expected at least one recommender")
+        raise ValueError("arms is empty: expected at least one recommender")
     if members.shape != (len(arms), users):
         raise ValueError(
             f"members has the shape {members.shape}: expected {(len(arms), users)}, a row for each "
@@ -156,37 +161,37 @@ def run_week(
         np.zeros((len(arms), days, users), dtype=np.int64) for _ in range(3)
     )
     for arm, recommender in enumerate(arms.values()):
-        whole = pages(recommender, ranker, page, log.num_items)
+        pipeline = build_pipeline(recommender, ranker, slate, log.num_items)
         behaviors = Behaviors.of(log, members[arm])
         for day in range(days):
-            here = np.flatnonzero(members[arm] & traffic.visits[day])
-            if not len(here):
+            visitors = np.flatnonzero(members[arm] & traffic.visits[day])
+            if not len(visitors):
                 continue
-            histories = behaviors.histories(here)
-            lists = whole.recommend(histories, page.shown).items.numpy()
-            clicked = traffic.clicks(day, here, lists)
-            impressions[arm, day, here] = (lists > 0).sum(1)
-            clicks[arm, day, here] = clicked.sum(1)
-            searches[arm, day, here] = count_searches(recommender, histories)
-            rows, places = clicked.nonzero()
-            behaviors = behaviors.append(here[rows], lists[rows, places])
+            histories = behaviors.histories(visitors)
+            slates = pipeline.recommend(histories, slate.length).items.numpy()
+            clicked = traffic.clicks(day, visitors, slates)
+            impressions[arm, day, visitors] = (slates > 0).sum(1)
+            clicks[arm, day, visitors] = clicked.sum(1)
+            searches[arm, day, visitors] = _count_searches(recommender, histories)
+            rows, positions = clicked.nonzero()
+            behaviors = behaviors.append(visitors[rows], slates[rows, positions])
     return Week(tuple(arms), members, impressions, clicks, searches)
 
 
-def pages(
-    recommender: Recommender, ranker: CandidateScorer | None, page: PageConfig, num_items: int
+def build_pipeline(
+    recommender: Recommender, ranker: CandidateScorer | None, slate: SlateConfig, num_items: int
 ) -> Recommender:
-    """What a page is taken from: an arm's candidates in the ranker's order (None: in its own).
+    """Combine retrieval and ranking; without a ranker the order is the recommender's own.
 
     Raises:
-        ValueError: the catalogue does not fill the page.
+        ValueError: the catalogue does not fill the slate.
     """
-    n = page.retrieved(num_items)
+    n = slate.num_candidates(num_items)
     return recommender if ranker is None else Reranked(recommender, ranker, num_items, n)
 
 
-def count_searches(recommender: Recommender, histories: Histories) -> Int[np.ndarray, " users"]:
-    """Searches of the index for each request: one for each active interest, none without."""
+def _count_searches(recommender: Recommender, histories: Histories) -> Int[np.ndarray, " users"]:
+    """Count searches of the index for each request: one for each active interest."""
     if not isinstance(recommender, InterestModel):
         return np.zeros(len(histories), dtype=np.int64)
     return recommender.interests(histories)[1].sum(1).cpu().numpy()

@@ -1,10 +1,9 @@
-"""The worlds of the online experiment, written down before any arm that is compared had run in it.
+"""The planted worlds of the online experiment, fixed before any of the compared arms ran in them.
 
-One thing was corrected after a first look. With 48 clusters and 96 candidates the most popular
-products alone brought 1.70 % of clicks and the truth itself 2.03 %: a list that holds two products
-of everything needs no retrieval. Tmall has more categories (6,377) than candidates (1,000); so has
-the world now (100, and 80). It was chosen by looking at popularity and at the truth only: 1.10 %
-and 2.05 %, between which the arms have room to differ.
+One property was corrected after a first look at popularity and at the truth alone. With 48 clusters
+and 96 candidates, popularity had a click-through rate of 1.70 % and the truth 2.03 %: a list that
+holds two items of every cluster needs no retrieval. Tmall has more categories (6,377) than
+candidates (1,000), and so have these worlds now (100 clusters, 80 candidates: 1.10 % and 2.05 %).
 """
 
 from __future__ import annotations
@@ -16,28 +15,29 @@ import numpy as np
 from mindlib.data.planted import PlantedConfig
 from mindlib.data.splits import Split
 
-# Users of one to six interests, each number equally often, and pasts of dozens of behaviours, as
-# the paper says of Tmall's users: Eq. 9 then gives three to five interests, and K = 5 to 7 is
-# within what the largest K can be of use for.
+# One to six interests a user, each number equally often, and histories of dozens of behaviours, as
+# the paper reports of Tmall: Eq. 9 then gives three to five interests, so K = 5 to 7 can be useful.
 SEVERAL_INTERESTS = PlantedConfig(
     num_users=20_000, num_clusters=100, items_per_cluster=40, max_interests=6, events=(12, 60)
 )
-# Users who want one thing: several interests have nothing to find. With pasts as long as above
-# nothing of it would be left to show them, for a planted user never meets an item twice.
+# One interest a user, so several vectors have nothing to find. The histories are shorter: a planted
+# user never meets an item twice, and long histories would use up the only cluster.
 ONE_INTEREST = replace(SEVERAL_INTERESTS, max_interests=1, events=(8, 24))
 
 
-def learnt_from(split: Split, users: int) -> Split:
-    """The same split, of which only the first users may be learnt from and validated on.
+def restrict_training(split: Split, users: int) -> Split:
+    """Return the split with training and validation restricted to its first users.
 
-    A test needs many users and a model of a planted world few; the others arrive with a past, as
-    everybody does between two trainings.
+    A test needs many users and a model of a planted world few; the others have a history that no
+    model was trained on, as users have between two training runs.
 
     Raises:
         ValueError: fewer than one user, or more than the log has.
     """
     if not 1 <= users <= split.log.num_users:
-        raise ValueError(f"users={users}: expected 1 to {split.log.num_users}, those of the log")
+        raise ValueError(
+            f"users={users}: expected 1 to {split.log.num_users}, the number of users in the log"
+        )
     cases = split.validation
     return replace(
         split,

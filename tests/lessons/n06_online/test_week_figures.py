@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
+from mindlib.evaluation import Estimate
 from mindlib.lessons.common.style import use_style
 from mindlib.lessons.n06_online import week_figures as simulation
-from mindlib.online.simulation import Rate
 
-RATES = [Rate(0.02, 0.018, 0.023), Rate(0.03, 0.027, 0.031)]
-OTHER = [Rate(0.01, 0.009, 0.012), Rate(0.015, 0.012, 0.016)]
+RATES = [Estimate(0.02, 0.018, 0.023), Estimate(0.03, 0.027, 0.031)]
+OTHER = [Estimate(0.01, 0.009, 0.012), Estimate(0.015, 0.012, 0.016)]
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mindlib.online.simulation import Experiment
-from mindlib.online.simulation.hashing import salt, uniform
+from mindlib.online.simulation.hashing import hash_name, uniform
 from tests.conftest import unchecked
 
 MODULUS = 2**64
@@ -35,7 +35,7 @@ def test_the_hash_is_splitmix_of_one_key_after_the_other(seed, keys):
 
 def test_a_name_is_hashed_as_written_here_for_ever():
     digest = hashlib.blake2b(b"one test", digest_size=8).digest()
-    assert salt("one test") == int.from_bytes(digest, "little")
+    assert hash_name("one test") == int.from_bytes(digest, "little")
 
 
 @given(st.lists(st.integers(1, 10**12), min_size=1, max_size=30))
@@ -78,11 +78,11 @@ def test_text_ids_are_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"arms": ()}, "at least one"),
+        ({"arms": ()}, "at least one arm"),
         ({"arms": ("a", "a")}, "each name once"),
-        ({"arms": ("a", "b"), "shares": (1.0,)}, "one above 0 for each"),
-        ({"arms": ("a", "b"), "shares": (1.0, 0.0)}, "one above 0 for each"),
-        ({"arms": ("a", "b"), "shares": (0.5, 0.4)}, "sum to 0.9: expected 1"),
+        ({"arms": ("a", "b"), "shares": (1.0,)}, "one share above 0 for each"),
+        ({"arms": ("a", "b"), "shares": (1.0, 0.0)}, "one share above 0 for each"),
+        ({"arms": ("a", "b"), "shares": (0.5, 0.4)}, "expected a sum of 1, not 0.9"),
     ],
 )
 def test_impossible_experiments_are_refused(options, message):

@@ -23,7 +23,7 @@ def world():
 
 def traffic(seed: int = 0, **options) -> Traffic:
     config = ClickConfig(**options)
-    return Traffic.draw(world(), config, generator=np.random.default_rng(seed))
+    return Traffic.sample(world(), config, generator=np.random.default_rng(seed))
 
 
 def every_user() -> np.ndarray:

@@ -12,26 +12,26 @@ from mindlib.data import PlantedConfig, PlantedWorld, leave_last_out, planted_in
 from mindlib.data.histories import Histories
 from mindlib.models import Oracle, Popularity
 from mindlib.online.simulation import (
-    DYNAMIC,
+    DYNAMIC_K,
     ITEM_CF,
-    MISMATCH,
+    SAMPLE_RATIO_ALPHA,
     YOUTUBE_DNN,
     ArmsConfig,
     Experiment,
-    PageConfig,
     PlantedRanker,
+    SlateConfig,
     Traffic,
     Week,
     a_over_a,
-    bounds,
-    crossed,
     ctr,
     daily_looks,
-    fixed,
-    information,
+    fixed_k,
+    information_fractions,
     lift,
     run_week,
     sample_ratio,
+    stopped_share,
+    stopping_bounds,
     train_arms,
 )
 from mindlib.retrieval import Recommendations
@@ -42,7 +42,7 @@ ONE = PlantedConfig(
     num_segments=4,
 )  # fmt: skip
 SEVERAL = replace(ONE, max_interests=4, events=(10, 24))
-PAGE = PageConfig(part=0.05, shown=10)
+PAGE = SlateConfig(max_share=0.05, length=10)
 ARMS = ArmsConfig(
     interests=(1, 4),
     item_cf=False,
@@ -61,7 +61,7 @@ def everyone(arms: int, world: PlantedWorld) -> np.ndarray:
 
 
 def played(world: PlantedWorld, arms: dict, seed: int) -> Week:
-    traffic = Traffic.draw(world, generator=np.random.default_rng(seed))
+    traffic = Traffic.sample(world, generator=np.random.default_rng(seed))
     members = everyone(len(arms), world)
     return run_week(traffic, arms, PlantedRanker(world), PAGE, members=members)
 
@@ -100,11 +100,11 @@ def test_with_users_of_one_interest_four_interests_do_not_win(seed):
     arms["popularity"] = Popularity(split.train_counts)
     week = played(world, arms, seed)
     place = {name: number for number, name in enumerate(week.arms)}
-    found = lift(week, place[fixed(4)], place[fixed(1)])
+    found = lift(week, place[fixed_k(4)], place[fixed_k(1)])
     assert found.high - found.low < 0.005, "not precise enough to find anything"
     assert found.low <= 0
     assert found.value < 0.001
-    for arm in (fixed(1), fixed(4)):
+    for arm in (fixed_k(1), fixed_k(4)):
         assert ctr(week, place[arm]).value > 2 * ctr(week, place["popularity"]).value
 
 
@@ -113,12 +113,12 @@ def test_every_arm_of_the_paper_is_there_and_trained_alike():
     config = replace(ARMS, training=replace(ARMS.training, epochs=1), item_cf=True)
     split = leave_last_out(world.log)
     arms = train_arms(split, config, progress=False)
-    assert list(arms) == [ITEM_CF, YOUTUBE_DNN, fixed(1), fixed(4), DYNAMIC]
+    assert list(arms) == [ITEM_CF, YOUTUBE_DNN, fixed_k(1), fixed_k(4), DYNAMIC_K]
     active = {n: arms[n].interests(split.test.histories)[1].sum(1) for n in list(arms)[1:]}  # pyright: ignore[reportAttributeAccessIssue]
-    assert (active[fixed(4)] == 4).all()
+    assert (active[fixed_k(4)] == 4).all()
     assert (active[YOUTUBE_DNN] == 1).all()
     lengths = split.test.histories.lengths.clamp(max=config.history_length)
-    assert active[DYNAMIC].tolist() == lengths.log2().floor().clamp(1, 4).tolist()
+    assert active[DYNAMIC_K].tolist() == lengths.log2().floor().clamp(1, 4).tolist()
     again = train_arms(split, config, progress=False)
     for name in list(arms)[1:]:
         torch.testing.assert_close(again[name].item_vectors(), arms[name].item_vectors())  # pyright: ignore[reportAttributeAccessIssue]
@@ -144,7 +144,7 @@ def test_a_over_a_of_the_week_is_even_and_divides_fairly():
     assert stats.kstest(p_values, "uniform")[1] > 1e-3
     sizes = halves.sum(1)
     ratios = [sample_ratio(np.array([n, len(users) - 1 - n]), (0.5, 0.5)) for n in sizes]
-    assert (np.array(ratios) < MISMATCH).mean() < 0.01
+    assert (np.array(ratios) < SAMPLE_RATIO_ALPHA).mean() < 0.01
 
 
 def test_peeking_every_day_finds_what_is_not_there_and_bounds_do_not():
@@ -156,8 +156,8 @@ def test_peeking_every_day_finds_what_is_not_there_and_bounds_do_not():
     seen = week.impressions[0].cumsum(0)
     residuals = week.clicks[0].cumsum(0) - (week.clicks[0].sum() / week.impressions[0].sum() * seen)
     variances = np.square(residuals).sum(1) / seen.sum(1) ** 2
-    fractions = information(variances.tolist())
-    assert crossed(looks, bounds(fractions, "none", generator=generator))[-1] > 0.10
+    fractions = information_fractions(variances.tolist())
+    assert stopped_share(looks, stopping_bounds(fractions, "none", generator=generator))[-1] > 0.10
     for shape in ("pocock", "obrien-fleming"):
-        kept = crossed(looks, bounds(fractions, shape, generator=generator))[-1]
+        kept = stopped_share(looks, stopping_bounds(fractions, shape, generator=generator))[-1]
         assert 0.025 < kept < 0.075, shape

@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
-from mindlib.online.simulation import bounds, crossed, information, null_scores
-from mindlib.online.simulation.sequential import Shape
+from mindlib.online.simulation.sequential import (
+    Shape,
+    information_fractions,
+    null_scores,
+    stopped_share,
+    stopping_bounds,
+)
 
 # Jennison and Turnbull (2000), Tables 2.1 and 2.3, alpha = 0.05, equal steps: the constant.
 PUBLISHED: dict[tuple[Shape, int], float] = {
@@ -29,7 +34,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 @pytest.mark.parametrize(("shape", "looks"), PUBLISHED)
 def test_bounds_are_the_published_ones(shape: Shape, looks: int):
-    found = bounds(evenly(looks), shape, generator=rng())
+    found = stopping_bounds(evenly(looks), shape, generator=rng())
     constant = PUBLISHED[shape, looks]
     falling = np.sqrt(looks / np.arange(1, looks + 1)) if shape == "obrien-fleming" else 1
     np.testing.assert_allclose(found, constant * np.ones(looks) * falling, rtol=0.008)
@@ -38,9 +43,9 @@ def test_bounds_are_the_published_ones(shape: Shape, looks: int):
 @pytest.mark.parametrize("looks", PEEKING)
 def test_looks_at_the_level_of_one_look_add_up(looks):
     scores = null_scores(evenly(looks), generator=rng(1))
-    bound = bounds(evenly(looks), "none", generator=rng())
+    bound = stopping_bounds(evenly(looks), "none", generator=rng())
     np.testing.assert_allclose(bound, 1.96, atol=0.001)
-    stopped = crossed(scores, bound)
+    stopped = stopped_share(scores, bound)
     assert stopped[-1] == pytest.approx(PEEKING[looks], abs=0.004)
     assert stopped[0] == pytest.approx(0.05, abs=0.004)
     assert (np.diff(stopped) > 0).all()
@@ -49,14 +54,14 @@ def test_looks_at_the_level_of_one_look_add_up(looks):
 @pytest.mark.parametrize("shape", ["pocock", "obrien-fleming"])
 def test_the_level_is_kept_at_uneven_looks(shape: Shape):
     uneven = [0.05, 0.3, 0.35, 0.9, 1.0]
-    bound = bounds(uneven, shape, generator=rng(2))
-    kept = crossed(null_scores(uneven, generator=rng(3)), bound)[-1]
+    bound = stopping_bounds(uneven, shape, generator=rng(2))
+    kept = stopped_share(null_scores(uneven, generator=rng(3)), bound)[-1]
     assert kept == pytest.approx(0.05, abs=0.004)
 
 
 def test_obrien_and_fleming_ask_much_of_the_first_day_and_little_more_of_the_last():
-    falling = bounds(evenly(7), "obrien-fleming", generator=rng())
-    flat = bounds(evenly(7), "pocock", generator=rng())
+    falling = stopping_bounds(evenly(7), "obrien-fleming", generator=rng())
+    flat = stopping_bounds(evenly(7), "pocock", generator=rng())
     assert falling[0] > 5
     assert 1.96 < falling[-1] < 2.1 < flat[-1]
     assert (np.diff(falling) < 0).all()
@@ -65,7 +70,7 @@ def test_obrien_and_fleming_ask_much_of_the_first_day_and_little_more_of_the_las
 
 def test_another_level_has_other_bounds():
     strict, lax = (
-        bounds(evenly(3), "pocock", alpha=alpha, generator=rng()) for alpha in (0.01, 0.1)
+        stopping_bounds(evenly(3), "pocock", alpha=alpha, generator=rng()) for alpha in (0.01, 0.1)
     )
     assert strict[0] == pytest.approx(2.873, rel=0.01)  # Table 2.1, alpha = 0.01
     assert lax[0] < strict[0] - 0.5
@@ -80,9 +85,9 @@ def test_scores_are_those_of_data_that_grow():
 
 
 def test_information_is_what_the_variance_has_come_down_to():
-    np.testing.assert_allclose(information([4.0, 2.0, 1.0]), [0.25, 0.5, 1.0])
+    np.testing.assert_allclose(information_fractions([4.0, 2.0, 1.0]), [0.25, 0.5, 1.0])
     with pytest.raises(ValueError, match="positive"):
-        information([1.0, 0.0])
+        information_fractions([1.0, 0.0])
 
 
 @pytest.mark.parametrize("fractions", [[], [0.5, 0.5, 1.0], [0.0, 1.0], [0.5, 0.9]])
@@ -93,4 +98,4 @@ def test_impossible_looks_are_refused(fractions):
 
 def test_impossible_bounds_are_refused():
     with pytest.raises(ValueError, match="alpha=1"):
-        bounds([1.0], "pocock", alpha=1.0, draws=10, generator=rng())
+        stopping_bounds([1.0], "pocock", alpha=1.0, draws=10, generator=rng())

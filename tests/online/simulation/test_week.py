@@ -14,18 +14,18 @@ from mindlib.online.simulation import (
     Behaviors,
     ClickConfig,
     Experiment,
-    PageConfig,
     PlantedRanker,
+    SlateConfig,
     Traffic,
-    learnt_from,
-    pages,
+    build_pipeline,
+    restrict_training,
     run_week,
     searches_per_request,
 )
 from mindlib.retrieval import Recommendations, Recommender
 from tests.conftest import unchecked
 
-PAGE = PageConfig(part=0.4, shown=10)
+PAGE = SlateConfig(max_share=0.4, length=10)
 
 
 @cache
@@ -46,7 +46,7 @@ def split():
 def traffic():
     # Everything that is looked at is clicked by somebody soon: many clicks, little waiting.
     config = ClickConfig(focus=0.9, own=0.6, other=0.1, drift=0.05)
-    return Traffic.draw(world(), config, generator=np.random.default_rng(0))
+    return Traffic.sample(world(), config, generator=np.random.default_rng(0))
 
 
 def everyone(arms: int) -> np.ndarray:
@@ -75,22 +75,22 @@ def pasts(histories: Histories) -> dict[int, list[int]]:
     return {user: histories.items[start:end].tolist() for user, start, end in spans}
 
 
-def test_tomorrows_past_is_todays_with_the_clicks_at_its_end():
+def test_the_next_days_history_ends_with_the_clicks():
     watched = Watched(Oracle(world()))
     ranker = PlantedRanker(world())
     week = run_week(traffic(), {"oracle": watched}, ranker, PAGE, members=everyone(1))
     log = world().log
     known = {u: log.items[log.users == u].tolist() for u in range(1, log.num_users + 1)}
-    whole = pages(Oracle(world()), ranker, PAGE, log.num_items)
+    whole = build_pipeline(Oracle(world()), ranker, PAGE, log.num_items)
     assert len(watched.asked) == 7
     for day, (histories, _) in enumerate(watched.asked):
         assert histories.users.tolist() == np.flatnonzero(traffic().visits[day]).tolist()
         assert pasts(histories) == {user: known[user] for user in histories.users.tolist()}
-        shown = whole.recommend(histories, PAGE.shown).items.numpy()
+        shown = whole.recommend(histories, PAGE.length).items.numpy()
         clicked = traffic().clicks(day, histories.users.numpy(), shown)
         assert week.clicks[0, day, histories.users.numpy()].tolist() == clicked.sum(1).tolist()
         for user, page, chosen in zip(histories.users.tolist(), shown, clicked, strict=True):
-            assert not set(page) & set(known[user]), "nothing that she has had is shown"
+            assert not set(page) & set(known[user]), "no item of the history is shown"
             known[user] = known[user] + page[chosen].tolist()
     assert week.clicks.sum() > 500
 
@@ -103,10 +103,10 @@ def test_the_ranker_orders_what_the_arm_retrieved():
     histories = Behaviors.of(world().log, everyone(1)[0]).histories(np.array([1, 2]))
     popularity = Popularity(split().train_counts)
     num_items = world().log.num_items
-    candidates = popularity.recommend(histories, PAGE.retrieved(num_items)).items
-    page = pages(popularity, Backwards(), PAGE, num_items).recommend(histories, 5)
+    candidates = popularity.recommend(histories, PAGE.num_candidates(num_items)).items
+    page = build_pipeline(popularity, Backwards(), PAGE, num_items).recommend(histories, 5)
     assert page.items.tolist() == candidates.sort(1, descending=True).values[:, :5].tolist()
-    page = pages(popularity, None, PAGE, num_items).recommend(histories, 5)
+    page = build_pipeline(popularity, None, PAGE, num_items).recommend(histories, 5)
     assert page.items.tolist() == candidates[:, :5].tolist()
 
 
@@ -132,7 +132,7 @@ def test_an_arm_alike_gets_the_same_clicks_and_another_does_not():
     assert week.clicks[0].sum() > week.clicks[2].sum()
 
 
-def test_in_a_test_each_user_gets_what_she_would_get_if_her_arm_were_alone():
+def test_a_users_counts_do_not_depend_on_the_other_arms():
     arms = {"a": Oracle(world()), "b": Popularity(split().train_counts)}
     members = Experiment("x", tuple(arms)).members(world().log.user_ids)
     ranker = PlantedRanker(world())
@@ -170,29 +170,30 @@ def test_searches_are_the_interests_that_a_user_has():
 
 def test_members_and_arms_must_fit():
     ranker = PlantedRanker(world())
-    with pytest.raises(ValueError, match="no arm"):
+    with pytest.raises(ValueError, match="arms is empty"):
         run_week(traffic(), {}, ranker, PAGE, members=everyone(1)[:0])
     with pytest.raises(ValueError, match=r"members has the shape \(2, 301\): expected \(1, 301\)"):
         run_week(traffic(), {"a": Oracle(world())}, ranker, PAGE, members=everyone(2))
 
 
 def test_a_thousand_candidates_or_a_part_of_a_small_catalogue():
-    page = PageConfig()
-    assert (page.retrieved(4000), page.retrieved(10**6)) == (80, 1000)
-    with pytest.raises(ValueError, match=r"part=0.02 of 90 items are 1 candidates"):
-        page.retrieved(90)
+    page = SlateConfig()
+    assert (page.num_candidates(4000), page.num_candidates(10**6)) == (80, 1000)
+    with pytest.raises(ValueError, match=r"max_share=0.02 of 90 items are 1 candidates"):
+        page.num_candidates(90)
 
 
 @pytest.mark.parametrize(
-    "options", [{"shown": 0}, {"shown": 30, "candidates": 20}, {"part": 0.0}, {"part": 1.5}]
+    "options",
+    [{"length": 0}, {"length": 30, "candidates": 20}, {"max_share": 0.0}, {"max_share": 1.5}],
 )
 def test_impossible_pages_are_refused(options):
     with pytest.raises(ValueError, match=f"{next(iter(options))}="):
-        unchecked(PageConfig, **options)
+        unchecked(SlateConfig, **options)
 
 
-def test_only_the_first_users_are_learnt_from():
-    part = learnt_from(split(), 40)
+def test_training_is_restricted_to_the_first_users():
+    part = restrict_training(split(), 40)
     assert set(part.log.users[part.train_events]) == set(range(1, 41))
     assert int(part.train.histories.users.max()) == 40
     assert part.validation.histories.users.tolist() == [
@@ -200,4 +201,4 @@ def test_only_the_first_users_are_learnt_from():
     ]
     assert part.log is split().log, "the others are in the catalogue's log, with their pasts"
     with pytest.raises(ValueError, match="users=0: expected 1 to"):
-        learnt_from(split(), 0)
+        restrict_training(split(), 0)
