@@ -28,7 +28,7 @@ import torch
 from mindlib.data import Catalogue, Interactions, Request
 from mindlib.models import MIND, MINDConfig
 from mindlib.online.export import export
-from mindlib.online.exported import ExportedModel, skew
+from mindlib.online.exported import ExportedModel, measure_skew
 from mindlib.retrieval import InterestModel
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "bench"
@@ -79,7 +79,7 @@ def rows(items: int, count: int) -> dict[str, dict[str, float]]:
             export(model, log, Path(folder) / "mind"), Catalogue.of(log), threads=1
         )
         sent = requests(WARM_UP + count, items, config.history_length)
-        found = skew(model, exported, exported.catalogue.histories(sent[:WARM_UP]))
+        found = measure_skew(model, exported, exported.catalogue.histories(sent[:WARM_UP]))
         assert found < 1e-5, f"the two differ by {found:.1e}"
         seconds = latencies(model, exported, sent)
     result = {}

@@ -11,7 +11,7 @@ times are those in the answers; "request" and "click" are what a client waits fo
 
 The server is a process of its own, started as anybody starts it, with one thread for each stage of
 a request. Without --bundle it serves the demonstration of `python -m mindlib.online.serving`,
-which is made first if it is not there. Clicks go into a copy of the store. Any answer but the
+which is made first if it does not exist. Clicks go into a copy of the store. Any answer but the
 expected one is an error, and ends in exit status 1 without a file. What the first seconds bring is
 not counted.
 """
@@ -125,7 +125,7 @@ class Client:
             if {"extract", "recall"} <= stages.keys():
                 self.seen.note(PAPERS, stages["extract"] + stages["recall"])
             self.seen.note("request", taken)
-            self.seen.fallbacks.update(f"{f['stage']}: {f['why']}" for f in answer["fallbacks"])
+            self.seen.fallbacks.update(f"{f['stage']}: {f['reason']}" for f in answer["fallbacks"])
         return [(user, item["id"]) for item in answer["items"]]
 
     def _click(
@@ -293,9 +293,9 @@ def main(given: Sequence[str] | None = None) -> None:
     options = parse(given)
     bundle, store = options.bundle, options.store
     if bundle is None:
-        from mindlib.online.serving.demonstration import make
+        from mindlib.online.serving.demo import build_demo
 
-        bundle, store = make(options.data, ROOT / "build" / "serving" / options.data)
+        bundle, store = build_demo(options.data, ROOT / "build" / "serving" / options.data)
     with closing(SqliteStore(store)) as behaviors:
         users = behaviors.users(USERS)
     result = machine()

@@ -76,7 +76,7 @@ from mindlib.lessons.n04_training.exercises import MERGE_LISTS, SAMPLED_LOSS
 from mindlib.lessons.n04_training.scale import Scale
 from mindlib.lessons.n04_training.steps import paths, same, step_cost
 from mindlib.online.export import export
-from mindlib.online.exported import ExportedModel, skew
+from mindlib.online.exported import ExportedModel, measure_skew
 from mindlib.retrieval import catalogue, merge, score_by_best_interest, search
 from mindlib.training.negatives import NegativeSampler, sampled_softmax_loss
 
@@ -692,7 +692,7 @@ assert by_interests[0].p50 < by_interests[-1].p50 < 5 * by_interests[0].p50
 with tempfile.TemporaryDirectory() as folder:
     program = ExportedModel.load(export(model, split.log, Path(folder) / "mind"))
     inputs = [x.name for x in program.session.get_inputs()]
-    difference = skew(model, program, test.histories)
+    difference = measure_skew(model, program, test.histories)
     batch = program.interests(test.histories)[0][:20]
     single = torch.cat(
         [program.interests(test.histories.select(slice(n, n + 1)))[0] for n in range(20)]

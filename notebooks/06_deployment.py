@@ -121,7 +121,7 @@ home = Path(rest.enter_context(tempfile.TemporaryDirectory()))
 shop = deployment.open_shop(home, users, seed=seed)
 rest.callback(shop.store.close)
 bundle, store = shop.bundle, shop.store
-platform = PersonalityPlatform(store, bundle, PlatformConfig(budgets=deployment.PATIENT))
+platform = PersonalityPlatform(store, bundle, PlatformConfig(timeouts=deployment.PATIENT))
 rest.callback(platform.close)
 print(f"version {bundle.version!r}: {len(bundle.catalogue):,} items; a store of {users:,} users")
 
@@ -152,7 +152,7 @@ scores = bundle.ranker.score(behaviors, candidates.items)
 print(f"rank      best logit {scores.max():.2f}, median {np.median(scores):.2f}")
 step = deployment.walk(bundle, behaviors, profile, 100)
 print(f"rule      a page of {len(step.shown)}; the first three: "
-      f"{', '.join(bundle.labels.titles[i] for i in step.shown.items[:3])}")  # fmt: skip
+      f"{', '.join(bundle.metadata.titles[i] for i in step.shown.items[:3])}")  # fmt: skip
 assert len(interests) == max(1, min(5, int(np.log2(min(len(behaviors), 30))))), "Eq. 9"
 assert len(candidates) == 1000
 assert found_by.sum() == 1000
@@ -333,8 +333,8 @@ assert deployment.RANKING.epochs == 3
 rows = []
 
 
-def poke(case, who, of, version=bundle, budgets=deployment.PATIENT, workers=4):
-    config = PlatformConfig(budgets=budgets, workers=workers)
+def poke(case, who, of, version=bundle, timeouts=deployment.PATIENT, workers=4):
+    config = PlatformConfig(timeouts=timeouts, workers=workers)
     shaken = disturbed.broke(of, bundle, version, config)
     rest.callback(shaken.close)
     with disturbed.logged() as lines:
@@ -353,7 +353,7 @@ queued = tired.recommend(user, 20)  # the only worker is still with the first re
 rows.append(("ranker's only worker taken", queued))
 _, absent, _ = poke("version without a ranker", user, store, replace(bundle, ranker=None))
 _, stranger, _ = poke("unknown user", "nobody", store)
-store.introduce("newcomer", store.profile(user))
+store.set_profile("newcomer", store.profile(user))
 _, newcomer, _ = poke("profile, but no behaviour", "newcomer", store)
 _, blind, _ = poke("store unreadable", user, disturbed.Unreadable(store))
 slow.released.set()
@@ -365,15 +365,15 @@ print("the log has:", *lines)
 assert all(len(a.items) == 20 for _, a in rows), "everybody is shown something"
 assert usual.order == "ranking"
 assert not usual.fallbacks
-for a, why in ((unranked, "failed"), (late, "late"), (queued, "late"), (absent, "absent")):
+for a, why in ((unranked, "failed"), (late, "timeout"), (queued, "timeout"), (absent, "absent")):
     assert a.order == "recall"
-    assert [(f.stage, f.why) for f in a.fallbacks] == [("rank", why)]
+    assert [(f.stage, f.reason) for f in a.fallbacks] == [("rank", why)]
 assert unranked.items == late.items == queued.items == absent.items
 assert began, "its one worker is at work"
 assert queued.milliseconds["rank"] >= 45
 assert stranger.order == blind.order == "popularity"
 assert newcomer.order == "recall"
-assert newcomer.fallbacks[0].instead == "profile"
+assert newcomer.fallbacks[0].fallback == "profile"
 
 # %% [markdown]
 # - **The ranker is the one that may fail quietly**: the page is full, of the same 1,000 candidates, in recall's order (how good that is says
@@ -709,7 +709,9 @@ assert any("exact search" in reason for reason in reasons)
 # %%
 living = rest.enter_context(disturbed.seeded(home / "second.sqlite", shows[1]))
 shop_two = PersonalityPlatform(
-    living, load_version(registry, 1), PlatformConfig(candidates=100, budgets=deployment.PATIENT)
+    living,
+    load_version(registry, 1),
+    PlatformConfig(max_candidates=100, timeouts=deployment.PATIENT),
 )
 rest.callback(shop_two.close)
 follower = Follower(registry, shop_two.use)
@@ -723,8 +725,8 @@ assert not turn.errors
 assert (turn.versions(old=True), turn.versions(old=False)) == ({"0001"}, {"0002"})
 
 # One request is held up inside version 2 while version 1 comes back.
-held = disturbed.HeldRule(shop_two.rule)
-shop_two.rule = held
+held = disturbed.HeldRule(shop_two.reranker)
+shop_two.reranker = held
 answers = []
 thread = threading.Thread(target=lambda: answers.append(shop_two.recommend(living.users(1)[0], 10)))
 thread.start()

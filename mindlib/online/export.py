@@ -42,7 +42,7 @@ from mindlib.models.vector import VectorModel
 from mindlib.online.exported import CATALOGUE, FORMAT, GRAPH, ITEMS, MANIFEST, checksum
 
 
-class ServingForm(nn.Module):
+class ServingModule(nn.Module):
     """What is exported of a model: from behaviours and profile to V_u, without the label."""
 
     item_vectors: Float[Tensor, "items dim"]
@@ -135,7 +135,7 @@ def _trace(model: VectorModel, fields: int) -> Any:
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     with torch.no_grad(), _quietly():
         return torch.onnx.export(
-            ServingForm(model),
+            ServingModule(model),
             example,
             dynamo=True,
             verbose=False,

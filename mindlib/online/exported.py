@@ -149,7 +149,7 @@ class ExportedModel:
             )
 
 
-def skew(model: InterestModel, exported: InterestModel, histories: Histories) -> float:
+def measure_skew(model: InterestModel, exported: InterestModel, histories: Histories) -> float:
     """How far the served vectors are from a model's own: the largest |v - v'| / |v|.
 
     Infinite where the two disagree on which interests a user has.

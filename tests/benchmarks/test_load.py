@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "load.py"
 ANSWER = {
     "items": [{"id": 7}, {"id": 9}],
     "milliseconds": {"extract": 1.0, "recall": 2.5, "total": 4.0},
-    "fallbacks": [{"stage": "rank", "why": "late", "instead": "recall's order"}],
+    "fallbacks": [{"stage": "rank", "reason": "timeout", "fallback": "recall order"}],
 }
 
 
@@ -138,7 +138,7 @@ def shop(tmp_path_factory):
     model = DIN.of(LOG, DINConfig(dim=8, history_length=8), generator=seeded(0))
     bundle = write(folder / "version", ranker=DINRanker.of(model, LOG))
     with closing(SqliteStore(folder / "store.sqlite")) as store:
-        store.seed(LOG)
+        store.import_log(LOG)
     return bundle, folder / "store.sqlite"
 
 

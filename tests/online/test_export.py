@@ -33,7 +33,7 @@ from mindlib.models import (
 )
 from mindlib.models.vector import VectorModel
 from mindlib.online.export import export
-from mindlib.online.exported import ExportedModel, skew
+from mindlib.online.exported import ExportedModel, measure_skew
 from mindlib.retrieval import InterestModel
 
 M = TypeVar("M", bound=VectorModel)
@@ -155,14 +155,14 @@ def difference(a, b) -> float:
 @given(users=st.lists(st.tuples(PASTS, SEGMENTS), min_size=1, max_size=6))
 def test_served_vectors_equal_those_of_evaluation(pair, users):
     model, exported = pair
-    assert skew(model, exported, pasts_of(exported, users)) <= TOLERANCE
+    assert measure_skew(model, exported, pasts_of(exported, users)) <= TOLERANCE
 
 
 def test_a_whole_evaluation_comes_out_the_same(pair):
     model, exported = pair
     split = leave_last_out(LOG if exported.catalogue.fields else BARE)
     assert isinstance(exported, InterestModel)
-    assert skew(model, exported, split.test.histories) <= TOLERANCE
+    assert measure_skew(model, exported, split.test.histories) <= TOLERANCE
     torch.testing.assert_close(exported.item_vectors(), model.item_vectors())
     ours, served = (evaluate(m, split.test, (20,)).means() for m in (model, exported))
     assert served == pytest.approx(ours, abs=0.01)  # two scores may be equal but for rounding

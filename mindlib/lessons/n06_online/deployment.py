@@ -30,10 +30,10 @@ from mindlib.online.ranking import (
     judge,
 )
 from mindlib.online.ranking.metrics import areas_by_group
-from mindlib.online.serving.answer import Answer
 from mindlib.online.serving.bundle import Bundle
-from mindlib.online.serving.platform import Budgets, PersonalityPlatform
-from mindlib.online.serving.stages import Candidates, CategoryShare, Rule
+from mindlib.online.serving.platform import PersonalityPlatform, Timeouts
+from mindlib.online.serving.slate import Slate
+from mindlib.online.serving.stages import Candidates, CategoryShare, Reranker
 from mindlib.online.serving.store import SqliteStore
 from mindlib.retrieval import Recommender
 from mindlib.training import TrainingConfig, fit
@@ -50,7 +50,7 @@ TRAINING = TrainingConfig(
 RANKER = DINConfig(dim=16, activation=16, hidden=(32, 16), history_length=30)
 RANKING = RankingConfig(epochs=3, batch_size=128)
 # Whatever else the machine does, nothing is late in the notebook but what is made late.
-PATIENT = Budgets(store=20.0, extract=20.0, recall=20.0, rank=20.0, rerank=20.0)
+PATIENT = Timeouts(store=20.0, extract=20.0, recall=20.0, rank=20.0, rerank=20.0)
 CANDIDATES = 1000
 BOTH = "extract + recall"
 
@@ -98,7 +98,7 @@ def open_shop(folder: Path, users: int, *, seed: int = 0) -> Shop:
         category="department",
     )
     store = SqliteStore(folder / "store.sqlite")
-    store.seed(split.log)
+    store.import_log(split.log)
     return Shop(world, split, model, din, Bundle.load(version), store)
 
 
@@ -125,9 +125,9 @@ def walk(
     n: int,
     *,
     candidates: int = CANDIDATES,
-    rule: Rule | None = None,
+    rule: Reranker | None = None,
 ) -> Walk:
-    """The stages one after another, without budgets, threads or fallbacks.
+    """The stages one after another, without timeouts, threads or fallbacks.
 
     Args:
         behaviors: in the version's numbers, at least one.
@@ -144,7 +144,7 @@ def walk(
     scores = bundle.ranker.score(behaviors, found.items)
     best = np.argsort(-scores, kind="stable")
     ranked = Candidates(found.items[best], scores[best], found.interests[best])
-    shown = (rule or CategoryShare()).arrange(ranked, behaviors, bundle.labels.categories, n)
+    shown = (rule or CategoryShare()).rerank(ranked, behaviors, bundle.metadata.categories, n)
     return Walk(interests, found, ranked, shown)
 
 
@@ -164,9 +164,9 @@ def stage_times(
     }
 
 
-def told(answer: Answer) -> str:
+def told(answer: Slate) -> str:
     """What an answer says about how it came about, in a line."""
-    notes = [f"{f.stage} {f.why} → {f.instead}" for f in answer.fallbacks]
+    notes = [f"{f.stage} {f.reason} → {f.fallback}" for f in answer.fallbacks]
     return "; ".join(notes) or "nothing was replaced"
 
 

@@ -22,7 +22,7 @@ from mindlib.data.interactions import Interactions
 from mindlib.online.serving.app import create_app
 from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.platform import PersonalityPlatform, PlatformConfig
-from mindlib.online.serving.stages import Candidates, Ranker, Rule
+from mindlib.online.serving.stages import Candidates, Ranker, Reranker
 from mindlib.online.serving.store import BehaviorStore, SqliteStore, StoreError
 
 HOST = "127.0.0.1"
@@ -72,23 +72,23 @@ class Held:
 
 @dataclass(frozen=True)
 class HeldRule:
-    """A `Rule` that arranges only when it is let go; see `Held`."""
+    """A `Reranker` that arranges only when it is let go; see `Held`."""
 
-    inner: Rule
+    inner: Reranker
     begun: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
 
-    def arrange(
+    def rerank(
         self,
         candidates: Candidates,
-        had: Int[np.ndarray, " had"],
+        history: Int[np.ndarray, " history"],
         categories: Int[np.ndarray, " items"],
         n: int,
     ) -> Candidates:
-        """See `Rule.arrange`."""
+        """See `Reranker.rerank`."""
         self.begun.set()
         self.released.wait()
-        return self.inner.arrange(candidates, had, categories, n)
+        return self.inner.rerank(candidates, history, categories, n)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Unreadable:
 def seeded(path: Path, log: Interactions) -> Iterator[SqliteStore]:
     """A new behaviour store with a log in it."""
     with closing(SqliteStore(path)) as store:
-        store.seed(log)
+        store.import_log(log)
         yield store
 
 

@@ -25,11 +25,12 @@ from mindlib.data.interactions import Interactions
 from mindlib.data.splits import Split
 from mindlib.evaluation import evaluate
 from mindlib.models.mind import MIND, MINDConfig
+from mindlib.online.artifacts import ArtifactError
 from mindlib.online.refresh.days import Judge, newest_day
 from mindlib.online.refresh.gate import GateConfig, Verdict, examine
 from mindlib.online.refresh.registry import Registry, now
 from mindlib.online.refresh.warm import RowNames, WarmStart, warm_start
-from mindlib.online.serving.bundle import BuildIndex, Bundle, BundleError
+from mindlib.online.serving.bundle import BuildIndex, Bundle
 from mindlib.online.serving.stages import Ranker
 from mindlib.retrieval import ExactIndex
 from mindlib.training import Fit, TrainingConfig, fit
@@ -240,7 +241,7 @@ def load_version(registry: Registry, number: int, ranking: Ranking | None = None
     """A version, to be served.
 
     Raises:
-        BundleError: it is damaged or incomplete; the message says what helps.
+        ArtifactError: it is damaged or incomplete; the message says what helps.
     """
     return Bundle.load(
         registry.path(number) / BUNDLE, read_ranker=ranking.load if ranking else None
@@ -287,7 +288,7 @@ def _write_and_judge(
     )
     try:
         written = Bundle.load(folder / BUNDLE, read_ranker=ranking.load if ranking else None)
-    except BundleError as error:
+    except ArtifactError as error:
         return Verdict((str(error),))
     return examine(written, model, Judge(split.test, split.log), yesterday, config.gate)
 

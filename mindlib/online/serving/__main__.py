@@ -13,14 +13,15 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from mindlib.online.serving.bundle import Bundle, BundleError
+from mindlib.online.artifacts import ArtifactError
+from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.platform import PersonalityPlatform
 from mindlib.online.serving.store import SqliteStore, StoreError
 
 HOST = "127.0.0.1"  # there is no authentication
 
 
-def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """What the command line says, checked before any work."""
     parser = argparse.ArgumentParser(
         prog="python -m mindlib.online.serving",
@@ -45,7 +46,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def invitation(platform: PersonalityPlatform, user: str, address: str) -> str:
+def format_examples(platform: PersonalityPlatform, user: str, address: str) -> str:
     """Two lines to try: her list, and a click on its first item."""
     answer = platform.recommend(user, 5)
     page = shlex.quote(f"{address}/recommendations/{quote(user, safe='')}?n=5")
@@ -61,7 +62,7 @@ def invitation(platform: PersonalityPlatform, user: str, address: str) -> str:
 
 def main(given: Sequence[str] | None = None) -> None:
     """Make what is missing, and serve until interrupted."""
-    options = arguments(given)
+    options = parse_arguments(given)
     try:
         import uvicorn
 
@@ -71,18 +72,18 @@ def main(given: Sequence[str] | None = None) -> None:
     try:
         folder, path = options.bundle, options.store
         if folder is None:
-            from mindlib.online.serving.demonstration import make
+            from mindlib.online.serving.demo import build_demo
 
             name = re.sub(r"[^A-Za-z0-9.-]+", "-", options.data).strip("-")
-            folder, path = make(options.data, options.folder / name)
+            folder, path = build_demo(options.data, options.folder / name)
         bundle, store = Bundle.load(folder), SqliteStore(path)
-    except (BundleError, StoreError, ImportError, OSError, ValueError) as error:
+    except (ArtifactError, StoreError, ImportError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     with closing(store):
         platform = PersonalityPlatform(store, bundle)
         with closing(platform):
             user = next(iter(store.users(1)), "nobody")
-            print(invitation(platform, user, f"http://{HOST}:{options.port}"), flush=True)
+            print(format_examples(platform, user, f"http://{HOST}:{options.port}"), flush=True)
             uvicorn.run(
                 create_app(platform),
                 host=HOST,

@@ -26,9 +26,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 from starlette.exceptions import HTTPException
 
-from mindlib.online.serving.answer import Answer
-from mindlib.online.serving.guard import Guard
-from mindlib.online.serving.platform import InvalidLength, PersonalityPlatform
+from mindlib.online.serving.platform import InvalidSlateSize, PersonalityPlatform
+from mindlib.online.serving.request_limits import RequestLimitMiddleware
+from mindlib.online.serving.slate import Slate
 from mindlib.online.serving.store import InvalidId, RefusedClick, StoreError
 
 log = logging.getLogger(__name__)
@@ -51,17 +51,19 @@ def create_app(platform: PersonalityPlatform) -> FastAPI:
     app = FastAPI(title="mindlib", docs_url=None, redoc_url=None)
     # The middleware added last stands first.
     responses = platform.metrics.responses
-    app.add_middleware(Guard, count=lambda status: responses.labels(str(status)).inc())
+    app.add_middleware(
+        RequestLimitMiddleware, count=lambda status: responses.labels(str(status)).inc()
+    )
 
     # {user:path}: an id may have a slash.
     @app.get("/recommendations/{user:path}")
     def recommendations(user: str, n: int | None = None) -> dict[str, Any]:
-        return shown(platform.recommend(user, n))
+        return slate_to_json(platform.recommend(user, n))
 
     @app.post("/clicks", status_code=201)
     def clicks(click: Click) -> dict[str, Any]:
         at = int(time.time()) if click.time is None else click.time
-        platform.click(click.user, click.item, at)
+        platform.record_click(click.user, click.item, at)
         return {
             "user": click.user,
             "item": click.item,
@@ -71,7 +73,7 @@ def create_app(platform: PersonalityPlatform) -> FastAPI:
 
     @app.get("/health")
     def health() -> dict[str, Any]:
-        up = platform.store_answers()
+        up = platform.is_store_available()
         return {
             "status": "ok" if up else "degraded",
             "store": "ok" if up else "unavailable",
@@ -80,17 +82,17 @@ def create_app(platform: PersonalityPlatform) -> FastAPI:
 
     @app.get("/metrics")
     def metrics() -> PlainTextResponse:
-        return PlainTextResponse(platform.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+        return PlainTextResponse(platform.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
     app.add_exception_handler(RequestValidationError, _unreadable)
     app.add_exception_handler(HTTPException, _refused)
-    for kind in (InvalidId, InvalidLength, RefusedClick):
+    for kind in (InvalidId, InvalidSlateSize, RefusedClick):
         app.add_exception_handler(kind, _invalid)
     app.add_exception_handler(StoreError, _busy)
     return app
 
 
-def shown(answer: Answer) -> dict[str, Any]:
+def slate_to_json(answer: Slate) -> dict[str, Any]:
     """An answer as JSON has it: an object for each item."""
     columns = ("items", "titles", "scores", "interests")
     names = ("id", "title", "score", "interest")

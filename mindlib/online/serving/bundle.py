@@ -4,7 +4,7 @@
 - `model/`: the exported extractor (`mindlib.online.export`), item vectors and catalogue.
 - `index.safetensors`: the index of these item vectors.
 - `popularity.npy`: how often each item occurs, for users of whom nothing is known.
-- `labels.json`: the title of each item, and its category for the re-ranking.
+- `item_metadata.json`: the title of each item, and its category for the re-ranking.
 - `ranker.safetensors`: the ranker, if there is one. Without, recall's order is shown.
 
 A folder appears whole or not at all: it is written under a name that starts with a dot and ends
@@ -33,14 +33,20 @@ from torch import Tensor
 from mindlib.data.catalogue import Catalogue
 from mindlib.data.interactions import Interactions
 from mindlib.models.vector import VectorModel
+from mindlib.online.artifacts import DamagedPart, MismatchedPart, MissingPart
 from mindlib.online.exported import ExportedModel, checksum
 from mindlib.online.ranking import DINRanker
-from mindlib.online.serving.stages import InterestExtractor, InterestRecall, PopularRecall, Ranker
+from mindlib.online.serving.stages import (
+    InterestExtractor,
+    InterestRecall,
+    PopularityRecall,
+    Ranker,
+)
 from mindlib.retrieval import ExactIndex, InterestModel, VectorIndex, catalogue
 
-FORMAT = "mindlib bundle 1"
+FORMAT = "mindlib bundle 2"
 MANIFEST, MODEL = "manifest.json", "model"
-INDEX, POPULARITY, LABELS = "index.safetensors", "popularity.npy", "labels.json"
+INDEX, POPULARITY, METADATA = "index.safetensors", "popularity.npy", "item_metadata.json"
 RANKER = "ranker.safetensors"
 MODEL_MANIFEST = f"{MODEL}/manifest.json"  # which has the checksums of the model's own files
 KEYS = {"format", "version", "catalogue", "engine", "files"}
@@ -49,24 +55,8 @@ VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 BuildIndex = Callable[[Float[Tensor, "items dim"], Int[Tensor, " items"]], VectorIndex]
 
 
-class BundleError(ValueError):
-    """A folder cannot be served. The message names the part, what is wrong and the remedy."""
-
-
-class MissingPart(BundleError):
-    """A part is not there."""
-
-
-class DamagedPart(BundleError):
-    """A part is not the one that was written: damaged, or of another version."""
-
-
-class MismatchedPart(BundleError):
-    """The parts do not fit each other, or this mindlib."""
-
-
 @dataclass(frozen=True)
-class Labels:
+class ItemMetadata:
     """What is known of the items besides their vectors.
 
     Attributes:
@@ -78,7 +68,7 @@ class Labels:
     categories: Int[np.ndarray, " items"]
 
     @staticmethod
-    def of(log: Interactions, category: str | None) -> Labels:
+    def of(log: Interactions, category: str | None) -> ItemMetadata:
         """Those of a log's items.
 
         Args:
@@ -89,14 +79,14 @@ class Labels:
         """
         titles = ("", *(log.label(item) for item in range(1, log.num_items + 1)))
         if category is None:
-            return Labels(titles, np.zeros(log.num_items + 1, dtype=np.int64))
+            return ItemMetadata(titles, np.zeros(log.num_items + 1, dtype=np.int64))
         fields = log.item_features.fields if log.item_features else ()
         if log.item_features is None or category not in fields:
             raise ValueError(
                 f"category={category!r}: expected one of the item fields of {log.name!r} "
                 f"({', '.join(fields) or 'it has none'}), or None"
             )
-        return Labels(titles, log.item_features.column(category))
+        return ItemMetadata(titles, log.item_features.column(category))
 
 
 @dataclass(frozen=True)
@@ -118,7 +108,7 @@ class Bundle:
     model: InterestModel
     index: VectorIndex
     counts: Int[np.ndarray, " items"]
-    labels: Labels
+    metadata: ItemMetadata
     ranker: Ranker | None = None
 
     @cached_property
@@ -132,9 +122,9 @@ class Bundle:
         return InterestRecall(self.index, self.model.item_vectors())
 
     @cached_property
-    def popularity(self) -> PopularRecall:
+    def popularity(self) -> PopularityRecall:
         """Instead of these two, where nothing is known or they are down."""
-        return PopularRecall(self.counts)
+        return PopularityRecall(self.counts)
 
     @staticmethod
     def write(
@@ -170,7 +160,7 @@ class Bundle:
 
         folder = Path(folder).expanduser()
         _check(version, log, counts)
-        labels = Labels.of(log, category)
+        metadata = ItemMetadata.of(log, category)
         if folder.exists():
             raise FileExistsError(
                 f"{folder} exists; a version is never overwritten, a server may be reading it: "
@@ -184,11 +174,11 @@ class Bundle:
             index = build(*catalogue(exported))
             index.save(partial / INDEX)
             np.save(partial / POPULARITY, counts)
-            text = {"titles": labels.titles, "categories": labels.categories.tolist()}
-            (partial / LABELS).write_text(json.dumps(text), encoding="utf-8")
+            text = {"titles": metadata.titles, "categories": metadata.categories.tolist()}
+            (partial / METADATA).write_text(json.dumps(text), encoding="utf-8")
             if ranker is not None:
                 ranker.save(partial / RANKER)
-            parts = [MODEL_MANIFEST, INDEX, POPULARITY, LABELS, *([RANKER] if ranker else [])]
+            parts = [MODEL_MANIFEST, INDEX, POPULARITY, METADATA, *([RANKER] if ranker else [])]
             manifest = {
                 "format": FORMAT,
                 "version": version,
@@ -233,9 +223,9 @@ class Bundle:
         except ValueError as error:
             raise MismatchedPart(str(error)) from error
         counts = np.load(folder / POPULARITY)
-        text = json.loads((folder / LABELS).read_text(encoding="utf-8"))
-        labels = Labels(tuple(text["titles"]), np.array(text["categories"], dtype=np.int64))
-        for name, length in ((POPULARITY, len(counts)), (LABELS, len(labels.categories))):
+        text = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+        metadata = ItemMetadata(tuple(text["titles"]), np.array(text["categories"], dtype=np.int64))
+        for name, length in ((POPULARITY, len(counts)), (METADATA, len(metadata.categories))):
             if length != items:
                 raise MismatchedPart(
                     f"{folder / name} has {length - 1} items, the catalogue {items - 1}: "
@@ -247,7 +237,7 @@ class Bundle:
             model,
             index,
             counts,
-            labels,
+            metadata,
             _ranker(folder, manifest, model.catalogue, read_ranker),
         )
 
@@ -280,7 +270,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
             f"{folder} has the format {manifest['format']!r}, this mindlib reads {FORMAT!r}: write "
             f"it again with mindlib {installed('mindlib')}"
         )
-    absent = {MODEL_MANIFEST, INDEX, POPULARITY, LABELS} - manifest["files"].keys()
+    absent = {MODEL_MANIFEST, INDEX, POPULARITY, METADATA} - manifest["files"].keys()
     if absent:
         raise DamagedPart(f"{path} has no checksum of {', '.join(sorted(absent))}: copy it again")
     return manifest

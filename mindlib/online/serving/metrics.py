@@ -30,7 +30,7 @@ class Metrics:
         self.fallbacks = Counter(
             "mindlib_fallbacks",
             "Stages that something else stood in for.",
-            ["stage", "why", "instead"],
+            ["stage", "reason", "fallback"],
             registry=registry,
         )
         self.clicks = Counter(
@@ -46,12 +46,12 @@ class Metrics:
             "mindlib_version_info", "The version that serves.", ["version"], registry=registry
         )
 
-    def serving(self, version: str) -> None:
+    def record_swap(self, version: str) -> None:
         """Say which version serves from now on."""
         self.swaps.inc()
         self._version.clear()
         self._version.labels(version).set(1)
 
-    def text(self) -> str:
+    def render(self) -> str:
         """All of it, in Prometheus' text format."""
         return generate_latest(self._registry).decode()

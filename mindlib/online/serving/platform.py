@@ -7,8 +7,8 @@ Each stage has a time budget. One that fails or is late is replaced, and the ans
 | stage | what stands in |
 |---|---|
 | store | popularity: nothing is known of the user |
-| extract | popularity; what she has had is left out |
-| recall | popularity; what she has had is left out |
+| extract | popularity; items that the user already has are left out |
+| recall | popularity; items that the user already has are left out |
 | rank | recall's order |
 | rerank | the first n of the order |
 
@@ -30,12 +30,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mindlib.data.catalogue import ItemId
-from mindlib.online.serving.answer import Answer, Fallback, Instead, Order, Stage
-from mindlib.online.serving.budget import Budget, Late
 from mindlib.online.serving.bundle import Bundle
+from mindlib.online.serving.deadlines import DeadlineExecutor, StageTimeout
 from mindlib.online.serving.metrics import Metrics
-from mindlib.online.serving.stages import NO_INTEREST, Candidates, CategoryShare, Ranker, Rule
-from mindlib.online.serving.store import BehaviorStore, StoreError, checked_id
+from mindlib.online.serving.slate import Fallback, Order, Replacement, Slate, Stage
+from mindlib.online.serving.stages import NO_INTEREST, Candidates, CategoryShare, Ranker, Reranker
+from mindlib.online.serving.store import BehaviorStore, StoreError, validate_id
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Budgets:
+class Timeouts:
     """Seconds for each stage.
 
     The paper has less than 15 ms for extract and recall together. These are several times what the
@@ -70,30 +70,31 @@ class PlatformConfig:
     """How a platform answers.
 
     Attributes:
-        candidates: that recall hands to the ranker; the paper's 1,000.
-        longest_list: the largest n that may be asked for.
-        remembered: behaviours that are read of a user, the last ones; what she had before these
-            may be shown again.
+        max_candidates: that recall hands to the ranker; the paper's 1,000.
+        max_slate_size: the largest n that may be asked for.
+        max_history: number of a user's last behaviours that are read. Items from before these may
+            be recommended again.
         workers: of each stage.
     """
 
-    candidates: int = 1000
-    longest_list: int = 100
-    remembered: int = 2000
+    max_candidates: int = 1000
+    max_slate_size: int = 100
+    max_history: int = 2000
     workers: int = 4
-    budgets: Budgets = field(default_factory=Budgets)
+    timeouts: Timeouts = field(default_factory=Timeouts)
 
     def __post_init__(self) -> None:
-        for name in ("longest_list", "remembered", "workers"):
+        for name in ("max_slate_size", "max_history", "workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
-        if self.candidates < self.longest_list:
+        if self.max_candidates < self.max_slate_size:
             raise ValueError(
-                f"candidates={self.candidates}: expected at least longest_list={self.longest_list}"
+                f"max_candidates={self.max_candidates}: expected at least "
+                f"max_slate_size={self.max_slate_size}"
             )
 
 
-class InvalidLength(ValueError):
+class InvalidSlateSize(ValueError):
     """A list was asked for that is empty or too long."""
 
 
@@ -103,7 +104,7 @@ class PersonalityPlatform:
     Args:
         store: of the users' behaviours.
         bundle: the version to begin with.
-        rule: of the re-ranking.
+        reranker: of the re-ranking.
     """
 
     def __init__(
@@ -112,18 +113,18 @@ class PersonalityPlatform:
         bundle: Bundle,
         config: PlatformConfig | None = None,
         *,
-        rule: Rule | None = None,
+        reranker: Reranker | None = None,
     ) -> None:
         self.store = store
         self.config = config or PlatformConfig()
-        self.rule: Rule = rule or CategoryShare()
+        self.reranker: Reranker = reranker or CategoryShare()
         self.metrics = Metrics()
         self._swapping = threading.Lock()
         self._budgets = {
-            stage.name: Budget(
-                stage.name, getattr(self.config.budgets, stage.name), self.config.workers
+            stage.name: DeadlineExecutor(
+                stage.name, getattr(self.config.timeouts, stage.name), self.config.workers
             )
-            for stage in fields(Budgets)
+            for stage in fields(Timeouts)
         }
         self.use(bundle)
 
@@ -141,25 +142,25 @@ class PersonalityPlatform:
         Raises:
             Exception: the version's own, if it cannot answer. The one before serves on.
         """
-        _rehearse(bundle, self.config.candidates)
+        _warm_up(bundle, self.config.max_candidates)
         with self._swapping:  # two at once: the metrics name the one that serves
             self._bundle = bundle  # one assignment: a request sees the one or the other
-            self.metrics.serving(bundle.version)
+            self.metrics.record_swap(bundle.version)
 
-    def recommend(self, user: ItemId, n: int | None = None) -> Answer:
-        """At most n items for a user; `longest_list` if n is not given.
+    def recommend(self, user: ItemId, n: int | None = None) -> Slate:
+        """At most n items for a user; `max_slate_size` if n is not given.
 
         Raises:
             InvalidId: no user can have this id. (A user who is not known has an answer.)
-            InvalidLength: n is out of range.
+            InvalidSlateSize: n is out of range.
         """
-        n = self.config.longest_list if n is None else n
-        if not 1 <= n <= self.config.longest_list:
-            raise InvalidLength(f"n={n}: expected 1 to {self.config.longest_list}")
-        user = checked_id(user, "user")
+        n = self.config.max_slate_size if n is None else n
+        if not 1 <= n <= self.config.max_slate_size:
+            raise InvalidSlateSize(f"n={n}: expected 1 to {self.config.max_slate_size}")
+        user = validate_id(user, "user")
         return _Request(self, self._bundle, user, n).answer()
 
-    def click(self, user: ItemId, item: ItemId, at: int) -> None:
+    def record_click(self, user: ItemId, item: ItemId, at: int) -> None:
         """Add a click: the user's next answer knows of it.
 
         An item that the shop has, but this version does not know yet, counts from the version on
@@ -181,7 +182,7 @@ class PersonalityPlatform:
         finally:
             self.metrics.clicks.labels(outcome).inc()
 
-    def store_answers(self) -> bool:
+    def is_store_available(self) -> bool:
         """Whether the store can be read at the moment, within its budget."""
         try:
             self._budgets["store"].run(lambda: self.store.recent("nobody", 1))
@@ -205,13 +206,15 @@ class _Request:
         self.fallbacks: list[Fallback] = []
         self.order: Order = "recall"
 
-    def answer(self) -> Answer:
+    def answer(self) -> Slate:
         started = time.perf_counter()
         behaviors, profile = self._past() or (_none(), _none())
         candidates = self._recalled(behaviors, profile)
         if candidates is None:
             self.order = "popularity"
-            candidates = self.bundle.popularity.popular(behaviors, self.platform.config.candidates)
+            candidates = self.bundle.popularity.recall(
+                behaviors, self.platform.config.max_candidates
+            )
         elif (scores := self._scores(behaviors, candidates)) is not None:
             self.order = "ranking"
             best = np.argsort(-scores, kind="stable")
@@ -224,9 +227,9 @@ class _Request:
         self.platform.metrics.requests.observe(seconds)
         for fallback in self.fallbacks:
             self.platform.metrics.fallbacks.labels(*vars(fallback).values()).inc()
-        ids, titles = self.bundle.catalogue.item_ids, self.bundle.labels.titles
+        ids, titles = self.bundle.catalogue.item_ids, self.bundle.metadata.titles
         items = shown.items.tolist()
-        return Answer(
+        return Slate(
             user=self.user,
             items=tuple(ids[item - 1] for item in items),
             titles=tuple(titles[item] for item in items),
@@ -243,11 +246,11 @@ class _Request:
 
     def _past(self) -> tuple[Int[np.ndarray, " length"], Int[np.ndarray, " fields"]] | None:
         """The user's behaviours and profile, in the version's numbers; None: none is known."""
-        store, remembered = self.platform.store, self.platform.config.remembered
+        store, max_history = self.platform.store, self.platform.config.max_history
         catalogue = self.bundle.catalogue
 
         def read() -> tuple[Int[np.ndarray, " length"], Int[np.ndarray, " fields"]]:
-            items = catalogue.known(store.recent(self.user, remembered)).items
+            items = catalogue.known(store.recent(self.user, max_history)).items
             known = store.profile(self.user)
             # Yesterday's version may lack a field that is known by now.
             codes = catalogue.codes({name: known.get(name) for name in catalogue.fields})
@@ -270,7 +273,7 @@ class _Request:
             self.fallbacks.append(Fallback("extract", "no behaviors", instead))
             if not known:
                 return None
-        bundle, wanted = self.bundle, self.platform.config.candidates
+        bundle, wanted = self.bundle, self.platform.config.max_candidates
         interests = self._try(
             "extract", lambda: bundle.extractor.extract(behaviors, profile), "popularity"
         )
@@ -287,20 +290,20 @@ class _Request:
         ranker = self.bundle.ranker
         if ranker is None or not len(behaviors):
             why = "absent" if ranker is None else "no behaviors"
-            self.fallbacks.append(Fallback("rank", why, "recall's order"))
+            self.fallbacks.append(Fallback("rank", why, "recall order"))
             return None
         return self._try(
-            "rank", lambda: _ranked(ranker, behaviors, candidates.items), "recall's order"
+            "rank", lambda: _ranked(ranker, behaviors, candidates.items), "recall order"
         )
 
     def _arranged(
         self, candidates: Candidates, behaviors: Int[np.ndarray, " length"]
     ) -> Candidates:
-        rule, categories, n = self.platform.rule, self.bundle.labels.categories, self.n
+        reranker, categories, n = self.platform.reranker, self.bundle.metadata.categories, self.n
         shown = self._try(
             "rerank",
-            lambda: rule.arrange(candidates, behaviors, categories, n),
-            "first of the order",
+            lambda: reranker.rerank(candidates, behaviors, categories, n),
+            "first n",
         )
         return candidates.take(np.arange(min(n, len(candidates)))) if shown is None else shown
 
@@ -308,18 +311,18 @@ class _Request:
         self,
         stage: Stage,
         work: Callable[[], T],
-        instead: Instead,
+        fallback: Replacement,
     ) -> T | None:
         """What a stage gives within its budget; None, and a note in the answer, if it does not."""
         started = time.perf_counter()
         try:
             return self.platform._budgets[stage].run(work)
-        except Late:
-            self.fallbacks.append(Fallback(stage, "late", instead))
+        except StageTimeout:
+            self.fallbacks.append(Fallback(stage, "timeout", fallback))
         except Exception:
             # Whatever it is, the user is shown something.
-            log.exception("stage %s failed; %s stands in", stage, instead)
-            self.fallbacks.append(Fallback(stage, "failed", instead))
+            log.exception("stage %s failed; %s stands in", stage, fallback)
+            self.fallbacks.append(Fallback(stage, "failed", fallback))
         finally:
             seconds = time.perf_counter() - started
             self.milliseconds[stage] = 1e3 * seconds
@@ -344,12 +347,12 @@ def _ranked(
     return scores
 
 
-def _rehearse(bundle: Bundle, candidates: int) -> None:
-    """Answer once, for a user who had the first item."""
+def _warm_up(bundle: Bundle, candidates: int) -> None:
+    """Answer one request of a user who clicked the first item."""
     behaviors = np.ones(1, dtype=np.int64)
     profile = np.zeros(len(bundle.catalogue.fields), dtype=np.int64)
     interests = bundle.extractor.extract(behaviors, profile)
     found = bundle.recall.recall(interests, behaviors, candidates)
-    bundle.popularity.popular(behaviors, candidates)
+    bundle.popularity.recall(behaviors, candidates)
     if bundle.ranker is not None:
         _ranked(bundle.ranker, behaviors, found.items)

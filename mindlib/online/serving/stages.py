@@ -1,6 +1,6 @@
 """The stages between a user's behaviours and her list (§5), and what each promises.
 
-    behaviours --extractor--> interests --recall--> candidates --ranker--> order --rule--> list
+    behaviors --extract--> interests --recall--> candidates --rank--> order --rerank--> slate
 
 Inside the stages items are the numbers of a version's catalogue, 1 and up. A `Bundle` holds the
 stages of one version; the platform runs them.
@@ -69,7 +69,10 @@ class RecallEngine(Protocol):
     """The recall engine: K searches, one list."""
 
     def recall(
-        self, interests: Float[Tensor, "interests dim"], had: Int[np.ndarray, " had"], n: int
+        self,
+        interests: Float[Tensor, "interests dim"],
+        history: Int[np.ndarray, " history"],
+        n: int,
     ) -> Candidates:
         """The n items with the best score of any interest (Eq. 3), without those already had.
 
@@ -94,20 +97,20 @@ class Ranker(Protocol):
 
 
 @runtime_checkable
-class Rule(Protocol):
+class Reranker(Protocol):
     """The re-ranking: what a list must look like, whatever the scores say."""
 
-    def arrange(
+    def rerank(
         self,
         candidates: Candidates,
-        had: Int[np.ndarray, " had"],
+        history: Int[np.ndarray, " history"],
         categories: Int[np.ndarray, " items"],
         n: int,
     ) -> Candidates:
         """The list that is shown: at most n of the candidates.
 
         Args:
-            had: items that the user has already.
+            history: items that the user has already.
             categories: of each item of the catalogue; 0 is unknown (entry 0 is padding).
         """
         ...
@@ -141,7 +144,10 @@ class InterestRecall:
     items: Float[Tensor, "items dim"]
 
     def recall(
-        self, interests: Float[Tensor, "interests dim"], had: Int[np.ndarray, " had"], n: int
+        self,
+        interests: Float[Tensor, "interests dim"],
+        history: Int[np.ndarray, " history"],
+        n: int,
     ) -> Candidates:
         """See `RecallEngine.recall`."""
         found = search(
@@ -149,7 +155,7 @@ class InterestRecall:
             interests[None],
             torch.ones((1, len(interests)), dtype=torch.bool),
             min(n, len(self.index.ids)),
-            histories=Histories.from_lists([had.tolist()]),
+            histories=Histories.from_lists([history.tolist()]),
         )
         there = found.items[0] > 0
         items, scores = found.items[0, there], found.scores[0, there]
@@ -159,7 +165,7 @@ class InterestRecall:
 
 
 @dataclass(frozen=True)
-class PopularRecall:
+class PopularityRecall:
     """What everybody gets of whom nothing is known, or while the stages above are down.
 
     Attributes:
@@ -168,9 +174,9 @@ class PopularRecall:
 
     counts: Int[np.ndarray, " items"]
 
-    def popular(self, had: Int[np.ndarray, " had"], n: int) -> Candidates:
+    def recall(self, history: Int[np.ndarray, " history"], n: int) -> Candidates:
         """The n most frequent items without those already had; their scores are the counts."""
-        past = Histories.from_lists([had.tolist()])
+        past = Histories.from_lists([history.tolist()])
         found = Popularity(self.counts).recommend(past, min(n, len(self.counts) - 1))
         there = found.items[0] > 0
         items = found.items[0, there].numpy()
@@ -181,7 +187,7 @@ class PopularRecall:
 
 @dataclass(frozen=True)
 class CategoryShare:
-    """A `Rule`: nothing that the user has already, and not too much of one category.
+    """A `Reranker`: nothing that the user has already, and not too much of one category.
 
     Candidates keep their order; those that would be one too many of their category wait at the
     end, so that a user whose candidates are all alike still gets a full list. Items of unknown
@@ -198,15 +204,15 @@ class CategoryShare:
         if not 0 < self.share <= 1:
             raise ValueError(f"share={self.share}: expected more than 0, at most 1 (no limit)")
 
-    def arrange(
+    def rerank(
         self,
         candidates: Candidates,
-        had: Int[np.ndarray, " had"],
+        history: Int[np.ndarray, " history"],
         categories: Int[np.ndarray, " items"],
         n: int,
     ) -> Candidates:
-        """See `Rule.arrange`."""
-        candidates = candidates.take(np.flatnonzero(~np.isin(candidates.items, had)))
+        """See `Reranker.rerank`."""
+        candidates = candidates.take(np.flatnonzero(~np.isin(candidates.items, history)))
         kinds = categories[candidates.items]
         waits = (_place_in_own(kinds) >= math.ceil(self.share * n)) & (kinds > 0)
         return candidates.take(np.argsort(waits, kind="stable")[:n])

@@ -22,7 +22,7 @@ from mindlib.data.interactions import MILLISECONDS_FROM, Interactions
 APPLICATION, SCHEMA = 0x4D494E44, 1
 LONGEST_ID, LARGEST_ID = 128, 2**63 - 1
 # Seconds that a client's clock may be ahead of ours.
-AHEAD = 5.0
+CLOCK_TOLERANCE = 5.0
 # A user's id is text (5 and "5" are one user); an item's keeps its type, as in the catalogue.
 TABLES = """
 CREATE TABLE items (id ANY PRIMARY KEY NOT NULL) STRICT, WITHOUT ROWID;
@@ -53,7 +53,7 @@ class StoreLocked(StoreError):
     """Somebody else has been writing for longer than one waits."""
 
 
-def checked_id(value: ItemId, what: str) -> ItemId:
+def validate_id(value: ItemId, what: str) -> ItemId:
     """An id that can be one.
 
     Args:
@@ -122,7 +122,7 @@ class SqliteStore:
 
     Args:
         path: is made if it is not there, its folder is not.
-        patience: seconds to wait for somebody else's writing.
+        lock_timeout: seconds to wait for somebody else's writing.
         clock: what time it is, in seconds since 1970.
 
     Raises:
@@ -134,11 +134,11 @@ class SqliteStore:
         self,
         path: str | Path,
         *,
-        patience: float = 0.2,
+        lock_timeout: float = 0.2,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.path = Path(path).expanduser()
-        self.patience = patience
+        self.lock_timeout = lock_timeout
         self.clock = clock
         # Connections that nobody uses at the moment: as many as there were users at once.
         self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
@@ -148,7 +148,7 @@ class SqliteStore:
 
     def append(self, user: ItemId, item: ItemId, at: int) -> None:
         """See `BehaviorStore.append`."""
-        user, item = checked_id(user, "user"), checked_id(item, "item")
+        user, item = validate_id(user, "user"), validate_id(item, "item")
         self._check_time(at)
         with self._errors(), self._connection() as connection:
             try:
@@ -180,14 +180,14 @@ class SqliteStore:
             ).fetchone()
         return json.loads(row[0]) if row else {}
 
-    def introduce(self, user: ItemId, profile: Mapping[str, Any]) -> None:
+    def set_profile(self, user: ItemId, profile: Mapping[str, Any]) -> None:
         """Say what is known of a user, instead of what was known before.
 
         Raises:
             InvalidId: no such id can be.
             StoreError: it could not be stored now.
         """
-        row = (str(checked_id(user, "user")), json.dumps(dict(profile)))
+        row = (str(validate_id(user, "user")), json.dumps(dict(profile)))
         with self._errors(), self._connection() as connection:
             connection.execute(
                 "INSERT INTO users VALUES (?, ?) "
@@ -202,11 +202,11 @@ class SqliteStore:
             InvalidId: no such id can be.
             StoreError: they could not be stored now.
         """
-        rows = [(checked_id(item, "item"),) for item in items]
+        rows = [(validate_id(item, "item"),) for item in items]
         with self._errors(), self._transaction() as connection:
             connection.executemany("INSERT INTO items VALUES (?) ON CONFLICT DO NOTHING", rows)
 
-    def seed(self, log: Interactions) -> None:
+    def import_log(self, log: Interactions) -> None:
         """Take over a log: its items, the profiles of its users, and their behaviours. All or none.
 
         Raises:
@@ -256,7 +256,7 @@ class SqliteStore:
     def _check_time(self, at: int) -> None:
         if at < 0:
             raise RefusedClick(f"time {at}: expected seconds since 1970, 0 or more")
-        if at > self.clock() + AHEAD:
+        if at > self.clock() + CLOCK_TOLERANCE:
             hint = "; divide milliseconds by 1000" if at >= MILLISECONDS_FROM else ""
             raise RefusedClick(
                 f"time {at} lies in the future (it is {self.clock():.0f}): expected the seconds "
@@ -307,7 +307,7 @@ class SqliteStore:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self.path,
-            timeout=self.patience,
+            timeout=self.lock_timeout,
             isolation_level=None,  # transactions begin where we say so
             check_same_thread=False,  # a connection changes threads, but between two uses
         )
@@ -325,8 +325,8 @@ class SqliteStore:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise StoreLocked(
-                    f"{self.path} was locked by another writer for {self.patience:g} s; try again, "
-                    f"and end what holds it (a backup? a shell with an open transaction?)"
+                    f"{self.path} was locked by another writer for {self.lock_timeout:g} s; "
+                    f"try again, and end what holds it (a backup, a shell with an open transaction)"
                 ) from error
             if code == sqlite3.SQLITE_NOTADB:
                 raise ValueError(f"{self.path} is no database: name another file") from error

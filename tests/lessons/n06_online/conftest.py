@@ -13,7 +13,7 @@ from mindlib.online.serving.platform import PersonalityPlatform, PlatformConfig
 from mindlib.online.serving.store import SqliteStore
 from tests.online.serving.world import LOG, Nearest, write
 
-CONFIG = PlatformConfig(budgets=deployment.PATIENT, workers=2)
+CONFIG = PlatformConfig(timeouts=deployment.PATIENT, workers=2)
 
 
 @pytest.fixture(scope="session")

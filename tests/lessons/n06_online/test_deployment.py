@@ -14,8 +14,8 @@ from mindlib.lessons.n06_online import deployment
 from mindlib.models import Popularity
 from mindlib.online.ranking import RankingConfig, judge
 from mindlib.online.ranking.lists import candidate_lists
-from mindlib.online.serving.answer import Answer, Fallback
 from mindlib.online.serving.platform import PersonalityPlatform
+from mindlib.online.serving.slate import Fallback, Slate
 from mindlib.training import TrainingConfig
 from tests.online.serving.world import LOG, SPLIT, WORLD
 
@@ -61,15 +61,15 @@ def test_two_stages_are_added_up_request_by_request():
 
 def test_what_an_answer_says():
     def answer(*fallbacks):
-        return Answer("u", (), (), (), (), "recall", "v", {}, fallbacks)
+        return Slate("u", (), (), (), (), "recall", "v", {}, fallbacks)
 
     assert deployment.told(answer()) == "nothing was replaced"
     notes = (
         Fallback("extract", "no behaviors", "profile"),
-        Fallback("rank", "late", "recall's order"),
+        Fallback("rank", "timeout", "recall order"),
     )
     assert deployment.told(answer(*notes)) == (
-        "extract no behaviors → profile; rank late → recall's order"
+        "extract no behaviors → profile; rank timeout → recall order"
     )
 
 

@@ -19,7 +19,7 @@ def test_a_failing_ranker_leaves_recalls_order_and_a_line_in_the_log(platform, s
     with closing(shaken), disturbed.logged() as lines:
         answer = shaken.recommend(store.users(1)[0], 5)
     assert answer.order == "recall"
-    assert [(f.stage, f.why) for f in answer.fallbacks] == [("rank", "failed")]
+    assert [(f.stage, f.reason) for f in answer.fallbacks] == [("rank", "failed")]
     (line,) = lines
     assert "the ranking service does not answer" in line
 
@@ -28,11 +28,11 @@ def test_a_held_ranker_is_late_and_answers_when_it_is_let_go(platform, store):
     held = disturbed.Held(Nearest(1))
     shaken = disturbed.broke(
         store, platform.bundle, replace(platform.bundle, ranker=held),
-        replace(CONFIG, budgets=replace(deployment.PATIENT, rank=0.05), workers=1),
+        replace(CONFIG, timeouts=replace(deployment.PATIENT, rank=0.05), workers=1),
     )  # fmt: skip
     with closing(shaken):
         late = shaken.recommend(store.users(1)[0], 5)
-        assert [(f.stage, f.why) for f in late.fallbacks] == [("rank", "late")]
+        assert [(f.stage, f.reason) for f in late.fallbacks] == [("rank", "timeout")]
         assert held.begun.is_set()
         held.released.set()
     scores = held.score(np.array([1]), np.array([4, 2]))
@@ -40,8 +40,8 @@ def test_a_held_ranker_is_late_and_answers_when_it_is_let_go(platform, store):
 
 
 def test_a_held_rule_waits_for_its_release(platform):
-    held = disturbed.HeldRule(platform.rule)
-    platform.rule = held
+    held = disturbed.HeldRule(platform.reranker)
+    platform.reranker = held
     answers = []
     user = platform.store.users(1)[0]
     thread = threading.Thread(target=lambda: answers.append(platform.recommend(user, 5)))
@@ -59,7 +59,7 @@ def test_an_unreadable_store_still_takes_clicks(platform, store):
     with closing(PersonalityPlatform(blind, platform.bundle, CONFIG)) as shaken:
         with disturbed.logged():
             assert shaken.recommend(user, 5).order == "popularity"
-        shaken.click(user, LOG.item_ids[1], 10)
+        shaken.record_click(user, LOG.item_ids[1], 10)
     assert LOG.item_ids[1] in store.recent(user, 1000)
 
 

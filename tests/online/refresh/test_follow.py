@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from mindlib.online.artifacts import DamagedPart
 from mindlib.online.refresh import Follower, Registry, load_version
-from mindlib.online.serving.bundle import Bundle, DamagedPart
+from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.platform import PersonalityPlatform, PlatformConfig
 from mindlib.online.serving.store import SqliteStore
 from tests.online.refresh.world import evenings
-from tests.online.serving.conftest import PATIENT
+from tests.online.serving.conftest import NO_TIMEOUTS
 
 USERS = (3, 4, 5, 6)
 
@@ -23,8 +24,10 @@ USERS = (3, 4, 5, 6)
 @pytest.fixture
 def platform(registry, tmp_path) -> Iterator[PersonalityPlatform]:
     with closing(SqliteStore(tmp_path / "store.sqlite")) as store:
-        store.seed(evenings()[1])
-        config = PlatformConfig(candidates=30, longest_list=10, workers=2, budgets=PATIENT)
+        store.import_log(evenings()[1])
+        config = PlatformConfig(
+            max_candidates=30, max_slate_size=10, workers=2, timeouts=NO_TIMEOUTS
+        )
         with closing(PersonalityPlatform(store, load_version(registry, 1), config)) as platform:
             yield platform
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from mindlib.online.serving.bundle import Bundle
-from mindlib.online.serving.platform import Budgets, PersonalityPlatform, PlatformConfig
+from mindlib.online.serving.platform import PersonalityPlatform, PlatformConfig, Timeouts
 from mindlib.online.serving.store import SqliteStore
 from tests.online.serving.world import LOG, Nearest, write
 
 # The machine that runs the tests is busy: only a stage that hangs is to be late.
-PATIENT = Budgets(store=20.0, extract=20.0, recall=20.0, rank=20.0, rerank=20.0)
+NO_TIMEOUTS = Timeouts(store=20.0, extract=20.0, recall=20.0, rank=20.0, rerank=20.0)
 PlatformMaker = Callable[..., PersonalityPlatform]
 
 
@@ -36,18 +36,18 @@ def bundle(versions) -> Bundle:
 
 @pytest.fixture
 def store(tmp_path) -> Iterator[SqliteStore]:
-    with closing(SqliteStore(tmp_path / "s.sqlite", patience=0.1)) as store:
-        store.seed(LOG)
+    with closing(SqliteStore(tmp_path / "s.sqlite", lock_timeout=0.1)) as store:
+        store.import_log(LOG)
         yield store
 
 
 @pytest.fixture
 def make(store, bundle) -> Iterator[PlatformMaker]:
-    """A platform on the store; `budgets` of single stages override patience."""
+    """A platform on the store; `timeouts` of single stages replace these."""
     with ExitStack() as stack:
 
         def build(of: Bundle = bundle, **options: Any) -> PersonalityPlatform:
-            config = PlatformConfig(budgets=options.pop("budgets", PATIENT), workers=2)
+            config = PlatformConfig(timeouts=options.pop("timeouts", NO_TIMEOUTS), workers=2)
             platform = PersonalityPlatform(options.pop("store", store), of, config, **options)
             stack.callback(platform.close)
             return platform

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from mindlib.online.serving.app import create_app
-from mindlib.online.serving.guard import LARGEST_BODY
-from tests.online.serving.conftest import PATIENT
+from mindlib.online.serving.request_limits import MAX_BODY_BYTES
+from tests.online.serving.conftest import NO_TIMEOUTS
 from tests.online.serving.test_platform import HANGS, USER, Faulty, broken
 from tests.online.serving.world import LOG
 
@@ -79,7 +79,7 @@ def test_without_n_the_list_is_as_long_as_can_be(client):
 def test_a_stranger_is_answered_and_told_why(client):
     content = client.get("/recommendations/nobody?n=3").json()
     assert len(content["items"]) == 3
-    why = {"stage": "extract", "why": "no behaviors", "instead": "popularity"}
+    why = {"stage": "extract", "reason": "no behaviors", "fallback": "popularity"}
     assert content["fallbacks"] == [why]
 
 
@@ -126,7 +126,7 @@ def test_health(client, store):
 
 def test_health_does_not_wait_for_a_store_that_hangs(make, store):
     hanging = Faulty(store, recent=lambda *_: time.sleep(1))
-    platform = make(store=hanging, budgets=replace(PATIENT, store=HANGS))
+    platform = make(store=hanging, timeouts=replace(NO_TIMEOUTS, store=HANGS))
     with TestClient(create_app(platform)) as client:
         assert client.get("/health").json()["status"] == "degraded"
 
@@ -156,7 +156,7 @@ def test_metrics_are_prometheus_text(client):
     for stage, count in {"store": 2, "extract": 1, "recall": 1, "rank": 1, "rerank": 2}.items():
         assert samples["mindlib_stage_seconds_count", ("stage", stage)] == count
         assert samples["mindlib_stage_seconds_sum", ("stage", stage)] > 0
-    why = (("instead", "popularity"), ("stage", "extract"), ("why", "no behaviors"))
+    why = (("fallback", "popularity"), ("reason", "no behaviors"), ("stage", "extract"))
     assert samples["mindlib_fallbacks_total", *why] == 1
     assert samples["mindlib_clicks_total", ("outcome", "stored")] == 1
     assert samples["mindlib_responses_total", ("status", "200")] == 2
@@ -252,16 +252,16 @@ def test_whatever_is_sent_there_is_a_plain_refusal(client, body):
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_that_is_too_large(client, chunked):
-    body = json.dumps({"user": "x" * LARGEST_BODY, "item": 1}).encode()
+    body = json.dumps({"user": "x" * MAX_BODY_BYTES, "item": 1}).encode()
     content = (body[i : i + 500] for i in range(0, len(body), 500)) if chunked else body
     message = refused(post(client, content), 413)
-    assert message.startswith(f"the body is larger than {LARGEST_BODY} bytes")
+    assert message.startswith(f"the body is larger than {MAX_BODY_BYTES} bytes")
 
 
 def test_a_body_of_the_largest_size_is_read(client):
     click = json.dumps({"user": USER, "item": ITEM}).encode()
-    assert post(client, click.ljust(LARGEST_BODY)).status_code == 201
-    assert post(client, click.ljust(LARGEST_BODY + 1)).status_code == 413
+    assert post(client, click.ljust(MAX_BODY_BYTES)).status_code == 201
+    assert post(client, click.ljust(MAX_BODY_BYTES + 1)).status_code == 413
 
 
 def test_no_endless_body_is_read(client):
@@ -300,8 +300,8 @@ def test_a_locked_store_asks_to_try_again(client, store):
 
 def test_an_error_of_ours_has_an_id_and_no_trace(make, bundle, monkeypatch, caplog):
     """Even what stands in for everything fails."""
-    monkeypatch.setattr("mindlib.online.serving.stages.PopularRecall.popular", broken)
-    monkeypatch.setattr("mindlib.online.serving.platform._rehearse", lambda *_: None)
+    monkeypatch.setattr("mindlib.online.serving.stages.PopularityRecall.recall", broken)
+    monkeypatch.setattr("mindlib.online.serving.platform._warm_up", lambda *_: None)
     with TestClient(create_app(make())) as client, caplog.at_level(logging.ERROR):
         response = client.get("/recommendations/nobody")
         metrics = client.get("/metrics").text
@@ -316,11 +316,11 @@ def test_an_error_of_ours_has_an_id_and_no_trace(make, bundle, monkeypatch, capl
 
 
 def test_a_stage_that_fails_is_told_without_its_trace(make, bundle, monkeypatch):
-    monkeypatch.setattr("mindlib.online.serving.platform._rehearse", lambda *_: None)
+    monkeypatch.setattr("mindlib.online.serving.platform._warm_up", lambda *_: None)
     platform = make(replace(bundle, ranker=Faulty(bundle.ranker, score=broken)))
     with TestClient(create_app(platform)) as client:
         response = client.get(f"/recommendations/{USER}")
     assert response.status_code == 200
-    why = {"stage": "rank", "why": "failed", "instead": "recall's order"}
+    why = {"stage": "rank", "reason": "failed", "fallback": "recall order"}
     assert response.json()["fallbacks"] == [why]
     assert not any(trace in response.text for trace in TRACES)

@@ -12,25 +12,23 @@ import pytest
 import torch
 
 from mindlib.data import Catalogue
+from mindlib.online.artifacts import DamagedPart, MismatchedPart, MissingPart
 from mindlib.online.ranking import DIN, DINConfig, DINRanker
 from mindlib.online.serving import bundle as bundles
 from mindlib.online.serving.bundle import (
     INDEX,
-    LABELS,
     MANIFEST,
+    METADATA,
     MODEL,
     POPULARITY,
     RANKER,
     Bundle,
-    DamagedPart,
-    MismatchedPart,
-    MissingPart,
 )
 from mindlib.retrieval import ExactIndex
 from mindlib.retrieval.faiss import FaissIndex
 from tests.online.serving.world import LOG, SPLIT, Nearest, make_model, write
 
-PARTS = {INDEX, LABELS, MANIFEST, MODEL, POPULARITY, RANKER}
+PARTS = {INDEX, METADATA, MANIFEST, MODEL, POPULARITY, RANKER}
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +67,9 @@ def test_a_version_is_what_was_written(whole):
     assert isinstance(bundle.index, ExactIndex)
     assert np.array_equal(bundle.counts, SPLIT.train_counts)
     assert bundle.ranker == Nearest()
-    assert bundle.labels.titles[1] == LOG.label(1)
+    assert bundle.metadata.titles[1] == LOG.label(1)
     assert LOG.item_features is not None
-    assert np.array_equal(bundle.labels.categories, LOG.item_features.column("department"))
+    assert np.array_equal(bundle.metadata.categories, LOG.item_features.column("department"))
     torch.testing.assert_close(bundle.model.item_vectors(), make_model().item_vectors())
     torch.testing.assert_close(bundle.recall.items, bundle.model.item_vectors())
 
@@ -161,14 +159,14 @@ def test_a_manifest_does_not_make_a_part_fit(folder):
         load(folder)
 
 
-@pytest.mark.parametrize("name", [POPULARITY, LABELS])
+@pytest.mark.parametrize("name", [POPULARITY, METADATA])
 def test_parts_of_another_length_are_refused(folder, name):
     np.save(folder / POPULARITY, SPLIT.train_counts[:-1])
-    text = json.loads((folder / LABELS).read_text(encoding="utf-8"))
+    text = json.loads((folder / METADATA).read_text(encoding="utf-8"))
     text["categories"].pop()
-    if name == LABELS:
+    if name == METADATA:
         np.save(folder / POPULARITY, SPLIT.train_counts)
-        (folder / LABELS).write_text(json.dumps(text), encoding="utf-8")
+        (folder / METADATA).write_text(json.dumps(text), encoding="utf-8")
     rehash(folder, name)
     with pytest.raises(MismatchedPart, match=rf"{name} has {LOG.num_items - 1} items"):
         load(folder)
@@ -177,7 +175,7 @@ def test_parts_of_another_length_are_refused(folder, name):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"format": "mindlib bundle 2"}, MismatchedPart, "has the format 'mindlib bundle 2'"),
+        ({"format": "mindlib bundle 3"}, MismatchedPart, "has the format 'mindlib bundle 3'"),
         ({"catalogue": "0" * 64}, MismatchedPart, "is of another catalogue"),
         ({"engine": "MilvusIndex"}, MismatchedPart, "expected 'ExactIndex' or 'FaissIndex'"),
         ({"engine": "FaissIndex"}, MismatchedPart, "the engine is 'ExactIndex'"),

@@ -11,8 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from mindlib.online.ranking import DINRanker
-from mindlib.online.serving import demonstration
-from mindlib.online.serving.__main__ import arguments, invitation, main
+from mindlib.online.serving import demo
+from mindlib.online.serving.__main__ import format_examples, main, parse_arguments
 from mindlib.online.serving.app import create_app
 from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.store import SqliteStore
@@ -32,7 +32,7 @@ from tests.online.serving.world import LOG
 )
 def test_a_wrong_command_is_refused_before_any_work(given, message, capsys):
     with pytest.raises(SystemExit):
-        arguments(given)
+        parse_arguments(given)
     assert message in capsys.readouterr().err
 
 
@@ -48,7 +48,7 @@ def test_what_cannot_be_served_is_one_line(tmp_path):
 def test_the_lines_that_it_prints_work(make, store, user):
     platform = make()
     store.append(user, LOG.item_ids[1], 1)
-    lines = invitation(platform, user, "http://127.0.0.1:8000").splitlines()
+    lines = format_examples(platform, user, "http://127.0.0.1:8000").splitlines()
     get, post = (shlex.split(line) for line in lines if line.lstrip().startswith("curl"))
     with TestClient(create_app(platform), base_url="http://127.0.0.1:8000") as client:
         before = client.get(get[-1]).json()
@@ -64,12 +64,12 @@ def test_the_lines_that_it_prints_work(make, store, user):
 
 
 def test_a_demonstration_is_made_once(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(demonstration, "load", lambda data: LOG)
-    folder, store = demonstration.make("planted", tmp_path / "shop")
+    monkeypatch.setattr(demo, "load", lambda data: LOG)
+    folder, store = demo.build_demo("planted", tmp_path / "shop")
     bundle = Bundle.load(folder)
     assert isinstance(bundle.ranker, DINRanker)
     assert bundle.version == "demonstration"
-    assert bundle.labels.categories.max() > 0
+    assert bundle.metadata.categories.max() > 0
     with closing(SqliteStore(store)) as behaviors:
         assert sorted(behaviors.users(1_000)) == sorted(map(str, LOG.user_ids[1:]))
     said = capsys.readouterr().out
@@ -78,16 +78,16 @@ def test_a_demonstration_is_made_once(tmp_path, monkeypatch, capsys):
     def refuse(*_: object) -> None:
         raise AssertionError("again")
 
-    monkeypatch.setattr(demonstration, "load", refuse)
-    assert demonstration.make("planted", tmp_path / "shop") == (folder, store)
+    monkeypatch.setattr(demo, "load", refuse)
+    assert demo.build_demo("planted", tmp_path / "shop") == (folder, store)
     assert "is there already" in capsys.readouterr().out
 
 
 def test_a_demonstration_that_was_interrupted_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(demonstration, "load", lambda data: LOG)
+    monkeypatch.setattr(demo, "load", lambda data: LOG)
     SqliteStore(tmp_path / "store.sqlite").close()  # made, but not filled
     monkeypatch.setattr(Bundle, "write", lambda folder, **_: folder.mkdir())
-    monkeypatch.setattr(demonstration, "train", lambda split: (None, None))
-    _, store = demonstration.make("planted", tmp_path)
+    monkeypatch.setattr(demo, "train_models", lambda split: (None, None))
+    _, store = demo.build_demo("planted", tmp_path)
     with closing(SqliteStore(store)) as behaviors:
         assert behaviors.users(1)

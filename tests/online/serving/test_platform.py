@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from mindlib.data import Catalogue, Histories
-from mindlib.online.serving.answer import Answer, Fallback
-from mindlib.online.serving.platform import Budgets, PersonalityPlatform, PlatformConfig
+from mindlib.online.serving.platform import PersonalityPlatform, PlatformConfig, Timeouts
+from mindlib.online.serving.slate import Fallback, Slate
 from mindlib.online.serving.stages import CategoryShare
 from mindlib.online.serving.store import InvalidId, RefusedClick, StoreError, StoreLocked
 from mindlib.retrieval import ExactIndex, IndexRecommender
 from tests.conftest import unchecked
-from tests.online.serving.conftest import PATIENT
+from tests.online.serving.conftest import NO_TIMEOUTS
 from tests.online.serving.world import LOG, SPLIT, Nearest
 
 USER = LOG.user_ids[1]
@@ -26,7 +26,7 @@ NOBODY = "nobody"
 HANGS = 0.05  # the budget of a stage that never answers in time
 
 
-def had(user: int = 1) -> set[object]:
+def history_of(user: int = 1) -> set[object]:
     return set(LOG.item_ids[LOG.items[LOG.offsets[user] : LOG.offsets[user + 1]]].tolist())
 
 
@@ -71,11 +71,11 @@ def test_a_user_is_shown_what_recall_finds_in_the_rankers_order(make):
     assert answer.order == "ranking"
     assert answer.version == "one"
     assert len(answer.items) == len(set(answer.items)) == 100
-    assert not set(answer.items) & had()
+    assert not set(answer.items) & history_of()
 
 
 def test_scores_go_with_their_items(make, bundle):
-    answer = make(rule=CategoryShare(1.0)).recommend(USER, 20)
+    answer = make(reranker=CategoryShare(1.0)).recommend(USER, 20)
     numbers = bundle.catalogue.numbers(answer.items)
     assert list(answer.scores) == numbers == sorted(numbers, reverse=True)
     assert answer.titles == tuple(LOG.label(number) for number in numbers)
@@ -87,10 +87,10 @@ def test_without_a_ranker_the_list_is_that_of_evaluation(make, bundle):
     assert LOG.profiles is not None
     histories = Histories.from_lists([behaviors], [LOG.profiles.codes[1].tolist()])
     expected = IndexRecommender(bundle.model, bundle.index).recommend(histories, 20)
-    answer = make(replace(bundle, ranker=None), rule=CategoryShare(1.0)).recommend(USER, 20)
+    answer = make(replace(bundle, ranker=None), reranker=CategoryShare(1.0)).recommend(USER, 20)
     assert bundle.catalogue.numbers(answer.items) == expected.items[0].tolist()
     assert answer.scores == pytest.approx(expected.scores[0].tolist(), rel=1e-4)
-    assert answer.fallbacks == (Fallback("rank", "absent", "recall's order"),)
+    assert answer.fallbacks == (Fallback("rank", "absent", "recall order"),)
 
 
 def test_each_item_names_the_interest_that_scores_it_best(make, bundle):
@@ -114,8 +114,8 @@ def test_the_stages_are_timed(make):
 
 
 def test_a_category_has_no_more_than_its_share(make, bundle):
-    answer = make(rule=CategoryShare(0.4)).recommend(USER, 10)
-    kinds = bundle.labels.categories[bundle.catalogue.numbers(answer.items)]
+    answer = make(reranker=CategoryShare(0.4)).recommend(USER, 10)
+    kinds = bundle.metadata.categories[bundle.catalogue.numbers(answer.items)]
     assert np.bincount(kinds).max() <= 4
 
 
@@ -131,7 +131,7 @@ def test_a_click_changes_the_next_answer(make):
     platform = make()
     before = platform.recommend(USER, 100)
     clicked = before.items[0]
-    platform.click(USER, clicked, 10**9)
+    platform.record_click(USER, clicked, 10**9)
     after = platform.recommend(USER, 100)
     assert clicked not in after.items
 
@@ -140,7 +140,7 @@ def test_a_click_moves_the_interests(make, bundle):
     """Not only is the clicked item left out: the others' scores are of other vectors."""
     platform = make(replace(bundle, ranker=None))
     before = platform.recommend(USER, 50)
-    platform.click(USER, before.items[-1], 10**9)
+    platform.record_click(USER, before.items[-1], 10**9)
     after = platform.recommend(USER, 50)
     both = set(before.items) & set(after.items)
     scores = [dict(zip(a.items, a.scores, strict=True)) for a in (before, after)]
@@ -150,7 +150,7 @@ def test_a_click_moves_the_interests(make, bundle):
 def test_with_her_first_click_a_stranger_is_known(make):
     platform = make()
     assert platform.recommend(NOBODY, 5).order == "popularity"
-    platform.click(NOBODY, LOG.item_ids[3], 1)
+    platform.record_click(NOBODY, LOG.item_ids[3], 1)
     answer = platform.recommend(NOBODY, 5)
     assert (answer.order, answer.fallbacks) == ("ranking", ())
 
@@ -159,18 +159,18 @@ def test_a_refused_click_changes_nothing(make):
     platform = make()
     before = platform.recommend(USER, 10)
     with pytest.raises(RefusedClick):
-        platform.click(USER, 10**6, 1)
+        platform.record_click(USER, 10**6, 1)
     with pytest.raises(RefusedClick):
-        platform.click(USER, before.items[0], int(time.time()) + 3600)
+        platform.record_click(USER, before.items[0], int(time.time()) + 3600)
     assert platform.recommend(USER, 10).items == before.items
-    assert 'mindlib_clicks_total{outcome="refused"} 2.0' in platform.metrics.text()
+    assert 'mindlib_clicks_total{outcome="refused"} 2.0' in platform.metrics.render()
 
 
 def test_an_item_that_only_the_shop_knows_yet_does_not_disturb(make, store):
     platform = make()
     before = platform.recommend(USER, 10)
     store.stock([10**6])
-    platform.click(USER, 10**6, 10**9)
+    platform.record_click(USER, 10**6, 10**9)
     after = platform.recommend(USER, 10)
     assert (after.items, after.scores) == (before.items, before.scores)
 
@@ -179,7 +179,7 @@ def test_an_item_that_only_the_shop_knows_yet_does_not_disturb(make, store):
 
 
 def test_a_stranger_gets_what_is_popular(make):
-    answer = make(rule=CategoryShare(1.0)).recommend(NOBODY, 10)
+    answer = make(reranker=CategoryShare(1.0)).recommend(NOBODY, 10)
     assert answer.fallbacks == (Fallback("extract", "no behaviors", "popularity"),)
     assert answer.order == "popularity"
     counts = [int(SPLIT.train_counts[n]) for n in np.argsort(-SPLIT.train_counts[1:])[:10] + 1]
@@ -188,13 +188,13 @@ def test_a_stranger_gets_what_is_popular(make):
 
 
 def test_a_stranger_with_a_profile_is_answered_from_it(make, store, bundle):
-    platform = make(rule=CategoryShare(1.0))
-    store.introduce(NOBODY, {"segment": "segment 2"})
+    platform = make(reranker=CategoryShare(1.0))
+    store.set_profile(NOBODY, {"segment": "segment 2"})
     answer = platform.recommend(NOBODY, 10)
     assert answer.order == "recall"
     assert answer.fallbacks == (
         Fallback("extract", "no behaviors", "profile"),
-        Fallback("rank", "no behaviors", "recall's order"),
+        Fallback("rank", "no behaviors", "recall order"),
     )
     code = bundle.catalogue.codes({"segment": "segment 2"})
     histories = Histories.from_lists([[]], [code])
@@ -204,7 +204,7 @@ def test_a_stranger_with_a_profile_is_answered_from_it(make, store, bundle):
 
 @pytest.mark.parametrize("profile", [{"segment": "segment 99"}, {"colour": "blue"}, {}])
 def test_a_profile_that_the_version_cannot_read_is_none(make, store, profile):
-    store.introduce(NOBODY, profile)
+    store.set_profile(NOBODY, profile)
     assert make().recommend(NOBODY, 10).order == "popularity"
 
 
@@ -217,90 +217,90 @@ def test_behaviours_that_the_version_does_not_know_are_none(make, store):
 
 # --- stages that fail or are late --------------------------------------------------------------
 
-CAUSES = ["failed", "late"]
+CAUSES = ["failed", "timeout"]
 
 
-def faulty(bundle, stage: str, why: str, hang: Release):
+def faulty(bundle, stage: str, reason: str, hang: Release):
     """The version, or the options of a platform, with one stage broken or hanging."""
-    fault = broken if why == "failed" else hang.wait
+    fault = broken if reason == "failed" else hang.wait
     if stage == "extract":
         return {"of": replace(bundle, model=Faulty(bundle.model, interests=fault))}
     if stage == "recall":
         return {"of": replace(bundle, index=Faulty(bundle.index, nearest=fault))}
     if stage == "rank":
         return {"of": replace(bundle, ranker=Faulty(bundle.ranker, score=fault))}
-    return {"rule": Faulty(CategoryShare(), arrange=fault)}
+    return {"reranker": Faulty(CategoryShare(), rerank=fault)}
 
 
 @pytest.fixture
 def ask(make, bundle, hang, monkeypatch, store):
     """A platform one of whose stages is out of order from the start (which `use` would refuse)."""
-    monkeypatch.setattr("mindlib.online.serving.platform._rehearse", lambda *_: None)
+    monkeypatch.setattr("mindlib.online.serving.platform._warm_up", lambda *_: None)
 
-    def build(stage: str, why: str) -> PersonalityPlatform:
-        budgets = replace(PATIENT, **{stage: HANGS}) if why == "late" else PATIENT
+    def build(stage: str, reason: str) -> PersonalityPlatform:
+        timeouts = replace(NO_TIMEOUTS, **{stage: HANGS}) if reason == "timeout" else NO_TIMEOUTS
         if stage == "store":
-            fault = broken if why == "failed" else hang.wait
-            return make(store=Faulty(store, recent=fault), budgets=budgets)
-        return make(**faulty(bundle, stage, why, hang), budgets=budgets)
+            fault = broken if reason == "failed" else hang.wait
+            return make(store=Faulty(store, recent=fault), timeouts=timeouts)
+        return make(**faulty(bundle, stage, reason, hang), timeouts=timeouts)
 
     return build
 
 
-@pytest.mark.parametrize("why", CAUSES)
+@pytest.mark.parametrize("reason", CAUSES)
 @pytest.mark.parametrize("stage", ["extract", "recall"])
-def test_without_interests_or_recall_popularity_stands_in(ask, stage, why):
-    answer = ask(stage, why).recommend(USER, 10)
-    assert answer.fallbacks == (Fallback(stage, why, "popularity"),)
+def test_without_interests_or_recall_popularity_stands_in(ask, stage, reason):
+    answer = ask(stage, reason).recommend(USER, 10)
+    assert answer.fallbacks == (Fallback(stage, reason, "popularity"),)
     assert answer.order == "popularity"
     assert len(answer.items) == 10
-    assert not set(answer.items) & had()
+    assert not set(answer.items) & history_of()
 
 
 def test_with_the_rule_down_too_nothing_is_shown_that_she_has(ask):
-    """The rule would leave it out as well, and is not there to do so."""
+    """The reranker would leave it out as well, and is not there to do so."""
     platform = ask("recall", "failed")
-    platform.rule = Faulty(CategoryShare(), arrange=broken)
-    everything = platform.bundle.popularity.popular(np.zeros(0, dtype=np.int64), 100)
+    platform.reranker = Faulty(CategoryShare(), rerank=broken)
+    everything = platform.bundle.popularity.recall(np.zeros(0, dtype=np.int64), 100)
     ids = platform.bundle.catalogue.item_ids
-    assert {ids[item - 1] for item in everything.items.tolist()} & had()
+    assert {ids[item - 1] for item in everything.items.tolist()} & history_of()
     answer = platform.recommend(USER, 100)
     assert [fallback.stage for fallback in answer.fallbacks] == ["recall", "rerank"]
-    assert not set(answer.items) & had()
+    assert not set(answer.items) & history_of()
 
 
-@pytest.mark.parametrize("why", CAUSES)
-def test_without_the_store_popularity_stands_in(ask, why):
-    answer = ask("store", why).recommend(USER, 10)
-    assert answer.fallbacks == (Fallback("store", why, "popularity"),)
+@pytest.mark.parametrize("reason", CAUSES)
+def test_without_the_store_popularity_stands_in(ask, reason):
+    answer = ask("store", reason).recommend(USER, 10)
+    assert answer.fallbacks == (Fallback("store", reason, "popularity"),)
     assert len(answer.items) == 10
 
 
-@pytest.mark.parametrize("why", CAUSES)
-def test_without_ranking_recalls_order_stands(ask, make, bundle, why):
-    answer = ask("rank", why).recommend(USER, 10)
-    assert answer.fallbacks == (Fallback("rank", why, "recall's order"),)
+@pytest.mark.parametrize("reason", CAUSES)
+def test_without_ranking_recalls_order_stands(ask, make, bundle, reason):
+    answer = ask("rank", reason).recommend(USER, 10)
+    assert answer.fallbacks == (Fallback("rank", reason, "recall order"),)
     assert answer.order == "recall"
     assert answer.items == make(replace(bundle, ranker=None)).recommend(USER, 10).items
 
 
-@pytest.mark.parametrize("why", CAUSES)
-def test_without_the_rule_the_first_are_shown(ask, make, why):
-    answer = ask("rerank", why).recommend(USER, 10)
-    assert answer.fallbacks == (Fallback("rerank", why, "first of the order"),)
-    assert answer.items == make(rule=CategoryShare(1.0)).recommend(USER, 10).items
+@pytest.mark.parametrize("reason", CAUSES)
+def test_without_the_rule_the_first_are_shown(ask, make, reason):
+    answer = ask("rerank", reason).recommend(USER, 10)
+    assert answer.fallbacks == (Fallback("rerank", reason, "first n"),)
+    assert answer.items == make(reranker=CategoryShare(1.0)).recommend(USER, 10).items
 
 
 @pytest.mark.parametrize("scores", [np.full(3, 1.0), np.array(0.0), None])
 def test_nonsense_of_the_ranker_is_a_failure(make, bundle, monkeypatch, scores):
-    monkeypatch.setattr("mindlib.online.serving.platform._rehearse", lambda *_: None)
+    monkeypatch.setattr("mindlib.online.serving.platform._warm_up", lambda *_: None)
 
     def score(behaviors: object, candidates: np.ndarray) -> np.ndarray:
         return np.where(candidates == candidates[0], np.nan, 1.0) if scores is None else scores
 
     bad = replace(bundle, ranker=Faulty(bundle.ranker, score=score))
     answer = make(bad).recommend(USER, 10)
-    assert answer.fallbacks == (Fallback("rank", "failed", "recall's order"),)
+    assert answer.fallbacks == (Fallback("rank", "failed", "recall order"),)
 
 
 def test_the_log_says_what_the_answer_keeps_to_itself(ask, caplog):
@@ -310,7 +310,7 @@ def test_the_log_says_what_the_answer_keeps_to_itself(ask, caplog):
 
 
 def test_the_caller_is_late_by_no_more_than_the_budget(ask):
-    platform = ask("rank", "late")
+    platform = ask("rank", "timeout")
     platform.recommend(USER, 10)
     answer = platform.recommend(USER, 10)
     assert 1e3 * HANGS <= answer.milliseconds["rank"] < 1e3 * 10
@@ -318,16 +318,16 @@ def test_the_caller_is_late_by_no_more_than_the_budget(ask):
 
 def test_a_hanging_stage_takes_no_other_down(ask):
     """All workers of the ranker hang: nothing piles up, and the other stages go on."""
-    platform = ask("rank", "late")
+    platform = ask("rank", "timeout")
     answers = [platform.recommend(USER, 10) for _ in range(6)]
     assert {answer.fallbacks for answer in answers} == {
-        (Fallback("rank", "late", "recall's order"),)
+        (Fallback("rank", "timeout", "recall order"),)
     }
     assert threading.active_count() < 40
 
 
 def test_a_stage_that_has_recovered_is_asked_again(ask, hang):
-    platform = ask("rank", "late")
+    platform = ask("rank", "timeout")
     platform._bundle = replace(
         platform.bundle,
         ranker=Faulty(Nearest(), score=lambda b, c: hang.wait() or Nearest().score(b, c)),
@@ -345,8 +345,8 @@ def test_fallbacks_are_counted(ask):
     platform = ask("recall", "failed")
     for _ in range(3):
         platform.recommend(USER, 10)
-    line = 'mindlib_fallbacks_total{instead="popularity",stage="recall",why="failed"} 3.0'
-    assert line in platform.metrics.text()
+    line = 'mindlib_fallbacks_total{fallback="popularity",reason="failed",stage="recall"} 3.0'
+    assert line in platform.metrics.render()
 
 
 # --- refusals ----------------------------------------------------------------------------------
@@ -370,17 +370,17 @@ def test_a_locked_store_refuses_the_click_and_answers_on(make, store):
     with store._connection() as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreLocked):
-            platform.click(USER, LOG.item_ids[1], 1)
+            platform.record_click(USER, LOG.item_ids[1], 1)
         assert platform.recommend(USER, 10).fallbacks == ()
         other.execute("ROLLBACK")
-    assert 'mindlib_clicks_total{outcome="unavailable"} 1.0' in platform.metrics.text()
+    assert 'mindlib_clicks_total{outcome="unavailable"} 1.0' in platform.metrics.render()
 
 
 def test_a_closed_store_leaves_popularity(make, store):
     platform = make()
     store.close()
     with pytest.raises(StoreError):
-        platform.click(USER, LOG.item_ids[1], 1)
+        platform.record_click(USER, LOG.item_ids[1], 1)
     answer = platform.recommend(USER, 10)
     assert answer.fallbacks == (Fallback("store", "failed", "popularity"),)
 
@@ -388,12 +388,12 @@ def test_a_closed_store_leaves_popularity(make, store):
 def test_configurations_that_make_no_sense_are_refused():
     for options in ({"store": 0.0}, {"rank": float("nan")}, {"recall": 61.0}):
         with pytest.raises(ValueError, match="expected seconds"):
-            unchecked(Budgets, **options)
-    for name in ("longest_list", "remembered", "workers"):
+            unchecked(Timeouts, **options)
+    for name in ("max_slate_size", "max_history", "workers"):
         with pytest.raises(ValueError, match=f"{name}=0: expected at least 1"):
             unchecked(PlatformConfig, **{name: 0})
-    with pytest.raises(ValueError, match="candidates=50: expected at least longest_list=100"):
-        PlatformConfig(candidates=50)
+    with pytest.raises(ValueError, match="max_candidates=50: expected at least max_slate_size=100"):
+        PlatformConfig(max_candidates=50)
     for share in (0.0, 1.1, float("nan")):
         with pytest.raises(ValueError, match="expected more than 0, at most 1"):
             CategoryShare(share)
@@ -404,13 +404,13 @@ def test_configurations_that_make_no_sense_are_refused():
 
 def test_the_next_request_is_answered_by_the_new_version(make, versions):
     one, two = versions
-    platform = make(one, rule=CategoryShare(1.0))
+    platform = make(one, reranker=CategoryShare(1.0))
     first = platform.recommend(USER, 10)
     platform.use(two)
     second = platform.recommend(USER, 10)
     assert (first.version, second.version) == ("one", "two")
     assert second.items != first.items
-    text = platform.metrics.text()
+    text = platform.metrics.render()
     assert 'mindlib_version_info{version="two"} 1.0' in text
     assert 'version="one"' not in text
 
@@ -427,7 +427,7 @@ def test_a_request_that_runs_ends_on_its_own_version(make, versions, hang):
         return Nearest().score(behaviors, candidates)
 
     began.set()
-    platform = make(replace(one, ranker=Faulty(Nearest(), score=slow)), rule=CategoryShare(1.0))
+    platform = make(replace(one, ranker=Faulty(Nearest(), score=slow)), reranker=CategoryShare(1.0))
     expected = platform.recommend(USER, 10)
     began.clear()
     with ThreadPoolExecutor(1) as pool:
@@ -450,7 +450,7 @@ def test_versions_are_swapped_under_load_without_a_mixed_answer(make, versions):
         right[bundle.version] = platform.recommend(USER, 10)
     done = threading.Event()
 
-    def client(_: int) -> list[Answer]:
+    def client(_: int) -> list[Slate]:
         answers = []
         while not done.is_set():
             answers.append(platform.recommend(USER, 10))
@@ -472,7 +472,7 @@ def test_versions_are_swapped_under_load_without_a_mixed_answer(make, versions):
 def test_of_two_swaps_at_once_the_metrics_name_the_one_that_serves(make, versions, monkeypatch):
     one, two = versions
     platform = make(one)
-    tell, told, second = platform.metrics.serving, threading.Event(), threading.Event()
+    tell, told, second = platform.metrics.record_swap, threading.Event(), threading.Event()
 
     def slow(version: str) -> None:
         if version == "one":  # between its assignment and its metric there is time for another
@@ -480,14 +480,16 @@ def test_of_two_swaps_at_once_the_metrics_name_the_one_that_serves(make, version
             second.wait(0.5)
         tell(version)
 
-    monkeypatch.setattr(platform.metrics, "serving", slow)
+    monkeypatch.setattr(platform.metrics, "record_swap", slow)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(platform.use, one)
         assert told.wait(20)
         platform.use(two)
         second.set()
         first.result(20)
-    assert f'mindlib_version_info{{version="{platform.bundle.version}"}}' in platform.metrics.text()
+    assert (
+        f'mindlib_version_info{{version="{platform.bundle.version}"}}' in platform.metrics.render()
+    )
 
 
 def test_a_version_that_cannot_answer_does_not_take_over(make, versions):
@@ -517,10 +519,10 @@ def test_a_version_of_another_catalogue_numbers_the_same_ids_its_own_way(make, b
         model=Faulty(bundle.model, interests=interests, item_vectors=lambda: vectors),
         index=ExactIndex.build(vectors[1:], torch.arange(1, len(vectors))),
         counts=bundle.counts[order],
-        labels=replace(bundle.labels, titles=tuple(bundle.labels.titles[i] for i in order)),
+        metadata=replace(bundle.metadata, titles=tuple(bundle.metadata.titles[i] for i in order)),
         ranker=None,
     )
-    rule = CategoryShare(1.0)
-    expected = make(replace(bundle, ranker=None), rule=rule).recommend(USER, 20)
-    answer = make(moved, rule=rule).recommend(USER, 20)
+    reranker = CategoryShare(1.0)
+    expected = make(replace(bundle, ranker=None), reranker=reranker).recommend(USER, 20)
+    answer = make(moved, reranker=reranker).recommend(USER, 20)
     assert (answer.items, answer.titles) == (expected.items, expected.titles)

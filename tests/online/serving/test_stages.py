@@ -17,9 +17,9 @@ from mindlib.online.serving.stages import (
     Extractor,
     InterestExtractor,
     InterestRecall,
-    PopularRecall,
+    PopularityRecall,
     RecallEngine,
-    Rule,
+    Reranker,
 )
 from mindlib.retrieval import ExactIndex
 
@@ -39,12 +39,12 @@ def candidates(items: list[int]) -> Candidates:
     st.integers(1, 25),
     st.sampled_from([0.01, 0.25, 0.3, 0.5, 1.0]),
 )
-def test_the_rule_equals_plain_python(items, had, kinds, n, share):
+def test_the_rule_equals_plain_python(items, history, kinds, n, share):
     rows = candidates(items)
-    shown = CategoryShare(share).arrange(rows, np.array(sorted(had), int), np.array(kinds), n)
+    shown = CategoryShare(share).rerank(rows, np.array(sorted(history), int), np.array(kinds), n)
     first, waiting, seen = [], [], {}
     for item in items:
-        if item in had:
+        if item in history:
             continue
         seen[kinds[item]] = seen.get(kinds[item], 0) + 1
         fits = kinds[item] == 0 or seen[kinds[item]] <= math.ceil(share * n)
@@ -57,19 +57,19 @@ def test_the_rule_equals_plain_python(items, had, kinds, n, share):
 
 def test_a_user_whose_candidates_are_all_alike_gets_a_full_list():
     rows = candidates(list(range(1, 11)))
-    shown = CategoryShare(0.2).arrange(rows, EMPTY, np.ones(11, dtype=np.int64), 5)
+    shown = CategoryShare(0.2).rerank(rows, EMPTY, np.ones(11, dtype=np.int64), 5)
     assert shown.items.tolist() == [1, 2, 3, 4, 5]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.sets(st.integers(1, ITEMS), max_size=28))
-def test_recall_equals_scoring_everything(seed, interests, had):
+def test_recall_equals_scoring_everything(seed, interests, history):
     generator = torch.Generator().manual_seed(seed)
     items = torch.randn((ITEMS + 1, 4), generator=generator)
     vectors = torch.randn((interests, 4), generator=generator)
     engine = InterestRecall(ExactIndex.build(items[1:], torch.arange(1, ITEMS + 1)), items)
-    found = engine.recall(vectors, np.array(sorted(had), dtype=np.int64), 12)
+    found = engine.recall(vectors, np.array(sorted(history), dtype=np.int64), 12)
     scores, best = (vectors @ items.T).max(0)
-    allowed = [i for i in range(1, ITEMS + 1) if i not in had]
+    allowed = [i for i in range(1, ITEMS + 1) if i not in history]
     expected = sorted(allowed, key=lambda i: -float(scores[i]))[:12]
     assert found.items.tolist() == expected
     np.testing.assert_allclose(found.scores, scores[expected].numpy(), rtol=1e-5)
@@ -85,12 +85,12 @@ def test_recall_of_a_small_shop_has_what_there_is():
 
 def test_popularity_leaves_out_what_is_had():
     counts = np.array([0, 5, 9, 7, 1])
-    engine = PopularRecall(counts)
-    found = engine.popular(np.array([3]), 1000)
+    engine = PopularityRecall(counts)
+    found = engine.recall(np.array([3]), 1000)
     assert found.items.tolist() == [2, 1, 4]
     assert found.scores.tolist() == [9, 5, 1]
     assert found.interests.tolist() == [NO_INTEREST] * 3
-    assert engine.popular(EMPTY, 2).items.tolist() == [2, 3]
+    assert engine.recall(EMPTY, 2).items.tolist() == [2, 3]
 
 
 @pytest.mark.parametrize("fields", [0, 2])
@@ -115,4 +115,4 @@ def test_the_extractor_gives_the_interests_that_are_there(fields):
 def test_each_stage_keeps_its_interface(bundle):
     assert isinstance(bundle.extractor, Extractor)
     assert isinstance(bundle.recall, RecallEngine)
-    assert isinstance(CategoryShare(), Rule)
+    assert isinstance(CategoryShare(), Reranker)

@@ -17,14 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mindlib.online.serving.store import (
-    AHEAD,
+    CLOCK_TOLERANCE,
     BehaviorStore,
     InvalidId,
     RefusedClick,
     SqliteStore,
     StoreError,
     StoreLocked,
-    checked_id,
+    validate_id,
 )
 from tests.online.serving.world import LOG
 
@@ -33,7 +33,7 @@ NOW = 1_700_000_000
 
 @pytest.fixture
 def store(tmp_path):
-    with closing(SqliteStore(tmp_path / "s.sqlite", clock=lambda: NOW, patience=0.05)) as store:
+    with closing(SqliteStore(tmp_path / "s.sqlite", clock=lambda: NOW, lock_timeout=0.05)) as store:
         store.stock(["apple", "pear", "plum", 7])
         yield store
 
@@ -80,15 +80,15 @@ def test_what_is_stored_outlives_the_store(store):
 
 def test_a_profile_is_replaced_as_a_whole(store):
     assert store.profile("ann") == {}
-    store.introduce("ann", {"age": 35, "town": "Oslo"})
+    store.set_profile("ann", {"age": 35, "town": "Oslo"})
     assert store.profile("ann") == {"age": 35, "town": "Oslo"}
-    store.introduce("ann", {"age": 36})
+    store.set_profile("ann", {"age": 36})
     assert store.profile("ann") == {"age": 36}
 
 
 def test_a_log_is_taken_over_whole(tmp_path):
     with closing(SqliteStore(tmp_path / "s.sqlite")) as store:
-        store.seed(LOG)
+        store.import_log(LOG)
         assert LOG.profiles is not None
         for user in (1, 17, LOG.num_users):
             events = slice(LOG.offsets[user], LOG.offsets[user + 1])
@@ -98,7 +98,7 @@ def test_a_log_is_taken_over_whole(tmp_path):
             assert store.profile(LOG.user_ids[user]) == {"segment": segment}
         store.append("new", LOG.item_ids[-1], 0)
         with pytest.raises(ValueError, match="has behaviours already"):
-            store.seed(LOG)
+            store.import_log(LOG)
 
 
 def test_a_broken_log_leaves_nothing(store):
@@ -106,7 +106,7 @@ def test_a_broken_log_leaves_nothing(store):
     items[-1] = 0  # padding, which has no id
     broken = replace(LOG, items=items)
     with pytest.raises(StoreError):
-        store.seed(broken)
+        store.import_log(broken)
     assert store.recent(LOG.user_ids[1], 1) == []
 
 
@@ -115,7 +115,7 @@ def test_unknown_profile_values_are_left_out(store):
     codes = LOG.profiles.codes.copy()
     codes[1] = 0
     profiles = replace(LOG.profiles, codes=codes)
-    store.seed(replace(LOG, profiles=profiles))
+    store.import_log(replace(LOG, profiles=profiles))
     assert store.profile(LOG.user_ids[1]) == {}
 
 
@@ -123,7 +123,7 @@ def test_unknown_profile_values_are_left_out(store):
     ("at", "message"),
     [
         (-1, "time -1: expected seconds since 1970, 0 or more"),
-        (NOW + int(AHEAD) + 1, r"lies in the future \(it is 1700000000\)"),
+        (NOW + int(CLOCK_TOLERANCE) + 1, r"lies in the future \(it is 1700000000\)"),
         (NOW * 1000, "divide milliseconds by 1000"),
     ],
 )
@@ -134,7 +134,7 @@ def test_a_click_at_an_impossible_time_is_refused(store, at, message):
 
 
 def test_a_client_whose_clock_is_a_little_ahead_is_served(store):
-    store.append("ann", "apple", NOW + int(AHEAD))
+    store.append("ann", "apple", NOW + int(CLOCK_TOLERANCE))
     assert store.recent("ann", 1) == ["apple"]
 
 
@@ -153,14 +153,16 @@ def test_an_absurd_id_is_refused(store, bad):
 @pytest.mark.parametrize("bad", [True, 1.5, None, b"a", np.int64(3)])
 def test_an_id_of_another_type_is_refused(bad):
     with pytest.raises(InvalidId):
-        inspect.unwrap(checked_id)(bad, "user")  # as it runs without pytest's type checks before it
+        inspect.unwrap(validate_id)(
+            bad, "user"
+        )  # as it runs without pytest's type checks before it
 
 
 @given(
     st.integers(0, 2**63 - 1) | st.from_regex(r"[A-Za-z0-9_:/.é-]{0,99}[A-Za-z_]", fullmatch=True)
 )
 def test_an_ordinary_id_is_taken(good):
-    assert checked_id(good, "item") == good
+    assert validate_id(good, "item") == good
 
 
 def test_an_unknown_item_is_refused(store):
@@ -198,7 +200,7 @@ def test_a_locked_store_refuses_clicks_after_its_patience_and_goes_on_reading(st
 
 def test_a_short_lock_is_waited_for(tmp_path):
     with (
-        closing(SqliteStore(tmp_path / "s.sqlite", patience=30.0)) as store,
+        closing(SqliteStore(tmp_path / "s.sqlite", lock_timeout=30.0)) as store,
         closing(sqlite3.connect(store.path, check_same_thread=False)) as other,
     ):
         store.stock(["apple"])
@@ -212,7 +214,7 @@ def test_a_short_lock_is_waited_for(tmp_path):
 
 
 def test_many_threads_lose_no_click(tmp_path):
-    with closing(SqliteStore(tmp_path / "s.sqlite", patience=30.0)) as store:
+    with closing(SqliteStore(tmp_path / "s.sqlite", lock_timeout=30.0)) as store:
         store.stock(range(200))
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda item: store.append(item % 3, item, item), range(200)))

@@ -9,30 +9,30 @@ from contextlib import closing
 import pytest
 from threadpoolctl import ThreadpoolController
 
-from mindlib.online.serving.budget import Budget, Late
+from mindlib.online.serving.deadlines import DeadlineExecutor, StageTimeout
 
 
-def until_in_time(budget: Budget) -> int:
+def until_in_time(budget: DeadlineExecutor) -> int:
     """Ask again until the work is not late: the machine may be busy."""
     deadline = time.monotonic() + 20
     while True:
         try:
             return budget.run(lambda: 7)
-        except Late:
+        except StageTimeout:
             assert time.monotonic() < deadline
 
 
 def test_the_works_result_is_the_callers():
-    with closing(Budget("test", 20.0, 1)) as budget:
+    with closing(DeadlineExecutor("test", 20.0, 1)) as budget:
         assert budget.run(lambda: 7) == 7
 
 
-@pytest.mark.parametrize("error", [ValueError, TimeoutError, Late])
+@pytest.mark.parametrize("error", [ValueError, TimeoutError, StageTimeout])
 def test_the_works_error_is_the_callers(error):
     def fail() -> None:
         raise error("mine")
 
-    with closing(Budget("test", 20.0, 1)) as budget:
+    with closing(DeadlineExecutor("test", 20.0, 1)) as budget:
         for _ in range(3):  # and its worker is free again
             with pytest.raises(error, match="mine"):
                 budget.run(fail)
@@ -40,9 +40,9 @@ def test_the_works_error_is_the_callers(error):
 
 def test_late_work_is_given_up_in_time():
     go = threading.Event()
-    with closing(Budget("test", 0.05, 1)) as budget:
+    with closing(DeadlineExecutor("test", 0.05, 1)) as budget:
         started = time.perf_counter()
-        with pytest.raises(Late):
+        with pytest.raises(StageTimeout):
             budget.run(lambda: go.wait(30))
         assert 0.05 <= time.perf_counter() - started < 10
         go.set()
@@ -50,9 +50,9 @@ def test_late_work_is_given_up_in_time():
 
 def test_no_work_is_begun_while_all_workers_are_kept():
     go, begun = threading.Event(), []
-    with closing(Budget("test", 0.05, 2)) as budget:
+    with closing(DeadlineExecutor("test", 0.05, 2)) as budget:
         for number in range(6):
-            with pytest.raises(Late):
+            with pytest.raises(StageTimeout):
                 budget.run(lambda number=number: (begun.append(number), go.wait(30)))
         go.set()
         until_in_time(budget)  # what had piled up would have come before it
@@ -62,8 +62,8 @@ def test_no_work_is_begun_while_all_workers_are_kept():
 
 def test_a_worker_that_has_come_back_works_again():
     go = threading.Event()
-    with closing(Budget("test", 0.2, 1)) as budget:
-        with pytest.raises(Late):
+    with closing(DeadlineExecutor("test", 0.2, 1)) as budget:
+        with pytest.raises(StageTimeout):
             budget.run(lambda: go.wait(30))
         go.set()
         assert until_in_time(budget) == 7
@@ -71,7 +71,7 @@ def test_a_worker_that_has_come_back_works_again():
 
 def test_all_workers_work_side_by_side():
     together = threading.Barrier(3)
-    with closing(Budget("test", 20.0, 3)) as budget:
+    with closing(DeadlineExecutor("test", 20.0, 3)) as budget:
         callers = [
             threading.Thread(target=budget.run, args=[lambda: together.wait(20)]) for _ in range(3)
         ]
@@ -87,5 +87,5 @@ def test_a_worker_computes_in_one_thread():
         pools = ThreadpoolController().select(user_api="openmp").lib_controllers
         return {pool.num_threads for pool in pools}
 
-    with closing(Budget("test", 20.0, 2)) as budget:
+    with closing(DeadlineExecutor("test", 20.0, 2)) as budget:
         assert budget.run(threads) == {1}

@@ -21,7 +21,7 @@ RANKING = RankingConfig(epochs=1)
 VERSION = "demonstration"
 
 
-def make(data: str, folder: Path) -> tuple[Path, Path]:
+def build_demo(data: str, folder: Path) -> tuple[Path, Path]:
     """Train MIND and DIN, and put the log into a store; what is there already is kept.
 
     Args:
@@ -44,7 +44,7 @@ def make(data: str, folder: Path) -> tuple[Path, Path]:
         print(
             f"training MIND ({TRAINING.epochs} epochs) and DIN ({RANKING.epochs}) on {counts} ..."
         )
-        model, ranker = train(split)
+        model, ranker = train_models(split)
         print(f"writing the version into {version} ...")
         Bundle.write(
             version,
@@ -53,17 +53,17 @@ def make(data: str, folder: Path) -> tuple[Path, Path]:
             log=log,
             counts=split.train_counts,
             ranker=ranker,
-            category=category(log),
+            category=category_field(log),
         )
     if not known:
         print(f"writing the behaviours into {store} ...")
         folder.mkdir(parents=True, exist_ok=True)
         with closing(SqliteStore(store)) as behaviors:
-            behaviors.seed(log)
+            behaviors.import_log(log)
     return version, store
 
 
-def train(split: Split) -> tuple[MIND, DINRanker]:
+def train_models(split: Split) -> tuple[MIND, DINRanker]:
     """Both models, each at its defaults."""
     generator = torch.Generator().manual_seed(0)
     model = MIND(split.log, generator=generator)
@@ -73,7 +73,7 @@ def train(split: Split) -> tuple[MIND, DINRanker]:
     return model, DINRanker.of(din, split.log)
 
 
-def category(log: Interactions) -> str | None:
+def category_field(log: Interactions) -> str | None:
     """The item field for the re-ranking: the category, or else the first there is."""
     fields = log.item_features.fields if log.item_features else ()
     return "category" if "category" in fields else next(iter(fields), None)

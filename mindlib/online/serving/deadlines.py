@@ -14,11 +14,11 @@ from threadpoolctl import ThreadpoolController
 T = TypeVar("T")
 
 
-class Late(Exception):
+class StageTimeout(Exception):
     """A stage has not answered within its budget."""
 
 
-class Budget:
+class DeadlineExecutor:
     """Some worker threads, and how long one waits for them.
 
     What this can and cannot do: the caller is free in time, but Python cannot end a thread. Late
@@ -47,16 +47,16 @@ class Budget:
         """What the work returns or raises.
 
         Raises:
-            Late: it did neither in time.
+            StageTimeout: it did neither in time.
         """
         deadline = time.perf_counter() + self.seconds
         if not self._free.acquire(timeout=self.seconds):
-            raise Late
+            raise StageTimeout
         future: Future[T] = self._workers.submit(work)
         future.add_done_callback(lambda _: self._free.release())
         wait([future], max(0.0, deadline - time.perf_counter()))
         if not future.done():
-            raise Late
+            raise StageTimeout
         return future.result()
 
     def close(self) -> None:

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Bytes; a click has some 80.
-LARGEST_BODY = 4096
+MAX_BODY_BYTES = 4096
 
 log = logging.getLogger(__name__)
 
 
-class Guard:
+class RequestLimitMiddleware:
     """An ASGI application around another.
 
     Args:
@@ -42,7 +42,7 @@ class Guard:
 
         body = await _body(scope, receive)
         if body is None:
-            text = f"the body is larger than {LARGEST_BODY} bytes; send one click at a time"
+            text = f"the body is larger than {MAX_BODY_BYTES} bytes; send one click at a time"
             await _respond(watched, 413, {"error": text})
             return
         messages = [body]
@@ -64,7 +64,7 @@ class Guard:
 async def _body(scope: Scope, receive: Receive) -> Message | None:
     """The whole body as one message; None if it is too large. No more than that is read."""
     announced = dict(scope["headers"]).get(b"content-length", b"0")
-    if not announced.isdigit() or int(announced[:20]) > LARGEST_BODY:
+    if not announced.isdigit() or int(announced[:20]) > MAX_BODY_BYTES:
         return None
     body, more = b"", True
     while more:
@@ -72,7 +72,7 @@ async def _body(scope: Scope, receive: Receive) -> Message | None:
         if message["type"] != "http.request":
             return message  # the client has gone
         body += message.get("body", b"")
-        if len(body) > LARGEST_BODY:
+        if len(body) > MAX_BODY_BYTES:
             return None
         more = message.get("more_body", False)
     return {"type": "http.request", "body": body, "more_body": False}

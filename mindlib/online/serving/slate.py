@@ -1,4 +1,4 @@
-"""What the platform answers, and how it says what it had to do without."""
+"""What the platform answers, and which fallbacks were used."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from mindlib.data.catalogue import ItemId
 
 Stage = Literal["store", "extract", "recall", "rank", "rerank"]
 Order = Literal["ranking", "recall", "popularity"]
-Why = Literal["late", "failed", "absent", "no behaviors"]
-Instead = Literal["popularity", "profile", "recall's order", "first of the order"]
+Reason = Literal["timeout", "failed", "absent", "no behaviors"]
+Replacement = Literal["popularity", "profile", "recall order", "first n"]
 
 
 @dataclass(frozen=True)
@@ -18,23 +18,23 @@ class Fallback:
     """A stage that something else stood in for.
 
     Attributes:
-        why: "late", "failed" (the log has the error), "absent" (the version has no ranker), or
-            "no behaviors" (that the version knows).
-        instead: "popularity", "profile", "recall's order" or "first of the order".
+        reason: "timeout", "failed" (the log has the error), "absent" (the version has no
+            ranker), or "no behaviors" (that the version knows).
+        fallback: "popularity", "profile", "recall order" or "first n".
     """
 
     stage: Stage
-    why: Why
-    instead: Instead
+    reason: Reason
+    fallback: Replacement
 
 
 @dataclass(frozen=True)
-class Answer:
+class Slate:
     """What a user is shown, and how it came about.
 
     Attributes:
-        items: original ids, best first; none that she has had, none twice. Fewer than were asked
-            for where there are no more.
+        items: original ids, best first; none that the user already has, none twice. There are fewer
+            than were asked for where the catalogue has no more.
         titles: of the items.
         scores: by which they are ordered.
         interests: which of her interests found each, from 0; None if none did.
