@@ -253,7 +253,7 @@ assert learnt["hits stay"][4] > 0.06
 # way the item came in**.
 
 # %%
-show_source(NegativeSampler.mix)
+show_source(NegativeSampler.add_in_batch)
 mixes = ("mixture", "each its own", "as drawn", "none")
 mixed = {
     correction: [

@@ -42,6 +42,7 @@ DECIDING = (
     "models/*.py",
     "retrieval/recommender.py",
     "retrieval/scores.py",
+    "training/config.py",
     "training/fitting.py",
     "training/losses.py",
     "training/negatives.py",

@@ -46,7 +46,12 @@ TEMPERATURES = (0.05, 0.1)
 # The paper's literal form drops nothing: its budget goes to the learning rate alone.
 LITERAL_RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 TRAINING = TrainingConfig(
-    epochs=8, batch_size=512, length_pool=64, negatives=1024, schedule="cosine", patience=8
+    epochs=8,
+    batch_size=512,
+    length_bucket_batches=64,
+    negatives=1024,
+    schedule="cosine",
+    patience=8,
 )
 
 Build = Callable[[Trial | None], list[Trial]]

@@ -1,5 +1,6 @@
 """Training (§3.5): `fit` for every vector model, with sampled softmax and Adam."""
 
+from mindlib.training.config import Loss, TrainingConfig
 from mindlib.training.fitting import (
     EpochRecord,
     Fit,
@@ -16,7 +17,7 @@ from mindlib.training.negatives import (
     sampled_softmax_loss,
     target_probabilities,
 )
-from mindlib.training.step import Batch, Loss, TrainingConfig, batches, make_sampler, training_step
+from mindlib.training.step import Batch, batches, make_sampler, training_step
 
 __all__ = [
     "Batch",

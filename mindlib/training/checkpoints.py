@@ -33,7 +33,7 @@ from mindlib.data.splits import Cases, Split
 FORMAT = 1
 NAME = re.compile(r"epoch-(\d{5,})\.safetensors")
 # Where a file is until it is whole; what an interrupted training left there is swept away.
-WORKSHOP = ".writing"
+STAGING = ".writing"
 
 
 class Checkpoint(NamedTuple):
@@ -55,12 +55,12 @@ class Checkpoints:
         Raises:
             OSError: that is not possible; the message names the folder.
         """
-        workshop = self.folder / WORKSHOP
+        staging = self.folder / STAGING
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(workshop, ignore_errors=True)
-            workshop.mkdir()
-            workshop.rmdir()
+            shutil.rmtree(staging, ignore_errors=True)
+            staging.mkdir()
+            staging.rmdir()
         except OSError as error:
             raise type(error)(
                 error.errno,
@@ -126,10 +126,10 @@ class Checkpoints:
         facts = json.dumps({"format": FORMAT} | checkpoint.facts)
         tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.items()}
         metadata = {"facts": facts, "sha256": content_digest(facts, tensors)}
-        workshop = self.folder / WORKSHOP
-        unfinished = workshop / self.path(epoch).name
+        staging = self.folder / STAGING
+        unfinished = staging / self.path(epoch).name
         try:
-            workshop.mkdir(exist_ok=True)
+            staging.mkdir(exist_ok=True)
             save_file(tensors, unfinished, metadata)
             _to_disk(unfinished)
             os.replace(unfinished, self.path(epoch))
@@ -143,7 +143,7 @@ class Checkpoints:
                 f"{before}: make room there and call fit again"
             ) from error
         finally:
-            shutil.rmtree(workshop, ignore_errors=True)
+            shutil.rmtree(staging, ignore_errors=True)
 
     def keep(self, epochs: Collection[int]) -> None:
         """Delete the checkpoints of all other epochs."""
@@ -249,7 +249,7 @@ def identity(model: nn.Module, split: Split, config: Any, **others: object) -> d
     return json.loads(json.dumps(named))  # as it will be read: tuples are lists there
 
 
-def refuse_another(there: Mapping[str, Any], here: Mapping[str, Any], where: Path) -> None:
+def check_compatible(there: Mapping[str, Any], here: Mapping[str, Any], where: Path) -> None:
     """Compare what a checkpoint was trained on with what is to be trained.
 
     Raises:

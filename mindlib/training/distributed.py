@@ -52,15 +52,15 @@ class Workers:
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_rank_zero(self) -> bool:
         """Whether this process shows progress and writes checkpoints."""
         return self.rank == 0
 
-    def part(self, rows: Int[Tensor, " batch"]) -> Int[Tensor, " part"]:
+    def shard(self, rows: Int[Tensor, " batch"]) -> Int[Tensor, " part"]:
         """This process's share of a batch: an equal run of its rows, give or take one."""
         return rows if self.size == 1 else rows.tensor_split(self.size)[self.rank]
 
-    def lead(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    def run_on_rank_zero(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """What `call` returns in the first process; the others wait for it.
 
         Raises:
@@ -69,7 +69,7 @@ class Workers:
         if self.size == 1:
             return call(*arguments, **options)
         answer: list[Any] = [None, None]
-        if self.leads:
+        if self.is_rank_zero:
             try:
                 answer[0] = call(*arguments, **options)
             except Exception as error:  # told to the others, who would wait in vain
@@ -79,10 +79,10 @@ class Workers:
             raise answer[1]
         return answer[0]
 
-    def share(
+    def broadcast(
         self, call: Callable[[], tuple[dict[str, Tensor], T]], device: torch.device
     ) -> tuple[dict[str, Tensor], T]:
-        """As `lead`, for tensors by name and something small beside them; they come on `device`."""
+        """Call on rank 0 and send the tensors, moved to `device`, and the object to all."""
         held: dict[str, Tensor] = {}
 
         def describe() -> tuple[list[tuple[str, torch.Size, torch.dtype]], T]:
@@ -90,10 +90,10 @@ class Workers:
             held.update({n: t.detach().to(device).contiguous() for n, t in tensors.items()})
             return [(name, tensor.shape, tensor.dtype) for name, tensor in held.items()], rest
 
-        forms, rest = self.lead(describe)
+        forms, rest = self.run_on_rank_zero(describe)
         if self.size > 1:
             for name, shape, dtype in forms:
-                if not self.leads:
+                if not self.is_rank_zero:
                     held[name] = torch.empty(shape, dtype=dtype, device=device)
                 dist.broadcast(held[name], src=0)
         return held, rest
@@ -144,10 +144,10 @@ class Workers:
         return parts
 
 
-ALONE = Workers()
+SINGLE_PROCESS = Workers()
 
 
-def own_device(device: torch.device) -> torch.device:
+def local_device(device: torch.device) -> torch.device:
     """Of several GPUs the one that torchrun meant for this process.
 
     Raises:
@@ -164,7 +164,7 @@ def own_device(device: torch.device) -> torch.device:
     return torch.device("cuda", int(local))
 
 
-def join(device: torch.device) -> Workers:
+def join_process_group(device: torch.device) -> Workers:
     """The processes that this one belongs to.
 
     They are those of torch's process group. Where there is none yet and torchrun started this
@@ -175,10 +175,10 @@ def join(device: torch.device) -> Workers:
         ValueError: the group's backend does not work on `device`.
     """
     if not dist.is_available():
-        return ALONE
+        return SINGLE_PROCESS
     if not dist.is_initialized():
         if not dist.is_torchelastic_launched() or os.environ.get("WORLD_SIZE") == "1":
-            return ALONE
+            return SINGLE_PROCESS
         if device.type == "cuda":
             torch.cuda.set_device(device)
         backend = "nccl" if device.type == "cuda" else "gloo"

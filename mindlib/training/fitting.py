@@ -25,44 +25,19 @@ from mindlib.models.vector import VectorModel
 from mindlib.training.checkpoints import (
     Checkpoint,
     Checkpoints,
+    check_compatible,
     identity,
     load_weights,
     pack,
     pack_weights,
-    refuse_another,
     unpack,
     weights_in,
 )
-from mindlib.training.distributed import Workers, join, own_device
-from mindlib.training.negatives import (
-    NegativeSampler,
-    Proposal,
-    proposal_probabilities,
-    sampled_softmax_loss,
-    target_probabilities,
-)
+from mindlib.training.config import TrainingConfig
+from mindlib.training.distributed import Workers, join_process_group, local_device
+from mindlib.training.negatives import NegativeSampler
 from mindlib.training.optimizers import RowAdam, make_schedulers
-from mindlib.training.step import Batch, Loss, TrainingConfig, batches, make_sampler, training_step
-
-__all__ = [
-    "Batch",
-    "EpochRecord",
-    "Fit",
-    "Loss",
-    "NegativeSampler",
-    "Proposal",
-    "TrainingConfig",
-    "batches",
-    "choose_device",
-    "fit",
-    "keep_freed_memory",
-    "make_optimizers",
-    "make_sampler",
-    "proposal_probabilities",
-    "sampled_softmax_loss",
-    "target_probabilities",
-    "training_step",
-]
+from mindlib.training.step import batches, make_sampler, training_step
 
 # Steps between two looks at the loss: each look waits for the device.
 STEPS_UNSEEN = 256
@@ -146,25 +121,25 @@ def fit(
     steps = math.ceil(len(split.train) / config.batch_size)
     _check(model, split, config, steps)
     keep_freed_memory()
-    place = own_device(choose_device(device))
-    workers = join(place)
+    torch_device = local_device(choose_device(device))
+    workers = join_process_group(torch_device)
     folder = Checkpoints(checkpoints) if checkpoints is not None else None
     if folder:
-        workers.lead(folder.prepare)
-    model.to(place)
+        workers.run_on_rank_zero(folder.prepare)
+    model.to(torch_device)
     if workers.size > 1:
-        load_weights(workers.share(lambda: (pack_weights(model), None), place)[0], model)
+        load_weights(workers.broadcast(lambda: (pack_weights(model), None), torch_device)[0], model)
     state = _State(
         model,
         make_optimizers(model, config.learning_rate),
-        torch.Generator(place).manual_seed(config.seed),
+        torch.Generator(torch_device).manual_seed(config.seed),
         log=[],
         best_epoch=0,
         best_weights=copy.deepcopy(model.state_dict()),
     )
-    run = _run(model, split, config, place, workers) if folder else {}
+    run = _run(model, split, config, torch_device, workers) if folder else {}
     if folder:
-        _resume(state, folder, run, config, workers, place)
+        _resume(state, folder, run, config, workers, torch_device)
     schedulers = make_schedulers(
         state.optimizers,
         steps=config.epochs * steps,
@@ -172,22 +147,22 @@ def fit(
         warmup_steps=config.warmup_steps,
         schedule=config.schedule,
     )
-    cases = split.train.to(place)
-    sampler = make_sampler(split, config, place)
+    cases = split.train.to(torch_device)
+    sampler = make_sampler(split, config, torch_device)
 
     log = state.log
     with tqdm(
         total=config.epochs * steps,
         initial=len(log) * steps,
         unit="step",
-        disable=not (progress and workers.leads),
+        disable=not (progress and workers.is_rank_zero),
         leave=False,
     ) as bar:
         while len(log) < config.epochs and len(log) - state.best_epoch < config.patience:
             started = time.perf_counter()
             loss = _train_epoch(state, cases, sampler, config, schedulers, workers, bar)
             seconds = time.perf_counter() - started
-            metrics = workers.lead(_validate, model, split, config)
+            metrics = workers.run_on_rank_zero(_validate, model, split, config)
             record = EpochRecord(
                 epoch=len(log) + 1,
                 step=(len(log) + 1) * steps,
@@ -204,10 +179,10 @@ def fit(
                 state.best_epoch = record.epoch
                 state.best_weights = copy.deepcopy(model.state_dict())
             if folder:
-                workers.lead(_save, state, folder, run)
+                workers.run_on_rank_zero(_save, state, folder, run)
     model.load_state_dict(state.best_weights)
     model.eval()
-    return Fit(log, state.best_epoch, str(place))
+    return Fit(log, state.best_epoch, str(torch_device))
 
 
 @dataclass
@@ -266,8 +241,8 @@ def _train_epoch(
         )
     losses, seen = torch.zeros(steps, device=generator.device), 0
     model.train()
-    pool = config.length_pool
-    dealt = batches(cases, config.batch_size, generator, workers, length_pool=pool)
+    pool = config.length_bucket_batches
+    dealt = batches(cases, config.batch_size, generator, workers, length_bucket_batches=pool)
     for number, batch in enumerate(dealt, start=1):
         loss = training_step(model, batch, sampler, config, generator, own)
         workers.sum_gradients(table, dense)
@@ -298,10 +273,10 @@ def _validate(model: VectorModel, split: Split, config: TrainingConfig) -> dict[
 
 
 def _run(
-    model: VectorModel, split: Split, config: TrainingConfig, place: torch.device, workers: Workers
+    model: VectorModel, split: Split, config: TrainingConfig, device: torch.device, workers: Workers
 ) -> dict[str, Any]:
     """What a checkpoint must have been trained on to be gone on from."""
-    run = identity(model, split, config, device=place.type, processes=workers.size)
+    run = identity(model, split, config, device=device.type, processes=workers.size)
     epochs = run.pop("training.epochs")
     if config.schedule != "constant":  # then the learning rate of every step depends on it
         run["training.epochs"] = epochs
@@ -314,16 +289,16 @@ def _resume(
     run: dict[str, Any],
     config: TrainingConfig,
     workers: Workers,
-    place: torch.device,
+    device: torch.device,
 ) -> None:
     """Go on from the newest checkpoint, if there is one."""
-    epoch = max(workers.lead(folder.epochs), default=0)
+    epoch = max(workers.run_on_rank_zero(folder.epochs), default=0)
     if not epoch:
         return
 
     def newest() -> Checkpoint:
         checkpoint = folder.read(epoch)
-        refuse_another(checkpoint.facts["run"], run, folder.path(epoch))
+        check_compatible(checkpoint.facts["run"], run, folder.path(epoch))
         if epoch > config.epochs:
             raise ValueError(
                 f"epochs={config.epochs}: {folder.path(epoch)} has been trained for more already; "
@@ -331,12 +306,12 @@ def _resume(
             )
         return checkpoint
 
-    tensors, facts = workers.share(newest, place)
+    tensors, facts = workers.broadcast(newest, device)
     unpack(tensors, state.model, state.optimizers, state.generator)
     state.log += [EpochRecord(**record) for record in facts["log"]]
     state.best_epoch = facts["best_epoch"]
     if state.best_epoch not in (0, epoch):
-        tensors, _ = workers.share(lambda: folder.read(state.best_epoch), place)
+        tensors, _ = workers.broadcast(lambda: folder.read(state.best_epoch), device)
     state.best_weights = weights_in(tensors)
 
 
@@ -373,14 +348,14 @@ def choose_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        place = torch.device(device)
-        torch.empty(0, device=place)
+        torch_device = torch.device(device)
+        torch.empty(0, device=torch_device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"device={device!r} cannot be used here ({str(error).splitlines()[0]}); "
             f'expected "auto", "cpu" or, with a GPU, "cuda"'
         ) from error
-    return place
+    return torch_device
 
 
 def keep_freed_memory() -> None:

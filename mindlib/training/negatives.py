@@ -53,7 +53,7 @@ class NegativeSampler:
 
     Args:
         probabilities: q, see `proposal_probabilities`.
-        targets: p, see `target_probabilities`; needed by `mix` alone.
+        targets: p, see `target_probabilities`; needed by `add_in_batch` only.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class NegativeSampler:
         index = index.clamp_(max=len(self._cumulative) - 1)
         return index + 1, self._log_q[index] + math.log(n)
 
-    def mix(
+    def add_in_batch(
         self, drawn: Int[Tensor, " n"], in_batch: Int[Tensor, " batch"]
     ) -> tuple[Int[Tensor, " n_plus_batch"], Float[Tensor, " n_plus_batch"]]:
         """Drawn negatives and the batch's targets, each expected log(n q + (batch - 1) p) times.

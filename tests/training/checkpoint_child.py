@@ -1,6 +1,6 @@
 """Trains in processes that are killed; run by test_checkpoints_killed.py, prints JSON.
 
-    python -m tests.checkpoint_child FOLDER every-event|random-moments
+    python -m tests.training.checkpoint_child FOLDER every-event|random-moments
 
 The processes are forked, so that what is imported is imported once. This one trains nothing
 itself: autograd must not have run before a fork.
@@ -92,7 +92,7 @@ class Events:
         self.watch(Path, "unlink")
         self.watch(Path, "mkdir")
         self.watch(checkpoints.shutil, "rmtree")
-        self.watch(mindlib.training, "training_step")
+        self.watch(mindlib.training.fitting, "training_step")
 
     def watch(self, owner: Any, name: str) -> None:
         original = getattr(owner, name)

@@ -3,6 +3,7 @@
 from tests.mutants import mutant
 
 CHECKPOINTS = "training/checkpoints.py"
+CONFIG = "training/config.py"
 DISTRIBUTED = "training/distributed.py"
 LOSSES = "training/losses.py"
 SAMPLING = "training/negatives.py"
@@ -72,7 +73,7 @@ MUTANTS = [
         LOGQ_IN_STEP,
     ),
     mutant(
-        "logQ off by default", STEPS,
+        "logQ off by default", CONFIG,
         "logq: bool = True", "logq: bool = False",
         LOGQ_IN_STEP,
     ),
@@ -125,7 +126,7 @@ MUTANTS = [
         IN_SAMPLING + "test_a_basket_counts_as_one_pair",
     ),
     mutant(
-        "in-batch negatives by default", STEPS,
+        "in-batch negatives by default", CONFIG,
         "in_batch: bool = False", "in_batch: bool = True",
         LOGQ_IN_STEP,
     ),
@@ -137,14 +138,14 @@ MUTANTS = [
     ),
     mutant(
         "a part of a batch weighs as much as the whole", STEPS,
-        "(loss * (len(batch.targets) / len(batch.together))).backward()",
+        "(loss * (len(batch.targets) / len(batch.global_targets))).backward()",
         "(loss / 2).backward()",
         TWO_AS_ONE,
     ),
     mutant(
         "in-batch negatives of the own part only", STEPS,
-        "Batch(cases.histories.select(part), workers.part(together), together)",
-        "Batch(cases.histories.select(part), *[workers.part(together)] * 2)",
+        "yield Batch(cases.histories.select(shard), targets, global_targets)",
+        "yield Batch(cases.histories.select(shard), targets, targets)",
         TWO_AS_ONE,
     ),
     # Checkpoints
@@ -181,7 +182,7 @@ MUTANTS = [
     ),
     mutant(
         "a checkpoint written under its final name", CHECKPOINTS,
-        "unfinished = workshop / self.path(epoch).name", "unfinished = self.path(epoch)",
+        "unfinished = staging / self.path(epoch).name", "unfinished = self.path(epoch)",
         KILLED,
     ),
     mutant(

@@ -80,7 +80,7 @@ class Interruption(Exception):
 
 def interrupt(monkeypatch, name, after):
     """Let the function of `mindlib.training` raise once it has been called `after` times."""
-    original, calls = getattr(mindlib.training, name), 0
+    original, calls = getattr(mindlib.training.fitting, name), 0
 
     def counted(*arguments, **options):
         nonlocal calls
@@ -89,7 +89,7 @@ def interrupt(monkeypatch, name, after):
         calls += 1
         return original(*arguments, **options)
 
-    monkeypatch.setattr(mindlib.training, name, counted)
+    monkeypatch.setattr(mindlib.training.fitting, name, counted)
 
 
 @pytest.mark.parametrize("kind", ["MIND", "YouTube DNN"])
@@ -290,7 +290,7 @@ def test_another_number_of_processes_or_device_is_refused(split, trained, monkey
     original = mindlib.training.fitting.identity
     for name, value in (("processes", 2), ("device", "cuda")):
         monkeypatch.setattr(
-            mindlib.training,
+            mindlib.training.fitting,
             "identity",
             lambda *a, name=name, value=value, **o: original(*a, **o | {name: value}),
         )

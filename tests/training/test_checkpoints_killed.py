@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 def child(folder: Path, mode: str) -> dict[str, Any]:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.checkpoint_child", str(folder), mode]
+    command = [sys.executable, "-m", "tests.training.checkpoint_child", str(folder), mode]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
     )

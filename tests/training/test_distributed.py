@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 import mindlib.training.distributed
 from mindlib.training.checkpoints import Checkpoints
-from mindlib.training.distributed import ALONE, Workers, join, own_device
+from mindlib.training.distributed import SINGLE_PROCESS, Workers, join_process_group, local_device
 from tests.training import distributed_child
 from tests.training.distributed_child import CONFIG, SCENARIOS, made_split, train
 
@@ -165,18 +165,18 @@ def test_a_process_that_is_left_alone_ends_with_its_own_exit_code(tmp_path):
 
 def test_alone_everything_is_as_it_was():
     rows = torch.arange(5)
-    assert ALONE.part(rows) is rows
-    assert ALONE.lead(lambda: 7) == 7
-    assert join(CPU) is ALONE
+    assert SINGLE_PROCESS.shard(rows) is rows
+    assert SINGLE_PROCESS.run_on_rank_zero(lambda: 7) == 7
+    assert join_process_group(CPU) is SINGLE_PROCESS
     table = torch.nn.Parameter(torch.zeros(3, 2))
-    ALONE.sum_gradients(table, [])
+    SINGLE_PROCESS.sum_gradients(table, [])
     assert table.grad is None
 
 
 def test_the_parts_of_a_batch_are_even_and_together_the_batch():
     for size in (1, 2, 3, 7):
         for rows in (0, 1, 6, 20):
-            parts = [Workers(rank, size).part(torch.arange(rows)) for rank in range(size)]
+            parts = [Workers(rank, size).shard(torch.arange(rows)) for rank in range(size)]
             assert torch.equal(torch.cat(parts), torch.arange(rows))
             lengths = [len(part) for part in parts]
             assert max(lengths) - min(lengths) <= 1
@@ -185,17 +185,17 @@ def test_the_parts_of_a_batch_are_even_and_together_the_batch():
 def test_a_torchrun_of_one_process_is_alone(monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert join(CPU) is ALONE
+    assert join_process_group(CPU) is SINGLE_PROCESS
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "3")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ValueError, match=r"LOCAL_RANK=3: this machine has 2 GPUs, .*lower --nproc"):
-        own_device(torch.device("cuda"))
+        local_device(torch.device("cuda"))
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert own_device(torch.device("cuda")) == torch.device("cuda", 1)
-    assert own_device(CPU) == CPU
+    assert local_device(torch.device("cuda")) == torch.device("cuda", 1)
+    assert local_device(CPU) == CPU
 
 
 def test_a_backend_for_gpus_is_refused_on_a_cpu(monkeypatch):
@@ -203,4 +203,4 @@ def test_a_backend_for_gpus_is_refused_on_a_cpu(monkeypatch):
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
     monkeypatch.setattr(dist, "get_backend", lambda: "nccl")
     with pytest.raises(ValueError, match="device='cpu': the process group has the backend nccl"):
-        join(CPU)
+        join_process_group(CPU)

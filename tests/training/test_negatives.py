@@ -48,7 +48,7 @@ def mixture(proposal, n, batch, *, correction="mixture", seed=0):
     others = torch.multinomial(p, batch - USERS, replacement=True, generator=generator)
     sampler = NegativeSampler(proposal_probabilities(proposal, COUNTS), CPU, TARGETS)
     drawn, by_drawing = sampler.draw(n, generator)
-    ids, log_expected = sampler.mix(drawn, torch.cat([targets, others]))
+    ids, log_expected = sampler.add_in_batch(drawn, torch.cat([targets, others]))
     if correction == "none":
         log_expected = torch.zeros_like(log_expected)
     elif correction == "as drawn":  # as though all came from q
@@ -102,7 +102,7 @@ def test_in_a_batch_every_occurrence_of_a_users_target_is_an_accidental_hit():
     users, items, _ = problem()
     targets = torch.tensor([4, 4, 4, 7, 7, 7])
     sampler = NegativeSampler(proposal_probabilities("uniform", COUNTS), CPU, TARGETS)
-    ids, log_expected = sampler.mix(torch.tensor([4, 7]), targets)
+    ids, log_expected = sampler.add_in_batch(torch.tensor([4, 7]), targets)
     loss = sampled_softmax_loss(
         users, items[targets], items[ids], targets, ids, log_expected.double()
     )
@@ -125,7 +125,7 @@ def test_an_item_is_expected_as_often_as_it_comes():
         targets = torch.multinomial(
             torch.from_numpy(TARGETS), batch, replacement=True, generator=generator
         )
-        ids, log_expected = sampler.mix(drawn, targets)
+        ids, log_expected = sampler.add_in_batch(drawn, targets)
         expected[ids.numpy()] = log_expected.exp().numpy()
         counts += np.bincount(np.delete(ids.numpy(), n), minlength=11)  # the first user's own
     assert (expected[1:] > 0).all()
@@ -166,4 +166,4 @@ def test_a_basket_counts_as_one_pair():
 def test_a_sampler_without_target_probabilities_does_not_mix():
     sampler = NegativeSampler(proposal_probabilities("uniform", COUNTS), CPU)
     with pytest.raises(ValueError, match="does not know p; give it `target_probabilities`"):
-        sampler.mix(torch.tensor([1]), torch.tensor([2]))
+        sampler.add_in_batch(torch.tensor([1]), torch.tensor([2]))

@@ -16,9 +16,10 @@ from mindlib.models import (
     MINDConfig,
     VectorModel,
 )
+from mindlib.training.config import TrainingConfig
 from mindlib.training.losses import best_interest_loss, hard_negative_loss, routing_penalty
 from mindlib.training.negatives import sampled_softmax_loss
-from mindlib.training.step import TrainingConfig, batches, make_sampler, training_step
+from mindlib.training.step import batches, make_sampler, training_step
 from tests.conftest import unchecked
 
 CPU = torch.device("cpu")

@@ -129,7 +129,7 @@ def sample_mixed(
     def negatives() -> tuple[Tensor, Tensor | None]:
         drawn, by_drawing = sampler.draw(n, generator)
         rest = torch.multinomial(share, others, replacement=True, generator=generator)
-        ids, log_expected = sampler.mix(drawn, torch.cat([given.targets, rest]))
+        ids, log_expected = sampler.add_in_batch(drawn, torch.cat([given.targets, rest]))
         if correction == "none":
             return ids, None
         if correction == "as drawn":

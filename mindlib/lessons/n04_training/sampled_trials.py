@@ -70,10 +70,10 @@ def settings() -> dict[str, list[Setting]]:
 class MistakenSampler(NegativeSampler):
     """Takes the batch's items for drawn ones: log((n + batch - 1) q) for all."""
 
-    def mix(
+    def add_in_batch(
         self, drawn: Int[Tensor, " n"], in_batch: Int[Tensor, " batch"]
     ) -> tuple[Int[Tensor, " n_plus_batch"], Float[Tensor, " n_plus_batch"]]:
-        """See `NegativeSampler.mix`."""
+        """See `NegativeSampler.add_in_batch`."""
         ids = torch.cat([drawn, in_batch])
         return ids, self._log_q[ids - 1] + float(np.log(len(ids) - 1))
 

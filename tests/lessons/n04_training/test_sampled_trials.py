@@ -46,8 +46,8 @@ def test_the_mistaken_sampler_takes_all_for_drawn():
     p = np.r_[0, np.linspace(1, 2, len(q) - 1)]
     p /= p.sum()
     drawn, in_batch = torch.tensor([1, 2, 3]), torch.tensor([4, 5])
-    ids, wrong = MistakenSampler(q, torch.device("cpu"), p).mix(drawn, in_batch)
-    same, right = NegativeSampler(q, torch.device("cpu"), p).mix(drawn, in_batch)
+    ids, wrong = MistakenSampler(q, torch.device("cpu"), p).add_in_batch(drawn, in_batch)
+    same, right = NegativeSampler(q, torch.device("cpu"), p).add_in_batch(drawn, in_batch)
     assert torch.equal(ids, same)
     torch.testing.assert_close(wrong, torch.full((5,), float(np.log(4 * q[1]))))
     assert (wrong - right).abs().max() > 0.05

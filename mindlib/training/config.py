@@ -1,0 +1,101 @@
+"""The configuration of a training run (§3.5)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from mindlib.training.negatives import Proposal
+from mindlib.training.optimizers import Schedule
+
+Loss = Literal["label", "best"]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a model is trained; all models of a comparison share one.
+
+    Attributes:
+        epochs: maximal number of passes over the training cases.
+        batch_size: training pairs (history, target) in a step, over all processes.
+        length_bucket_batches: sort the pairs of this many batches by history length before they
+            are divided into batches, which saves padding; 1 disables it.
+        negatives: items sampled in a step, shared by its pairs.
+        proposal: the distribution of the negatives: uniform, log-uniform in the popularity rank,
+            or popularity to the power `alpha`.
+        alpha: the exponent for proposal="popularity".
+        logq: subtract the logarithm of a negative's expected count from its logit (see
+            `sampled_softmax_loss`).
+        in_batch: use the other targets of the batch as negatives too (see
+            `NegativeSampler.add_in_batch`).
+        loss: "label" is the paper's (Eq. 11): the label attends to the interests, and all items
+            are scored by the result. "best" scores every item by its best interest, as serving
+            does (`best_interest_loss`).
+        hardness: beta of REMI's interest-aware hard negatives (`hard_negative_loss`); 0 disables
+            them. Requires loss="label".
+        routing_penalty: lambda of REMI's routing regularization (`losses.routing_penalty`), for
+            models that route; 0 disables it.
+        learning_rate: of Adam, after the warm-up.
+        warmup_steps: steps over which the learning rate rises linearly to that.
+        schedule: "constant" keeps the learning rate, "cosine" lowers it to 0 over the rest of
+            `epochs`.
+        monitor: the validation metric that selects the best epoch.
+        patience: stop after this many epochs without a better value.
+        exclude_history: whether validation leaves the items of the history out of the lists.
+        seed: of the order of the pairs, the negatives and the routing logits.
+
+    Raises:
+        ValueError: a value is out of range; the message names it and the allowed range.
+    """
+
+    epochs: int = 10
+    batch_size: int = 1024
+    length_bucket_batches: int = 1
+    negatives: int = 2048
+    proposal: Proposal = "uniform"
+    alpha: float = 0.75
+    logq: bool = True
+    in_batch: bool = False
+    loss: Loss = "label"
+    hardness: float = 0.0
+    routing_penalty: float = 0.0
+    learning_rate: float = 2e-3
+    warmup_steps: int = 0
+    schedule: Schedule = "constant"
+    monitor: str = "Recall@50"
+    patience: int = 2
+    exclude_history: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "length_bucket_batches", "negatives", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate={self.learning_rate}: expected a positive number")
+        if self.warmup_steps < 0:
+            raise ValueError(f"warmup_steps={self.warmup_steps}: expected 0 (none) or more")
+        if self.schedule not in ("constant", "cosine"):
+            raise ValueError(f"schedule={self.schedule!r}: expected 'constant' or 'cosine'")
+        if self.proposal not in ("uniform", "log-uniform", "popularity"):
+            raise ValueError(
+                f"proposal={self.proposal!r}: expected 'uniform', 'log-uniform' or 'popularity'"
+            )
+        if self.loss not in ("label", "best"):
+            raise ValueError(f"loss={self.loss!r}: expected 'label' or 'best'")
+        for name in ("hardness", "routing_penalty"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name}={getattr(self, name)}: expected 0 (none) or more")
+        if self.hardness and self.loss != "label":
+            raise ValueError(
+                f"hardness={self.hardness} with loss={self.loss!r}: hard negatives are defined "
+                f"for the interest that the label chose; pass loss='label'"
+            )
+        if not math.isfinite(self.alpha):
+            raise ValueError(f"alpha={self.alpha}: expected a finite exponent")
+        metric, _, n = self.monitor.partition("@")
+        if metric not in ("HitRate", "Recall", "NDCG") or not n.isdigit() or int(n) < 1:
+            raise ValueError(
+                f"monitor={self.monitor!r}: expected HitRate@N, Recall@N or NDCG@N, N >= 1"
+            )
