@@ -60,7 +60,7 @@ def latencies(
     seconds: dict[str, list[float]] = {"features": [], "torch": [], "onnxruntime": []}
     for request in sent:
         start = time.perf_counter()
-        histories = exported.catalogue.histories([request])
+        histories = exported.catalogue.encode_requests([request])
         seconds["features"].append(time.perf_counter() - start)
         for name, side in (("torch", model), ("onnxruntime", exported)):
             start = time.perf_counter()
@@ -76,10 +76,10 @@ def rows(items: int, count: int) -> dict[str, dict[str, float]]:
     model = MIND(log, config, generator=torch.Generator().manual_seed(SEED))
     with tempfile.TemporaryDirectory() as folder:
         exported = ExportedModel.load(
-            export(model, log, Path(folder) / "mind"), Catalogue.of(log), threads=1
+            export(model, log, Path(folder) / "mind"), Catalogue.from_log(log), threads=1
         )
         sent = requests(WARM_UP + count, items, config.history_length)
-        found = measure_skew(model, exported, exported.catalogue.histories(sent[:WARM_UP]))
+        found = measure_skew(model, exported, exported.catalogue.encode_requests(sent[:WARM_UP]))
         assert found < 1e-5, f"the two differ by {found:.1e}"
         seconds = latencies(model, exported, sent)
     result = {}

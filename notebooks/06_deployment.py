@@ -140,8 +140,8 @@ print(f"version {bundle.version!r}: {len(bundle.catalogue):,} items; a store of 
 
 # %%
 user = next(u for u in store.users(users) if 16 <= len(store.recent(u, 100)) <= 24)
-behaviors = np.array(bundle.catalogue.numbers(store.recent(user, 2000)))
-profile = np.array(bundle.catalogue.codes(store.profile(user)))
+behaviors = np.array(bundle.catalogue.encode_items(store.recent(user, 2000)))
+profile = np.array(bundle.catalogue.encode_profile(store.profile(user)))
 print(f"store     {len(behaviors)} behaviours of user {user}, profile {store.profile(user)}")
 interests = bundle.extractor.extract(behaviors, profile)
 print(f"extract   {len(interests)} interests of {interests.shape[1]} numbers each")

@@ -32,11 +32,11 @@ class UnknownItems(ValueError):
         more = f" and {len(self.items) - LISTED} more" if len(self.items) > LISTED else ""
         super().__init__(
             f"{len(self.items)} items are not in the catalogue: {listed}{more}; "
-            f"expected {expected}. Catalogue.known drops such items and counts them"
+            f"expected {expected}. Catalogue.drop_unknown drops such items and counts them"
         )
 
 
-class Known(NamedTuple):
+class KnownItems(NamedTuple):
     """The items that a catalogue has, in their order, and how many it lacks."""
 
     items: list[ItemId]
@@ -74,7 +74,7 @@ class Catalogue:
         return len(self.item_ids)
 
     @staticmethod
-    def of(log: Interactions) -> Catalogue:
+    def from_log(log: Interactions) -> Catalogue:
         """That of a log; its events do not matter."""
         profiles = log.profiles
         return Catalogue(
@@ -105,15 +105,15 @@ class Catalogue:
         vocabularies = tuple(map(tuple, content["vocabularies"]))
         return Catalogue(tuple(content["item_ids"]), tuple(content["fields"]), vocabularies)
 
-    def known(self, items: Sequence[ItemId]) -> Known:
+    def drop_unknown(self, items: Sequence[ItemId]) -> KnownItems:
         """Leave out what the catalogue lacks: new items, or items that a k-core has dropped.
 
         Such a behaviour was no behaviour in training either: a log has only its own items.
         """
         kept = [item for item in items if item in self._numbers]
-        return Known(kept, len(items) - len(kept))
+        return KnownItems(kept, len(items) - len(kept))
 
-    def numbers(self, items: Sequence[ItemId]) -> list[int]:
+    def encode_items(self, items: Sequence[ItemId]) -> list[int]:
         """The model's number of each item.
 
         Raises:
@@ -125,7 +125,7 @@ class Catalogue:
             raise UnknownItems(unknown, f"ids of the log ({' or '.join(sorted(kinds))})")
         return [self._numbers[item] for item in items]
 
-    def codes(self, profile: Mapping[str, Any]) -> list[int]:
+    def encode_profile(self, profile: Mapping[str, Any]) -> list[int]:
         """The code of each profile field; 0 for a value that the log has never seen, as for none.
 
         A value is compared as text, as the log's own were: 35 is "35", and not "35.0".
@@ -144,16 +144,16 @@ class Catalogue:
             for name, codes in zip(self.fields, self._codes, strict=True)
         ]
 
-    def histories(self, requests: Sequence[Request]) -> Histories:
+    def encode_requests(self, requests: Sequence[Request]) -> Histories:
         """The pasts of some users in the model's numbers: what its `interests` takes.
 
         From here on a request goes the way of training: `Histories.window` cuts and pads it.
 
         Raises:
-            UnknownItems, ValueError: as `numbers` and `codes`.
+            UnknownItems, ValueError: as `encode_items` and `encode_profile`.
         """
-        behaviors = [self.numbers(request.items) for request in requests]
-        profiles = [self.codes(request.profile) for request in requests]
+        behaviors = [self.encode_items(request.items) for request in requests]
+        profiles = [self.encode_profile(request.profile) for request in requests]
         return Histories.from_lists(behaviors, profiles if self.fields else None)
 
     @cached_property

@@ -149,7 +149,7 @@ class Interactions:
         return np.searchsorted(self.users, np.arange(self.num_users + 2))
 
     @cached_property
-    def before(self) -> Int[np.ndarray, " events"]:
+    def step_starts(self) -> Int[np.ndarray, " events"]:
         """For each event the index at which its own step starts: its past ends there."""
         new_step = np.ones(len(self), dtype=bool)
         new_step[1:] = (np.diff(self.users) != 0) | (np.diff(self.timestamps) != 0)
@@ -161,7 +161,9 @@ class Interactions:
 
     def describe(self) -> dict[str, Any]:
         """The figures that one wants to see first."""
-        steps = np.bincount(self.users[np.unique(self.before)], minlength=self.num_users + 1)[1:]
+        steps = np.bincount(self.users[np.unique(self.step_starts)], minlength=self.num_users + 1)[
+            1:
+        ]
         events = np.diff(self.offsets)[1:]
         return {
             "users": self.num_users,
@@ -200,7 +202,7 @@ class Interactions:
             name=name or self.name,
         )
 
-    def first_only(self) -> Interactions:
+    def drop_repeats(self) -> Interactions:
         """Only the first interaction of each user with each item: the log of discoveries."""
         pairs = self.users * (self.num_items + 1) + self.items
         keep = np.zeros(len(self), dtype=bool)

@@ -2,7 +2,7 @@
 
 Items live in clusters. Every user has a few interests, each a cluster, and most of her events come
 from them; the rest is noise. Her profile (a segment) makes some clusters likelier. Since all of
-this is known, so is the best that any model can do: `PlantedWorld.probability`.
+this is known, so is the best that any model can do: `PlantedWorld.next_item_probabilities`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class PlantedWorld:
     interests: Bool[np.ndarray, "users clusters"]
     probabilities: Float[np.ndarray, "clusters items"]
 
-    def probability(self, users: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n items"]:
+    def next_item_probabilities(self, users: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n items"]:
         """The true probability of each item for some users' next event: nobody can know more."""
         interests = self.interests[users]
         share = interests / np.maximum(interests.sum(1, keepdims=True), 1)
@@ -136,7 +136,7 @@ def planted_interests(config: PlantedConfig | None = None, *, seed: int = 0) -> 
         profile_fields=("segment",),
         title="title",
         name="planted",
-    ).first_only()
+    ).drop_repeats()
 
     kept_items = log.item_ids[1:].astype(np.int64)
     kept_users = log.user_ids[1:].astype(np.int64)

@@ -82,9 +82,11 @@ class Split:
     def train(self) -> Cases:
         """Every step of the training events that has a past: what came next, after that past."""
         log = self.log
-        starts = np.unique(log.before[self.train_events & (log.before > log.offsets[log.users])])
-        ends = np.searchsorted(log.before, starts, side="right")
-        return cases_between(log, log.users[starts], starts, ends)
+        starts = np.unique(
+            log.step_starts[self.train_events & (log.step_starts > log.offsets[log.users])]
+        )
+        ends = np.searchsorted(log.step_starts, starts, side="right")
+        return build_cases(log, log.users[starts], starts, ends)
 
     @cached_property
     def train_counts(self) -> Int[np.ndarray, " items_plus_one"]:
@@ -103,8 +105,8 @@ def leave_last_out(log: Interactions) -> Split:
     """
     ends = log.offsets[2:]
     starts = log.offsets[1:-1]
-    last = log.before[ends - 1]
-    second = log.before[np.maximum(last - 1, 0)]
+    last = log.step_starts[ends - 1]
+    second = log.step_starts[np.maximum(last - 1, 0)]
     held_out = (last > starts) & (second > starts)
     if not held_out.any():
         raise ValueError(
@@ -119,8 +121,8 @@ def leave_last_out(log: Interactions) -> Split:
         name="leave-last-out",
         log=log,
         train_events=train_events,
-        validation=cases_between(log, users, second[held_out], last[held_out]),
-        test=cases_between(log, users, last[held_out], ends[held_out]),
+        validation=build_cases(log, users, second[held_out], last[held_out]),
+        test=build_cases(log, users, last[held_out], ends[held_out]),
     )
 
 
@@ -143,14 +145,14 @@ def held_out_users(log: Interactions, seed: int) -> Split:
         starts, ends = log.offsets[users], log.offsets[users + 1]
         # At least one event stays on each side; a basket that the cut would split is a target.
         cut = starts + np.clip(((ends - starts) * 0.8).astype(np.int64), 1, None)
-        cut = log.before[np.minimum(cut, ends - 1)]
+        cut = log.step_starts[np.minimum(cut, ends - 1)]
         whole = cut > starts
         if not whole.any():
             raise ValueError(
                 f"none of the {len(users)} {part} users of {log.name!r} has two steps, so nothing "
                 f"predicts anything; use data with longer histories"
             )
-        cases[part] = cases_between(log, users[whole], cut[whole], ends[whole])
+        cases[part] = build_cases(log, users[whole], cut[whole], ends[whole])
     train_events = ~np.isin(log.users, np.r_[parts["validation"], parts["test"]])
     return Split("held-out users 8:1:1", log, train_events, **cases)
 
@@ -182,7 +184,7 @@ def random_interactions(log: Interactions, seed: int) -> Split:
         titles=log.titles,
         name=log.name,
     )
-    visible_before = np.r_[0, np.cumsum(visible)][log.before]
+    visible_before = np.r_[0, np.cumsum(visible)][log.step_starts]
     cases = []
     for number in (1, 2):
         events = rng.permutation(np.flatnonzero(part == number))
@@ -225,7 +227,7 @@ def _histories(
     )
 
 
-def cases_between(
+def build_cases(
     log: Interactions,
     users: Int[np.ndarray, " cases"],
     starts: Int[np.ndarray, " cases"],

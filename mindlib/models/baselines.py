@@ -67,7 +67,7 @@ class Oracle:
         """The n items that are truly the likeliest for each past's user."""
 
         def score(part: Histories) -> Float[Tensor, "users items"]:
-            return torch.from_numpy(self.world.probability(part.users.numpy()))
+            return torch.from_numpy(self.world.next_item_probabilities(part.users.numpy()))
 
         num_items = self.world.log.num_items
         return top_items(score, histories, n, num_items, exclude_history=exclude_history)

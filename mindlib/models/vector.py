@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mindlib.data.histories import Histories, History
 from mindlib.data.interactions import Interactions
-from mindlib.data.words import title_words
+from mindlib.data.title_words import encode_titles
 from mindlib.layers.pooling import ItemEmbedding, Pooling, ProfileEmbedding
 from mindlib.retrieval import Recommendations, score_by_best_interest, top_items
 
@@ -179,7 +179,7 @@ class VectorModel(nn.Module):
             log.num_items,
             config.dim,
             log.item_features,
-            words=title_words(log.titles) if config.title_words and log.titles else None,
+            words=encode_titles(log.titles) if config.title_words and log.titles else None,
             pooling=config.pooling,
             id_scale=config.id_scale,
             generator=generator,

@@ -85,7 +85,7 @@ def export(model: VectorModel, log: Interactions, path: str | Path) -> Path:
             f"{path} exists; an export is never overwritten, a server may be reading it: "
             f"choose another name"
         )
-    catalogue = Catalogue.of(log)
+    catalogue = Catalogue.from_log(log)
     _check(model, catalogue)
     program = _trace(model, len(catalogue.fields))
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")

@@ -3,8 +3,8 @@
 from tests.mutants import mutant
 
 SPLITS = "data/splits.py"
-WORDS = "data/words.py"
-IN_WORDS = "data/test_words.py::"
+WORDS = "data/title_words.py"
+IN_WORDS = "data/test_title_words.py::"
 IN_SPLITS = "data/test_splits.py::"
 LEAVE_LAST_OUT = IN_SPLITS + "test_no_leakage_leave_last_out"
 
@@ -28,17 +28,17 @@ MUTANTS = [
     # Splits
     mutant(
         "a target's own basket in its past", SPLITS,
-        "last = log.before[ends - 1]", "last = ends - 1",
+        "last = log.step_starts[ends - 1]", "last = ends - 1",
         LEAVE_LAST_OUT, IN_SPLITS + "test_leave_last_out_keeps_steps_whole",
     ),
     mutant(
         "a target's own basket in the past of a held out user", SPLITS,
-        "cut = log.before[np.minimum(cut, ends - 1)]", "cut = np.minimum(cut, ends - 1)",
+        "cut = log.step_starts[np.minimum(cut, ends - 1)]", "cut = np.minimum(cut, ends - 1)",
         IN_SPLITS + "test_no_leakage_held_out_users",
     ),
     mutant(
         "a target's own basket in the past of the random split", SPLITS,
-        "np.r_[0, np.cumsum(visible)][log.before]", "np.r_[0, np.cumsum(visible)][:-1]",
+        "np.r_[0, np.cumsum(visible)][log.step_starts]", "np.r_[0, np.cumsum(visible)][:-1]",
         IN_SPLITS + "test_no_leakage_random",
     ),
     mutant(

@@ -18,7 +18,7 @@ from mindlib.data import (
 
 WORLD = planted_interests(PlantedConfig(num_users=100, num_clusters=6), seed=0)
 SPLIT = leave_last_out(WORLD.log)
-SEGMENTS = Catalogue.of(WORLD.log)
+SEGMENTS = Catalogue.from_log(WORLD.log)
 
 # Every type that a table's column may have; "unknown" is a value like another, None and "" are not.
 USERS = {
@@ -56,7 +56,7 @@ def requests(log: Interactions, histories) -> list[Request]:
 def test_a_request_has_exactly_the_features_of_training(length):
     for cases in (SPLIT.train.head(300), SPLIT.validation, SPLIT.test):
         trained = cases.histories.window(length)
-        served = SEGMENTS.histories(requests(WORLD.log, cases.histories)).window(length)
+        served = SEGMENTS.encode_requests(requests(WORLD.log, cases.histories)).window(length)
         assert torch.equal(served.items, trained.items)
         assert torch.equal(served.mask, trained.mask)
         assert torch.equal(served.profile, trained.profile)
@@ -66,77 +66,77 @@ def test_a_request_has_exactly_the_features_of_training(length):
 def test_one_request_equals_her_row_among_others(data):
     sent = requests(WORLD.log, SPLIT.test.histories)
     chosen = data.draw(st.lists(st.integers(0, len(sent) - 1), min_size=1, max_size=5))
-    together = SEGMENTS.histories([sent[row] for row in chosen]).window(20)
+    together = SEGMENTS.encode_requests([sent[row] for row in chosen]).window(20)
     for place, row in enumerate(chosen):
-        alone = SEGMENTS.histories([sent[row]]).window(20)
+        alone = SEGMENTS.encode_requests([sent[row]]).window(20)
         assert torch.equal(alone.items[0], together.items[place])
         assert torch.equal(alone.profile[0], together.profile[place])
 
 
 def test_a_profile_value_of_any_type_has_the_code_of_training():
     log = shop()
-    catalogue = Catalogue.of(log)
+    catalogue = Catalogue.from_log(log)
     assert log.profiles is not None
     for user, codes in enumerate(log.profiles.codes[1:].tolist()):
-        assert catalogue.codes({field: USERS[field][user] for field in FIELDS}) == codes
-    assert catalogue.codes({"city": "unknown"}) != catalogue.codes({})
+        assert catalogue.encode_profile({field: USERS[field][user] for field in FIELDS}) == codes
+    assert catalogue.encode_profile({"city": "unknown"}) != catalogue.encode_profile({})
 
 
 def test_a_value_that_the_log_has_never_seen_is_unknown_like_a_missing_one():
-    catalogue = Catalogue.of(shop())
-    seen = catalogue.codes({"age": 35, "plus": True, "city": "Hangzhou", "spent": 0.5})
+    catalogue = Catalogue.from_log(shop())
+    seen = catalogue.encode_profile({"age": 35, "plus": True, "city": "Hangzhou", "spent": 0.5})
     assert all(code > 0 for code in seen)
-    assert catalogue.codes({}) == [0, 0, 0, 0]
-    assert catalogue.codes({"age": 36, "plus": None, "city": "hangzhou"}) == [0, 0, 0, 0]
-    assert catalogue.codes({"age": 36, "city": "Hangzhou"}) == [0, 0, seen[2], 0]
+    assert catalogue.encode_profile({}) == [0, 0, 0, 0]
+    assert catalogue.encode_profile({"age": 36, "plus": None, "city": "hangzhou"}) == [0, 0, 0, 0]
+    assert catalogue.encode_profile({"age": 36, "city": "Hangzhou"}) == [0, 0, seen[2], 0]
 
 
 def test_an_unknown_item_is_refused_by_name():
-    catalogue = Catalogue.of(shop())
+    catalogue = Catalogue.from_log(shop())
     message = r"2 items are not in the catalogue: 'd', 7; expected ids of the log \(text\)"
     with pytest.raises(UnknownItems, match=message) as caught:
-        catalogue.histories([Request(["a", "d", 7])])
+        catalogue.encode_requests([Request(["a", "d", 7])])
     assert caught.value.items == ("d", 7)
     with pytest.raises(UnknownItems, match=r"'x9' and 5 more"):
-        catalogue.numbers([f"x{n}" for n in range(15)])
+        catalogue.encode_items([f"x{n}" for n in range(15)])
     with pytest.raises(UnknownItems, match="whole numbers"):
-        Catalogue.of(shop((10, 11, 12, 11))).numbers(["10"])
+        Catalogue.from_log(shop((10, 11, 12, 11))).encode_items(["10"])
 
 
 def test_unknown_items_can_be_dropped_and_are_counted():
-    catalogue = Catalogue.of(shop())
-    known = catalogue.known(["c", "d", "a", "d", "c"])
+    catalogue = Catalogue.from_log(shop())
+    known = catalogue.drop_unknown(["c", "d", "a", "d", "c"])
     assert known == (["c", "a", "c"], 2)
-    assert catalogue.numbers(known.items) == [3, 1, 3]
-    assert catalogue.known([]) == ([], 0)
+    assert catalogue.encode_items(known.items) == [3, 1, 3]
+    assert catalogue.drop_unknown([]) == ([], 0)
 
 
 def test_a_field_or_a_value_that_cannot_be_is_refused():
-    catalogue = Catalogue.of(shop())
+    catalogue = Catalogue.from_log(shop())
     with pytest.raises(
         ValueError, match=r"the profile has 'aeg'; the catalogue's fields are 'age'"
     ):
-        catalogue.codes({"aeg": 35})
+        catalogue.encode_profile({"aeg": 35})
     with pytest.raises(ValueError, match=r"profile field 'age' has the value <object"):
-        catalogue.codes({"age": object()})
+        catalogue.encode_profile({"age": object()})
     with pytest.raises(ValueError, match="fields are none"):
-        Catalogue(("a",)).codes({"age": 35})
+        Catalogue(("a",)).encode_profile({"age": 35})
 
 
 def test_without_profiles_a_request_has_no_columns():
-    history = Catalogue((10, 11)).histories([Request([11]), Request([])]).window(2)
+    history = Catalogue((10, 11)).encode_requests([Request([11]), Request([])]).window(2)
     assert history.profile.shape == (2, 0)
     assert history.items.tolist() == [[2, 0], [0, 0]]
 
 
 def test_the_fingerprint_is_that_of_ids_and_words_and_of_nothing_else():
-    catalogue = Catalogue.of(shop())
-    assert catalogue.fingerprint == Catalogue.of(shop(("a", "b", "c", "c"))).fingerprint
+    catalogue = Catalogue.from_log(shop())
+    assert catalogue.fingerprint == Catalogue.from_log(shop(("a", "b", "c", "c"))).fingerprint
     older = {**USERS, "age": [36, None, 7, 36]}
     other = [
-        Catalogue.of(shop(("a", "b", "d", "a"))),
-        Catalogue.of(shop(users=older)),
-        Catalogue.of(shop(users={"user": USERS["user"], "years": USERS["age"]})),
+        Catalogue.from_log(shop(("a", "b", "d", "a"))),
+        Catalogue.from_log(shop(users=older)),
+        Catalogue.from_log(shop(users={"user": USERS["user"], "years": USERS["age"]})),
         Catalogue((1, 2)),
         Catalogue(("1", "2")),
         Catalogue(("2", "1")),
@@ -145,7 +145,7 @@ def test_the_fingerprint_is_that_of_ids_and_words_and_of_nothing_else():
 
 
 def test_a_catalogue_survives_its_text():
-    for catalogue in (Catalogue.of(shop()), Catalogue((7, "é"))):
+    for catalogue in (Catalogue.from_log(shop()), Catalogue((7, "é"))):
         again = Catalogue.from_json(catalogue.to_json())
         assert again == catalogue
         assert again.fingerprint == catalogue.fingerprint

@@ -53,18 +53,18 @@ def test_offsets_and_before_say_where_users_and_steps_start(rows: list[Row]):
     log = build(rows)
     for event, (user, _, time) in enumerate(original(log)):
         earlier = sum(row[0] == user and row[2] < time for row in rows)
-        assert log.before[event] == log.offsets[log.users[event]] + earlier
+        assert log.step_starts[event] == log.offsets[log.users[event]] + earlier
     assert log.offsets[-1] == len(log)
 
 
 @given(ROWS)
-def test_first_only_equals_a_python_loop(rows: list[Row]):
+def test_drop_repeats_equals_a_python_loop(rows: list[Row]):
     seen, expected = set(), []
     for user, item, time in original(build(rows)):
         if (user, item) not in seen:
             seen.add((user, item))
             expected.append((user, item, time))
-    assert original(build(rows).first_only()) == expected
+    assert original(build(rows).drop_repeats()) == expected
 
 
 @given(ROWS, st.integers(1, 5))

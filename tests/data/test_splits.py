@@ -36,7 +36,7 @@ def random_log(seed: int, users: int = 40, repeats: bool = False) -> Interaction
             }
         )
     )
-    return log if repeats else log.first_only()
+    return log if repeats else log.drop_repeats()
 
 
 def times(log: Interactions) -> dict[tuple[int, int], int]:

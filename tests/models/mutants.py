@@ -114,8 +114,8 @@ MUTANTS = [
     ),
     mutant(
         "title words unasked for", VECTOR,
-        "title_words(log.titles) if config.title_words and log.titles else None",
-        'title_words(log.titles) if config.pooling == "sum" and log.titles else None',
+        "encode_titles(log.titles) if config.title_words and log.titles else None",
+        'encode_titles(log.titles) if config.pooling == "sum" and log.titles else None',
         IN_VECTOR + "test_a_model_is_built_as_its_configuration_says",
     ),
     mutant(

@@ -114,7 +114,7 @@ def exports(folder):
     def exported(name: str) -> tuple[VectorModel, ExportedModel]:
         model, log = MODELS[name]()
         path = export(model, log, folder / name)
-        return model, ExportedModel.load(path, Catalogue.of(log))
+        return model, ExportedModel.load(path, Catalogue.from_log(log))
 
     return exported
 
@@ -271,7 +271,7 @@ def test_a_request_is_served_as_the_log_was_evaluated(mind_4):
         for row, user in enumerate(histories.users.tolist())
     ]
     expected, _ = model.interests(histories)
-    served, _ = exported.interests(exported.catalogue.histories(sent))
+    served, _ = exported.interests(exported.catalogue.encode_requests(sent))
     assert difference(served, expected) <= TOLERANCE
 
 
@@ -279,10 +279,10 @@ def test_an_unknown_item_is_refused_or_dropped(mind_4):
     _, exported = mind_4
     sold_out = [LOG.item_ids[1], "sold out"]
     with pytest.raises(UnknownItems, match="'sold out'"):
-        exported.catalogue.histories([Request(sold_out)])
-    kept, dropped = exported.catalogue.known(sold_out)
+        exported.catalogue.encode_requests([Request(sold_out)])
+    kept, dropped = exported.catalogue.drop_unknown(sold_out)
     assert dropped == 1
-    vectors, _ = exported.interests(exported.catalogue.histories([Request(kept)]))
+    vectors, _ = exported.interests(exported.catalogue.encode_requests([Request(kept)]))
     expected, _ = exported.interests(Histories.from_lists([[1]], [[0]]))
     assert difference(vectors, expected) <= TOLERANCE
 

@@ -51,7 +51,7 @@ def test_an_export_is_four_files_and_says_what_it_is(whole):
     config = YouTubeDNNConfig.paper(dim=8, hidden=(), history_length=5)
     assert manifest["config"] == json.loads(json.dumps(dataclasses.asdict(config)))
     assert (manifest["dim"], manifest["items"]) == (8, LOG.num_items)
-    assert manifest["catalogue"] == Catalogue.of(LOG).fingerprint
+    assert manifest["catalogue"] == Catalogue.from_log(LOG).fingerprint
     assert [path.name for path in whole.parent.iterdir()] == ["model"]
 
 
@@ -101,7 +101,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path):
 
 
 def test_another_catalogue_is_refused(whole):
-    own = Catalogue.of(LOG)
+    own = Catalogue.from_log(LOG)
     assert ExportedModel.load(whole, own).catalogue == own
     for other in (
         replace(own, item_ids=own.item_ids[::-1]),

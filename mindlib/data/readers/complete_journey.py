@@ -112,7 +112,7 @@ def complete_journey(item: Item = "product", repeats: bool = False, k: int = 10)
         missing="unknown",
         name="complete-journey",
     )
-    return (whole if repeats else whole.first_only()).k_core(k)
+    return (whole if repeats else whole.drop_repeats()).k_core(k)
 
 
 def _member(name: str, columns: list[str]) -> pl.DataFrame:

@@ -160,12 +160,12 @@ def planted_week(seed: int = 0) -> list[Evening]:
 
 
 def _recall(trained: Trained, day: Day, cutoff: int) -> Float[Tensor, " cases"]:
-    asked = day.judge.asked_of(Catalogue.of(trained.split.log))
+    asked = day.judge.asked_of(Catalogue.from_log(trained.split.log))
     return evaluate(trained.model, asked, (cutoff,)).values[f"Recall@{cutoff}"]
 
 
 def _known(trained: Trained, day: Day) -> float:
-    asked = day.judge.asked_of(Catalogue.of(trained.split.log))
+    asked = day.judge.asked_of(Catalogue.from_log(trained.split.log))
     return float((asked.targets <= asked.num_items).double().mean())
 
 

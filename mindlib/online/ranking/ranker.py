@@ -55,7 +55,7 @@ class DINRanker:
         for name, weight in model.named_parameters():
             if not weight.isfinite().all():
                 raise ValueError(f"{name} has NaN or infinite values; train again, more slowly")
-        return DINRanker(model.cpu().eval(), Catalogue.of(log).fingerprint)
+        return DINRanker(model.cpu().eval(), Catalogue.from_log(log).fingerprint)
 
     @torch.no_grad()
     def score(
@@ -76,7 +76,7 @@ class DINRanker:
             if len(strange):
                 raise ValueError(
                     f"{what} {int(strange[0])}: expected 1 to {self.model.items.num_items}; let "
-                    f"Catalogue.numbers number the items"
+                    f"Catalogue.encode_items number the items"
                 )
         behaviors = torch.from_numpy(behavior_items.astype(np.int64))
         behaviors = behaviors[-self.model.config.history_length :][None]

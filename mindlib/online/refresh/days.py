@@ -17,7 +17,7 @@ from jaxtyping import Int
 from mindlib.data.catalogue import Catalogue
 from mindlib.data.histories import Histories
 from mindlib.data.interactions import Interactions
-from mindlib.data.splits import Cases, Split, cases_between
+from mindlib.data.splits import Cases, Split, build_cases
 
 DAY = 24 * 60 * 60  # seconds
 
@@ -40,9 +40,9 @@ class Judge:
     def asked_of(self, catalogue: Catalogue) -> Cases:
         """The same cases in a catalogue's own numbers.
 
-        A behaviour with an item that the catalogue lacks is left out, as `Catalogue.known` does at
-        serving; a profile value that it lacks is unknown. A *target* that it lacks stays, under a
-        number that no list has: whoever does not know the item has missed it.
+        A behaviour with an item that the catalogue lacks is left out, as `Catalogue.drop_unknown`
+        does at serving; a profile value that it lacks is unknown. A *target* that it lacks stays,
+        under a number that no list has: whoever does not know the item has missed it.
         """
         log, cases, past = self.log, self.cases, self.cases.histories
         numbers = torch.from_numpy(
@@ -218,7 +218,7 @@ def _cases_of_day(
                 f"judge by: choose a busier day"
             )
     starts = log.offsets[users] + earlier[users]
-    return cases_between(log, users, starts, starts + then[users])
+    return build_cases(log, users, starts, starts + then[users])
 
 
 def _profiles(log: Interactions, catalogue: Catalogue) -> Int[np.ndarray, "users fields"]:

@@ -91,7 +91,7 @@ def examine(
         ValueError: the cutoff exceeds a catalogue.
     """
     reasons, figures = _sound(version)
-    own = Catalogue.of(cases.log)
+    own = Catalogue.from_log(cases.log)
     if version.catalogue.fingerprint != own.fingerprint:
         reasons.append(
             f"its catalogue ({len(version.catalogue)} items, "

@@ -17,7 +17,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from mindlib.data.interactions import Interactions
-from mindlib.data.words import WORD
+from mindlib.data.title_words import WORD
 from mindlib.models.vector import VectorModel
 
 ITEMS, PROFILE = "items.weight", "profile.weight"
@@ -188,7 +188,7 @@ def _doubled(names: Iterable[Name]) -> set[Name]:
 
 
 def _title_words(titles: Iterable[str], slots: int) -> list[list[str]]:
-    """The words behind the codes of `mindlib.data.words.title_words`, a column for each place."""
+    """The words behind the codes of `encode_titles`, a column for each place."""
     frame = pl.DataFrame({"title": list(titles)}).with_row_index("row")
     words = (
         frame.select("row", word=pl.col("title").str.to_lowercase().str.extract_all(WORD))

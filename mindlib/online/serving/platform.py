@@ -250,12 +250,12 @@ class _Request:
         catalogue = self.bundle.catalogue
 
         def read() -> tuple[Int[np.ndarray, " length"], Int[np.ndarray, " fields"]]:
-            items = catalogue.known(store.recent(self.user, max_history)).items
+            items = catalogue.drop_unknown(store.recent(self.user, max_history)).items
             known = store.profile(self.user)
             # Yesterday's version may lack a field that is known by now.
-            codes = catalogue.codes({name: known.get(name) for name in catalogue.fields})
+            codes = catalogue.encode_profile({name: known.get(name) for name in catalogue.fields})
             return (
-                np.array(catalogue.numbers(items), dtype=np.int64),
+                np.array(catalogue.encode_items(items), dtype=np.int64),
                 np.array(codes, dtype=np.int64),
             )
 

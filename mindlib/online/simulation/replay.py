@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from mindlib.data.interactions import Interactions
-from mindlib.data.splits import Cases, Split, cases_between
+from mindlib.data.splits import Cases, Split, build_cases
 from mindlib.evaluation import Estimate
 from mindlib.online.ranking import CandidateScorer
 from mindlib.online.simulation.analysis import difference, rate
@@ -150,11 +150,11 @@ def _count_hits(cases: Cases, recommender: Recommender, length: int) -> Int[np.n
 
 
 def _has_history(log: Interactions) -> Bool[np.ndarray, " events"]:
-    return log.before > log.offsets[log.users]
+    return log.step_starts > log.offsets[log.users]
 
 
 def _baskets(log: Interactions, events: Bool[np.ndarray, " events"]) -> Cases:
     """Return every basket among the events whose user has a history, as a case."""
-    starts = np.unique(log.before[events & _has_history(log)])
-    ends = np.searchsorted(log.before, starts, side="right")
-    return cases_between(log, log.users[starts], starts, ends)
+    starts = np.unique(log.step_starts[events & _has_history(log)])
+    ends = np.searchsorted(log.step_starts, starts, side="right")
+    return build_cases(log, log.users[starts], starts, ends)

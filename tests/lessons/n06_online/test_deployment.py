@@ -22,8 +22,8 @@ from tests.online.serving.world import LOG, SPLIT, WORLD
 
 def numbers(platform, user):
     bundle = platform.bundle
-    behaviors = np.array(bundle.catalogue.numbers(platform.store.recent(user, 2000)))
-    return behaviors, np.array(bundle.catalogue.codes(platform.store.profile(user)))
+    behaviors = np.array(bundle.catalogue.encode_items(platform.store.recent(user, 2000)))
+    return behaviors, np.array(bundle.catalogue.encode_profile(platform.store.profile(user)))
 
 
 def test_the_walk_by_hand_is_what_the_platform_answers(platform):
@@ -80,7 +80,7 @@ class Random:
 
 class Truth:
     def score_lists(self, histories, items):
-        known = torch.from_numpy(WORLD.probability(histories.users.numpy()))
+        known = torch.from_numpy(WORLD.next_item_probabilities(histories.users.numpy()))
         return known.gather(1, items)
 
 

@@ -94,7 +94,7 @@ def test_what_cannot_be_served_is_refused():
 
 
 def test_a_loaded_ranker_scores_as_the_saved_one_did(ranker, file):
-    loaded = DINRanker.load(file, Catalogue.of(LOG))
+    loaded = DINRanker.load(file, Catalogue.from_log(LOG))
     assert loaded.catalogue == ranker.catalogue
     assert loaded.model.config == ranker.model.config
     assert loaded.model.items.codes.shape[1] == 1  # features are pooled already
@@ -104,10 +104,10 @@ def test_a_loaded_ranker_scores_as_the_saved_one_did(ranker, file):
 
 
 def test_the_catalogue_is_checked_where_it_is_known(file):
-    assert DINRanker.load(file).catalogue == Catalogue.of(LOG).fingerprint
+    assert DINRanker.load(file).catalogue == Catalogue.from_log(LOG).fingerprint
     other = world(0).log
     with pytest.raises(ValueError, match=r"of another catalogue \(24 items, .* expected \(80"):
-        DINRanker.load(file, Catalogue.of(other))
+        DINRanker.load(file, Catalogue.from_log(other))
 
 
 def test_a_missing_file_is_told(tmp_path):

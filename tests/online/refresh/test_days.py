@@ -102,7 +102,7 @@ def test_what_happens_later_changes_nothing_that_an_evening_knows(events, others
     for name, value in vars(one.log).items():
         if isinstance(value, np.ndarray):
             assert np.array_equal(value, getattr(two.log, name)), name
-    assert Catalogue.of(one.log).fingerprint == Catalogue.of(two.log).fingerprint
+    assert Catalogue.from_log(one.log).fingerprint == Catalogue.from_log(two.log).fingerprint
 
 
 @given(EVENTS, st.sets(st.integers(10, 17), min_size=1))
@@ -119,13 +119,15 @@ def test_any_catalogue_can_be_asked_in_its_own_numbers(events, known):
     past = asked.histories
     for row, user in enumerate(sorted(right)):
         items = past.items[int(past.starts[row]) : int(past.ends[row])].tolist()
-        assert items == catalogue.numbers([i for i in right[user][0] if i in known])
+        assert items == catalogue.encode_items([i for i in right[user][0] if i in known])
         targets = asked.targets[asked.rows == row].tolist()
         hits = [target for target in targets if target <= len(known)]
-        assert sorted(hits) == sorted(catalogue.numbers([i for i in right[user][1] if i in known]))
+        assert sorted(hits) == sorted(
+            catalogue.encode_items([i for i in right[user][1] if i in known])
+        )
         assert len(targets) == len(right[user][1])
         code = int(past.profiles[past.users[row], 0])
-        assert code == catalogue.codes({"segment": SEGMENTS[user % 3]})[0]
+        assert code == catalogue.encode_profile({"segment": SEGMENTS[user % 3]})[0]
     # Whoever does not know an item has missed it, and whoever lists everything has the rest.
     everything = Popularity(np.ones(len(known) + 1, dtype=np.int64))
     found = evaluate(everything, asked, (len(known),), exclude_history=False)

@@ -112,7 +112,9 @@ def test_yesterdays_version_misses_what_it_does_not_know(made, version, cases, r
     yesterday = load_version(registry, 2)
     new = ~torch.isin(
         cases.cases.targets,
-        torch.tensor(Catalogue.of(cases.log).numbers(list(yesterday.catalogue.item_ids))),
+        torch.tensor(
+            Catalogue.from_log(cases.log).encode_items(list(yesterday.catalogue.item_ids))
+        ),
     )
     asked = cases.asked_of(yesterday.catalogue)
     assert bool(new.any())

@@ -56,7 +56,7 @@ def test_two_nights(registry):
         assert record.facts["events"] == len(log)
         version = load_version(registry, record.number)
         assert version.version == f"{record.number:04d}"
-        assert version.catalogue.fingerprint == Catalogue.of(log).fingerprint
+        assert version.catalogue.fingerprint == Catalogue.from_log(log).fingerprint
         assert np.array_equal(version.counts, log.item_counts())
         assert record.facts["figures"]["Recall@5"] > 0
         assert record.facts["figures"]["export agreement"] >= 0.98

@@ -63,7 +63,7 @@ def test_a_version_is_what_was_written(whole):
     assert {path.name for path in whole.iterdir()} == PARTS
     assert [path.name for path in whole.parent.iterdir()] == ["v1"]
     assert bundle.version == "one"
-    assert bundle.catalogue.fingerprint == Catalogue.of(LOG).fingerprint
+    assert bundle.catalogue.fingerprint == Catalogue.from_log(LOG).fingerprint
     assert isinstance(bundle.index, ExactIndex)
     assert np.array_equal(bundle.counts, SPLIT.train_counts)
     assert bundle.ranker == Nearest()

@@ -76,7 +76,7 @@ def test_a_user_is_shown_what_recall_finds_in_the_rankers_order(make):
 
 def test_scores_go_with_their_items(make, bundle):
     answer = make(reranker=CategoryShare(1.0)).recommend(USER, 20)
-    numbers = bundle.catalogue.numbers(answer.items)
+    numbers = bundle.catalogue.encode_items(answer.items)
     assert list(answer.scores) == numbers == sorted(numbers, reverse=True)
     assert answer.titles == tuple(LOG.label(number) for number in numbers)
 
@@ -88,14 +88,14 @@ def test_without_a_ranker_the_list_is_that_of_evaluation(make, bundle):
     histories = Histories.from_lists([behaviors], [LOG.profiles.codes[1].tolist()])
     expected = IndexRecommender(bundle.model, bundle.index).recommend(histories, 20)
     answer = make(replace(bundle, ranker=None), reranker=CategoryShare(1.0)).recommend(USER, 20)
-    assert bundle.catalogue.numbers(answer.items) == expected.items[0].tolist()
+    assert bundle.catalogue.encode_items(answer.items) == expected.items[0].tolist()
     assert answer.scores == pytest.approx(expected.scores[0].tolist(), rel=1e-4)
     assert answer.fallbacks == (Fallback("rank", "absent", "recall order"),)
 
 
 def test_each_item_names_the_interest_that_scores_it_best(make, bundle):
     answer = make().recommend(USER, 50)
-    numbers = bundle.catalogue.numbers(answer.items)
+    numbers = bundle.catalogue.encode_items(answer.items)
     behaviors = LOG.items[LOG.offsets[1] : LOG.offsets[2]]
     assert LOG.profiles is not None
     vectors = bundle.extractor.extract(behaviors, LOG.profiles.codes[1])
@@ -115,7 +115,7 @@ def test_the_stages_are_timed(make):
 
 def test_a_category_has_no_more_than_its_share(make, bundle):
     answer = make(reranker=CategoryShare(0.4)).recommend(USER, 10)
-    kinds = bundle.metadata.categories[bundle.catalogue.numbers(answer.items)]
+    kinds = bundle.metadata.categories[bundle.catalogue.encode_items(answer.items)]
     assert np.bincount(kinds).max() <= 4
 
 
@@ -196,10 +196,10 @@ def test_a_stranger_with_a_profile_is_answered_from_it(make, store, bundle):
         Fallback("extract", "no behaviors", "profile"),
         Fallback("rank", "no behaviors", "recall order"),
     )
-    code = bundle.catalogue.codes({"segment": "segment 2"})
+    code = bundle.catalogue.encode_profile({"segment": "segment 2"})
     histories = Histories.from_lists([[]], [code])
     expected = IndexRecommender(bundle.model, bundle.index).recommend(histories, 10)
-    assert bundle.catalogue.numbers(answer.items) == expected.items[0].tolist()
+    assert bundle.catalogue.encode_items(answer.items) == expected.items[0].tolist()
 
 
 @pytest.mark.parametrize("profile", [{"segment": "segment 99"}, {"colour": "blue"}, {}])

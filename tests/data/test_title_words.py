@@ -7,12 +7,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindlib.data.words import title_words
+from mindlib.data.title_words import encode_titles
 
 
 def words_of(titles, **options):
     """For each title its words, by codes: 1, 2, ... in the order of the alphabet."""
-    codes = title_words(["", *titles], **options)
+    codes = encode_titles(["", *titles], **options)
     assert codes.shape[0] == len(titles) + 1
     assert (codes[0] == 0).all(), "padding has no words"
     return [[int(code) for code in row if code] for row in codes[1:]]
@@ -57,7 +57,7 @@ def test_words_of_too_few_titles_are_left_out():
 
 
 def test_titles_that_are_ids_have_no_words():
-    codes = title_words(["", "B000A1", "B000B2", "17", "18"])
+    codes = encode_titles(["", "B000A1", "B000B2", "17", "18"])
     assert codes.shape == (5, 0)
     assert codes.dtype == np.int64
 
@@ -65,7 +65,7 @@ def test_titles_that_are_ids_have_no_words():
 def test_of_a_long_title_the_first_shared_words_count():
     """A word that no other title has takes no place."""
     assert words_of(["x d c b a", "a b c d"], most=2) == [[4, 3], [1, 2]]
-    assert title_words(["", "x d c b a", "a b c d"], most=2).shape == (3, 2)
+    assert encode_titles(["", "x d c b a", "a b c d"], most=2).shape == (3, 2)
 
 
 WORDS = st.lists(st.sampled_from(["a", "B", "ç", "d-e", "7", "f7"]), max_size=6)

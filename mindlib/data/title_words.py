@@ -12,7 +12,7 @@ from jaxtyping import Int
 WORD = r"[\p{L}][\p{L}\p{N}'&-]*"
 
 
-def title_words(
+def encode_titles(
     titles: Sequence[str], *, min_items: int = 2, most: int = 24
 ) -> Int[np.ndarray, "items words"]:
     """For each title the codes of its words: 1, 2, ... by the alphabet, 0 where there is none.
