@@ -65,6 +65,7 @@ import mindlib
 from mindlib.data import load
 from mindlib.evaluation import evaluate, interest_cosine, mean_estimate, routing_entropy
 from mindlib.layers import routing
+from mindlib.layers.initial_logits import farthest_point_logits, gaussian_logits
 from mindlib.layers.routing import B2IRouting, RoutingConfig, dynamic_routing, squash
 from mindlib.lessons.common.page import show_source, show_table
 from mindlib.lessons.common.style import use_style
@@ -432,7 +433,7 @@ assert ratio_8[0].high < 0.1 < 0.5 < ratio_8[1].low, "the same ratio, another wo
 
 # %%
 show_source(routing_starts.initial_logits)
-show_source(routing.gaussian_logits)
+show_source(gaussian_logits)
 
 # %% [markdown]
 # Ask twice for each user, in three situations: nothing has changed; the same behaviours in another order;
@@ -450,8 +451,8 @@ show_table(
      for kind, row in second.items()],
 )  # fmt: skip
 print(f"floor of likeness, against the mean of the behaviours: {usual.mean_alike.value:.2f}")
-one = routing.gaussian_logits(users.items[5:6], 3, sigma=1.0, seed=0)
-assert torch.equal(one[0], routing.gaussian_logits(users.items, 3, sigma=1.0, seed=0)[5])
+one = gaussian_logits(users.items[5:6], 3, sigma=1.0, seed=0)
+assert torch.equal(one[0], gaussian_logits(users.items, 3, sigma=1.0, seed=0)[5])
 assert second["redrawn"].same.high < 0.99
 assert second["by position"].same.value > 1 - 1e-5 > 0.99 > second["by position"].order.high
 assert second["by item"].same.value > 1 - 1e-5 < second["by item"].order.value
@@ -476,7 +477,7 @@ assert max(rates) - min(rates) < 0.08, "no way to start finds clearly more"
 # e_{i_j}, \mathbf S\vec e_i)$.
 
 # %%
-show_source(routing.farthest_logits)
+show_source(farthest_point_logits)
 
 # %% [markdown]
 # Two things go with it. The agreement of Eq. 8 becomes $s\cos(\vec u_j, \mathbf S\vec e_i)$ too, with $s = 4$: then a
@@ -493,8 +494,8 @@ knowing = RoutingConfig(max_interests=3)
 by_form = {
     "noise, σ = 1: Algorithm 1": three,
     "the same, ten rounds": rounds[10],
-    "noise, cosine, mean": replace(knowing, start="gaussian"),
-    "farthest start alone": replace(three, start="farthest"),
+    "noise, cosine, mean": replace(knowing, initial_logits="gaussian"),
+    "farthest start alone": replace(three, initial_logits="farthest"),
     "farthest, cosine, mean": knowing,
 }
 
@@ -513,8 +514,8 @@ show_table(
       *(row.found.percent() for row in rows[1:])] for name, rows in knows.items()],
 )  # fmt: skip
 noise, patient, half, lonely, ours = knows.values()
-chosen = routing.farthest_logits(users.behaviors, users.mask, 3, scale=4.0)
-backwards = routing.farthest_logits(users.behaviors.flip(1), users.mask, 3, scale=4.0)
+chosen = farthest_point_logits(users.behaviors, users.mask, 3, inverse_temperature=4.0)
+backwards = farthest_point_logits(users.behaviors.flip(1), users.mask, 3, inverse_temperature=4.0)
 assert torch.allclose(backwards.flip(2), chosen, atol=1e-4), "order does not enter"
 assert ours[0].found.low > 0.9 > 0.75 > noise[0].found.high
 assert abs(ours[0].entropy.value - perfect.entropy.value) < 0.02 < noise[0].entropy.value - 0.7
@@ -645,7 +646,7 @@ assert all(0 <= s.routing <= s.searches < 1 for s in savings.values()), "light u
 # behaviour. In the second, each interest looks for itself, and nothing keeps two from looking at the same things.
 
 # %%
-show_source(routing.coupling)
+show_source(routing.compute_coupling)
 
 # %%
 axes = {"over interests": three, "over behaviours": replace(three, softmax_over="behaviors")}
@@ -1096,7 +1097,7 @@ show_source(routing_properties.violations)
 # %%
 own = routing_museum.Routing()
 ours = own(users.items, users.behaviors, users.mask)
-hashed = routing.gaussian_logits(users.items, 3, sigma=1.0, seed=0)
+hashed = gaussian_logits(users.items, 3, sigma=1.0, seed=0)
 assert torch.allclose(ours.vectors, trials.route_users(users, three, hashed).vectors, atol=1e-5)
 exhibits = routing_museum.MUSEUM
 lacks = {e.name: routing_properties.violations(e.make()) for e in exhibits}

@@ -628,7 +628,7 @@ for chosen in (diverse, narrow):
     person = split.test.histories.select(slice(chosen.row, chosen.row + 1))
     present = history.mask[chosen.row]
     items = history.items[chosen.row][present]
-    explained = [model.explain(person) for model in models]
+    explained = [model.encode_histories(person) for model in models]
     couplings = aligned([e.coupling[0][e.active[0]][:, present].numpy() for e in explained])
     inside[chosen] = (person, explained, couplings)
     assert all(np.allclose(c.sum(0), 1, atol=1e-5) for c in couplings), "weights sum to 1"
@@ -659,7 +659,7 @@ _ = save_figure(figure, "05_coupling.svg")
 # %%
 sample = split.test.histories.select(slice(0, 500))
 window_of = sample.window(window)
-everyone = [model.explain(sample) for model in models]
+everyone = [model.encode_histories(sample) for model in models]
 agreement = float(
     np.mean([
         same_grouping(*(e.coupling[row][e.active[row]][:, window_of.mask[row]].numpy() for e in everyone[:2]))
@@ -744,7 +744,7 @@ ways += [
 panels, quality = [], {}
 for name, model, plane_of in ways:
     items = model.item_vectors().detach().numpy()[frequent]
-    e = model.explain(person)
+    e = model.encode_histories(person)
     stars = e.vectors[0][e.active[0]].detach().numpy()
     plane = plane_of(np.concatenate([items, stars]))
     purity = neighbor_purity(items, codes)

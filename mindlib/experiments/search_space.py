@@ -217,8 +217,8 @@ FACTORS = (
     Factor("ReLU head", ("head",)),
     Factor("no dropout", ("behavior_dropout",)),
     Factor("soft attention", ("power",)),
-    Factor("Gaussian initialization", routing=("start",)),
-    Factor("dot-product agreement", routing=("agreement", "scale")),
+    Factor("Gaussian initialization", routing=("initial_logits",)),
+    Factor("dot-product agreement", routing=("agreement", "inverse_temperature")),
     Factor("squashed capsules", routing=("capsule",)),
     Factor("random bilinear map", routing=("identity_map",)),
     Factor("gradient of the last iteration", routing=("gradient",)),
@@ -276,7 +276,7 @@ def _negatives(chosen: Trial | None) -> list[Trial]:
 
 # By name: from the chosen setting to the rows. ("sigma" is that of the Gaussian initialization.)
 STUDIES: dict[str, Build] = {
-    "sigma": _varied("sigma", (0.1, 1.0, 5.0), start="gaussian"),
+    "sigma": _varied("sigma", (0.1, 1.0, 5.0), initial_logits="gaussian"),
     "power": _varied("power", (0.0, 0.5, 1.0, 2.0, 5.0, math.inf), routing=False),
     "interests": _varied("max_interests", (1, 2, 4, 6, 8)),
     "iterations": _varied("iterations", (1, 2, 3, 4, 5)),

@@ -17,12 +17,11 @@ from torch import Tensor, nn
 from mindlib.data.histories import History
 from mindlib.data.interactions import Interactions
 from mindlib.layers.attention import label_aware_attention
-from mindlib.layers.routing import dynamic_routing, squash
+from mindlib.layers.routing import check_interests, check_iterations, dynamic_routing, squash
 from mindlib.models.vector import (
     Interests,
     VectorConfig,
     VectorModel,
-    check_interests,
     check_window,
 )
 
@@ -69,8 +68,7 @@ class ComiRecDRConfig(VectorConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_interests(self.max_interests)
-        if self.iterations < 1:
-            raise ValueError(f"iterations={self.iterations}: routing needs r >= 1 rounds")
+        check_iterations(self.iterations)
 
 
 class _ComiRec(VectorModel):
@@ -127,7 +125,7 @@ class ComiRecSA(_ComiRec):
         # A finite floor, and zeros afterwards: without behaviours the softmax is even, not NaN.
         weights = logits.masked_fill(absent, torch.finfo(logits.dtype).min).softmax(2)
         weights = weights.masked_fill(absent, 0)
-        vectors = self.user_vectors(weights @ self.dropped(behaviors, generator), history)
+        vectors = self.user_vectors(weights @ self.apply_dropout(behaviors, generator), history)
         return Interests(vectors, history.mask.new_ones(vectors.shape[:2]), weights)
 
 
@@ -167,7 +165,7 @@ class ComiRecDR(_ComiRec):
         votes = torch.einsum("bld,lked->blke", behaviors, self.maps[:length])
         with torch.no_grad():
             _, weights = dynamic_routing(votes, self.config.iterations)
-        dropped = self.dropped(behaviors, generator)
+        dropped = self.apply_dropout(behaviors, generator)
         if dropped is not behaviors:
             votes = torch.einsum("bld,lked->blke", dropped, self.maps[:length])
         vectors = self.user_vectors(squash(torch.einsum("blk,blke->bke", weights, votes)), history)

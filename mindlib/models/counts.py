@@ -19,7 +19,7 @@ def training_counts(split: Split) -> csr_matrix:
     return _counts(log.users[learnt] - 1, log.items[learnt], (log.num_users, log.num_items))
 
 
-def past_counts(histories: Histories, num_items: int) -> csr_matrix:
+def history_counts(histories: Histories, num_items: int) -> csr_matrix:
     """How often each item occurs in each past, all of it; columns as in `training_counts`."""
     rows, items = (value.cpu().numpy() for value in histories.pairs())
     return _counts(rows, items, (len(histories), num_items))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mindlib.data.histories import Histories
 from mindlib.data.splits import Split
-from mindlib.models.counts import past_counts, training_counts
+from mindlib.models.counts import history_counts, training_counts
 from mindlib.retrieval import Recommendations, score_by_best_interest, top_items
 
 
@@ -98,7 +98,7 @@ class WALS:
         self, histories: Histories
     ) -> tuple[Float[Tensor, "users 1 dim"], Bool[Tensor, "users 1"]]:
         """x_u for each past; zeros where it is empty."""
-        past = past_counts(histories, len(self.model.item_factors))
+        past = history_counts(histories, len(self.model.item_factors))
         with _one_blas_thread():
             factors = self.model.recalculate_user(
                 np.arange(len(histories)), _confidence(past, self.config.alpha)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mindlib.data.histories import Histories
 from mindlib.data.splits import Split
-from mindlib.models.counts import past_counts, training_counts
+from mindlib.models.counts import history_counts, training_counts
 from mindlib.retrieval import Recommendations, top_items
 
 Similarity = Literal["cosine", "bm25"]
@@ -90,7 +90,7 @@ class ItemCF:
 
         def score(part: Histories) -> Float[Tensor, "users items"]:
             # A product of sparse matrices, and not implicit's loop over users.
-            scores = (past_counts(part, num_items) @ self.similarity).toarray()
+            scores = (history_counts(part, num_items) @ self.similarity).toarray()
             return torch.nn.functional.pad(torch.from_numpy(scores).float(), (1, 0))
 
         return top_items(score, histories.to("cpu"), n, num_items, exclude_history=exclude_history)

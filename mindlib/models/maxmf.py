@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from mindlib.data.histories import History
 from mindlib.data.interactions import Interactions
 from mindlib.layers.attention import label_aware_attention
-from mindlib.models.vector import Interests, VectorConfig, VectorModel, check_interests
+from mindlib.layers.routing import check_interests
+from mindlib.models.vector import Interests, VectorConfig, VectorModel
 from mindlib.models.youtube_dnn import mean_of_behaviors
 
 
@@ -63,7 +64,7 @@ class MaxMF(VectorModel):
         generator: torch.Generator | None,
     ) -> Interests:
         """K maps of the mean over the behaviours there are, then the head."""
-        mean = mean_of_behaviors(self.dropped(behaviors, generator), history)
+        mean = mean_of_behaviors(self.apply_dropout(behaviors, generator), history)
         views = torch.einsum("bd,ked->bke", mean, self.maps)
         active = history.mask.new_ones(views.shape[:2])
         return Interests(self.user_vectors(views, history), active, None)

@@ -13,7 +13,8 @@ from torch import Tensor
 from mindlib.data.histories import History
 from mindlib.data.interactions import Interactions
 from mindlib.layers.attention import PowerForm, check_power, label_aware_attention
-from mindlib.layers.routing import B2IRouting, RoutingConfig, gaussian_logits
+from mindlib.layers.initial_logits import gaussian_logits
+from mindlib.layers.routing import B2IRouting, RoutingConfig
 from mindlib.models.vector import Interests, VectorConfig, VectorModel
 
 
@@ -73,7 +74,7 @@ class MIND(VectorModel):
         """Algorithm 1, then the head. Noise is redrawn in training, derived otherwise."""
         routing = self.config.routing
         batch, length = history.items.shape
-        if routing.start == "farthest":
+        if routing.initial_logits == "farthest":
             logits = None
         elif generator is not None:
             logits = routing.sigma * torch.randn(
@@ -89,8 +90,8 @@ class MIND(VectorModel):
                 sigma=routing.sigma,
                 seed=self.config.evaluation_seed,
             ).to(behaviors.dtype)
-        flowing = self.dropped(behaviors, generator)
-        capsules = self.routing(behaviors, history.mask, logits, flowing=flowing)
+        values = self.apply_dropout(behaviors, generator)
+        capsules = self.routing(behaviors, history.mask, logits, values=values)
         vectors = self.user_vectors(capsules.vectors, history)
         # The head gives inactive capsules a vector again: it must not be mistaken for one.
         vectors = vectors * capsules.active[:, :, None]

@@ -98,7 +98,7 @@ class SASRec(VectorModel):
         order = torch.arange(length, device=behaviors.device)
         places = (last[:, None] - order).clamp(min=0)
         later = order > order[:, None]
-        behaviors = self.dropped(behaviors, generator)
+        behaviors = self.apply_dropout(behaviors, generator)
         states = behaviors * math.sqrt(self.config.dim) + self.positions[places]
         # Whether there is something to draw from decides, and not the mode that the model is in.
         self.dropout.train(generator is not None)

@@ -22,7 +22,7 @@ from mindlib.retrieval import Recommendations, score_by_best_interest, top_items
 USERS_AT_ONCE = 4096
 PROFILE_DIM = 8
 # The last layer of a residual head starts at this multiple of He's scale: nearly the identity.
-QUIET_RESIDUAL = 0.1
+RESIDUAL_INIT_SCALE = 0.1
 
 HeadKind = Literal["residual", "relu"]
 Config = TypeVar("Config", bound="VectorConfig")
@@ -138,7 +138,7 @@ class Head(nn.Module):
         self.layers = nn.Sequential(*between, last)
         if kind == "residual":
             with torch.no_grad():
-                last.weight.mul_(QUIET_RESIDUAL)
+                last.weight.mul_(RESIDUAL_INIT_SCALE)
 
     def forward(
         self,
@@ -219,7 +219,7 @@ class VectorModel(nn.Module):
         """v_u^k: what the head makes of each interest and the profile; without head, the same."""
         return self.head(interests, self.profile(history.profile)) if self.has_head else interests
 
-    def dropped(
+    def apply_dropout(
         self, behaviors: Float[Tensor, "batch length dim"], generator: torch.Generator | None
     ) -> Float[Tensor, "batch length dim"]:
         """The behaviours as training lets them flow; as they are where nothing is drawn."""
@@ -230,7 +230,7 @@ class VectorModel(nn.Module):
         return behaviors * ((luck >= rate) / (1 - rate)).to(behaviors)
 
     @torch.no_grad()
-    def explain(self, histories: Histories) -> Interests:
+    def encode_histories(self, histories: Histories) -> Interests:
         """V_u of each past, with the coupling coefficients behind it."""
         history = histories.to(self.items.weight.device).window(self.history_length)
         batch, length = history.items.shape
@@ -242,7 +242,7 @@ class VectorModel(nn.Module):
     ) -> tuple[Float[Tensor, "users interests dim"], Bool[Tensor, "users interests"]]:
         """V_u for each past (Eq. 1), and which of its columns the user has."""
         parts = [
-            self.explain(histories.select(slice(start, start + USERS_AT_ONCE)))
+            self.encode_histories(histories.select(slice(start, start + USERS_AT_ONCE)))
             for start in range(0, len(histories), USERS_AT_ONCE)
         ]
         return torch.cat([p.vectors for p in parts]), torch.cat([p.active for p in parts])
@@ -273,12 +273,6 @@ def check_shape(dim: int, hidden: tuple[int, ...] | None, history_length: int) -
         raise ValueError(f"hidden={hidden}: expected widths >= 1, or () for one linear layer")
     if history_length < 1:
         raise ValueError(f"history_length={history_length}: expected at least one behaviour")
-
-
-def check_interests(max_interests: int) -> None:
-    """Refuse a K that no user can have."""
-    if max_interests < 1:
-        raise ValueError(f"max_interests={max_interests}: expected K >= 1")
 
 
 def check_window(behaviors: Float[Tensor, "batch length dim"], history_length: int) -> None:

@@ -38,7 +38,7 @@ class YouTubeDNN(VectorModel):
         generator: torch.Generator | None,
     ) -> Interests:
         """The mean over the behaviours there are, then the head."""
-        mean = mean_of_behaviors(self.dropped(behaviors, generator), history)
+        mean = mean_of_behaviors(self.apply_dropout(behaviors, generator), history)
         vectors = self.user_vectors(mean[:, None, :], history)
         return Interests(vectors, history.mask.new_ones(mean.shape[0], 1), None)
 

@@ -99,7 +99,7 @@ def test_all_models_can_be_built():
 
 
 CHANGES = {
-    "sigma": {"routing.sigma", "routing.start"},
+    "sigma": {"routing.sigma", "routing.initial_logits"},
     "power": {"power"},
     "interests": {"routing.max_interests"},
     "iterations": {"routing.iterations"},
@@ -117,12 +117,14 @@ def test_a_study_changes_one_thing(study):
         assert differing(trial.config, CHOSEN.config) <= CHANGES[study]
         assert trial.training == CHOSEN.training
         changed |= differing(trial.config, rows[0].config)
-    assert changed == CHANGES[study] - {"routing.start"}
+    assert changed == CHANGES[study] - {"routing.initial_logits"}
     assert len({digest_of(plain(trial.config)) for trial in rows}) == len(rows)
 
 
 def test_the_noise_of_the_sigma_study_is_gaussian():
-    assert {trial.config.routing.start for trial in STUDIES["sigma"](CHOSEN)} == {"gaussian"}
+    assert {trial.config.routing.initial_logits for trial in STUDIES["sigma"](CHOSEN)} == {
+        "gaussian"
+    }
     assert [trial.config.power for trial in STUDIES["power"](CHOSEN)][-1] == math.inf
 
 

@@ -5,6 +5,7 @@ from tests.mutants import mutant
 ATTENTION = "layers/attention.py"
 POOLING = "layers/pooling.py"
 ROUTING = "layers/routing.py"
+INITIAL_LOGITS = "layers/initial_logits.py"
 IN_ROUTING = "layers/test_routing.py::"
 IN_ROUTING_RULES = "layers/test_routing_rules.py::"
 IN_FARTHEST = "layers/test_farthest.py::"
@@ -35,7 +36,7 @@ MUTANTS = [
     # §3.3: routing
     mutant(
         "softmax over behaviours instead of interests", ROUTING,
-        'floored.softmax(1 if softmax_over == "interests" else 2)', "floored.softmax(2)",
+        'masked.softmax(1 if softmax_over == "interests" else 2)', "masked.softmax(2)",
         ALGORITHM_1, IN_ROUTING + "test_coupling_sums_to_one_over_interests",
     ),
     mutant(
@@ -45,7 +46,7 @@ MUTANTS = [
     ),
     mutant(
         "absent slots take part in the softmax", ROUTING,
-        "floored = logits.masked_fill(absent, torch.finfo(logits.dtype).min)", "floored = logits",
+        "masked = logits.masked_fill(absent, torch.finfo(logits.dtype).min)", "masked = logits",
         ALGORITHM_1, IN_ROUTING + "test_inactive_interests_take_no_part_in_routing",
         IN_ROUTING + "test_padding_length_changes_nothing",
     ),
@@ -57,17 +58,18 @@ MUTANTS = [
     ),
     mutant(
         "logits kept from call to call", ROUTING,
-        "            weights, logits = route(behaviors, s, mask, active, logits, config)",
-        "            kept = getattr(self, 'kept', logits)\n"
-        "            logits = kept if kept.shape == logits.shape else logits\n"
-        "            weights, logits = route(behaviors, s, mask, active, logits, config)\n"
-        "            self.kept = logits.detach()",
+        "            coupling, logits = route(\n",
+        "            kept = getattr(self, 'kept', initial_logits)\n"
+        "            if kept.shape == initial_logits.shape:\n"
+        "                initial_logits = kept\n"
+        "            self.kept = 2 * initial_logits.detach()\n"
+        "            coupling, logits = route(\n",
         IN_ROUTING + "test_no_state_between_calls", REPRODUCIBLE,
     ),
     mutant(
         "logits replaced instead of accumulated", ROUTING,
-        "torch.baddbmm(logits, said, heard.transpose(1, 2), alpha=config.scale)",
-        "config.scale * torch.bmm(said, heard.transpose(1, 2))",
+        "routing_logits, queries, keys.transpose(1, 2), alpha=config.inverse_temperature",
+        "0 * routing_logits, queries, keys.transpose(1, 2), alpha=config.inverse_temperature",
         ALGORITHM_1,
     ),
     mutant(
@@ -82,19 +84,19 @@ MUTANTS = [
     ),
     mutant(
         "squash missing", ROUTING,
-        "return z * (torch.sqrt(square + TINY) / (1 + square))", "return z",
+        "return z * (torch.sqrt(square + EPS) / (1 + square))", "return z",
         IN_ROUTING + "test_squash_keeps_direction_and_bounds_length",
     ),
     mutant(
         "squash missing at the end of routing", ROUTING,
-        "vectors = capsules_of(weights, drawn, s, config.capsule)",
-        "vectors = weights @ drawn @ s.T",
+        "interests = compute_interests(coupling, values, self.bilinear_map, config.capsule)",
+        "interests = coupling @ values @ self.bilinear_map.T",
         ALGORITHM_1,
     ),
     mutant(
         "squash missing between the iterations", ROUTING,
-        "interests = capsules_of(weights, behaviors, bilinear_map, config.capsule)",
-        "interests = weights @ behaviors @ bilinear_map.T",
+        "interests = compute_interests(coupling, behaviors, bilinear_map, config.capsule)",
+        "interests = coupling @ behaviors @ bilinear_map.T",
         ALGORITHM_1,
     ),
     mutant(
@@ -113,18 +115,18 @@ MUTANTS = [
         IN_ROUTING + "test_gradient_through_all_iterations_equals_algorithm_1",
     ),
     mutant(
-        "zero start in evaluation", ROUTING,
+        "zero start in evaluation", INITIAL_LOGITS,
         "return sigma * torch.sqrt(", "return 0 * torch.sqrt(",
         IN_ROUTING + "test_evaluation_logits_depend_on_the_item_and_not_on_its_place",
         IN_MIND_RULES + "test_the_interests_of_a_user_differ_in_training_and_in_evaluation",
     ),
     mutant(
-        "sigma ignored in evaluation", ROUTING,
+        "sigma ignored in evaluation", INITIAL_LOGITS,
         "return sigma * torch.sqrt(", "return torch.sqrt(",
         IN_ROUTING + "test_evaluation_logits_are_standard_gaussian_and_independent",
     ),
     mutant(
-        "evaluation logits by place instead of by item", ROUTING,
+        "evaluation logits by place instead of by item", INITIAL_LOGITS,
         "items[:, None, :] * max_interests",
         "torch.arange(items.shape[1]).expand_as(items)[:, None, :] * max_interests",
         IN_ROUTING + "test_evaluation_logits_depend_on_the_item_and_not_on_its_place",
@@ -132,98 +134,100 @@ MUTANTS = [
     ),
     # The form that was found: its start, its routing
     mutant(
-        "gradient through the choice of seeds", ROUTING,
-        "starts = torch.where(different, unit.gather(1, chosen),",
+        "gradient through the choice of seeds", INITIAL_LOGITS,
+        "directions = torch.where(distinct, unit.gather(1, index),",
         "soft = (-(unit @ unit.transpose(1, 2)).sum(2)).softmax(1)[:, None] @ unit\n"
-        "    starts = torch.where(different, unit.gather(1, chosen) + soft - soft.detach(),",
+        "    directions = torch.where(distinct, unit.gather(1, index) + soft - soft.detach(),",
         IN_FARTHEST + "test_the_gradient_runs_through_the_cosines_and_not_through_the_choice",
     ),
     mutant(
-        "no gradient through the seeds", ROUTING,
-        "starts = torch.where(different, unit.gather(1, chosen),",
-        "starts = torch.where(different, unit.gather(1, chosen).detach(),",
+        "no gradient through the seeds", INITIAL_LOGITS,
+        "directions = torch.where(distinct, unit.gather(1, index),",
+        "directions = torch.where(distinct, unit.gather(1, index).detach(),",
         IN_FARTHEST + "test_the_gradient_runs_through_the_cosines_and_not_through_the_choice",
         IN_FOUND + "test_its_gradient_runs_through_all_rounds_and_the_start",
     ),
     mutant(
-        "the first seed is the first behaviour", ROUTING,
-        "[_first_least(likeness)], [mask.any(1)]", "[mask.int().argmax(1)], [mask.any(1)]",
+        "the first seed is the first behaviour", INITIAL_LOGITS,
+        "[_first_minimum(to_all)], [mask.any(1)]", "[mask.int().argmax(1)], [mask.any(1)]",
         FARTHEST, IN_FARTHEST + "test_seeds_by_hand",
         IN_FARTHEST + "test_the_order_of_behaviors_moves_the_columns_and_nothing_else",
     ),
     mutant(
-        "the first seed is the behaviour most like all", ROUTING,
-        "[_first_least(likeness)], [mask.any(1)]",
-        "[_first_least((-likeness).masked_fill(~mask, torch.inf))], [mask.any(1)]",
+        "the first seed is the behaviour most like all", INITIAL_LOGITS,
+        "[_first_minimum(to_all)], [mask.any(1)]",
+        "[_first_minimum((-to_all).masked_fill(~mask, torch.inf))], [mask.any(1)]",
         FARTHEST, IN_FARTHEST + "test_seeds_by_hand",
     ),
     mutant(
-        "seeds far from the last seed only", ROUTING,
-        "nearest = torch.maximum(nearest, cosine.gather(1, last).squeeze(1))",
-        "nearest = cosine.gather(1, last).squeeze(1).masked_fill(~mask, torch.inf)",
+        "seeds far from the last seed only", INITIAL_LOGITS,
+        "to_seeds = torch.maximum(to_seeds, cosine.gather(1, last).squeeze(1))",
+        "to_seeds = cosine.gather(1, last).squeeze(1).masked_fill(~mask, torch.inf)",
         FARTHEST,
     ),
     mutant(
-        "padding among the seeds", ROUTING,
-        "torch.full_like(likeness, -torch.inf).masked_fill(~mask, torch.inf)",
-        "torch.full_like(likeness, -torch.inf)",
+        "padding among the seeds", INITIAL_LOGITS,
+        "torch.full_like(to_all, -torch.inf).masked_fill(~mask, torch.inf)",
+        "torch.full_like(to_all, -torch.inf)",
         IN_FARTHEST + "test_padding_and_other_users_never_matter",
     ),
     mutant(
-        "seeds repeated where behaviours are few", ROUTING,
-        "new.append(nearest.amin(1) < 1 - SAME)", "new.append(nearest.amin(1) < 2)",
+        "seeds repeated where behaviours are few", INITIAL_LOGITS,
+        "is_distinct.append(to_seeds.amin(1) < 1 - DUPLICATE_TOLERANCE)",
+        "is_distinct.append(to_seeds.amin(1) < 2)",
         IN_FARTHEST + "test_interests_without_a_behavior_of_their_own_start_at_the_mean",
     ),
     mutant(
-        "rounding chooses among equal behaviours", ROUTING,
-        "return (values <= values.amin(1, keepdim=True) + SAME).int().argmax(1)",
+        "rounding chooses among equal behaviours", INITIAL_LOGITS,
+        "return (values <= values.amin(1, keepdim=True) + DUPLICATE_TOLERANCE).int().argmax(1)",
         "values = values + 1e-6 * torch.rand_like(values)\n    return values.argmin(1)",
         IN_FARTHEST + "test_of_equal_behaviors_the_first_is_the_seed",
     ),
     mutant(
-        "the start scaled by nothing", ROUTING,
-        "return scale * (starts @ unit.transpose(1, 2))", "return starts @ unit.transpose(1, 2)",
+        "the start scaled by nothing", INITIAL_LOGITS,
+        "return inverse_temperature * (directions @ unit.transpose(1, 2))",
+        "return directions @ unit.transpose(1, 2)",
         FARTHEST, FOUND,
     ),
     mutant(
         "a mean capsule that is a sum", ROUTING,
-        "return sums / weights.sum(2, keepdim=True).clamp(min=LEAST_WEIGHT)", "return sums",
+        "return sums / coupling.sum(2, keepdim=True).clamp(min=MIN_WEIGHT)", "return sums",
         FOUND, IN_FOUND + "test_one_interest_is_the_map_of_the_mean",
         IN_FOUND + "test_an_interest_is_a_weighted_mean_of_what_the_map_makes_of_behaviors",
         IN_VECTOR + "test_mind_1_with_the_identity_and_a_quiet_head_is_youtube_dnn",
     ),
     mutant(
         "a mean over all behaviours", ROUTING,
-        "return sums / weights.sum(2, keepdim=True).clamp(min=LEAST_WEIGHT)",
-        "return sums / weights.shape[2]",
+        "return sums / coupling.sum(2, keepdim=True).clamp(min=MIN_WEIGHT)",
+        "return sums / coupling.shape[2]",
         FOUND, IN_FOUND + "test_one_interest_is_the_map_of_the_mean",
     ),
     mutant(
         "cosine agreement without the behaviours' lengths", ROUTING,
-        "heard = F.normalize(behaviors @ bilinear_map.T, dim=2) if directions",
-        "heard = behaviors @ bilinear_map.T if directions",
+        "keys = F.normalize(behaviors @ bilinear_map.T, dim=2) if is_cosine",
+        "keys = behaviors @ bilinear_map.T if is_cosine",
         FOUND, IN_FOUND + "test_the_coupling_does_not_depend_on_the_length_of_the_embeddings",
     ),
     mutant(
         "cosine agreement without the interests' lengths", ROUTING,
-        "said = F.normalize(interests, dim=2) if directions",
-        "said = interests if directions",
+        "queries = F.normalize(interests, dim=2) if is_cosine",
+        "queries = interests if is_cosine",
         FOUND, IN_FOUND + "test_the_coupling_does_not_depend_on_the_length_of_the_embeddings",
     ),
     mutant(
         "cosine agreement without the map", ROUTING,
-        "heard = F.normalize(behaviors @ bilinear_map.T, dim=2) if directions",
-        "heard = F.normalize(behaviors, dim=2) if directions",
+        "keys = F.normalize(behaviors @ bilinear_map.T, dim=2) if is_cosine",
+        "keys = F.normalize(behaviors, dim=2) if is_cosine",
         FOUND,
     ),
     mutant(
         "agreement without its scale", ROUTING,
-        "heard.transpose(1, 2), alpha=config.scale)", "heard.transpose(1, 2))",
+        "keys.transpose(1, 2), alpha=config.inverse_temperature\n", "keys.transpose(1, 2)\n",
         FOUND,
     ),
     mutant(
         "what flows ignored", ROUTING,
-        "drawn = behaviors if flowing is None else flowing", "drawn = behaviors",
+        "values = behaviors if values is None else values", "values = behaviors",
         IN_FOUND + "test_what_flows_is_not_what_decides",
         IN_VECTOR + "test_training_drops_behaviors_and_evaluation_does_not_whatever_the_mode",
     ),
@@ -387,7 +391,7 @@ MUTANTS = [
     ),
     # Serving
     mutant(
-        "logits drawn in the export", ROUTING,
+        "logits drawn in the export", INITIAL_LOGITS,
         "return sigma * torch.sqrt(-2 * torch.log(first)) * torch.cos(2 * math.pi * second)",
         "return sigma * torch.randn_like(first)",
         IN_EXPORT + "test_nothing_is_drawn_and_nothing_kept_between_calls",

@@ -5,7 +5,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mindlib.layers.routing import farthest_logits
+from mindlib.layers.initial_logits import farthest_point_logits
 from tests import algorithm1
 from tests.layers.test_routing import assert_numerical_gradient
 
@@ -22,7 +22,7 @@ def start(votes, most, mask=None):
     """The logits of one user whose behaviours are all there, or of a batch with its mask."""
     if mask is None:
         return start(votes[None], most, torch.ones(1, len(votes), dtype=torch.bool))[0]
-    return farthest_logits(votes, mask, most, scale=SCALE)
+    return farthest_point_logits(votes, mask, most, inverse_temperature=SCALE)
 
 
 @given(seed=SEEDS, length=st.integers(1, 12), most=st.integers(1, 6))
@@ -42,7 +42,9 @@ def test_seeds_by_hand():
     angles = torch.deg2rad(torch.tensor([0.0, 10.0, 100.0, 200.0], dtype=torch.float64))
     lengths = torch.tensor([1.0, 7.0, 0.1, 2.0], dtype=torch.float64)
     votes = lengths[:, None] * torch.stack([angles.cos(), angles.sin()], dim=1)
-    logits = farthest_logits(votes[None], torch.ones(1, 4, dtype=torch.bool), 3, scale=2.0)[0]
+    logits = farthest_point_logits(
+        votes[None], torch.ones(1, 4, dtype=torch.bool), 3, inverse_temperature=2.0
+    )[0]
     for logit, seed in zip(logits, (200, 10, 100), strict=True):
         apart = angles - torch.deg2rad(torch.tensor(float(seed), dtype=torch.float64))
         torch.testing.assert_close(logit, 2 * apart.cos())

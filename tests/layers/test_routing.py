@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from mindlib.layers.initial_logits import gaussian_logits
 from mindlib.layers.routing import (
     B2IRouting,
     RoutingConfig,
     active_interests,
-    coupling,
+    compute_coupling,
     dynamic_routing,
-    gaussian_logits,
     num_interests,
     route,
     squash,
@@ -308,7 +308,7 @@ def test_masking_after_a_softmax_over_behaviors_would_shrink_interests():
     """Why the order of mask and softmax is a rule: the weights would not sum to 1."""
     mask = torch.arange(50) < 5
     logits = torch.zeros(1, 1, 50)
-    right = coupling(logits, ~mask[None, None], "behaviors")
+    right = compute_coupling(logits, ~mask[None, None], "behaviors")
     wrong = logits.softmax(2) * mask
     assert right.sum() == pytest.approx(1)
     assert wrong.sum() == pytest.approx(0.1)
@@ -318,11 +318,11 @@ def test_masking_after_a_softmax_over_behaviors_would_shrink_interests():
     ("options", "message"),
     [
         ({"max_interests": 0}, "max_interests=0: expected K >= 1"),
-        ({"iterations": 0}, "iterations=0: routing needs r >= 1"),
+        ({"iterations": 0}, "iterations=0: expected r >= 1"),
         ({"sigma": -1.0}, "sigma=-1.0: expected a finite"),
         ({"sigma": math.nan}, "sigma=nan"),
         ({"softmax_over": "items"}, "softmax_over='items': expected 'interests' or"),
-        ({"gradient": "first"}, "gradient='first': expected 'last' or 'all'"),
+        ({"gradient": "first"}, "gradient='first': expected 'all' or 'last'"),
     ],
 )
 def test_bad_routing_options_are_refused(options, message):

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindlib.layers.routing import RoutingConfig, farthest_logits
+from mindlib.layers.initial_logits import farthest_point_logits
+from mindlib.layers.routing import RoutingConfig
 from tests import algorithm1
 from tests.conftest import unchecked
 from tests.layers.test_routing import DIM, assert_numerical_gradient, draw, module
@@ -35,7 +36,7 @@ def found(most=4, **options):
 )
 def test_it_equals_its_rounds_in_plain_python(seed, lengths, iterations, most, scale):
     behaviors, mask, _ = draw(seed, len(lengths), 12, most, lengths)
-    routing = found(most, iterations=iterations, scale=scale)
+    routing = found(most, iterations=iterations, inverse_temperature=scale)
     result = routing(behaviors, mask)
     for user, length in enumerate(lengths):
         interests, weights = algorithm1.route_found(
@@ -108,7 +109,7 @@ def test_the_coupling_does_not_depend_on_the_length_of_the_embeddings(seed, stre
 
 def test_with_inner_products_the_lengths_do_matter():
     behaviors, mask, _ = draw(0, 2, 9, 4)
-    routing = found(agreement="dot", scale=1.0)
+    routing = found(agreement="dot", inverse_temperature=1.0)
     before, after = (routing(factor * behaviors, mask).coupling for factor in (1, 3))
     assert (before - after).abs().max() > 0.05
 
@@ -172,14 +173,14 @@ def test_a_user_without_behaviors_gets_zeros_and_no_gradient_that_is_not_finite(
 
 
 def test_what_flows_is_not_what_decides():
-    """The capsules are made of `flowing`; the coupling knows only the behaviours."""
+    """The capsules are made of `values`; the coupling knows only the behaviours."""
     behaviors, mask, _ = draw(0, 2, 9, 4)
-    flowing, _, _ = draw(1, 2, 9, 4)
+    values, _, _ = draw(1, 2, 9, 4)
     routing = found()
-    plain, other = routing(behaviors, mask), routing(behaviors, mask, flowing=flowing)
+    plain, other = routing(behaviors, mask), routing(behaviors, mask, values=values)
     torch.testing.assert_close(other.coupling, plain.coupling)
     shares = plain.coupling / plain.coupling.sum(2, keepdim=True).clamp(min=1e-9)
-    torch.testing.assert_close(other.vectors, shares @ flowing @ routing.bilinear_map.T)
+    torch.testing.assert_close(other.vectors, shares @ values @ routing.bilinear_map.T)
     assert (other.vectors - plain.vectors).abs().max() > 0.1
 
 
@@ -190,7 +191,9 @@ def test_given_logits_replace_the_start():
     active = routing(behaviors, mask).active
     floored = logits.masked_fill(~active[:, :, None], -math.inf)
     torch.testing.assert_close(weights, floored.softmax(1))
-    start = farthest_logits(behaviors @ routing.bilinear_map.T, mask, 4, scale=4.0)
+    start = farthest_point_logits(
+        behaviors @ routing.bilinear_map.T, mask, 4, inverse_temperature=4.0
+    )
     torch.testing.assert_close(
         routing(behaviors, mask).coupling, routing(behaviors, mask, start).coupling
     )
@@ -211,12 +214,12 @@ def test_the_papers_form_takes_changes():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"start": "zeros"}, "start='zeros': expected 'farthest' or 'gaussian'"),
+        ({"initial_logits": "zeros"}, "initial_logits='zeros': expected 'farthest' or 'gaussian'"),
         ({"agreement": "l2"}, "agreement='l2': expected 'cosine' or 'dot'"),
         ({"capsule": "sum"}, "capsule='sum': expected 'mean' or 'squash'"),
-        ({"scale": 0.0}, "scale=0.0: expected a positive number"),
-        ({"scale": math.inf}, "scale=inf: expected a positive number"),
-        ({"scale": math.nan}, "scale=nan: expected a positive number"),
+        ({"inverse_temperature": 0.0}, "inverse_temperature=0.0: expected a positive number"),
+        ({"inverse_temperature": math.inf}, "inverse_temperature=inf: expected a positive number"),
+        ({"inverse_temperature": math.nan}, "inverse_temperature=nan: expected a positive number"),
     ],
 )
 def test_bad_options_are_refused(options, message):

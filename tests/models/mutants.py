@@ -47,26 +47,26 @@ MUTANTS = [
     ),
     mutant(
         "noise in the start of the found form", MIND,
-        'if routing.start == "farthest":', "if False:",
+        'if routing.initial_logits == "farthest":', "if False:",
         IN_VECTOR + "test_at_rate_0_nothing_is_drawn",
         IN_VECTOR + "test_without_dropout_training_and_evaluation_give_the_same_vectors",
     ),
     mutant(
         "coupling decided on dropped behaviours", MIND,
-        "self.routing(behaviors, history.mask, logits, flowing=flowing)",
-        "self.routing(flowing, history.mask, logits)",
+        "self.routing(behaviors, history.mask, logits, values=values)",
+        "self.routing(values, history.mask, logits)",
         DECIDED,
     ),
     mutant(
         "self-attention on dropped behaviours", COMIREC,
         "        placed = behaviors\n",
-        "        placed = behaviors = self.dropped(behaviors, generator)\n",
+        "        placed = behaviors = self.apply_dropout(behaviors, generator)\n",
         DECIDED,
     ),
     mutant(
         "dynamic routing of dropped behaviours", COMIREC,
         "        votes = torch.einsum(\"bld,lked->blke\", behaviors, self.maps[:length])\n",
-        "        behaviors = self.dropped(behaviors, generator)\n"
+        "        behaviors = self.apply_dropout(behaviors, generator)\n"
         "        votes = torch.einsum(\"bld,lked->blke\", behaviors, self.maps[:length])\n",
         DECIDED,
     ),
@@ -97,7 +97,7 @@ MUTANTS = [
     ),
     mutant(
         "YouTube DNN without dropout", YOUTUBE,
-        "mean_of_behaviors(self.dropped(behaviors, generator), history)",
+        "mean_of_behaviors(self.apply_dropout(behaviors, generator), history)",
         "mean_of_behaviors(behaviors, history)",
         IN_VECTOR + "test_training_drops_behaviors_and_evaluation_does_not_whatever_the_mode",
     ),
@@ -109,7 +109,7 @@ MUTANTS = [
     ),
     mutant(
         "a residual head that starts loud", VECTOR,
-        "last.weight.mul_(QUIET_RESIDUAL)", "last.weight.mul_(1)",
+        "last.weight.mul_(RESIDUAL_INIT_SCALE)", "last.weight.mul_(1)",
         IN_VECTOR + "test_a_residual_head_starts_near_the_identity",
     ),
     mutant(
@@ -152,13 +152,13 @@ MUTANTS = [
     # §4.2: what MIND is compared with
     mutant(
         "the mean of MaxMF over places", MAXMF,
-        "mean = mean_of_behaviors(self.dropped(behaviors, generator), history)",
-        "mean = self.dropped(behaviors, generator).mean(1)",
+        "mean = mean_of_behaviors(self.apply_dropout(behaviors, generator), history)",
+        "mean = self.apply_dropout(behaviors, generator).mean(1)",
         IN_MAXMF + "test_each_vector_is_a_map_of_the_mean",
     ),
     mutant(
         "positions in what self-attention averages", COMIREC,
-        "weights @ self.dropped(behaviors, generator)", "weights @ placed",
+        "weights @ self.apply_dropout(behaviors, generator)", "weights @ placed",
         IN_COMIREC + "test_self_attention_equals_its_equation",
     ),
     mutant(

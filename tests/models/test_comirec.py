@@ -48,7 +48,7 @@ def test_self_attention_equals_its_equation(log, positions):
     """Position embeddings steer the attention; what is averaged are the items alone."""
     config = ComiRecSAConfig.paper(positions=positions, **SMALL)
     model = ComiRecSA(log, config, generator=torch.Generator().manual_seed(0))
-    found = model.explain(Histories.from_lists([PAST], [[1]]))
+    found = model.encode_histories(Histories.from_lists([PAST], [[1]]))
     items = model.item_vectors().tolist()
     behaviors = [items[i] for i in PAST]
     places = model.positions.tolist()[: len(PAST)] if positions else [[0.0] * 16] * len(PAST)
@@ -88,7 +88,7 @@ def test_dynamic_routing_equals_its_algorithm(log, iterations):
     model = ComiRecDR(log, config, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         model.maps.mul_(4)  # so that the rounds differ
-    found = model.explain(Histories.from_lists([PAST], [[1]]))
+    found = model.encode_histories(Histories.from_lists([PAST], [[1]]))
     capsules, weights = routed(model, PAST, iterations)
     assert found.coupling is not None
     assert found.active.all()
@@ -139,5 +139,5 @@ def test_bad_configurations_are_refused(config, options, message):
 
 
 def test_no_round_of_routing_is_refused():
-    with pytest.raises(ValueError, match="iterations=0: routing needs r >= 1"):
+    with pytest.raises(ValueError, match="iterations=0: expected r >= 1"):
         unchecked(ComiRecDRConfig, iterations=0)

@@ -113,7 +113,7 @@ def test_a_seed_gives_the_same_weights_and_another_seed_others(world, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_user_without_behaviors_gets_a_list(world, name):
     model, cold = build(name, world.log), Histories.from_lists([[]], [[1]])
-    found = model.explain(cold)
+    found = model.encode_histories(cold)
     assert found.vectors.isfinite().all()
     assert found.coupling is None or (found.coupling == 0).all()
     lists, scores = model.recommend(cold, 5)
@@ -157,7 +157,7 @@ def test_a_past_is_a_sequence_for_models_with_places(world, name):
 def test_the_label_meets_the_interest_that_scores_it_best(world, name):
     """The hard readout, for scores of both signs."""
     model = build(name, world.log)
-    interests = model.explain(Histories.from_lists([[1, 2, 3], [4, 5]], [[1], [2]]))
+    interests = model.encode_histories(Histories.from_lists([[1, 2, 3], [4, 5]], [[1], [2]]))
     generator = torch.Generator().manual_seed(0)
     for _ in range(5):
         labels = torch.randn(2, 16, generator=generator)

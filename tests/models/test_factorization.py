@@ -10,7 +10,7 @@ import torch
 from mindlib.data import Histories, leave_last_out, planted_interests
 from mindlib.evaluation import evaluate, recovered_interests
 from mindlib.models import WALS, Popularity, WALSConfig
-from mindlib.models.counts import past_counts, training_counts
+from mindlib.models.counts import history_counts, training_counts
 from mindlib.retrieval import InterestModel
 from tests.conftest import unchecked
 from tests.models.compared import WORLD
@@ -113,7 +113,7 @@ def test_it_learns_from_training_events_only(split):
 
 
 def test_a_past_is_counted_whole():
-    counts = past_counts(Histories.from_lists([[2, 5, 2], [], [1]]), 6)
+    counts = history_counts(Histories.from_lists([[2, 5, 2], [], [1]]), 6)
     assert counts.toarray().tolist() == [
         [0, 2, 0, 0, 1, 0],
         [0, 0, 0, 0, 0, 0],

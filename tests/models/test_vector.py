@@ -126,17 +126,17 @@ def test_minds_presets_field_by_field():
         "softmax_over": "interests"
     }
     literal = routing | {
-        "start": "gaussian",
+        "initial_logits": "gaussian",
         "agreement": "dot",
-        "scale": 1.0,
+        "inverse_temperature": 1.0,
         "capsule": "squash",
         "identity_map": False,
         "gradient": "last",
     }
     found = routing | {
-        "start": "farthest",
+        "initial_logits": "farthest",
         "agreement": "cosine",
-        "scale": 4.0,
+        "inverse_temperature": 4.0,
         "capsule": "mean",
         "identity_map": True,
         "gradient": "all",
@@ -243,12 +243,12 @@ def test_in_the_mean_over_many_draws_nothing_is_lost(name, log):
 
 def test_a_value_is_dropped_or_grows_by_what_the_others_lose(log):
     model = new("youtube-dnn", log, behavior_dropout=0.25)
-    dropped = model.dropped(torch.ones(100, 20, 16), seeded(0))
+    dropped = model.apply_dropout(torch.ones(100, 20, 16), seeded(0))
     assert set(dropped.unique().tolist()) == {0.0, torch.tensor(1 / 0.75).item()}
     assert (dropped == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
     assert (dropped == 0).float().mean((0, 1)).std() < 0.03, "every value by itself"
     ones = torch.ones(1, 2, 16)
-    assert model.dropped(ones, None) is ones
+    assert model.apply_dropout(ones, None) is ones
 
 
 # The head

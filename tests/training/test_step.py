@@ -64,7 +64,7 @@ def one_step(model: VectorModel, split, **options):
     table = model.item_vectors()
     shift = log_expected if config.logq else None
     items = (table[batch.targets], table[ids], batch.targets, ids, shift)
-    return loss, model.explain(batch.histories), items, gradients, batch
+    return loss, model.encode_histories(batch.histories), items, gradients, batch
 
 
 @pytest.mark.parametrize("logq", [True, False])

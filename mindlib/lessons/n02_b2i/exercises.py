@@ -69,7 +69,9 @@ def one_round(
 ) -> Float[Tensor, "batch interests dim"]:
     """u_j = squash(sum over i of w_ij S e_i), with w from these logits."""
     absent = ~(active[:, :, None] & mask[:, None, :])
-    return squash(routing.coupling(logits, absent, "interests") @ behaviors @ bilinear_map.T)
+    return squash(
+        routing.compute_coupling(logits, absent, "interests") @ behaviors @ bilinear_map.T
+    )
 
 
 def _after_softmax_over_behaviors(behaviors, bilinear_map, mask, active, logits):
@@ -79,7 +81,9 @@ def _after_softmax_over_behaviors(behaviors, bilinear_map, mask, active, logits)
 
 def _over_behaviors(behaviors, bilinear_map, mask, active, logits):
     absent = ~(active[:, :, None] & mask[:, None, :])
-    return squash(routing.coupling(logits, absent, "behaviors") @ behaviors @ bilinear_map.T)
+    return squash(
+        routing.compute_coupling(logits, absent, "behaviors") @ behaviors @ bilinear_map.T
+    )
 
 
 def _inactive_kept(behaviors, bilinear_map, mask, active, logits):
@@ -110,7 +114,7 @@ def _map_transposed(behaviors, bilinear_map, mask, active, logits):
 
 def _not_squashed(behaviors, bilinear_map, mask, active, logits):
     absent = ~(active[:, :, None] & mask[:, None, :])
-    return routing.coupling(logits, absent, "interests") @ behaviors @ bilinear_map.T
+    return routing.compute_coupling(logits, absent, "interests") @ behaviors @ bilinear_map.T
 
 
 def _example(seed: int, lengths: tuple[int, ...], active: tuple[int, ...]) -> tuple[Tensor, ...]:

@@ -60,7 +60,7 @@ class Pooled(VectorModel):
         generator: torch.Generator | None,
     ) -> Interests:
         """Sum or mean, S, squash, head."""
-        behaviors = self.dropped(behaviors, generator)
+        behaviors = self.apply_dropout(behaviors, generator)
         pooled = (behaviors * history.mask[:, :, None]).sum(1)
         if self.config.pool == "mean":
             pooled = pooled / history.mask.sum(1, keepdim=True).clamp(min=1)

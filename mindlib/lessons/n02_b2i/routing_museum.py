@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mindlib.layers import routing
+from mindlib.layers.initial_logits import gaussian_logits
 from mindlib.layers.routing import Capsules, SoftmaxOver, active_interests, squash
 from mindlib.lessons.n02_b2i.routing_properties import BATCH, DIFFER, ORDER, PADDING, STATE, SUM
 
@@ -26,7 +27,7 @@ LONGEST_WINDOW = 1000
 
 @runtime_checkable
 class Coupling(Protocol):
-    """From logits to weights (Eq. 6), as `mindlib.layers.routing.coupling`."""
+    """From logits to weights (Eq. 6), as `mindlib.layers.routing.compute_coupling`."""
 
     def __call__(
         self,
@@ -38,7 +39,7 @@ class Coupling(Protocol):
 
 @runtime_checkable
 class InitialLogits(Protocol):
-    """b_ij before the first round, as `mindlib.layers.routing.gaussian_logits`."""
+    """b_ij before the first round, as `mindlib.layers.initial_logits.gaussian_logits`."""
 
     def __call__(
         self, items: Int[Tensor, "batch length"], max_interests: int, *, sigma: float, seed: int
@@ -74,8 +75,8 @@ class Routing:
         memory: the logits of the last call, if `keeps_logits`.
     """
 
-    coupling: Coupling = routing.coupling
-    initial_logits: InitialLogits = routing.gaussian_logits
+    coupling: Coupling = routing.compute_coupling
+    initial_logits: InitialLogits = gaussian_logits
     update: Update = accumulate
     max_interests: int = 3
     iterations: int = 3

@@ -19,7 +19,7 @@ from mindlib.layers.routing import (
     Capsules,
     RoutingConfig,
     SoftmaxOver,
-    coupling,
+    compute_coupling,
     num_interests,
     squash,
 )
@@ -131,7 +131,7 @@ def route_masked(
     weights, interests = logits, logits @ behaviors
     for _ in range(iterations):
         if mask_first:
-            weights = coupling(logits, absent, softmax_over)
+            weights = compute_coupling(logits, absent, softmax_over)
         else:
             weights = logits.softmax(1 if softmax_over == "interests" else 2)
             weights = weights.masked_fill(absent, 0)

@@ -15,7 +15,8 @@ from mindlib.evaluation import (
     routing_entropy,
     share_estimate,
 )
-from mindlib.layers.routing import RoutingConfig, farthest_logits, gaussian_logits
+from mindlib.layers.initial_logits import farthest_point_logits, gaussian_logits
+from mindlib.layers.routing import RoutingConfig
 from mindlib.lessons.n02_b2i.routing_trials import (
     PlantedUsers,
     best_match,
@@ -90,9 +91,14 @@ def own_logits(
     users: PlantedUsers, config: RoutingConfig, generator: torch.Generator
 ) -> Float[Tensor, "users interests length"]:
     """The start that a configuration asks for, with S = I: noise, or behaviours far apart."""
-    if config.start == "gaussian":
+    if config.initial_logits == "gaussian":
         return random_logits(users, config.max_interests, config.sigma, generator)
-    return farthest_logits(users.behaviors, users.mask, config.max_interests, scale=config.scale)
+    return farthest_point_logits(
+        users.behaviors,
+        users.mask,
+        config.max_interests,
+        inverse_temperature=config.inverse_temperature,
+    )
 
 
 def with_strays(users: PlantedUsers, strays: int, generator: torch.Generator) -> PlantedUsers:

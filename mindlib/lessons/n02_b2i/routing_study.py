@@ -115,7 +115,7 @@ def found_by_weights(
     history = histories.window(model.history_length)
     clusters = torch.from_numpy(world.item_clusters)[history.items].clamp(min=0)
     member = torch.nn.functional.one_hot(clusters, world.interests.shape[1]).float()
-    weights = model.explain(histories).coupling
+    weights = model.encode_histories(histories).coupling
     if weights is None:
         weights = history.mask[:, None, :].float()
     total = weights.sum(2, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)

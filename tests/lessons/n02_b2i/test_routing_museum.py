@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from mindlib.layers import routing
-from mindlib.layers.routing import Capsules, RoutingConfig, gaussian_logits, squash
+from mindlib.layers.initial_logits import gaussian_logits
+from mindlib.layers.routing import Capsules, RoutingConfig, squash
 from mindlib.lessons.n02_b2i.routing_museum import (
     MUSEUM,
     Routing,
@@ -193,9 +194,9 @@ def test_the_museum_uses_mindlibs_own_signatures():
     absent = ~mask[:, None].expand(-1, 3, -1)
     for exhibit in MUSEUM:
         part = exhibit.make()
-        own = routing.gaussian_logits(items, 3, sigma=1.0, seed=0)
+        own = gaussian_logits(items, 3, sigma=1.0, seed=0)
         logits = part.initial_logits(items, 3, sigma=1.0, seed=0)
         assert logits.shape == own.shape
-        shape = routing.coupling(own, absent, "interests").shape
+        shape = routing.compute_coupling(own, absent, "interests").shape
         assert part.coupling(own, absent, "interests").shape == shape
         assert part.update(own, own).shape == own.shape

@@ -62,7 +62,7 @@ class OnlyWeights(VectorModel):
         self.history_length = 20
         self.coupling = coupling
 
-    def explain(self, histories):
+    def encode_histories(self, histories):
         weights = self.coupling(histories)
         empty = torch.zeros(len(histories), 1, 1)
         return Interests(empty, empty[:, :, 0].bool(), weights)
