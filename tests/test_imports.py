@@ -23,12 +23,12 @@ FILES = sorted(
 def imported_names(source: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the line and the parts of each name below `mindlib` that the source imports."""
     for node in ast.walk(ast.parse(source)):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        names = [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: expected an absolute import"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [f"{node.module}.{name}" for name in names]
         for parts in (name.split(".") for name in names):
             if parts[0] == "mindlib":
                 yield node.lineno, parts[1:]
