@@ -1,14 +1,27 @@
 import dataclasses
 import os
+import re
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
 
-settings.register_profile(
-    "mindlib", deadline=None, max_examples=50, derandomize=os.environ.get("CI") == "true"
-)
-settings.load_profile("mindlib")
+# The number of examples: few while editing, more in `make test` (--hypothesis-profile=full).
+IS_CI = os.environ.get("CI") == "true"
+settings.register_profile("quick", deadline=None, max_examples=15, derandomize=IS_CI)
+settings.register_profile("full", deadline=None, max_examples=50, derandomize=IS_CI)
+settings.load_profile("quick")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Skip the import of modules whose mark (pytestmark) the option -m excludes."""
+    if collection_path.suffix == ".py":
+        source = collection_path.read_text(encoding="utf-8")
+        mark = re.search(r"^pytestmark = pytest\.mark\.(\w+)$", source, re.M)
+        if mark and f"not {mark[1]}" in config.option.markexpr:
+            return True
+    return None
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from tests.jupyterlab import (
     moves,
     start,
 )
-from tests.lessons.n05_experiments.test_figures import contrast
+from tests.lessons.test_figures import contrast
 from tests.test_notebooks import NOTEBOOKS, QUICK
 
 pytestmark = pytest.mark.browser

@@ -42,7 +42,7 @@ def pytest_configure():
     # The first failing example will do: no search for the simplest one, nor for a second failure.
     settings.register_profile(
         "mutants",
-        settings.get_profile("mindlib"),
+        settings.get_profile("full"),
         phases=[Phase.generate],
         report_multiple_bugs=False,
     )
@@ -114,7 +114,17 @@ class Host:
         """Run tests in `folder`: the exit code, what the witness saw, the output."""
         (folder / "witness.py").write_text(WITNESS, encoding="utf-8")
         # To explain a difference can take a minute, hence plain assertions.
-        options = ["-q", "--assert=plain", "-p", "no:cacheprovider", "-p", "witness"]
+        options = [
+            "-q",
+            "-n0",
+            "-m",
+            "",
+            "--assert=plain",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "witness",
+        ]
         arguments = [*options, *(f"tests/{node_id}" for node_id in node_ids)]
         process = self.process
         assert process.stdin is not None

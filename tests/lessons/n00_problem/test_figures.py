@@ -5,14 +5,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
-from mindlib.lessons.common.style import COLORS, INK, use_style
+from mindlib.lessons.common.style import COLORS
 from mindlib.lessons.n00_problem import figures as problem
 from mindlib.lessons.n00_problem.geometry import circle_world, retrieved
 
@@ -53,14 +51,6 @@ FIGURES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def styled():
-    with mpl.rc_context({"backend": "Agg"}):
-        use_style()
-        yield
-    plt.close("all")
-
-
 def data(line: Any) -> tuple[list[float], list[float]]:
     x, y = line.get_data()
     return list(map(float, x)), list(map(float, y))
@@ -69,18 +59,6 @@ def data(line: Any) -> tuple[list[float], list[float]]:
 def only(figure: Figure) -> Axes:
     (axes,) = figure.axes
     return axes
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_draws_without_a_warning_on_no_background_in_the_styles_colours(name):
-    figure = FIGURES[name]()
-    figure.canvas.draw()  # warnings are errors
-    assert to_rgba(figure.get_facecolor())[3] == 0
-    assert all(to_rgba(axes.get_facecolor())[3] == 0 for axes in figure.axes)
-    allowed = {to_rgb(color) for color in (INK, *COLORS)}
-    texts = [t for t in figure.findobj(Text) if isinstance(t, Text) and t.get_text().strip()]
-    assert texts
-    assert {to_rgb(t.get_color()) for t in texts} <= allowed
 
 
 def test_the_costs_are_bars_coloured_by_whether_they_fit():

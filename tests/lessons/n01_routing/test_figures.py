@@ -1,21 +1,10 @@
 """The figures of notebook 01 draw the numbers that they are given."""
 
-import matplotlib as mpl
 import numpy as np
-import pytest
-from matplotlib import pyplot as plt
 from matplotlib.collections import LineCollection
 from matplotlib.quiver import Quiver
 
 from mindlib.lessons.n01_routing import figures as pictures
-
-mpl.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def random(*shape, seed=0):

@@ -1,14 +1,10 @@
 """The figures of notebook 02 hold the numbers that they are given."""
 
-import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
-from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation, Text
+from matplotlib.text import Annotation
 
-from mindlib.lessons.common.style import COLORS, INK, use_style
 from mindlib.lessons.n02_b2i import figures as b2i
 
 RNG = np.random.default_rng(0)
@@ -17,14 +13,6 @@ LINES = {"a": [(0.1, 0.05, 0.2), (0.5, 0.4, 0.6)], "b": [(0.3, 0.2, 0.4), (0.9, 
 FLOORS = {"b": [(0.02, 0.0, 0.05), (0.03, 0.01, 0.05)]}
 PATHS = {"one": [(1.0, 1.0), (0.5, 0.8), (0.1, 0.2)], "other": [(1.0, 0.9), (0.4, 0.5), (0.3, 0.0)]}
 LADDER = {"first": [0.1, 0.12], "second": [0.2, 0.21]}
-
-
-@pytest.fixture(autouse=True)
-def styled():
-    with mpl.rc_context({"backend": "Agg"}):
-        use_style()
-        yield
-    plt.close("all")
 
 
 def by_length():
@@ -55,18 +43,6 @@ FIGURES = {
 def images(figure: Figure) -> list[np.ndarray]:
     """The heat maps, without the colour bars."""
     return [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_draws_without_a_warning_in_colours_of_the_style(name):
-    figure = FIGURES[name]()
-    figure.canvas.draw()
-    allowed = {to_rgb(color) for color in (INK, *COLORS)}
-    texts = [t for t in figure.findobj(Text) if isinstance(t, Text) and t.get_text().strip()]
-    assert texts
-    assert {to_rgb(t.get_color()) for t in texts} <= allowed
-    assert to_rgba(figure.get_facecolor())[3] == 0
-    assert all(to_rgba(axes.get_facecolor())[3] == 0 for axes in figure.axes)
 
 
 def test_rounds_shows_every_coupling_with_its_cosine():

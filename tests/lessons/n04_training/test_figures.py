@@ -3,12 +3,9 @@
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
-from matplotlib import pyplot as plt
 
 from mindlib.evaluation import Estimate
-from mindlib.lessons.common.style import use_style
 from mindlib.lessons.n04_training import figures as training
 from mindlib.lessons.n04_training import serving_figures as serving
 from mindlib.lessons.n04_training.click_map import ClickMap, Seen
@@ -30,13 +27,6 @@ POINTS = [
 
 def data(line: Any, axis: str = "y") -> list[float]:
     return [float(value) for value in getattr(line, f"get_{axis}data")()]
-
-
-@pytest.fixture(autouse=True)
-def style():
-    use_style()
-    yield
-    plt.close("all")
 
 
 def test_bias_shows_estimates_with_their_intervals():

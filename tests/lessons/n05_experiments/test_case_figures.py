@@ -3,15 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb, to_rgba
-from matplotlib.text import Text
 
-from mindlib.lessons.common.style import COLORS, INK, use_style
 from mindlib.lessons.n05_experiments.case_figures import (
     CouplingPanel,
     Strip,
@@ -46,24 +42,6 @@ FIGURES = {
     "coupling_heatmaps": lambda: coupling_heatmaps(PANELS, users=("Ann", "Bob")),
     "item_strips": lambda: item_strips(STRIPS, label="cosine"),
 }
-
-
-@pytest.fixture(autouse=True)
-def styled():
-    with mpl.rc_context({"backend": "Agg"}):
-        use_style()
-        yield
-    plt.close("all")
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_reads_on_both_pages(name):
-    figure = FIGURES[name]()
-    figure.canvas.draw()  # warnings are errors
-    assert all(to_rgba(part.get_facecolor())[3] == 0 for part in (figure, *figure.axes))
-    texts = [t for t in figure.findobj(Text) if isinstance(t, Text) and t.get_text().strip()]
-    assert texts
-    assert {to_rgb(t.get_color()) for t in texts} <= {to_rgb(c) for c in (INK, *COLORS)}
 
 
 def test_all_of_a_users_heat_maps_have_the_order_of_the_first():

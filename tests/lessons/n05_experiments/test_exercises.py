@@ -15,41 +15,6 @@ from mindlib.lessons.n05_experiments.exercises import (
 )
 from mindlib.retrieval import Recommendations, top_items
 
-EXERCISES = [HIT_RATE, PAIRED_INTERVAL, EXCLUDE_HISTORY, FIND_THE_LEAK]
-
-
-def stub(*arguments):
-    return None
-
-
-@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
-def test_the_solution_passes(exercise, capsys):
-    assert exercise.check(exercise.solution)
-    assert f"right, on {len(exercise.examples)} examples" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
-def test_the_stub_is_told_that_nothing_is_returned(exercise, capsys):
-    assert not exercise.check(stub)
-    assert "nothing is returned yet" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("exercise", "message"),
-    [(exercise, message) for exercise in EXERCISES for message in exercise.mistakes],
-)
-def test_each_mistake_is_recognised_by_its_own_message(exercise, message, capsys):
-    assert not exercise.check(exercise.mistakes[message])
-    said = capsys.readouterr().out
-    assert message in said
-    assert not [other for other in exercise.mistakes if other != message and other in said]
-
-
-@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.name)
-def test_a_wrong_shape_is_told_with_both_shapes(exercise, capsys):
-    assert not exercise.check(lambda *arguments: torch.zeros(7, 7))
-    assert "the shape is (7, 7); expected" in capsys.readouterr().out
-
 
 class Lists:
     """A recommender that has its lists already."""

@@ -3,14 +3,12 @@
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
-from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from mindlib.lessons.common.style import COLORS, INK, use_style
+from mindlib.lessons.common.style import INK
 from mindlib.lessons.n05_experiments.figures import (
     Panel,
     cut,
@@ -23,14 +21,6 @@ from mindlib.lessons.n05_experiments.figures import (
 RNG = np.random.default_rng(0)
 CURVES = {"MIND": [[0.1, 0.2, 0.3], [0.15, 0.1, 0.2, 0.4]], "YouTube DNN": [[0.05, 0.06]]}
 POINTS = {"Random": [0.01, 0.012], "MIND": [0.05, 0.06, 0.055]}
-
-
-@pytest.fixture(autouse=True)
-def styled():
-    with mpl.rc_context({"backend": "Agg"}):
-        use_style()
-        yield
-    plt.close("all")
 
 
 def panels(number: int = 2) -> list[Panel]:
@@ -71,55 +61,6 @@ def percents(axes: Axes) -> list[list[float]]:
         for c in axes.collections
         if isinstance(c, PathCollection)
     ]
-
-
-def contrast(first: str, second: str) -> float:
-    """The ratio of WCAG 2, from 1 to 21."""
-
-    def luminance(color: str) -> float:
-        linear = [
-            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)
-        ]
-        return float(np.dot([0.2126, 0.7152, 0.0722], linear))
-
-    light, dark = sorted((luminance(first), luminance(second)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def test_contrast_is_that_of_the_standard():
-    assert contrast("#ffffff", "#000000") == pytest.approx(21)
-    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
-
-
-@pytest.mark.parametrize("page", ["#ffffff", "#111111"])
-@pytest.mark.parametrize("color", [INK, *COLORS])
-def test_every_colour_stands_out_from_light_and_from_dark_pages(color, page):
-    assert contrast(color, page) >= 3
-
-
-def test_the_colours_are_distinct():
-    assert len({*COLORS, INK}) == len(COLORS) + 1
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_draws_without_a_warning_and_on_no_background(name):
-    figure = FIGURES[name]()
-    figure.canvas.draw()  # warnings are errors
-    for part in (figure, *figure.axes):
-        assert to_rgba(part.get_facecolor())[3] == 0
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_text_has_a_colour_of_the_style(name):
-    """None is black or white, which one of the two pages would swallow."""
-    figure = FIGURES[name]()
-    figure.canvas.draw()
-    allowed = {to_rgb(color) for color in (INK, *COLORS)}
-    texts = [t for t in figure.findobj(Text) if isinstance(t, Text) and t.get_text().strip()]
-    # The numbers of stars and their names stand on something light, whatever the page.
-    on_stars = [t for t in texts if name == "item_map" and t.get_text()[0].isdigit()]
-    assert texts
-    assert {to_rgb(t.get_color()) for t in texts if t not in on_stars} <= allowed
 
 
 def test_the_style_reaches_the_whole_session_and_is_only_asked_for_once():

@@ -3,26 +3,20 @@
 from math import inf
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
-from matplotlib.colors import to_hex, to_rgb, to_rgba
-from matplotlib.text import Text
 
 from mindlib.evaluation import Estimate
-from mindlib.lessons.common.style import COLORS, INK, use_style
+from mindlib.lessons.common.style import COLORS
 from mindlib.lessons.n05_experiments.breadth import Group
 from mindlib.lessons.n05_experiments.study_figures import (
     MARKERS,
-    ORDERED,
     ablation,
     convergence,
     factor_curves,
     gains_by_categories,
     metric_by_n,
 )
-from tests.lessons.n05_experiments.test_figures import contrast
 
 SEEDS = {inf: [0.3, 0.5], 0.0: [0.1], 2.0: [0.2, 0.2, 0.5]}  # in no order
 FACTOR = {
@@ -67,14 +61,6 @@ EMPTY = {
 }
 
 
-@pytest.fixture(autouse=True)
-def styled():
-    with mpl.rc_context({"backend": "Agg"}):
-        use_style()
-        yield
-    plt.close("all")
-
-
 def xy(line: Any) -> tuple[list[float], list[float]]:
     x, y = line.get_data()
     return list(map(float, x)), list(map(float, y))
@@ -92,16 +78,6 @@ def corners(axis: Any) -> set[tuple[int, int]]:
 def intervals(container: Any) -> Any:
     """The ends of each interval of an errorbar, as segments."""
     return np.array(container[2][0].get_segments())
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_reads_on_both_pages(name):
-    figure = FIGURES[name]()
-    figure.canvas.draw()  # warnings are errors
-    assert all(to_rgba(part.get_facecolor())[3] == 0 for part in (figure, *figure.axes))
-    texts = [t for t in figure.findobj(Text) if isinstance(t, Text) and t.get_text().strip()]
-    assert texts
-    assert {to_rgb(t.get_color()) for t in texts} <= {to_rgb(c) for c in (INK, *COLORS)}
 
 
 @pytest.mark.parametrize("name", EMPTY)
@@ -153,11 +129,6 @@ def test_training_is_a_line_for_each_seed_and_a_colour_for_each_value():
     (alone,) = convergence({"one": [[0.1]]}, "Recall@50").axes
     low, high = alone.get_xlim()
     assert [tick for tick in alone.get_xticks() if low <= tick <= high] == [1]
-
-
-@pytest.mark.parametrize("page", ["#ffffff", "#111111"])
-def test_every_colour_of_the_ordered_ones_stands_out_from_both_pages(page):
-    assert min(contrast(to_hex(ORDERED(x)), page) for x in np.linspace(0, 1, 101)) >= 3
 
 
 def test_a_metric_at_every_n_has_the_means_and_the_reach_of_the_seeds():

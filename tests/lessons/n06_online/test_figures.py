@@ -2,13 +2,11 @@
 
 import itertools
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 import torch
 from matplotlib.colors import to_rgb
 
-from mindlib.lessons.common.style import COLORS, use_style
+from mindlib.lessons.common.style import COLORS
 from mindlib.lessons.n06_online import figures as plots
 from mindlib.lessons.n06_online.deployment import Visitor, Walk
 from mindlib.online.serving.stages import Candidates
@@ -16,13 +14,6 @@ from mindlib.online.serving.stages import Candidates
 MILLISECONDS = {"store": 0.21, "extract": 3.2, "recall": 1.3, "rank": 8.7, "rerank": 0.04}
 # Items 1 and 2 are of cluster 0, items 3 and 4 of cluster 1, items 5 and 6 of cluster 2.
 CLUSTERS = np.array([-1, 0, 0, 1, 1, 2, 2])
-
-
-@pytest.fixture(autouse=True)
-def style():
-    use_style()
-    yield
-    plt.close("all")
 
 
 def listed(items, interests):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pytest
 from matplotlib.container import ErrorbarContainer
 from matplotlib.patches import Rectangle
@@ -33,12 +32,6 @@ def rows() -> list[Evening]:
 def line_of(container: Any) -> tuple:
     assert isinstance(container, ErrorbarContainer)
     return container.lines
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def test_each_way_has_its_line_its_gain_and_its_time():

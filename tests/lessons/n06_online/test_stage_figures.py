@@ -2,17 +2,8 @@
 
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
 
-from mindlib.lessons.common.style import use_style
 from mindlib.lessons.n06_online.stage_figures import latency_by_stage
-
-
-@pytest.fixture(autouse=True)
-def style():
-    use_style()
-    yield
-    plt.close("all")
 
 
 def test_a_stage_is_a_line_from_its_median_to_its_99th_percentile():

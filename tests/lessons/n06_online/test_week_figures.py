@@ -3,22 +3,12 @@
 from typing import Any
 
 import numpy as np
-import pytest
-from matplotlib import pyplot as plt
 
 from mindlib.evaluation import Estimate
-from mindlib.lessons.common.style import use_style
 from mindlib.lessons.n06_online import week_figures as simulation
 
 RATES = [Estimate(0.02, 0.018, 0.023), Estimate(0.03, 0.027, 0.031)]
 OTHER = [Estimate(0.01, 0.009, 0.012), Estimate(0.015, 0.012, 0.016)]
-
-
-@pytest.fixture(autouse=True)
-def style():
-    use_style()
-    yield
-    plt.close("all")
 
 
 def intervals(container: Any) -> np.ndarray:
