@@ -688,7 +688,7 @@ assert second_night.facts["start"] == "version 0001"
 
 # %%
 show_source(nights.misnumbered)
-wrong = replace(nights.CONFIG, build=nights.misnumbered, seed=seed)
+wrong = replace(nights.CONFIG, index=nights.misnumbered, seed=seed)
 try:
     refresh(registry, shows[2], wrong)
     raise AssertionError("it was served")

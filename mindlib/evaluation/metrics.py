@@ -24,7 +24,7 @@ from mindlib.data.splits import Cases
 from mindlib.retrieval import Recommender
 
 # Lists held at once: cases x N.
-PLACES_AT_ONCE = 1 << 22
+MAX_LIST_ENTRIES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def evaluate(
     longest = max(cutoffs)
     parts: dict[str, list[Tensor]] = {}
     shown: dict[int, list[Tensor]] = {n: [] for n in cutoffs}
-    at_once = max(1, PLACES_AT_ONCE // longest)
+    at_once = max(1, MAX_LIST_ENTRIES // longest)
     for start in range(0, len(cases), at_once):
         stop = min(start + at_once, len(cases))
         lists = recommender.recommend(
@@ -134,7 +134,7 @@ def _ranks(
 ) -> Int[Tensor, " targets"]:
     """The place of each target in its case's list, from 0; n where it is not there."""
     n = lists.shape[1]
-    at_once = max(1, PLACES_AT_ONCE // n)
+    at_once = max(1, MAX_LIST_ENTRIES // n)
     parts = []
     for start in range(0, len(targets), at_once):
         part = slice(start, start + at_once)

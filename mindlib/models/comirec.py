@@ -1,8 +1,7 @@
 """ComiRec (Cen et al. 2020): interests by self-attention (SA) and by dynamic routing (DR).
 
 Both let the label choose one interest (argmax) in training, and give every user K of them. Unlike
-MIND they know the order of the behaviours. Their lists can be made more varied afterwards: see
-`mindlib.retrieval.diversify`.
+MIND they know the order of the behaviours.
 """
 
 from __future__ import annotations

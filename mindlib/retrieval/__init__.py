@@ -1,10 +1,10 @@
-"""From interest vectors to the top N items (§3.5, §5): scores, indexes, and merging K lists.
+"""From interest vectors to the top N items (§3.5, §5): scores, indexes, and the merge of K lists.
 
-`mindlib.retrieval.faiss` and `mindlib.retrieval.milvus` have the indexes of those engines, which
-are imported by nobody else.
+`mindlib.retrieval.faiss` and `mindlib.retrieval.milvus` have the indexes of these engines. They
+need optional packages, so nothing here imports them; `write_index` and `load_index` do on demand.
 """
 
-from mindlib.retrieval.diversity import diversify
+from mindlib.retrieval.engines import Engine, check_engine, load_index, write_index
 from mindlib.retrieval.exact import ExactIndex
 from mindlib.retrieval.index import VectorIndex, catalogue, search
 from mindlib.retrieval.recommender import IndexRecommender
@@ -20,6 +20,7 @@ from mindlib.retrieval.scores import (
 )
 
 __all__ = [
+    "Engine",
     "ExactIndex",
     "IndexRecommender",
     "InterestModel",
@@ -28,10 +29,12 @@ __all__ = [
     "Scorer",
     "VectorIndex",
     "catalogue",
-    "diversify",
+    "check_engine",
+    "load_index",
     "merge",
     "score_by_best_interest",
     "search",
     "top_items",
     "top_n",
+    "write_index",
 ]

@@ -1,4 +1,4 @@
-"""Exact search: every item is scored, a block of them at a time."""
+"""Exact search: every item is scored, a block of items at a time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mindlib.retrieval import files
-from mindlib.retrieval.index import check_items, check_known
-from mindlib.retrieval.scores import SCORES_AT_ONCE, Recommendations, top_n
+from mindlib.retrieval.index import check_items
+from mindlib.retrieval.scores import MAX_SCORES, Recommendations, concatenate, top_n
 
-QUERIES_AT_ONCE = 64
+QUERY_BATCH = 64
 
 
 class ExactIndex:
-    """A `VectorIndex` that misses nothing. Memory: the vectors, and two blocks of scores.
+    """A `VectorIndex` with a recall of 1. It stores the vectors and two blocks of scores.
 
     Args:
         items, ids: as `build`, which checks them.
@@ -28,24 +28,14 @@ class ExactIndex:
 
     @property
     def dim(self) -> int:
-        """d."""
+        """The dimension d of the vectors."""
         return self.items.shape[1]
 
     @classmethod
     def build(cls, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]) -> ExactIndex:
         """See `VectorIndex.build`."""
         items, ids = check_items(items, ids)
-        return cls(items.clone(), ids.clone())  # not the caller's, who may change his
-
-    def add(self, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]) -> None:
-        """See `VectorIndex.add`."""
-        items, ids = check_items(items, ids, dim=self.dim, known=self.ids)
-        self.items, self.ids = torch.cat([self.items, items]), torch.cat([self.ids, ids])
-
-    def remove(self, ids: Int[Tensor, " items"]) -> None:
-        """See `VectorIndex.remove`."""
-        kept = ~torch.isin(self.ids, check_known(ids, self.ids))
-        self.items, self.ids = self.items[kept], self.ids[kept]
+        return cls(items.clone(), ids.clone())  # the caller may change their tensors
 
     def nearest(
         self,
@@ -54,15 +44,12 @@ class ExactIndex:
         owners: Int[Tensor, " queries"] | None = None,
     ) -> Recommendations:
         """See `VectorIndex.nearest`."""
-        parts = [self._nearest(part, n) for part in queries.split(QUERIES_AT_ONCE)]
-        return Recommendations(
-            torch.cat([part.items for part in parts]), torch.cat([part.scores for part in parts])
-        )
+        return concatenate([self._nearest(part, n) for part in queries.split(QUERY_BATCH)])
 
     def _nearest(self, queries: Float[Tensor, "queries dim"], n: int) -> Recommendations:
         items = torch.zeros((len(queries), 0), dtype=torch.int64)
         scores = torch.zeros((len(queries), 0))
-        step = SCORES_AT_ONCE // len(queries)
+        step = MAX_SCORES // len(queries)
         for start in range(0, len(self.ids), step):
             block = queries @ self.items[start : start + step].T
             best = top_n(block, min(n, block.shape[1]))
@@ -75,8 +62,8 @@ class ExactIndex:
 
     def save(self, path: str | Path) -> None:
         """See `VectorIndex.save`."""
-        stored = files.Stored(type(self).__name__, self.dim, self.ids, {"items": self.items}, {})
-        files.write(path, stored)
+        name = type(self).__name__
+        files.write(path, files.IndexContents(name, self.dim, self.ids, {"items": self.items}, {}))
 
     @classmethod
     def load(
@@ -87,5 +74,5 @@ class ExactIndex:
         ids: Int[Tensor, " items"] | None = None,
     ) -> ExactIndex:
         """See `VectorIndex.load`."""
-        stored = files.read(path, cls.__name__, dim=dim, ids=ids)
-        return cls(stored.tensors["items"], stored.ids)
+        contents = files.read(path, cls.__name__, dim=dim, ids=ids)
+        return cls(contents.tensors["items"], contents.ids)

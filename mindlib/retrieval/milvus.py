@@ -1,8 +1,9 @@
-"""Search in Milvus (https://milvus.io): Milvus Lite in a folder, or a cluster by its address."""
+"""Search with Milvus (https://milvus.io): Milvus Lite in a .db folder, or a cluster by its URL."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import os
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +13,29 @@ from pymilvus import DataType, MilvusClient, MilvusException
 from torch import Tensor
 
 from mindlib.retrieval import files
-from mindlib.retrieval.index import check_items, check_known
+from mindlib.retrieval.index import check_items
 from mindlib.retrieval.scores import Recommendations
 
 # Milvus refuses messages beyond some tens of MB, and more than 16,384 results or queries.
-ITEMS_AT_ONCE = 10_000
-QUERIES_AT_ONCE = 1_000
-MOST_RESULTS = 16_384
+INSERT_BATCH = 10_000
+QUERY_BATCH = 1_000
+MAX_RESULTS = 16_384
+# The environment variable with the credentials: "user:password" or an API key.
+TOKEN = "MILVUS_TOKEN"
 
 
 @dataclass(frozen=True)
 class MilvusConfig:
-    """Where the vectors live, and how Milvus searches them.
+    """The collection that holds the vectors, and how Milvus searches it.
+
+    The credentials of a cluster are read from the environment variable MILVUS_TOKEN
+    ("user:password" or an API key) and never stored.
 
     Attributes:
-        uri: a path that ends in .db (Milvus Lite), or the address of a cluster, "http://…:19530".
-        collection: the name of the collection in it.
+        uri: a path that ends in .db (Milvus Lite), or the URL of a cluster, "http://…:19530".
+        collection: the name of the collection.
         index_type: "FLAT" (exact), "HNSW", "IVF_FLAT", …
         build_parameters, search_parameters: of this type, as Milvus names them.
-        token: "user:password" or an API key; never saved.
     """
 
     uri: str
@@ -38,25 +43,35 @@ class MilvusConfig:
     index_type: str = "FLAT"
     build_parameters: dict[str, Any] = field(default_factory=dict)
     search_parameters: dict[str, Any] = field(default_factory=dict)
-    token: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        if not (self.uri.endswith(".db") or "://" in self.uri):
+        if "@" in self.uri:
             raise ValueError(
-                f"uri={self.uri!r}: expected a path that ends in .db (Milvus Lite), or the address "
-                f"of a cluster such as http://localhost:19530"
+                f"the address of Milvus has credentials: remove them and set {TOKEN} in the "
+                f"environment"
             )
+        if not (self.is_embedded or self.uri.startswith(("http://", "https://"))):
+            raise ValueError(
+                f"uri={self.uri!r}: expected a path that ends in .db (Milvus Lite), or the URL of "
+                f"a cluster such as http://localhost:19530"
+            )
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the data is in a local folder of Milvus Lite."""
+        return self.uri.endswith(".db") and "://" not in self.uri
 
 
 class MilvusIndex:
     """A `VectorIndex` that is a collection of Milvus.
 
-    The vectors stay where `config` says; `save` writes a file that says which they are.
+    The vectors stay in Milvus. The file that `save` writes only names the collection. Only one
+    process at a time can use an embedded database.
 
     Args:
-        config: where the collection is.
+        config: names the collection.
         dim: d.
-        ids: what it holds.
+        ids: the ids of the items in it.
     """
 
     def __init__(self, config: MilvusConfig, dim: int, ids: Int[Tensor, " items"]) -> None:
@@ -75,15 +90,15 @@ class MilvusIndex:
         """See `VectorIndex.build`. If it fails, the collection is dropped again.
 
         Args:
-            config: mindlib.db in the working directory, if it is not given.
+            config: None for mindlib.db in the working directory.
 
         Raises:
-            ValueError: as `VectorIndex.build`; or the collection exists.
+            ValueError: as `VectorIndex.build`, or the collection exists.
             ConnectionError: Milvus does not answer at this address.
         """
         items, ids = check_items(items, ids)
         config = config or MilvusConfig("mindlib.db")
-        index = cls(config, items.shape[1], ids[:0])
+        index = cls(config, items.shape[1], ids)
         client, name = index.client, config.collection
         if client.has_collection(name):
             raise ValueError(
@@ -93,42 +108,30 @@ class MilvusIndex:
         schema = MilvusClient.create_schema(auto_id=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=index.dim)
-        how = client.prepare_index_params()
-        how.add_index(
+        parameters = client.prepare_index_params()
+        parameters.add_index(
             "vector",
             index_type=config.index_type,
             metric_type="IP",
             params=config.build_parameters,
         )
         try:
-            # Strong: a search sees what was added or removed before it.
+            # Strong: a search includes all items that were inserted before it.
             client.create_collection(
-                name, schema=schema, index_params=how, consistency_level="Strong"
+                name, schema=schema, index_params=parameters, consistency_level="Strong"
             )
-            index.add(items, ids)
+            index._insert(items)
         except BaseException:
-            client.drop_collection(name)
+            index.drop()
             raise
         return index
 
-    def add(self, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]) -> None:
-        """See `VectorIndex.add`."""
-        items, ids = check_items(items, ids, dim=self.dim, known=self.ids)
-        for vectors, numbers in zip(
-            items.split(ITEMS_AT_ONCE), ids.split(ITEMS_AT_ONCE), strict=True
-        ):
-            rows = [
-                {"id": number, "vector": vector}
-                for number, vector in zip(numbers.tolist(), vectors.numpy(), strict=True)
-            ]
+    def _insert(self, items: Float[Tensor, "items dim"]) -> None:
+        for start in range(0, len(items), INSERT_BATCH):
+            part = slice(start, start + INSERT_BATCH)
+            pairs = zip(self.ids[part].tolist(), items[part].numpy(), strict=True)
+            rows = [{"id": number, "vector": vector} for number, vector in pairs]
             self.client.insert(self.config.collection, rows)
-            self.ids = torch.cat([self.ids, numbers])  # what is there, should the next one fail
-
-    def remove(self, ids: Int[Tensor, " items"]) -> None:
-        """See `VectorIndex.remove`."""
-        for numbers in check_known(ids, self.ids).split(ITEMS_AT_ONCE):
-            self.client.delete(self.config.collection, ids=numbers.tolist())
-            self.ids = self.ids[~torch.isin(self.ids, numbers)]
 
     def nearest(
         self,
@@ -139,34 +142,40 @@ class MilvusIndex:
         """See `VectorIndex.nearest`.
 
         Raises:
-            ValueError: more results than Milvus gives.
+            ValueError: n exceeds the number of results that Milvus returns.
         """
-        if n > MOST_RESULTS:
+        if n > MAX_RESULTS:
             raise ValueError(
-                f"{n} results for an interest (N and the history): Milvus gives {MOST_RESULTS} at "
-                f"most; ask for fewer, or use FaissIndex"
+                f"{n} results for an interest (N and the history): Milvus returns at most "
+                f"{MAX_RESULTS}; ask for fewer, or use FaissIndex"
             )
         items = torch.zeros((len(queries), n), dtype=torch.int64)
         scores = torch.full((len(queries), n), -torch.inf)
-        for start in range(0, len(queries), QUERIES_AT_ONCE):
-            found = self.client.search(
+        for start in range(0, len(queries), QUERY_BATCH):
+            results = self.client.search(
                 self.config.collection,
-                data=list(queries[start : start + QUERIES_AT_ONCE].numpy()),
+                data=list(queries[start : start + QUERY_BATCH].numpy()),
                 anns_field="vector",
                 limit=n,
                 search_params={"metric_type": "IP", "params": self.config.search_parameters},
                 output_fields=["id"],
             )
-            for row, hits in enumerate(found, start):
+            for row, hits in enumerate(results, start):
                 items[row, : len(hits)] = torch.tensor([hit["id"] for hit in hits]).long()
                 scores[row, : len(hits)] = torch.tensor([hit["distance"] for hit in hits])
         return Recommendations(items, scores)
 
     def save(self, path: str | Path) -> None:
-        """See `VectorIndex.save`: where the collection is and what it holds, without the token."""
+        """See `VectorIndex.save`. An embedded database below the file's folder may move with it."""
         self.client.flush(self.config.collection)
-        settings = {key: value for key, value in asdict(self.config).items() if key != "token"}
-        files.write(path, files.Stored(type(self).__name__, self.dim, self.ids, {}, settings))
+        settings = asdict(self.config)
+        if self.config.is_embedded:
+            folder, database = (Path(p).expanduser().resolve() for p in (path, self.config.uri))
+            is_inside = database.is_relative_to(folder.parent)
+            settings["uri"] = str(database.relative_to(folder.parent) if is_inside else database)
+        files.write(
+            path, files.IndexContents(type(self).__name__, self.dim, self.ids, {}, settings)
+        )
 
     @classmethod
     def load(
@@ -175,43 +184,61 @@ class MilvusIndex:
         *,
         dim: int | None = None,
         ids: Int[Tensor, " items"] | None = None,
-        token: str = "",
     ) -> MilvusIndex:
         """See `VectorIndex.load`.
 
-        Args:
-            token: as `MilvusConfig`.
-
         Raises:
-            ValueError: as `VectorIndex.load`; or the collection is gone, or holds another number
-                of items than when it was saved.
+            ValueError: as `VectorIndex.load`; or the collection does not exist, or has another
+                number of items than when it was saved.
             ConnectionError: Milvus does not answer at this address.
         """
-        stored = files.read(path, cls.__name__, dim=dim, ids=ids)
-        config = MilvusConfig(**stored.settings, token=token)
-        index = cls(config, stored.dim, stored.ids)
+        contents = files.read(path, cls.__name__, dim=dim, ids=ids)
+        config = MilvusConfig(**contents.settings)
+        if config.is_embedded:
+            config = replace(config, uri=str(Path(path).expanduser().resolve().parent / config.uri))
+            if not Path(config.uri).exists():
+                raise ValueError(
+                    f"{path}: its vectors are in {config.uri}, which does not exist; "
+                    f"move it there, or build the index again"
+                )
+        index = cls(config, contents.dim, contents.ids)
         name = config.collection
         if not index.client.has_collection(name):
             raise ValueError(f"{config.uri} has no collection {name!r}: build the index again")
         index.client.load_collection(name)
         (count,) = index.client.query(name, filter="", output_fields=["count(*)"])
-        if count["count(*)"] != len(stored.ids):
+        if count["count(*)"] != len(contents.ids):
             raise ValueError(
-                f"{config.uri}: the collection {name!r} holds {count['count(*)']} items, "
-                f"{len(stored.ids)} when it was saved; build it again, and save after changes"
+                f"{config.uri}: the collection {name!r} has {count['count(*)']} items; expected "
+                f"{len(contents.ids)}, as when it was saved; build the index again"
             )
         return index
 
+    def drop(self) -> None:
+        """Delete the collection."""
+        self.client.drop_collection(self.config.collection)
+
     def close(self) -> None:
-        """Let go of the connection, and of Milvus Lite's folder."""
+        """Close the connection, and the embedded database for all indexes of this process."""
         self.client.close()
+        if self.config.is_embedded:
+            from milvus_lite.server_manager import server_manager_instance
+
+            server_manager_instance.release_server(self.config.uri)
 
 
 def _connect(config: MilvusConfig) -> MilvusClient:
+    token = os.environ.get(TOKEN, "")
     try:
-        return MilvusClient(config.uri, token=config.token)
+        return MilvusClient(config.uri, token=token)
     except (MilvusException, OSError) as error:
+        cause = str(error).replace(token, "…") if token else str(error)
+        remedy = (
+            "close other processes that use this database, and check that its folder exists"
+            if config.is_embedded
+            else f"check the address and the credentials in {TOKEN}"
+        )
+        # The cause's own traceback could show the credentials.
         raise ConnectionError(
-            f"uri={config.uri!r}: Milvus does not answer ({error}); check the address and the "
-            f"token, or use a path that ends in .db"
-        ) from error
+            f"uri={config.uri!r}: Milvus does not answer ({cause}); {remedy}"
+        ) from None

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from mindlib.data.histories import Histories
 
-# Scores held at once, whatever the number of users and items: 8 MiB of floats stay in the cache.
-SCORES_AT_ONCE = 1 << 21
-# Items of one block in the search for the best: see `top_n`.
-BLOCK = 16
+# Scores in memory at once, for any number of users and items: 8 MiB of floats fit into the cache.
+MAX_SCORES = 1 << 21
+# Items whose maximum is taken together in `top_n`.
+BLOCK_SIZE = 16
 
 
 class Recommendations(NamedTuple):
-    """The top N of each user, best first; where fewer exist, id 0 with score -inf.
+    """The top N of each user, best first; a shorter list is padded with id 0 and score -inf.
 
     Attributes:
         items: item ids.
@@ -31,27 +31,27 @@ class Recommendations(NamedTuple):
 
 @runtime_checkable
 class Recommender(Protocol):
-    """Everything that is compared."""
+    """Interface of every model that is compared."""
 
     def recommend(
         self, histories: Histories, n: int, *, exclude_history: bool = True
     ) -> Recommendations:
-        """The n best items for each past, without the items of the past unless asked for."""
+        """Return the n best items for each history, without the items of the history by default."""
         ...
 
 
 @runtime_checkable
 class InterestModel(Recommender, Protocol):
-    """The vector models among them: YouTube DNN, MIND, …"""
+    """Interface of the models that represent a user by vectors: YouTube DNN, MIND, …"""
 
     def interests(
         self, histories: Histories
     ) -> tuple[Float[Tensor, "users interests dim"], Bool[Tensor, "users interests"]]:
-        """V_u for each past (Eq. 1), and which of its columns the user has."""
+        """Return V_u of each history (Eq. 1), and which of its columns are active."""
         ...
 
     def item_vectors(self) -> Float[Tensor, "items dim"]:
-        """e_i for the whole catalogue (Eq. 2); row 0 is padding."""
+        """Return e_i of the whole catalogue (Eq. 2); row 0 is padding."""
         ...
 
 
@@ -61,19 +61,18 @@ Scorer = Callable[[Histories], Float[Tensor, "users items"]]
 def top_items(
     score: Scorer, histories: Histories, n: int, num_items: int, *, exclude_history: bool
 ) -> Recommendations:
-    """The n best-scored items of each past, a chunk of users at a time.
+    """Return the n items with the highest scores for each history, a chunk of users at a time.
 
     Args:
-        score: gives a part of the pasts a row of scores each, of width num_items + 1.
-        exclude_history: leave out every item of the past, however long ago.
+        score: returns a row of num_items + 1 scores for each of the histories that it is given.
+        exclude_history: leave out every item of the history, however old.
 
     Raises:
         ValueError: n < 1 or n exceeds the catalogue.
     """
     if not 1 <= n <= num_items:
         raise ValueError(f"n={n}: expected 1 to {num_items}, the number of items")
-    # Never a users x items matrix at once.
-    users = max(1, SCORES_AT_ONCE // (num_items + 1))
+    users = max(1, MAX_SCORES // (num_items + 1))
     parts = []
     for start in range(0, len(histories), users):
         part = histories.select(slice(start, start + users))
@@ -83,34 +82,40 @@ def top_items(
             rows, items = part.pairs()
             scores[rows, items] = -torch.inf
         parts.append(top_n(scores, n))
-    return Recommendations(
-        torch.cat([part.items for part in parts]), torch.cat([part.scores for part in parts])
-    )
+    return concatenate(parts)
+
+
+def concatenate(parts: list[Recommendations]) -> Recommendations:
+    """Join the recommendations of several chunks of users."""
+    items, scores = zip(*parts, strict=True)
+    return Recommendations(torch.cat(items), torch.cat(scores))
 
 
 def top_n(scores: Float[Tensor, "users items"], n: int) -> Recommendations:
-    """The n largest scores of each row, exactly, for wide rows several times faster than topk.
+    """Return the n largest scores of each row exactly, several times faster than topk on wide rows.
 
-    The n best items lie in at most n blocks, and those are the n blocks with the largest maxima:
-    one pass for the maxima, and a top-k over the few items of the winning blocks.
+    The n best items lie in at most n blocks, which are those with the n largest maxima. So one pass
+    computes the maxima, and a top-k looks at the few items of these blocks.
     """
     users, width = scores.shape
-    blocks = width // BLOCK
+    blocks = width // BLOCK_SIZE
     if blocks < 2 * n:
-        return _finish(*scores.topk(n))
-    body = scores[:, : blocks * BLOCK].unflatten(1, (blocks, BLOCK))
-    winners = body.amax(2).topk(n, sorted=False).indices
-    candidates = body.gather(1, winners[:, :, None].expand(-1, -1, BLOCK)).flatten(1)
-    places = (winners[:, :, None] * BLOCK + torch.arange(BLOCK, device=scores.device)).flatten(1)
-    if width > blocks * BLOCK:
-        rest = torch.arange(blocks * BLOCK, width, device=scores.device)
-        candidates = torch.cat([candidates, scores[:, blocks * BLOCK :]], dim=1)
-        places = torch.cat([places, rest.expand(users, -1)], dim=1)
+        return _pad(*scores.topk(n))
+    body = scores[:, : blocks * BLOCK_SIZE].unflatten(1, (blocks, BLOCK_SIZE))
+    best_blocks = body.amax(2).topk(n, sorted=False).indices[:, :, None]
+    candidates = body.gather(1, best_blocks.expand(-1, -1, BLOCK_SIZE)).flatten(1)
+    offsets = torch.arange(BLOCK_SIZE, device=scores.device)
+    items = (best_blocks * BLOCK_SIZE + offsets).flatten(1)
+    if width > blocks * BLOCK_SIZE:
+        rest = torch.arange(blocks * BLOCK_SIZE, width, device=scores.device)
+        candidates = torch.cat([candidates, scores[:, blocks * BLOCK_SIZE :]], dim=1)
+        items = torch.cat([items, rest.expand(users, -1)], dim=1)
     best, order = candidates.topk(n)
-    return _finish(best, places.gather(1, order))
+    return _pad(best, items.gather(1, order))
 
 
-def _finish(scores: Float[Tensor, "users n"], items: Int[Tensor, "users n"]) -> Recommendations:
+def _pad(scores: Float[Tensor, "users n"], items: Int[Tensor, "users n"]) -> Recommendations:
+    """Replace the items that have score -inf by padding."""
     return Recommendations(items.masked_fill(scores == -torch.inf, 0), scores)
 
 
@@ -120,8 +125,8 @@ def score_by_best_interest(
     items: Float[Tensor, "items dim"],
 ) -> Float[Tensor, "users items"]:
     """f_score(V_u, e_i) = max_k e_i' v_u^k over the user's active interests (Eq. 3)."""
-    # An inactive interest stands in as a copy of the first, which everybody has (K'_u >= 1): it
-    # cannot change the maximum. One product an interest keeps the peak at two blocks of scores.
+    # A copy of the first interest, which is always active (K'_u >= 1), replaces every inactive one:
+    # it cannot change the maximum. One product an interest limits the peak to two blocks of scores.
     interests = torch.where(active[:, :, None], interests, interests[:, :1])
     best = interests[:, 0] @ items.T
     for k in range(1, interests.shape[1]):
@@ -134,10 +139,10 @@ def merge(
     scores: Float[Tensor, "users interests n"],
     n: int,
 ) -> Recommendations:
-    """Merge K result lists into one top n: an item's score is its best, and no item comes twice.
+    """Merge K lists into one top n in which each item occurs once, with its best score.
 
     Args:
-        items: what the search for each interest found; 0 where it found nothing.
+        items: the list retrieved for each interest; 0 is padding.
         scores: inner products; those of inactive interests must be -inf.
     """
     flat_items, flat_scores = items.flatten(1), scores.flatten(1)
@@ -149,5 +154,5 @@ def merge(
     repeated[:, 1:] = by_item[:, 1:] == by_item[:, :-1]
     repeated |= by_item == 0
     merged = flat_scores.gather(1, order).masked_fill(repeated, -torch.inf)
-    best, place = merged.topk(n)
-    return _finish(best, by_item.gather(1, place))
+    best, position = merged.topk(n)
+    return _pad(best, by_item.gather(1, position))

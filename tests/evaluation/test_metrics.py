@@ -130,7 +130,7 @@ def test_many_targets_are_found_though_few_are_looked_for_at_once(monkeypatch):
     targets = [[1, 4, 9], [2], [7, 3]]
     lists = [[4, 2, 9], [5, 2, 1], [8, 6, 1]]
     whole = evaluate(Fixed(lists), cases_of(targets), (2, 3))
-    monkeypatch.setattr("mindlib.evaluation.metrics.PLACES_AT_ONCE", 6)
+    monkeypatch.setattr("mindlib.evaluation.metrics.MAX_LIST_ENTRIES", 6)
     pieces = evaluate(Fixed(lists), cases_of(targets), (2, 3))
     assert whole.values["Recall@3"].tolist() == pytest.approx([2 / 3, 1, 0])
     for name, values in whole.values.items():

@@ -2,13 +2,13 @@
 
 from tests.mutants import mutant
 
-DIVERSITY = "retrieval/diversity.py"
 RETRIEVAL = "retrieval/scores.py"
 INDEX = "retrieval/index.py"
 INDEX_FILES = "retrieval/files.py"
+ENGINES = "retrieval/engines.py"
 FAISS = "retrieval/faiss.py"
 IN_MODELS = "models/test_models.py::"
-IN_DIVERSITY = "retrieval/test_diversity.py::"
+IN_ENGINES = "retrieval/test_engines.py::"
 IN_RETRIEVAL = "retrieval/test_scores.py::"
 IN_INDEX = "retrieval/test_index.py::"
 IN_INDEX_FILES = "retrieval/test_files.py::"
@@ -73,7 +73,7 @@ MUTANTS = [
     ),
     mutant(
         "history not excluded from an index's list", INDEX,
-        "merged.scores.masked_fill(pairs[place] == found, -torch.inf)", "merged.scores",
+        "merged.scores.masked_fill(excluded[position] == retrieved, -torch.inf)", "merged.scores",
         IN_INDEX + "test_a_long_past_does_not_shorten_the_list",
     ),
     mutant(
@@ -82,25 +82,20 @@ MUTANTS = [
         IN_INDEX_FILES + "test_another_catalogue_is_refused",
     ),
     mutant(
-        "a half-written index left behind", INDEX_FILES,
-        "part.unlink(missing_ok=True)", "pass",
-        IN_INDEX_FILES + "test_an_interrupted_move_leaves_nothing_behind",
+        "a damaged index loaded", INDEX_FILES,
+        'manifest.pop("sha256", None) != _digest(manifest, tensors)', "not manifest.pop('sha256')",
+        IN_INDEX_FILES + "test_a_flipped_bit_anywhere_is_refused",
     ),
     mutant(
-        "removed items found", FAISS,
-        "if not held.all():", "if False:",
-        IN_FAISS + "test_what_is_removed_is_not_found_and_what_is_added_is",
+        "an embedded Milvus left open after writing", ENGINES,
+        "index.close()", "pass",
+        IN_ENGINES + "test_every_engine_writes_an_index_that_moves_with_its_folder",
     ),
     mutant(
         "the lists of one user's interests do not compete", FAISS,
-        "beaten = torch.from_numpy(coarse) < last[row]",
-        "beaten = torch.arange(wide).expand(len(row), -1) >= nprobe",
+        "skipped = torch.from_numpy(coarse) < last[row]",
+        "skipped = torch.arange(wide).expand(len(row), -1) >= nprobe",
         IN_FAISS + "test_the_lists_scanned_are_the_best_pairs_of_interest_and_centroid",
         IN_FAISS + "test_competing_finds_more_of_a_user_with_one_strong_interest",
-    ),
-    mutant(
-        "an item twice in a varied list", DIVERSITY,
-        "worth.scatter_(1, best, -torch.inf)", "pass",
-        IN_DIVERSITY + "test_items_are_chosen_greedily",
     ),
 ]  # fmt: skip

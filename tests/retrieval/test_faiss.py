@@ -51,21 +51,6 @@ def test_the_floor_tells_a_broken_index(world):
         assert recall(search(index, world.interests, world.active, N), exact) < 0.9
 
 
-@FACTORIES
-def test_what_is_removed_is_not_found_and_what_is_added_is(config, floor, world):
-    index = FaissIndex.build(world.items[:5000], world.ids[:5000], config)
-    index.add(world.items[5000:], world.ids[5000:])
-    first = search(index, world.interests, world.active, N)
-    gone = first.items.unique()
-    assert (gone > 5000).any()
-    index.remove(gone)
-    found = search(index, world.interests, world.active, N)
-    assert not torch.isin(found.items, gone).any()
-    left = ~torch.isin(world.ids, gone)
-    rest = ExactIndex.build(world.items[left], world.ids[left])
-    assert recall(found, search(rest, world.interests, world.active, N)) >= floor
-
-
 def test_long_lists_are_not_cut_by_few_probes(world):
     """A list of half the catalogue cannot lie in one inverted list of 64."""
     index = FaissIndex.build(world.items, world.ids, FaissConfig("IVF64,SQfp16", nprobe=1))
@@ -83,7 +68,7 @@ def test_the_default_is_chosen_by_size(monkeypatch, world):
     assert FaissConfig.for_size(50_000).factory == "Flat"
     assert FaissConfig.for_size(100_000) == FaissConfig("IVF1024,SQfp16", nprobe=176)
     assert FaissConfig.for_size(1_000_000) == FaissConfig("IVF4096,SQfp16", nprobe=352)
-    monkeypatch.setattr(module, "FLAT_UP_TO", 100)
+    monkeypatch.setattr(module, "MAX_FLAT_ITEMS", 100)
     index = FaissIndex.build(world.items, world.ids)
     assert index.config == FaissConfig.for_size(6000)
     exact = search(ExactIndex.build(world.items, world.ids), world.interests, world.active, N)
@@ -106,13 +91,7 @@ def test_settings_below_one_are_refused(name, value):
         unchecked(FaissConfig, **{name: value})
 
 
-@pytest.mark.parametrize("factory", ["PQ4x4", "IDMap,Flat"])
-def test_a_factory_that_cannot_skip_removed_items_is_refused(factory):
-    with pytest.raises(ValueError, match=r"cannot skip removed items; expected .*IVF"):
-        FaissIndex.build(torch.randn(20, 16), torch.arange(1, 21), FaissConfig(factory))
-
-
-@pytest.mark.parametrize("factory", ["IVF64,SQfp16", "PQ5", "HNWS32"])
+@pytest.mark.parametrize("factory", ["IVF64,SQfp16", "PQ5", "HNWS32", "IDMap,Flat"])
 def test_a_factory_that_faiss_cannot_build_is_refused(factory):
     with pytest.raises(
         ValueError, match=r"cannot build it for 20 items of dimension 16 \(.+\); .*'Flat'"
@@ -121,13 +100,11 @@ def test_a_factory_that_faiss_cannot_build_is_refused(factory):
 
 
 def test_numbers_beyond_half_precision_are_refused():
-    config = FaissConfig("SQfp16")
-    index = FaissIndex.build(torch.eye(3), torch.arange(1, 4), config)
     message = "the vector of item 9 has a number beyond 65504, the largest in half precision"
-    with pytest.raises(ValueError, match=message):
-        index.add(torch.full((1, 3), -70_000.0), torch.tensor([9]))
-    with pytest.raises(ValueError, match=message):
-        FaissIndex.build(torch.full((1, 3), 70_000.0), torch.tensor([9]), config)
+    for value in (70_000.0, -70_000.0):
+        vector = torch.full((1, 3), value)
+        with pytest.raises(ValueError, match=message):
+            FaissIndex.build(vector, torch.tensor([9]), FaissConfig("SQfp16"))
 
 
 # The lists of one user's interests compete

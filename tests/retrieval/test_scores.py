@@ -100,7 +100,7 @@ def test_padding_is_never_recommended():
 
 
 def test_users_are_scored_in_chunks(monkeypatch, score_by_id):
-    monkeypatch.setattr(scores, "SCORES_AT_ONCE", 25)  # two users of eleven scores
+    monkeypatch.setattr(scores, "MAX_SCORES", 25)  # two users of eleven scores
     sizes = []
 
     def score(part):

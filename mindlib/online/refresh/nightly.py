@@ -30,9 +30,9 @@ from mindlib.online.refresh.days import Judge, newest_day
 from mindlib.online.refresh.gate import GateConfig, Verdict, examine
 from mindlib.online.refresh.registry import Registry, now
 from mindlib.online.refresh.warm import RowNames, WarmStart, warm_start
-from mindlib.online.serving.bundle import BuildIndex, Bundle
+from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.stages import Ranker
-from mindlib.retrieval import ExactIndex
+from mindlib.retrieval import Engine
 from mindlib.training import Fit, TrainingConfig, fit
 
 BUNDLE, WEIGHTS, ROWS = "bundle", "weights.safetensors", "rows.json"
@@ -61,7 +61,7 @@ class RefreshConfig:
         warm: the nights after the first.
         held_out: the share of the newest day's users that is held out (see `newest_day`).
         gate: what a version has to hold.
-        build: how the index is made.
+        index: the engine of the index, as `Bundle.write`.
         category: the item field that re-ranking looks at, if any.
         seed: of the initial weights and of who is held out.
     """
@@ -71,7 +71,7 @@ class RefreshConfig:
     warm: Warm | None = field(default_factory=Warm)
     held_out: float = 0.2
     gate: GateConfig = field(default_factory=GateConfig)
-    build: BuildIndex = ExactIndex.build
+    index: Engine = "exact"
     category: str | None = None
     seed: int = 0
 
@@ -284,7 +284,7 @@ def _write_and_judge(
         counts=split.log.item_counts(),  # nobody judges popularity: nothing is held out of it
         ranker=ranking.train(split) if ranking else None,
         category=config.category,
-        build=config.build,
+        index=config.index,
     )
     try:
         written = Bundle.load(folder / BUNDLE, read_ranker=ranking.load if ranking else None)

@@ -17,6 +17,7 @@ from mindlib.online.artifacts import ArtifactError
 from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.platform import PersonalityPlatform
 from mindlib.online.serving.store import SqliteStore, StoreError
+from mindlib.retrieval import check_engine
 
 HOST = "127.0.0.1"  # there is no authentication
 
@@ -37,10 +38,22 @@ def parse_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--folder", type=Path, default=Path("build/serving"), help="where it is (%(default)s)"
     )
+    parser.add_argument(
+        "--index",
+        help="engine of the demonstration's index: exact (default), faiss, milvus:items.db "
+        "(embedded beside it) or milvus:http://HOST:PORT (credentials in MILVUS_TOKEN)",
+    )
     parser.add_argument("--port", type=int, default=8000, help="(%(default)s)")
     options = parser.parse_args(given)
     if (options.bundle is None) != (options.store is None):
         parser.error("--bundle and --store go together: a version, and the behaviours it reads")
+    if options.bundle is not None and options.index is not None:
+        parser.error("--index is for the demonstration: a bundle has its index already")
+    options.index = options.index or "exact"
+    try:
+        check_engine(options.index)
+    except (ImportError, ValueError) as error:
+        parser.error(str(error))
     if not 1 <= options.port <= 65535:
         parser.error(f"--port {options.port}: expected 1 to 65535")
     return options
@@ -74,8 +87,10 @@ def main(given: Sequence[str] | None = None) -> None:
         if folder is None:
             from mindlib.online.serving.demo import build_demo
 
-            name = re.sub(r"[^A-Za-z0-9.-]+", "-", options.data).strip("-")
-            folder, path = build_demo(options.data, options.folder / name)
+            # Every engine has its own demonstration, because a version never changes.
+            name = options.data if options.index == "exact" else f"{options.data}-{options.index}"
+            name = re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-")
+            folder, path = build_demo(options.data, options.folder / name, options.index)
         bundle, store = Bundle.load(folder), SqliteStore(path)
     except (ArtifactError, StoreError, ImportError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")

@@ -27,8 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Int
 
 from mindlib.data.catalogue import Catalogue
 from mindlib.data.interactions import Interactions
@@ -42,7 +41,8 @@ from mindlib.online.serving.stages import (
     PopularityRecall,
     Ranker,
 )
-from mindlib.retrieval import ExactIndex, InterestModel, VectorIndex, catalogue
+from mindlib.retrieval import Engine, InterestModel, VectorIndex, catalogue, load_index, write_index
+from mindlib.retrieval.files import read_engine
 
 FORMAT = "mindlib bundle 2"
 MANIFEST, MODEL = "manifest.json", "model"
@@ -51,8 +51,6 @@ RANKER = "ranker.safetensors"
 MODEL_MANIFEST = f"{MODEL}/manifest.json"  # which has the checksums of the model's own files
 KEYS = {"format", "version", "catalogue", "engine", "files"}
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-BuildIndex = Callable[[Float[Tensor, "items dim"], Int[Tensor, " items"]], VectorIndex]
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ class Bundle:
         counts: Int[np.ndarray, " items"],
         ranker: Ranker | None = None,
         category: str | None = None,
-        build: BuildIndex = ExactIndex.build,
+        index: Engine = "exact",
     ) -> Path:
         """Export a model, index its items, and write both into a new folder with all that belongs.
 
@@ -148,12 +146,16 @@ class Bundle:
             counts: how often each item occurs in what training may use: `Split.train_counts`.
             ranker: trained with the same log.
             category: the item field that the re-ranking looks at; None: it looks at none.
-            build: how the index is made, such as `FaissIndex.build`.
+            index: the engine, as `mindlib.retrieval.engines` describes it: "exact", "faiss",
+                "milvus:items.db" (embedded in this folder), "milvus:http://localhost:19530", or a
+                function such as `FaissIndex.build`. Deleting the folder of a version does not
+                delete a collection outside it.
 
         Raises:
             FileExistsError: there is something at `folder`.
-            ImportError: the packages of the extra "export" are not installed.
-            OSError: the folder cannot be written; nothing is left behind.
+            ImportError: the packages of the extra "export", or of the engine, are not installed.
+            OSError: the folder cannot be written, or Milvus does not answer; nothing is left
+                behind.
             ValueError: the parts do not belong together, or the model is not finite.
         """
         from mindlib.online.export import export  # torch's exporter, which a server does not need
@@ -171,8 +173,7 @@ class Bundle:
             partial.mkdir(parents=True)
             export(model, log, partial / MODEL)
             exported = ExportedModel.load(partial / MODEL)
-            index = build(*catalogue(exported))
-            index.save(partial / INDEX)
+            write_index(partial / INDEX, index, *catalogue(exported))
             np.save(partial / POPULARITY, counts)
             text = {"titles": metadata.titles, "categories": metadata.categories.tolist()}
             (partial / METADATA).write_text(json.dumps(text), encoding="utf-8")
@@ -184,7 +185,7 @@ class Bundle:
                 "version": version,
                 "mindlib": installed("mindlib"),
                 "catalogue": exported.catalogue.fingerprint,
-                "engine": type(index).__name__,
+                "engine": read_engine(partial / INDEX),
                 "files": {name: checksum(partial / name) for name in parts},
             }
             (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
@@ -219,9 +220,16 @@ class Bundle:
         if model.catalogue.fingerprint != manifest["catalogue"]:
             raise MismatchedPart(f"{folder / MODEL} is of another catalogue: write {folder} again")
         try:
-            index = _index(manifest["engine"], folder / INDEX, dim, torch.arange(1, items))
+            index = load_index(folder / INDEX, dim=dim, ids=torch.arange(1, items))
+        except ConnectionError as error:
+            raise MissingPart(str(error)) from error
         except ValueError as error:
             raise MismatchedPart(str(error)) from error
+        if type(index).__name__ != manifest["engine"]:
+            raise MismatchedPart(
+                f"{folder / INDEX}: the engine is {type(index).__name__!r}, the manifest names "
+                f"{manifest['engine']!r}: write the version again"
+            )
         counts = np.load(folder / POPULARITY)
         text = json.loads((folder / METADATA).read_text(encoding="utf-8"))
         metadata = ItemMetadata(tuple(text["titles"]), np.array(text["categories"], dtype=np.int64))
@@ -286,19 +294,6 @@ def _unchanged(path: Path, expected: dict[str, Any]) -> None:
             f"{found['sha256'][:12]}…; expected {expected['bytes']}, "
             f"{expected['sha256'][:12]}…): copy the folder again, or write it again"
         )
-
-
-def _index(engine: str, path: Path, dim: int, ids: Int[Tensor, " items"]) -> VectorIndex:
-    """Read it with the class that wrote it."""
-    if engine == "ExactIndex":
-        return ExactIndex.load(path, dim=dim, ids=ids)
-    if engine == "FaissIndex":
-        from mindlib.retrieval.faiss import FaissIndex  # imports faiss
-
-        return FaissIndex.load(path, dim=dim, ids=ids)
-    raise MismatchedPart(
-        f"the index is a {engine!r}; expected 'ExactIndex' or 'FaissIndex': write the version again"
-    )
 
 
 def _ranker(

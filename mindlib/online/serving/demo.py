@@ -21,12 +21,13 @@ RANKING = RankingConfig(epochs=1)
 VERSION = "demonstration"
 
 
-def build_demo(data: str, folder: Path) -> tuple[Path, Path]:
+def build_demo(data: str, folder: Path, index: str = "exact") -> tuple[Path, Path]:
     """Train MIND and DIN, and put the log into a store; what is there already is kept.
 
     Args:
         data: as `mindlib.data.load` takes it.
         folder: in which both are made.
+        index: the engine of the version's index, as `Bundle.write`.
 
     Returns:
         The version's folder, and the store's file.
@@ -54,6 +55,7 @@ def build_demo(data: str, folder: Path) -> tuple[Path, Path]:
             counts=split.train_counts,
             ranker=ranker,
             category=category_field(log),
+            index=index,
         )
     if not known:
         print(f"writing the behaviours into {store} ...")

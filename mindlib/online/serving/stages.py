@@ -191,8 +191,7 @@ class CategoryShare:
 
     Candidates keep their order; those that would be one too many of their category wait at the
     end, so that a user whose candidates are all alike still gets a full list. Items of unknown
-    category are never too many. (`mindlib.retrieval.diversify` weighs variety against scores; a
-    rule that a shop can promise does not look at them.)
+    category are never too many.
 
     Attributes:
         share: of one category in a list, at most (rounded up).

@@ -16,6 +16,7 @@ from mindlib.online.serving.__main__ import format_examples, main, parse_argumen
 from mindlib.online.serving.app import create_app
 from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.store import SqliteStore
+from mindlib.retrieval.faiss import FaissIndex
 from tests.online.serving.test_platform import USER
 from tests.online.serving.world import LOG
 
@@ -25,6 +26,8 @@ from tests.online.serving.world import LOG
     [
         (["--bundle", "here"], "--bundle and --store go together"),
         (["--store", "here"], "--bundle and --store go together"),
+        (["--index", "milvus"], 'expected "exact", "faiss" or "milvus:ADDRESS"'),
+        (["--bundle", "here", "--store", "there", "--index", "faiss"], "has its index already"),
         (["--port", "0"], "--port 0: expected 1 to 65535"),
         (["--port", "http"], "invalid int value"),
         (["--host", "0.0.0.0"], "unrecognized arguments"),
@@ -65,8 +68,9 @@ def test_the_lines_that_it_prints_work(make, store, user):
 
 def test_a_demonstration_is_made_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "load", lambda data: LOG)
-    folder, store = demo.build_demo("planted", tmp_path / "shop")
+    folder, store = demo.build_demo("planted", tmp_path / "shop", "faiss")
     bundle = Bundle.load(folder)
+    assert isinstance(bundle.index, FaissIndex)
     assert isinstance(bundle.ranker, DINRanker)
     assert bundle.version == "demonstration"
     assert bundle.metadata.categories.max() > 0
@@ -91,3 +95,17 @@ def test_a_demonstration_that_was_interrupted_goes_on(tmp_path, monkeypatch):
     _, store = demo.build_demo("planted", tmp_path)
     with closing(SqliteStore(store)) as behaviors:
         assert behaviors.users(1)
+
+
+def test_each_engine_has_its_own_demonstration(tmp_path, monkeypatch):
+    made = []
+
+    def make(data, folder, index):
+        made.append((folder.name, index))
+        raise OSError("enough")
+
+    monkeypatch.setattr(demo, "build_demo", make)
+    for given in ([], ["--index", "milvus:items.db"]):
+        with pytest.raises(SystemExit, match="enough"):
+            main(["--data", "planted", "--folder", str(tmp_path), *given])
+    assert made == [("planted", "exact"), ("planted-milvus-items.db", "milvus:items.db")]
