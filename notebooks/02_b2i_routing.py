@@ -380,8 +380,8 @@ assert reach < 1
 scales = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
 of_sigma = {f"σ = {sigma:g}": replace(three, sigma=sigma) for sigma in sigmas[1:]}
 alone = {name: replace(config, iterations=1) for name, config in of_sigma.items()}
-by_sigma = trials.recovery_by_scale(scales, of_sigma, draws=draws, seed=3).rows
-floors = trials.recovery_by_scale(scales, alone, draws=draws, seed=3).rows
+by_sigma = trials.recovery_by_scale(scales, of_sigma, draws=draws, seed=3)
+floors = trials.recovery_by_scale(scales, alone, draws=draws, seed=3)
 labels = {
     "xlabel": "length of the embeddings, $|\\mathbf{S e}_i|$",
     "ylabel": "users with all three kinds found",
@@ -401,7 +401,7 @@ ratio_8 = [
     trials.recovery_by_scale((8 * sigma,), {"": replace(three, sigma=sigma)}, draws=draws, seed=3)
     for sigma in sigmas[1:]
 ]
-ratio_8 = [grid.rows[""][0] for grid in ratio_8]
+ratio_8 = [rows[""][0] for rows in ratio_8]
 print(
     "length 8σ:",
     "; ".join(f"σ = {s:g} {e.percent()}" for s, e in zip(sigmas[1:], ratio_8, strict=True)),
@@ -650,7 +650,7 @@ show_source(routing.compute_coupling)
 
 # %%
 axes = {"over interests": three, "over behaviours": replace(three, softmax_over="behaviors")}
-by_axis = trials.recovery_by_scale(scales, axes, draws=draws, seed=5).rows
+by_axis = trials.recovery_by_scale(scales, axes, draws=draws, seed=5)
 path = save_figure(b2i.curves(scales, by_axis, **labels), "02_axis.svg")
 for scale in (4.0, 8.0):
     ours, other = (line[scales.index(scale)] for line in by_axis.values())

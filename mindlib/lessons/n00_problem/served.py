@@ -15,6 +15,7 @@ from mindlib.data.histories import Histories
 from mindlib.data.interactions import Interactions
 from mindlib.data.planted import PlantedWorld
 from mindlib.data.splits import leave_last_out
+from mindlib.evaluation import mean_estimate
 from mindlib.lessons.n00_problem.geometry import Interval, climb, recall_of_each, retrieved
 from mindlib.models.vector import VectorModel
 from mindlib.models.youtube_dnn import YouTubeDNN, YouTubeDNNConfig
@@ -57,9 +58,9 @@ def train_both(
 
 
 def interval(values: Float[Tensor, " users"]) -> Interval:
-    """The mean over users, and the ends of its 95 % interval (normal approximation)."""
-    mean, reach = float(values.mean()), 1.96 * float(values.std()) / len(values) ** 0.5
-    return mean, mean - reach, mean + reach
+    """The mean over users, and the ends of its 95 % interval."""
+    mean = mean_estimate(values)
+    return mean.value, mean.low, mean.high
 
 
 class Rivalry(NamedTuple):

@@ -16,14 +16,6 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from mindlib.lessons.common.style import COLORMAP, COLORS, INK
 
 
-class Interval(NamedTuple):
-    """A value with its confidence interval; `mindlib.evaluation.statistics.Estimate` is one."""
-
-    value: float
-    low: float
-    high: float
-
-
 class Picture(NamedTuple):
     """A heat map with what stands above it."""
 

@@ -162,22 +162,14 @@ def best_match(
     return best.masked_fill(~active, 0).sum((0, 2)) / (2 * active.sum(1))
 
 
-class Grid(NamedTuple):
-    """Recovery over a grid: for each row (sigma, or axis) an estimate at each scale."""
-
-    scales: list[float]
-    rows: dict[str, list[Estimate]]
-
-
 def recovery_by_scale(
     scales: Iterable[float],
     configs: dict[str, RoutingConfig],
     *,
     draws: int,
     seed: int,
-) -> Grid:
-    """Recovery of planted interests as the embeddings grow, the same users for every row."""
-    scales = list(scales)
+) -> dict[str, list[Estimate]]:
+    """Recovery of planted interests as the embeddings grow: for each row an estimate a scale."""
     rows: dict[str, list[Estimate]] = {name: [] for name in configs}
     for scale in scales:
         generator = torch.Generator().manual_seed(seed)
@@ -187,7 +179,7 @@ def recovery_by_scale(
             generator.set_state(state)
             logits = random_logits(users, config.max_interests, config.sigma, generator)
             rows[name].append(recovery(users, config, logits))
-    return Grid(scales, rows)
+    return rows
 
 
 class Sorting(NamedTuple):

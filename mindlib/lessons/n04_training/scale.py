@@ -58,29 +58,12 @@ class Scale:
         return 2 * self.table_bytes
 
     @property
-    def dense_gradient_bytes(self) -> int:
-        """What a gradient of the whole table would take on top, which by rows is never made."""
-        return self.table_bytes
-
-    @property
-    def log_bytes(self) -> int:
-        """The log in each process: items, users and times of events (8 bytes each), then the
-        cases that are made of it: start, end, user, target, and an offset into the targets."""
-        return self.events * (3 * 8 + 5 * 8)
-
-    @property
-    def rows_per_step(self) -> float:
-        """Distinct items that a step is expected to touch, over all workers.
-
-        If all were drawn evenly: n draws meet items * (1 - (1 - 1/items)^n) of them. Popularity
-        makes them fewer, so this is the most.
-        """
-        draws = self.batch_size * (self.history_length + 1) + self.negatives
-        return self._distinct(draws)
-
-    @property
     def rows_per_worker(self) -> float:
-        """The same for one worker's part of the batch; the negatives are met by each."""
+        """Distinct items that one worker is expected to touch a step; all meet the negatives.
+
+        With uniform sampling n draws meet items * (1 - (1 - 1/items)^n) of them. Popularity makes
+        them fewer, so this is an upper bound.
+        """
         draws = self.batch_size / self.workers * (self.history_length + 1) + self.negatives
         return self._distinct(draws)
 

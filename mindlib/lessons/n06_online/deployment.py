@@ -108,13 +108,11 @@ class Walk(NamedTuple):
     Attributes:
         interests: V_u.
         candidates: recall's, in its order.
-        ranked: the same in the ranker's.
         shown: what the rule lets through of it.
     """
 
     interests: Float[Tensor, "interests dim"]
     candidates: Candidates
-    ranked: Candidates
     shown: Candidates
 
 
@@ -145,7 +143,7 @@ def walk(
     best = np.argsort(-scores, kind="stable")
     ranked = Candidates(found.items[best], scores[best], found.interests[best])
     shown = (rule or CategoryShare()).rerank(ranked, behaviors, bundle.metadata.categories, n)
-    return Walk(interests, found, ranked, shown)
+    return Walk(interests, found, shown)
 
 
 def stage_times(

@@ -107,15 +107,14 @@ def test_recovery_grows_with_the_embeddings_and_from_the_floor():
         [0.2, 8.0], {"one": RoutingConfig.paper(max_interests=3, iterations=1), "three": THREE},
         draws=150, seed=0,
     )  # fmt: skip
-    assert grid.scales == [0.2, 8.0]
-    assert grid.rows["three"][0].high < 0.1
-    assert grid.rows["three"][1].low > 0.5
-    assert grid.rows["one"][1].high < 0.1
+    assert grid["three"][0].high < 0.1
+    assert grid["three"][1].low > 0.5
+    assert grid["one"][1].high < 0.1
 
 
 def test_every_row_of_a_grid_sees_the_same_users_and_the_same_luck():
     grid = recovery_by_scale([4.0], {"a": THREE, "b": THREE}, draws=100, seed=1)
-    assert grid.rows["a"] == grid.rows["b"]
+    assert grid["a"] == grid["b"]
 
 
 def test_a_window_is_some_of_the_behaviours_in_their_order(users):

@@ -21,7 +21,7 @@ def listed(items, interests):
 
 
 def walked(interests, candidates, shown):
-    return Walk(torch.zeros(interests, 2), candidates, candidates, shown)
+    return Walk(torch.zeros(interests, 2), candidates, shown)
 
 
 def visitor():
