@@ -1244,7 +1244,7 @@ metrics = {
     "dataset": dataset, "draws": draws, "seconds": seconds, "savings": {str(k): s._asdict() for k, s in savings.items()},
     "rounds": {str(r): row._asdict() for r, row in by_rounds.items()}, "kmeans": {k: row._asdict() for k, row in kmeans.items()},
     "sigma": {f"{s:g}, r = {r}": row._asdict() for (s, r), row in by_draw.items()},
-    "second_request": {k: row._asdict() for k, row in second.items()}, "gradient_cosine": gradient_cosine._asdict(),
+    "second_request": {k: row._asdict() for k, row in second.items()}, "gradient_cosine": gradient_cosine,
     "trained": {k: {what: one.by_seed(what) for what in ("hits", "found", "served")} for k, one in trained.items()},
     "against_defaults": {k: {what: v._asdict() for what, v in row.items()} for k, row in verdicts.items()},
     "geometry": {k: g._asdict() for k, g in geometry.items()}, "ablation": {k: d._asdict() for k, d in ablation.items()} | mark,

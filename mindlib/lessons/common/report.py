@@ -15,6 +15,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from mindlib.evaluation import Estimate
+
 
 @dataclass(frozen=True)
 class Number:
@@ -108,11 +110,12 @@ def output_folder() -> Path:
 
 
 def write_metrics(name: str, metrics: Mapping[str, Any]) -> Path:
-    """Write named numbers to NAME.metrics.json.
+    """Write named numbers to NAME.metrics.json; an `Estimate` becomes [value, low, high].
 
     Raises:
         ValueError: a number is NaN or infinite; the message names it.
     """
+    metrics = _plain(metrics)
     for key, value in _leaves(metrics):
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"the metric {key} is {value}; a metric must be a finite number")
@@ -120,6 +123,16 @@ def write_metrics(name: str, metrics: Mapping[str, Any]) -> Path:
     text = json.dumps(metrics, indent=1, allow_nan=False) + "\n"
     _write(path, lambda part: part.write_text(text, encoding="utf-8"))
     return path
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Estimate):
+        return [value.value, value.low, value.high]
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value
 
 
 def recorded(name: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from mindlib.evaluation import Estimate
 from mindlib.lessons.common.style import COLORMAP, COLORS, INK
 
 
@@ -271,21 +272,21 @@ def padding_effect(
     return figure
 
 
-def recovery(
-    shares: Mapping[str, Mapping[str, tuple[float, float, float]]], *, chance: float
-) -> Figure:
+def recovery(shares: Mapping[str, Mapping[str, Estimate]], *, chance: float) -> Figure:
     """The share of draws in which every planted group is found, with its interval.
 
     Args:
-        shares: kind of votes, then softmax axis, then (share, low, high).
+        shares: kind of votes, then softmax axis, then the estimated share.
         chance: the share if every capsule picked a group by lot.
     """
     figure, axis = plt.subplots(figsize=(7, 0.9 + 0.75 * len(shares)), layout="constrained")
     for row, ways in enumerate(shares.values()):
-        for n, (way, (share, low, high)) in enumerate(ways.items()):
+        for n, (way, found) in enumerate(ways.items()):
             place = row + 0.13 * (2 * n - 1)
-            axis.hlines(place, low, high, color=COLORS[n], lw=2)
-            axis.plot(share, place, "o", color=COLORS[n], ms=7, label=way if row == 0 else None)
+            axis.hlines(place, found.low, found.high, color=COLORS[n], lw=2)
+            axis.plot(
+                found.value, place, "o", color=COLORS[n], ms=7, label=way if row == 0 else None
+            )
     axis.axvline(chance, color=INK, lw=1, ls=":")
     axis.text(chance, -0.62, " by lot", fontsize=8, va="center")
     axis.set(

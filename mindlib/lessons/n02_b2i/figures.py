@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
+from mindlib.evaluation import Estimate
 from mindlib.lessons.common.style import COLORMAP, COLORS, INK
 
 
@@ -49,11 +50,11 @@ def rounds(
 
 def curves(
     x: Sequence[float],
-    lines: Mapping[str, Sequence[tuple[float, float, float]]],
+    lines: Mapping[str, Sequence[Estimate]],
     *,
     xlabel: str,
     ylabel: str,
-    floors: Mapping[str, Sequence[tuple[float, float, float]]] | None = None,
+    floors: Mapping[str, Sequence[Estimate]] | None = None,
 ) -> Figure:
     """Shares over x, a line for each name with its interval as a band.
 
@@ -62,11 +63,11 @@ def curves(
     """
     figure, axes = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
     for color, (name, estimates) in zip(COLORS, lines.items(), strict=False):
-        value, low, high = np.array([tuple(e) for e in estimates]).T
+        value, low, high = np.array([(e.value, e.low, e.high) for e in estimates]).T
         axes.fill_between(x, low, high, color=color, alpha=0.25, lw=0)
         axes.plot(x, value, "o-", color=color, ms=3, lw=1.3, label=name)
         if floors and name in floors:
-            floor = [e[0] for e in floors[name]]
+            floor = [e.value for e in floors[name]]
             axes.plot(x, floor, ":", color=color, lw=1.3, label=f"{name}: chance")
     axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(-0.03, 1), xscale="log")
     axes.set_xticks(list(x))

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.quiver import Quiver
 
+from mindlib.evaluation import Estimate
 from mindlib.lessons.n01_routing import figures as pictures
 
 
@@ -121,7 +122,7 @@ def test_padding_effect():
 
 
 def test_recovery_draws_share_interval_and_chance():
-    shares = {"k": {"x": (0.6, 0.5, 0.7), "y": (0.2, 0.1, 0.3)}}
+    shares = {"k": {"x": Estimate(0.6, 0.5, 0.7), "y": Estimate(0.2, 0.1, 0.3)}}
     (axis,) = pictures.recovery(shares, chance=0.25).axes
     intervals = [c for c in axis.collections if isinstance(c, LineCollection)]
     reach = [np.asarray(c.get_segments()[0])[:, 0].tolist() for c in intervals]

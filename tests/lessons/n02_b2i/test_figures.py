@@ -5,12 +5,16 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
+from mindlib.evaluation import Estimate
 from mindlib.lessons.n02_b2i import figures as b2i
 
 RNG = np.random.default_rng(0)
 WEIGHTS = [RNG.dirichlet(np.ones(3), 6).T for _ in range(4)]
-LINES = {"a": [(0.1, 0.05, 0.2), (0.5, 0.4, 0.6)], "b": [(0.3, 0.2, 0.4), (0.9, 0.8, 0.95)]}
-FLOORS = {"b": [(0.02, 0.0, 0.05), (0.03, 0.01, 0.05)]}
+LINES = {
+    "a": [Estimate(0.1, 0.05, 0.2), Estimate(0.5, 0.4, 0.6)],
+    "b": [Estimate(0.3, 0.2, 0.4), Estimate(0.9, 0.8, 0.95)],
+}
+FLOORS = {"b": [Estimate(0.02, 0.0, 0.05), Estimate(0.03, 0.01, 0.05)]}
 PATHS = {"one": [(1.0, 1.0), (0.5, 0.8), (0.1, 0.2)], "other": [(1.0, 0.9), (0.4, 0.5), (0.3, 0.0)]}
 LADDER = {"first": [0.1, 0.12], "second": [0.2, 0.21]}
 
@@ -61,11 +65,11 @@ def test_curves_have_the_values_and_the_bands():
     lines = [line for line in axes.lines if line.get_linestyle() == "-"]
     for line, band, estimates in zip(lines, axes.collections, LINES.values(), strict=True):
         assert np.asarray(line.get_xdata()).tolist() == [0.5, 4.0]
-        assert np.asarray(line.get_ydata()).tolist() == [e[0] for e in estimates]
+        assert np.asarray(line.get_ydata()).tolist() == [e.value for e in estimates]
         corners = band.get_paths()[0].vertices
         assert isinstance(corners, np.ndarray)
         edges = {round(float(y), 9) for y in corners[:, 1]}
-        assert edges == {bound for e in estimates for bound in e[1:]}
+        assert edges == {bound for e in estimates for bound in (e.low, e.high)}
     (floor,) = (line for line in axes.lines if line.get_linestyle() == ":")
     assert np.asarray(floor.get_ydata()).tolist() == [0.02, 0.03]
     assert floor.get_color() == lines[1].get_color()
