@@ -25,14 +25,17 @@ report: $(STAMP)  ## the experiments (notebook 05) into build/report; ARGS="-p e
 	@echo "metrics            $(REPORT).metrics.json"
 	@echo "figures            build/report/figures/"
 
-test: lint  ## lint, the tests, the mutants, the notebooks at quick settings, then test-browser
-	$(RUN) $(PY) -m pytest
-	$(RUN) $(PY) -m pytest -m mutants -n 2
-	$(RUN) $(PY) -m pytest -m notebook
+# Two processes, one thread each: more threads than cores would wait for each other.
+TEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(RUN) $(PY) -m pytest -n 2
+
+test: lint  ## lint, all tests, the mutants, the notebooks at quick settings, then test-browser
+	$(TEST) --hypothesis-profile=full -m "not notebook and not mutants and not browser"
+	$(TEST) --dist=load -m mutants
+	$(TEST) --dist=load -m notebook
 	$(if $(CHROMIUM),$(MAKE) test-browser,@echo "no Chromium: test-browser skipped")
 
 test-browser: $(STAMP)  ## the notebooks in JupyterLab, in headless Chromium; screenshots into build/browser
-	$(RUN) $(PY) -m pytest -m browser -rs
+	$(RUN) $(PY) -m pytest -n 0 -m browser -rs
 
 lab: $(STAMP)  ## JupyterLab on the notebooks
 	$(RUN) $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \

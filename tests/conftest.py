@@ -15,10 +15,10 @@ settings.load_profile("quick")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Skip the import of modules whose mark (pytestmark) the option -m excludes."""
+    """Skip the import of modules whose first mark (pytestmark) the option -m excludes."""
     if collection_path.suffix == ".py":
         source = collection_path.read_text(encoding="utf-8")
-        mark = re.search(r"^pytestmark = pytest\.mark\.(\w+)$", source, re.M)
+        mark = re.search(r"^pytestmark = \[?\s*pytest\.mark\.(\w+)", source, re.M)
         if mark and f"not {mark[1]}" in config.option.markexpr:
             return True
     return None

@@ -1,5 +1,6 @@
 """The project's own files agree with each other."""
 
+import pkgutil
 import re
 import tomllib
 from pathlib import Path
@@ -68,11 +69,52 @@ def test_the_files_name_one_version() -> None:
     assert version in changelog, f"CHANGELOG.md does not mention {version}"
 
 
-@pytest.mark.parametrize("page", ["README.md", ".ci/run"])
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "benchmarks/README.md"]
+)
+
+
+def read_page(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", [*PAGES, ".ci/run"])
 def test_every_make_target_that_a_page_names_exists(page: str) -> None:
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
-    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-z-]+):", read_page("Makefile"), re.M)
     # at the start of a line of code, or of an inline `code`
-    named = set(re.findall(r"(?:^[ \t]*\$?[ \t]*|`)make ([a-z]+)\b", text, re.M))
-    assert named, f"{page} names no target"
+    named = set(re.findall(r"(?:^[ \t]*\$?[ \t]*|`)make ([a-z-]+)\b", read_page(page), re.M))
+    assert named or page not in ("README.md", ".ci/run"), f"{page} names no target"
     assert named <= set(targets), f"no such target: {sorted(named - set(targets))}"
+
+
+def test_the_readme_is_short() -> None:
+    assert (ROOT / "README.md").stat().st_size <= 7000
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_relative_links_point_to_what_exists(page: str) -> None:
+    links = re.findall(r"\]\(\s*(?![a-z]+://)([^)\s]+)\)", read_page(page))
+    missing = []
+    for link in links:
+        path, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        if not target.exists():
+            missing.append(link)
+        elif anchor:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.M)
+            anchors = [re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings]
+            missing += [] if anchor in anchors else [link]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_names_of_the_library_exist(page: str) -> None:
+    code = " ".join(re.findall(r"```.*?```|`[^`]+`", read_page(page), re.S))
+    missing = []
+    for name in sorted(set(re.findall(r"\bmindlib(?:\.\w+)+", code))):
+        try:
+            pkgutil.resolve_name(name)
+        except (ImportError, AttributeError):
+            missing.append(name)
+    assert not missing

@@ -17,6 +17,8 @@ from mindlib.online.serving.store import SqliteStore
 from tests.online.ranking.world import seeded
 from tests.online.serving.world import LOG, write
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "load.py"
 ANSWER = {
     "items": [{"id": 7}, {"id": 9}],

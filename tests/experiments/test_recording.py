@@ -11,6 +11,8 @@ from mindlib.experiments import trial as trials
 from mindlib.experiments.claims import CLAIMS
 from mindlib.lessons.n05_experiments.recorded_tables import gains, recorded_table, study_points
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "experiments.py"
 
 

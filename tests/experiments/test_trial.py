@@ -31,6 +31,8 @@ from mindlib.models import (
 from mindlib.training import TrainingConfig, fit
 from mindlib.training import fitting as training
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(mindlib.__file__).parent
 TRAINING = TrainingConfig(epochs=3, batch_size=64, negatives=16, monitor="Recall@10", patience=3)
 MIND_TRIAL = Trial(

@@ -13,6 +13,8 @@ from mindlib.training import fit
 from tests.models.compared import SMALL, WORLD
 from tests.models.test_learning import TRAINING
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = {
     "the paper's": MINDConfig.paper(hidden=(16,), **SMALL),
     "found": MINDConfig(hidden=(16,), **SMALL),

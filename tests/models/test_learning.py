@@ -27,6 +27,8 @@ from mindlib.training import TrainingConfig, batches, fit, make_optimizers, make
 from mindlib.training.losses import best_interest_loss
 from tests.models.compared import SMALL, WORLD
 
+pytestmark = pytest.mark.slow
+
 TRAINING = TrainingConfig(
     epochs=8, batch_size=256, negatives=40, learning_rate=1e-2, monitor="Recall@10", patience=8
 )

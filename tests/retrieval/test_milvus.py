@@ -12,6 +12,8 @@ from mindlib.retrieval import milvus as module
 from mindlib.retrieval.milvus import MilvusConfig, MilvusIndex
 from tests.retrieval.vectors import assert_same_lists, brute_force, problem
 
+pytestmark = pytest.mark.slow
+
 NAMES = itertools.count()
 
 

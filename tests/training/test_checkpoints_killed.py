@@ -14,7 +14,7 @@ from tests.training.checkpoint_child import EPOCHS
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
 
 
 def child(folder: Path, mode: str) -> dict[str, Any]:

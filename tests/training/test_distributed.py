@@ -24,9 +24,12 @@ ROOT = Path(__file__).resolve().parents[2]
 CHILD = str(ROOT / "tests" / "training" / "distributed_child.py")
 CPU = torch.device("cpu")
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="the loopback interface is named as on Linux"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        sys.platform != "linux", reason="the loopback interface is named as on Linux"
+    ),
+]
 
 
 def environment():

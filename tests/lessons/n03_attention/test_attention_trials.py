@@ -25,6 +25,8 @@ from mindlib.lessons.n03_attention.attention_trials import (
     wrong_choices,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def lab():

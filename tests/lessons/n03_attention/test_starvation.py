@@ -11,6 +11,8 @@ from mindlib.data.splits import Cases
 from mindlib.lessons.n03_attention import starvation
 from mindlib.lessons.n03_attention.starvation import FreeInterests, free_interests, idle_interests
 
+pytestmark = pytest.mark.slow
+
 
 class Fixed:
     """A model whose vectors are given: two users, two interests, items on a plane."""

@@ -1,10 +1,13 @@
 """The map: the model itself answers, and a click is a behaviour like any other."""
 
 import numpy as np
+import pytest
 import torch
 
 from mindlib.lessons.n04_training.click_map import LISTED, Seen, click_map, moved
 from mindlib.lessons.n04_training.serving_trials import served_model
+
+pytestmark = pytest.mark.slow
 
 SERVED = served_model(users=200, epochs=1)
 VIEW = click_map(SERVED, 3)

@@ -11,6 +11,8 @@ from mindlib.lessons.n04_training.interrupted import (
 )
 from mindlib.lessons.n04_training.steps import same
 
+pytestmark = pytest.mark.slow
+
 
 def test_killed_in_the_second_epoch_it_ends_with_the_same_bits(tmp_path):
     split = small_split()

@@ -6,6 +6,8 @@ import torch
 from mindlib.lessons.n04_training.interrupted import small_split
 from mindlib.lessons.n04_training.together import MODELS, TRAINING, alone, exchanged, torchrun
 
+pytestmark = pytest.mark.slow
+
 
 def test_two_processes_train_what_one_does():
     one, two = alone(small_split()), torchrun(2)

@@ -5,8 +5,11 @@ import pytest
 
 from mindlib.lessons.n05_experiments.projection import neighbor_purity, principal_plane, project
 
-# umap says at import that a part of it, which nobody uses here, would need Tensorflow.
-pytestmark = pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")
+# umap warns at import that a part of it, which is not used here, needs Tensorflow.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ from mindlib.online.serving.slate import Fallback, Slate
 from mindlib.training import TrainingConfig
 from tests.online.serving.world import LOG, SPLIT, WORLD
 
+pytestmark = pytest.mark.slow
+
 
 def numbers(platform, user):
     bundle = platform.bundle

@@ -284,6 +284,7 @@ def test_impossible_settings_are_refused(options: dict[str, Any]):
 # What local activation is good for
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_local_activation_beats_mean_pooling(seed, monkeypatch):
     """Where users have several interests, the mean of a past says little about any one of them."""

@@ -18,6 +18,8 @@ from mindlib.online.serving.store import SqliteStore
 from tests.online.refresh.world import evenings
 from tests.online.serving.conftest import NO_TIMEOUTS
 
+pytestmark = pytest.mark.slow
+
 USERS = (3, 4, 5, 6)
 
 

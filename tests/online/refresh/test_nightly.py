@@ -32,6 +32,8 @@ from tests.online.refresh.damage import BROKEN
 from tests.online.refresh.world import CONFIG, evenings, training
 from tests.online.serving.world import Nearest
 
+pytestmark = pytest.mark.slow
+
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, but for the locks."""

@@ -127,6 +127,7 @@ def test_one_refresh_at_a_time(registry):
         pass
 
 
+@pytest.mark.slow
 def test_one_refresh_at_a_time_among_processes_and_a_dead_one_holds_nothing(registry):
     make(registry)
     command = [sys.executable, "-c", HOLD, str(registry.folder)]

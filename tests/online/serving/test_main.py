@@ -20,6 +20,8 @@ from mindlib.retrieval.faiss import FaissIndex
 from tests.online.serving.test_platform import USER
 from tests.online.serving.world import LOG
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("given", "message"),

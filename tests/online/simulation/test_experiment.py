@@ -92,6 +92,7 @@ def test_knowing_several_interests_pays_only_where_there_are_several():
     assert found["several"].low > 0.001
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_with_users_of_one_interest_four_interests_do_not_win(seed):
     world = planted_interests(ONE, seed=seed)
