@@ -3,16 +3,14 @@
     python benchmarks/experiments.py --data amazon-beauty=PATH --protocol held-out-users \\
         --cache DIR --out FILE.json [--models a,b:3] [--studies a,b [--base a]] [--only a,b]
 
-Each model tries as many settings as every other, and the validation cases choose (with seed 0).
-The chosen one is trained with `--seeds` seeds (a row named as `b:3` with three) and judged on the
-test cases. A study changes one
-factor of the chosen setting of `--base`. Names are written as in the table or in small letters with
-hyphens; `--list` prints them.
+Each model has as many candidates as every other, and the validation cases choose (with seed 0).
+The chosen candidate is trained with `--seeds` seeds (a row written as `b:3` with three) and
+evaluated on the test cases. A study changes one factor of the chosen candidate of `--base`. Names
+are written as in the table or in small letters with hyphens; `--list` prints them.
 
-Everything is kept in the cache: the same command again goes on where it was stopped, to the epoch.
-The results are written after each row. Two commands may share a cache. Once the code has changed,
-its runs are made anew; `--trust-code` takes the old ones (each row says by which code it was made).
-The values of single users stay in the cache.
+Runs are kept in the cache: the same command resumes where it was interrupted, to the epoch. The
+results are written after each row. Two commands may share a cache. The values of single users stay
+in the cache.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -37,160 +35,54 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from mindlib.data import SPLITS, Interactions, Split, load
+from mindlib.data import SPLITS, Interactions, PlantedConfig, Split, load, planted_interests
+from mindlib.data.storage import atomic_file
 from mindlib.evaluation import history_categories
-from mindlib.experiments.cache import code_digest, plain
+from mindlib.experiments.cache import code_version, describe_config
 from mindlib.experiments.claims import PAIRS
-from mindlib.experiments.results import Values, over_seeds, paired, rounded, row_of
-from mindlib.experiments.search_space import BUDGET, STUDIES, TRAINING, Entry, search_space
-from mindlib.experiments.trial import (
-    CUTOFFS,
-    Trial,
-    TrialRun,
-    Tuned,
-    item_categories,
-    run_trial,
-    tune,
-)
-from mindlib.training import TrainingConfig
+from mindlib.experiments.execution import item_categories
+from mindlib.experiments.results import compare_values, result_row, rounded
+from mindlib.experiments.search_space import BUDGET, STUDIES, TRAINING, search_space
+from mindlib.experiments.tables import Values, average_seeds
+from mindlib.experiments.trial import CUTOFFS, Trial, TrialRun
+from mindlib.experiments.tuning import Tuning, recorded_choices, run_seeds, tune_settings
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "bench"
 METRIC = "Recall@50"
 SPLIT_SEED = 0
-# The row that seconds are relative to.
-CLOCK = "YouTube DNN"
 
 
 class Data(NamedTuple):
-    """A data set by its name.
+    """A data set.
 
     Attributes:
-        read: from where it lies to the log.
-        categories: the item field by which lists and pasts are counted; None if there is none.
+        read: reads the log from a path.
+        categories: the item field by which lists and histories are counted; None if there is none.
     """
 
     read: Callable[[str], Interactions]
     categories: str | None
 
 
-def _planted(_: str) -> Interactions:
-    from mindlib.data import PlantedConfig, planted_interests
-
-    return planted_interests(PlantedConfig(num_users=300, num_clusters=8, items_per_cluster=20)).log
-
-
+SMALL_WORLD = PlantedConfig(num_users=300, num_clusters=8, items_per_cluster=20)
 DATA = {
     "amazon-beauty": Data(load, "category"),
     "amazon-cds": Data(load, None),
     "complete-journey": Data(lambda _: load("complete-journey"), "department"),
     "movielens-1m-positive": Data(load, "genre"),
     "taobao-favourites": Data(lambda path: load(path).k_core(3), "category"),
-    "planted": Data(_planted, "department"),
+    "planted": Data(lambda _: planted_interests(SMALL_WORLD).log, "department"),
 }
 WITHOUT_PATH = ("complete-journey", "planted")
-
-
-def slug(name: str) -> str:
-    """A name as it is easily typed."""
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
-
-
-@dataclass(frozen=True)
-class Job:
-    """What the rows are made from, and where they are kept.
-
-    Attributes:
-        cutoffs: those of `CUTOFFS` that the catalogue has.
-        only: slugs of the rows that are wanted; all if empty.
-        places: of rows whose setting was chosen on other cases, its place among the candidates.
-        settled: the settings that have been chosen.
-    """
-
-    split: Split
-    training: TrainingConfig
-    shape: dict[str, Any]
-    categories: str | None
-    cutoffs: tuple[int, ...]
-    cache: Path
-    trust_code: bool
-    device: str
-    only: frozenset[str]
-    places: dict[str, int] = field(default_factory=dict)
-    settled: dict[str, tuple[Trial, Tuned | None]] = field(default_factory=dict)
-
-    def run(self, trial: Trial, seeds: int) -> list[TrialRun]:
-        """The trial with the seeds 0, 1, ..., a line printed for each."""
-        runs = []
-        for seed in range(seeds):
-            run = run_trial(
-                self.split, replace(trial, seed=seed), self.cutoffs, self.cache, **self.options
-            )
-            say(f"  {trial.name}, seed {seed}: {told(run)}")
-            runs.append(run)
-        return runs
-
-    def chosen(self, entry: Entry, table: dict[str, Entry]) -> tuple[Trial, Tuned | None]:
-        """The setting of a row that the validation cases choose."""
-        if entry.name not in self.settled:
-            base = self.chosen(table[entry.base], table)[0] if entry.base else None
-            candidates = entry.candidates(base)
-            if entry.name in self.places:
-                self.settled[entry.name] = (candidates[self.places[entry.name]], None)
-                return self.settled[entry.name]
-            # Of chance and popularity there is nothing to choose.
-            tuned = self.tuned(candidates) if len(candidates) > 1 else None
-            self.settled[entry.name] = (tuned.best if tuned else candidates[0], tuned)
-        return self.settled[entry.name]
-
-    def tuned(self, candidates: Sequence[Trial]) -> Tuned:
-        """The best setting, after a line printed for each."""
-        for number, trial in enumerate(candidates, start=1):
-            try:
-                run = run_trial(
-                    self.split,
-                    trial,
-                    self.cutoffs,
-                    self.cache,
-                    parts=("validation",),
-                    **self.options,
-                )
-                say(f"  {trial.name}, setting {number}: {told(run)}")
-            except FloatingPointError as error:
-                say(f"  {trial.name}, setting {number}: {error}")
-        tuned = tune(
-            self.split,
-            candidates,
-            budget=BUDGET,
-            cutoffs=self.cutoffs,
-            metric=METRIC,
-            cache=self.cache,
-            **self.options,
-        )
-        say(f"  {tuned.best.name}: setting {tuned.candidates.index(tuned.best) + 1} is chosen")
-        return tuned
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Of every run."""
-        return {
-            "categories": self.categories,
-            "trust_code": self.trust_code,
-            "device": self.device,
-            "progress": sys.stderr.isatty(),
-        }
-
-    def wants(self, name: str) -> bool:
-        """Whether the row is to be made."""
-        return not self.only or slug(name) in self.only
 
 
 class Row(NamedTuple):
     """A finished row.
 
     Attributes:
-        study: whose row it is; None of the table's own.
+        study: the study to which it belongs; None for the main table.
         facts: as recorded.
-        values: of each test case, averaged over seeds; None of a training that broke down.
+        values: of each test case, averaged over seeds; None if the training diverged.
     """
 
     study: str | None
@@ -198,53 +90,60 @@ class Row(NamedTuple):
     values: Values | None
 
 
-def rows(
-    job: Job,
-    touched: Int[Tensor, " cases"] | None,
-    models: Sequence[str],
-    studies: Sequence[str],
-    base: str,
-    *,
-    seeds: int,
-    seeds_of: Mapping[str, int],
-    study_seeds: int,
+def make_rows(
+    given: argparse.Namespace, split: Split, space: Mapping[str, list[Trial]], **options: Any
 ) -> Iterator[Row]:
-    """The table's rows in the order of `models`, then those of the studies.
+    """Yield the table's rows in the order of `--models`, then those of the studies.
 
     Args:
-        seeds_of: of models that have another number of seeds.
-        touched: how many categories the past of each test case touches, if items have any.
+        options: passed to `run_trial`.
     """
-    table = search_space(job.training, job.shape)
+    choices = {}
+    if given.settings:
+        choices = recorded_choices(json.loads(given.settings.read_text(encoding="utf-8")))
+    tunings: dict[str, Tuning] = {}
 
-    def row(trial: Trial, tuned: Tuned | None, count: int, study: str | None = None) -> Row:
+    def tuning_of(name: str) -> Tuning:
+        candidates = space[name]
+        if name in choices:
+            tunings[name] = Tuning(candidates[choices[name]], tuple(candidates))
+        elif name not in tunings:
+            tunings[name] = tune_settings(
+                split, candidates, metric=METRIC, report=print_run, **options
+            )
+        return tunings[name]
+
+    def row(
+        trial: Trial, seeds: int, tuning: Tuning | None = None, study: str | None = None
+    ) -> Row:
         try:
-            runs = job.run(trial, count)
+            runs = run_seeds(split, [trial], seeds=seeds, report=print_run, **options)
         except FloatingPointError as error:
-            say(f"  {trial.name}: {error}")
+            print_line(f"  {trial.name}: {error}")
             return Row(study, {"name": trial.name, "failed": str(error)}, None)
-        return Row(study, row_of(runs, touched, tuned), over_seeds(runs, "test"))
+        return Row(study, result_row(runs, tuning), average_seeds(runs))
 
-    for name in models:
-        if job.wants(name):
-            say(name)
-            trial, tuned = job.chosen(table[name], table)
-            yield row(trial, tuned, seeds_of.get(name, seeds) if table[name].drawn else 1)
-    for study in studies:
-        chosen, _ = job.chosen(table[base], table)
-        variants = [trial for trial in STUDIES[study](chosen) if job.wants(trial.name)]
-        if variants:
-            say(f"study of {base}: {study}")
-            for trial in [replace(chosen, name=f"{base} tuned"), *variants]:
-                yield row(trial, None, study_seeds, study)
+    def is_wanted(name: str) -> bool:
+        return not given.only or slug(name) in given.only
+
+    for name in filter(is_wanted, given.models):
+        print_line(name)
+        tuning = tuning_of(name)
+        yield row(tuning.best, given.seeds_of.get(name, given.seeds), tuning)
+    for study in given.studies:
+        base = tuning_of(given.base).best
+        if variants := [trial for trial in STUDIES[study](base) if is_wanted(trial.name)]:
+            print_line(f"study of {given.base}: {study}")
+            for trial in [replace(base, name=f"{base.name} tuned"), *variants]:
+                yield row(trial, given.study_seeds, study=study)
 
 
 def pairs_of(done: Sequence[Row]) -> list[tuple[Row, Row]]:
-    """Which rows are compared, a - b.
+    """Return the pairs of rows to compare, a - b.
 
-    In the table every MIND with every other row (of two MINDs the later entry with the earlier),
-    and what the paper's claims need besides; in a study a later row with an earlier one, but in
-    the ablation only with the setting that it starts from.
+    In the table these are every MIND with every other row (of two MINDs the later with the earlier)
+    and the pairs of the paper's claims; in a study a later row with an earlier one, but in the
+    ablation only with the tuned base.
     """
     pairs: list[tuple[Row, Row]] = []
     for study in dict.fromkeys(row.study for row in done):
@@ -263,64 +162,50 @@ def pairs_of(done: Sequence[Row]) -> list[tuple[Row, Row]]:
     return pairs
 
 
-def comparisons(
+def add_comparisons(
+    known: dict[tuple[str | None, str, str], dict[str, Any]],
     done: Sequence[Row],
     touched: Int[Tensor, " cases"] | None,
-    known: dict[tuple[str | None, str, str], dict[str, Any]],
+    base: str,
 ) -> list[dict[str, Any]]:
-    """The paired tests of `pairs_of`; in the table also by how many categories pasts touch.
-
-    Args:
-        known: those that were made before; added to.
-    """
+    """Add the missing comparisons of `pairs_of` and return all; those of the base have bins."""
     for a, b in pairs_of(done):
         key = (a.study, a.facts["name"], b.facts["name"])
         if key not in known and a.values and b.values:
-            said = paired(a.values, b.values, touched if a.study is None else None)
-            known[key] = {"study": a.study, "a": key[1], "b": key[2]} | said
+            has_bins = a.study is None and key[1] == base
+            found = compare_values(a.values, b.values, touched if has_bins else None)
+            known[key] = {"study": a.study, "a": key[1], "b": key[2]} | found
     return list(known.values())
 
 
-def with_relative_seconds(done: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows as recorded, each with its seconds over those of `CLOCK`, if that is there."""
-    clock = [row.facts["seconds"] for row in done if row.facts["name"] == CLOCK and row.values]
-    return [
-        {"study": row.study}
-        | row.facts
-        | {"relative_seconds": row.facts["seconds"] / clock[0] if clock and row.values else None}
-        for row in done
-    ]
+def slug(name: str) -> str:
+    """Convert a name to small letters with hyphens."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
 
 
-def places_in(path: Path) -> dict[str, int]:
-    """For each row of a result which of its candidates was chosen there."""
-    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    return {row["name"]: row["tuned"]["chosen"] for row in rows if row.get("tuned")}
-
-
-def told(run: TrialRun) -> str:
-    """What one line says of a run."""
+def print_run(run: TrialRun) -> None:
+    """Print one line about a run."""
     values = ", ".join(
         f"{part} {METRIC} {100 * evaluation.means()[METRIC]:.2f}"
         for part, evaluation in run.evaluations.items()
     )
     epoch = f"epoch {run.fit.best_epoch}, " if run.fit else ""
-    return f"{values} ({epoch}{run.seconds:.0f} s)"
+    print_line(f"  {run.model}, seed {run.seed}: {values} ({epoch}{run.seconds:.0f} s)")
 
 
-def say(line: str) -> None:
-    """Print at once."""
+def print_line(line: str) -> None:
+    """Print a line with the time, unbuffered."""
     print(f"{datetime.now(UTC):%H:%M:%S} {line}", flush=True)
 
 
 def command(arguments: Sequence[str]) -> str:
-    """What was typed, with the names alone of folders that are elsewhere on another machine."""
+    """Return the command line, with absolute paths reduced to their last part."""
     short = [re.sub(r"(^|=)/[^=]*?([^/=]+)/?$", r"\1\2", argument) for argument in arguments]
     return shlex.join(["python", "benchmarks/experiments.py", *short])
 
 
 def machine() -> dict[str, Any]:
-    """What the seconds belong to."""
+    """Describe the machine on which the seconds were measured."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
@@ -337,7 +222,7 @@ def machine() -> dict[str, Any]:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """JSON with a line for each fact, row and comparison; whole or not at all."""
+    """Write JSON with one line for each fact, row and comparison."""
 
     def dumped(value: Any) -> str:
         if isinstance(value, list) and value:
@@ -346,41 +231,34 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
     facts = rounded(content).items()
     lines = ",\n".join(f" {json.dumps(name)}: {dumped(value)}" for name, value in facts)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
-    os.replace(part, path)
+    with atomic_file(path) as partial:
+        partial.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line, checked."""
+    """Parse and check the command line."""
     names = list(search_space())
     parser = argparse.ArgumentParser(
         prog="experiments.py", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("--list", action="store_true", help="print the names and stop")
-    parser.add_argument("--data", help=f"NAME=PATH, NAME one of {', '.join(DATA)}")
-    parser.add_argument("--protocol", choices=tuple(SPLITS), default="held-out-users")
-    parser.add_argument(
-        "--models", help="rows in their order (all; none: no row); a:3 has three seeds"
-    )
-    parser.add_argument("--studies", default="none", help=f"of {', '.join(STUDIES)} (none)")
-    parser.add_argument("--base", default="MIND-4", help="whose setting is studied (MIND-4)")
-    parser.add_argument("--only", default="", help="of all rows, those of studies too, only these")
-    parser.add_argument("--seeds", type=int, default=5, help="of each row (5)")
-    parser.add_argument("--study-seeds", type=int, default=2, help="of each row of a study (2)")
-    parser.add_argument(
-        "--settings", type=Path, metavar="FILE", help="of rows that this result has, its settings"
-    )
-    parser.add_argument("--epochs", type=int, default=TRAINING.epochs, help="(%(default)s)")
-    parser.add_argument("--dim", type=int, default=64, help="d (64)")
-    parser.add_argument("--threads", type=int, default=1, help="of torch (1)")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--cache", type=Path, help="the folder of runs")
-    parser.add_argument("--out", type=Path, help="the JSON file to write")
-    parser.add_argument("--trust-code", action="store_true", help="take runs of other code")
-    parser.add_argument(
-        "--quick", action="store_true", help="a planted world: does it work at all?"
-    )
+    add = parser.add_argument
+    add("--list", action="store_true", help="print the names and stop")
+    add("--data", help=f"NAME=PATH, NAME one of {', '.join(DATA)}")
+    add("--protocol", choices=tuple(SPLITS), default="held-out-users")
+    add("--models", default="all", help="rows in this order (all; none); a:3 has three seeds")
+    add("--studies", default="none", help=f"some of {', '.join(STUDIES)} (none)")
+    add("--base", default="MIND-4", help="the row that is studied (%(default)s)")
+    add("--only", default="", help="make only these rows, of the table and of studies")
+    add("--seeds", type=int, default=5, help="of each row (%(default)s)")
+    add("--study-seeds", type=int, default=2, help="of each row of a study (%(default)s)")
+    add("--settings", type=Path, metavar="FILE", help="take the choices of this result")
+    add("--epochs", type=int, default=TRAINING.epochs, help="(%(default)s)")
+    add("--dim", type=int, default=64, help="d (%(default)s)")
+    add("--threads", type=int, default=1, help="of torch (%(default)s)")
+    add("--device", default="auto")
+    add("--cache", type=Path, help="the folder of cached runs")
+    add("--out", type=Path, help="the JSON file to write")
+    add("--quick", action="store_true", help="a small planted world, to test the command")
     given = parser.parse_args(arguments)
     if given.list:
         print("\n".join([*names, *(f"study: {study}" for study in STUDIES)]))
@@ -395,30 +273,23 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         if not getattr(given, option):
             parser.error(f"--{option} is missing (or --quick)")
 
-    def chosen(option: str, text: str, known: Sequence[str]) -> list[str]:
-        by_slug = {slug(name): name for name in known}
-        wanted = [] if text == "none" else [slug(word) for word in text.split(",")]
-        for word in wanted:
-            if word not in by_slug:
-                parser.error(f"--{option}: no {word!r}; there is {', '.join(by_slug)}")
-        return [by_slug[word] for word in wanted]
-
-    given.seeds_of = {}
-    if given.models is None:
-        given.models = names
-    else:
-        words = [word.partition(":") for word in given.models.split(",")]
-        given.models = chosen("models", ",".join(word for word, _, _ in words), names)
-        for name, (word, _, number) in zip(given.models, words, strict=False):
+    def choose(option: str, text: str, known: Sequence[str]) -> dict[str, int | None]:
+        """Return the names in a list of words, each with the number behind its colon."""
+        by_slug, found = {slug(name): name for name in known}, {}
+        for word in [] if text == "none" else by_slug if text == "all" else text.split(","):
+            name, _, number = word.partition(":")
+            if slug(name) not in by_slug:
+                parser.error(f"--{option}: no {name!r}; there is {', '.join(by_slug)}")
             if number and not (number.isdecimal() and int(number) >= 1):
-                parser.error(f"--models {word}:{number}: expected a number of seeds >= 1")
-            if number:
-                given.seeds_of[name] = int(number)
-    given.studies = chosen("studies", given.studies, list(STUDIES))
+                parser.error(f"--{option} {word}: expected a number of seeds >= 1")
+            found[by_slug[slug(name)]] = int(number) if number else None
+        return found
+
+    models = choose("models", given.models, names)
+    given.models, given.seeds_of = list(models), {name: n for name, n in models.items() if n}
+    given.studies = list(choose("studies", given.studies, list(STUDIES)))
     minds = [name for name in names if name.startswith("MIND")]
-    (given.base,) = chosen("base", given.base, minds)[:1] or [""]
-    if not given.base:
-        parser.error(f"--base: expected one of {', '.join(map(slug, minds))}")
+    (given.base,) = choose("base", given.base, minds)
     given.only = frozenset(slug(word) for word in given.only.split(",") if word)
     for option in ("seeds", "study_seeds", "epochs", "dim", "threads"):
         if getattr(given, option) < 1:
@@ -426,9 +297,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     given.data, _, given.path = given.data.partition("=")
     if given.data not in DATA:
         parser.error(f"--data {given.data}: no such data; there is {', '.join(DATA)}")
-    if given.data in WITHOUT_PATH:
-        given.path = given.data
-    elif not Path(given.path or "?").expanduser().exists():
+    if given.data not in WITHOUT_PATH and not Path(given.path or "?").expanduser().exists():
         parser.error(f"--data {given.data}=PATH: there is no {given.path or 'PATH given'}")
     if not given.out.expanduser().resolve().parent.is_dir():
         parser.error(f"--out {given.out}: there is no folder {given.out.parent}")
@@ -439,34 +308,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Make the rows; write the results after each."""
     given = parse(arguments)
     torch.set_num_threads(given.threads)
-    code = code_digest()  # before anything can change
     started = time.monotonic()
     data = DATA[given.data]
     log = data.read(given.path)
     split = SPLITS[given.protocol](log, SPLIT_SEED)
-    cutoffs = tuple(n for n in CUTOFFS if n <= log.num_items)
-    job = Job(
-        split=split,
-        training=replace(TRAINING, epochs=given.epochs, patience=given.epochs, monitor=METRIC),
-        shape={"dim": given.dim},
-        categories=data.categories,
-        cutoffs=cutoffs,
-        cache=given.cache,
-        trust_code=given.trust_code,
-        device=given.device,
-        only=given.only,
-        places=places_in(given.settings) if given.settings else {},
-    )
-    touched = (
-        history_categories(split.test.histories, item_categories(split, job.categories))
-        if job.categories
-        else None
-    )
+    training = replace(TRAINING, epochs=given.epochs, patience=given.epochs, monitor=METRIC)
+    touched = None
+    if data.categories:
+        categories = item_categories(split, data.categories)
+        touched = history_categories(split.test.histories, categories)
     head = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command(sys.argv[1:] if arguments is None else arguments),
         "machine": machine(),
-        "code": code,
+        "commit": code_version(),
         "data": {
             "name": given.data,
             **log.describe(),
@@ -484,38 +339,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "base": given.base,
             "settings_of": given.settings.name if given.settings else None,
             "dim": given.dim,
-            "training": plain(job.training),
+            "training": describe_config(training),
         },
     }
-    say(f"{log.name}, {split.name}: {len(split.train):,} training pairs, "
-        f"{len(split.validation):,} and {len(split.test):,} cases, code {code[:12]}")  # fmt: skip
+    print_line(f"{log.name}, {split.name}: {len(split.train):,} training pairs, "
+               f"{len(split.validation):,} and {len(split.test):,} cases")  # fmt: skip
     done: list[Row] = []
     known: dict[tuple[str | None, str, str], dict[str, Any]] = {}
-    for row in rows(
-        job,
-        touched,
-        given.models,
-        given.studies,
-        given.base,
-        seeds=given.seeds,
-        seeds_of=given.seeds_of,
-        study_seeds=given.study_seeds,
+    for row in make_rows(
+        given,
+        split,
+        search_space(training, {"dim": given.dim}),
+        cutoffs=tuple(n for n in CUTOFFS if n <= log.num_items),
+        cache=given.cache,
+        categories=data.categories,
+        device=given.device,
+        progress=sys.stderr.isatty(),
     ):
+        if row.facts.get("commits") == [head["commit"]]:
+            del row.facts["commits"]  # the file's own
         done.append(row)
-        if row.values:
-            test = row.facts["test"][METRIC]
-            spread = "" if test["deviation"] is None else f" ± {100 * test['deviation']:.2f}"
-            say(f"{row.facts['name']}: test {METRIC} {100 * test['mean']:.2f}{spread}")
-        write(
-            given.out.expanduser(),
-            head
-            | {
-                "minutes": (time.monotonic() - started) / 60,
-                "rows": with_relative_seconds(done),
-                "comparisons": comparisons(done, touched, known),
-            },
-        )
-    say(f"{given.out}: {len(done)} rows")
+        content = {
+            "minutes": (time.monotonic() - started) / 60,
+            "rows": [{"study": row.study} | row.facts for row in done],
+            "comparisons": add_comparisons(known, done, touched, given.base),
+        }
+        write(given.out.expanduser(), head | content)
+    print_line(f"{given.out}: {len(done)} rows")
     if lost := given.only - {slug(row.facts["name"]) for row in done}:
         sys.exit(f"--only: no row {', '.join(sorted(lost))} among those of --models and --studies")
 

@@ -49,7 +49,6 @@ from mindlib.lessons.common.report import (
     Text,
     check_parameters,
     output_folder,
-    recorded,
     save_figure,
     write_metrics,
 )
@@ -77,12 +76,25 @@ from IPython.display import Markdown, display
 
 from mindlib.data import load
 from mindlib.evaluation import interest_cosine, routing_entropy, verdict
-from mindlib.experiments.claims import CLAIMS, MARGINS, claims_table, difference
+from mindlib.experiments.claims import CLAIMS, claims_table
+from mindlib.experiments.execution import item_categories, run_trial, trained_model
+from mindlib.experiments.results import (
+    load_recorded,
+    provenance,
+    recorded_difference,
+    recorded_rows,
+    recorded_table,
+)
 from mindlib.experiments.search_space import TRAINING, search_space
-from mindlib.experiments.tables import compare_models, summary, table
-from mindlib.experiments.trial import item_categories, run_trial, trained_model
-from mindlib.experiments.tuning import recorded_choices, recorded_settings, run_seeds, tune_settings
+from mindlib.experiments.tables import compare_models, results_table, summarize_models
+from mindlib.experiments.tuning import (
+    recorded_choices,
+    recorded_settings,
+    run_seeds,
+    tune_settings,
+)
 from mindlib.layers.routing import num_interests
+from mindlib.lessons.common.page import show_table
 from mindlib.lessons.common.style import use_style
 from mindlib.lessons.n05_experiments import case_figures as case_plots
 from mindlib.lessons.n05_experiments import figures
@@ -125,21 +137,10 @@ use_style()
 # %%
 log = load(dataset)
 facts = log.describe()
-display(
-    Markdown(
-        "\n".join(
-            [
-                f"**{log.name}**",
-                "",
-                "| | |",
-                "|---|--:|",
-                *(
-                    f"| {name} | {value:,.4g} |" if value < 1 else f"| {name} | {value:,.0f} |"
-                    for name, value in facts.items()
-                ),
-            ]
-        )
-    )
+display(Markdown(f"**{log.name}**"))
+show_table(
+    ["", ""],
+    [(name, f"{value:,.4g}" if value < 1 else f"{value:,.0f}") for name, value in facts.items()],
 )
 
 # %% [markdown]
@@ -226,12 +227,12 @@ assert split.test.histories.lengths.min() > 0, "every test case has a past"
 # described to all of them in the same way (§3.2). So a difference between two rows is one between models.
 #
 # In the quick profile, the settings are those that validation chose when the recorded table was made. With
-# `-p profile full` they are chosen anew, for all rows of the programme.
+# `-p profile full` they are chosen anew, for all rows of the search space.
 
 # %%
-journey = recorded("experiments-journey")
-beauty = recorded("experiments-beauty-users")
-beauty_last = recorded("experiments-beauty-last")
+journey = load_recorded("experiments-journey")
+beauty = load_recorded("experiments-beauty-users")
+beauty_last = load_recorded("experiments-beauty-last")
 
 field = log.item_features.fields[0] if log.item_features else None
 training = replace(TRAINING, epochs=epochs, patience=epochs, monitor=f"Recall@{middle}")
@@ -239,9 +240,12 @@ space = search_space(training)
 cache = output_folder() / "runs"
 options = {"categories": field, "device": device}
 if profile == "full":
-    found = tune_settings(
-        split, space, list(space), metric=f"Recall@{middle}", cutoffs=cutoffs, cache=cache, **options
-    )  # fmt: skip
+    found = {
+        name: tune_settings(
+            split, candidates, metric=f"Recall@{middle}", cutoffs=cutoffs, cache=cache, **options
+        ).best
+        for name, candidates in space.items()
+    }
 else:
     names = ["Random", "Popularity", "ItemCF", "WALS", "YouTube DNN", "MIND-1", "MIND-4"]
     found = recorded_settings(space, names, recorded_choices(journey))
@@ -256,7 +260,9 @@ for name in ("YouTube DNN", "MIND-1", "MIND-4"):
     print(f"{trial.name}: learning rate {trial.training.learning_rate:g}, dropout {trial.config.behavior_dropout:g}")  # fmt: skip
 
 # %%
-runs = run_seeds(split, found, space, seeds=seeds, cutoffs=cutoffs, cache=cache, **options)
+runs = run_seeds(
+    split, found.values(), seeds=seeds, cutoffs=cutoffs, cache=cache, parts=("test",), **options
+)
 
 # %% [markdown]
 # ## 4. What this run says
@@ -266,8 +272,9 @@ runs = run_seeds(split, found, space, seeds=seeds, cutoffs=cutoffs, cache=cache,
 # %%
 columns = [f"HitRate@{n}" for n in cutoffs if n <= 500]
 columns += [f"Recall@{n}" for n in cutoffs if n in (50, 500)]
-display(Markdown(table(runs, columns)))
-means = {(row["model"], row["metric"]): row["mean"] for row in summary(runs).to_dicts()}
+summaries = summarize_models(runs)
+display(Markdown(results_table(summaries, columns)))
+means = {(name, m): value["mean"] for name, s in summaries.items() for m, value in s.items()}
 shown = columns[-1]
 assert means["Random", shown] < min(
     value for (name, metric), value in means.items() if metric == shown and name != "Random"
@@ -279,18 +286,16 @@ assert means["Random", shown] < min(
 # other trainings. For those look at the ± above.
 
 # %%
-rows = ["| | metric | difference | 95 % interval | p | |", "|---|---|--:|---|--:|---|"]
-words = {}
+rows, words = [], {}
 for other in ("Popularity", "WALS", "YouTube DNN", "MIND-1"):
     for metric in (f"Recall@{middle}", shown):
         result = compare_models(runs, many, other, metric)
         word = "better" if result.low > 0 else "worse" if result.high < 0 else "inconclusive"
         words[other, metric] = word
         rows.append(
-            f"| {many} against {other} | {metric} | {100 * result.value:+.2f} | "
-            f"{100 * result.low:+.2f} to {100 * result.high:+.2f} | {result.p_value:.2g} | {word} |"
+            [f"{many} against {other}", metric, result.points(), f"{result.p_value:.2g}", word]
         )
-display(Markdown("\n".join(rows)))
+show_table(["", "metric", "difference, 95 % interval", "p", ""], rows, text_columns=2)
 
 # %% [markdown]
 # One point for each training run. The dotted lines are rows that need no training by steps.
@@ -317,7 +322,7 @@ assert all(max(line) > 0 for lines in curves.values() for line in lines)
 # %% [markdown]
 # ## 5. The recorded tables
 #
-# The same programme with more epochs and five seeds (three or two for the rows that are no claim of the
+# The same search space with more epochs and five seeds (three or two for the rows that are no claim of the
 # paper's), every row tuned within the same budget. The values of single users are in the cache of whoever runs
 # it; the means, spreads and paired comparisons came with `mindlib`.
 #
@@ -325,22 +330,22 @@ assert all(max(line) > 0 for lines in curves.values() for line in lines)
 
 # %%
 big = ["HitRate@10", "HitRate@50", "HitRate@100", "Recall@50", "Recall@500", "Recall@1000", "Categories@50", "Coverage@50"]  # fmt: skip
-display(Markdown(kept.recorded_table(beauty, big)))
-print(kept.provenance(beauty))
+display(Markdown(recorded_table(beauty, big)))
+print(provenance(beauty))
 
 # %% [markdown]
 # **Amazon Beauty, the last item of every user** (leave-last-out). The settings are those chosen above:
 
 # %%
-display(Markdown(kept.recorded_table(beauty_last, big)))
-print(kept.provenance(beauty_last))
+display(Markdown(recorded_table(beauty_last, big)))
+print(provenance(beauty_last))
 
 # %% [markdown]
 # **The Complete Journey**, the last basket of every household: the table of section 4 with more seeds, and MaxMF.
 
 # %%
-display(Markdown(kept.recorded_table(journey, big)))
-print(kept.provenance(journey))
+display(Markdown(recorded_table(journey, big)))
+print(provenance(journey))
 
 # %% [markdown]
 # Here several interests *lose*, to one vector and to popularity. The last column says where they look: Coverage@50 is
@@ -349,9 +354,9 @@ print(kept.provenance(journey))
 # everybody buys; each interest searches a corner of its own, and leaves the common middle to others.
 
 # %%
-rows_of = kept.rows_of(journey)
-cover = {name: row["test"]["Coverage@50"]["mean"] for name, row in rows_of.items()}
-hits = {name: row["test"]["HitRate@50"]["mean"] for name, row in rows_of.items()}
+tests = {name: row["test"] for name, row in recorded_rows(journey).items()}
+cover = {name: test["Coverage@50"]["mean"] for name, test in tests.items()}
+hits = {name: test["HitRate@50"]["mean"] for name, test in tests.items()}
 assert cover["MIND-4"] > cover["MIND-1"] > cover["Popularity"]
 assert hits["Popularity"] > hits["MIND-1"] > hits["MIND-4"]
 
@@ -436,9 +441,9 @@ if field:
 
 # %%
 display(Markdown(kept.study_table(beauty, "ablation", ["Recall@50", "HitRate@50"])))
-said = {name: row["test"]["Recall@50"]["mean"] for name, row in kept.rows_of(beauty).items()}
+said = {name: row["test"]["Recall@50"]["mean"] for name, row in recorded_rows(beauty).items()}
 assert all(said[f"{name} (paper)"] < said[name] for name in ("MIND-4", "MIND-1", "YouTube DNN"))
-assert difference(beauty, "MIND-4 (paper)", "MIND-1 (paper)", "Recall@50").low < 0
+assert recorded_difference(beauty, "MIND-4 (paper)", "MIND-1 (paper)", "Recall@50").low < 0
 steps = kept.changes(beauty, "ablation", "Recall@50")
 figure = study_plots.ablation(steps, metric="Recall@50")
 _ = save_figure(figure, "05_ablation.svg")
@@ -552,7 +557,7 @@ spoken = {
     name: {
         other: verdict(result)
         for other in ("MIND-1", "YouTube DNN", "WALS")
-        if (result := difference(results, "MIND-4", other, "Recall@50"))
+        if (result := recorded_difference(results, "MIND-4", other, "Recall@50"))
     }
     for name, results in everything.items()
 }
@@ -576,10 +581,10 @@ for name, said in spoken.items():
 
 # %%
 word = {
-    (claim.a, claim.b, title): verdict(change, MARGINS[claim.kind])
+    (claim.a, claim.b, title): verdict(change, claim.margin)
     for claim in CLAIMS
     for title, results in everything.items()
-    if (change := difference(results, claim.a, claim.b, "HitRate@50", claim.study))
+    if (change := claim.difference(results, "HitRate@50"))
 }
 for other in ("MIND-1", "YouTube DNN", "MaxMF-4"):
     assert word["MIND-4", other, "Beauty, last item"] == "holds here"
@@ -588,7 +593,7 @@ for title in everything:
     assert word["MIND-1", "YouTube DNN", title] != "holds here"
     assert word["MaxMF-4", "YouTube DNN", title] == "reversed here"
 assert word["MIND-4", "MIND-1", "Beauty, unseen users"] == "inconclusive"
-assert difference(beauty, "MIND-4", "YouTube DNN", "Recall@500").high < 0
+assert recorded_difference(beauty, "MIND-4", "YouTube DNN", "Recall@500").high < 0
 assert word["MIND-4 adaptive=1", "MIND-4 adaptive=0", "Beauty, last item"] == "holds here"
 assert word["MIND-4 power=inf", "MIND-4 power=0", "Beauty, last item"] == "holds here"
 assert word["MIND-4 sigma=0.1", "MIND-4 sigma=1", "Beauty, last item"] == "holds here"

@@ -1,27 +1,25 @@
-"""A folder of runs, each found by what decides it: configuration, data, seed and code.
+"""Files of cached runs, and the digests by which they are found.
 
-    CACHE/<model, training, seed and data>/<code>/
-        run.json            the configuration in words, the log of training, versions
-        weights.npz         of what was trained
-        test-<how>.npz      the values of each case; how: cutoffs and categories
-        checkpoints/        while it is being trained
+    CACHE/<digest of configuration, seed, data and schema>/
+        run.npz             the weights; configuration, training log, versions and commit as JSON
+        test-<digest>.npz   the value of each case, for given cutoffs and categories
+        checkpoints/        only while the model is being trained
 
-Each file is written beside its final name and then renamed. One that is damaged is not believed:
-there is a warning, and what it held is computed again.
+A file that turns out to be damaged causes a warning, and its content is computed again.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import functools
 import hashlib
 import json
 import math
-import os
+import subprocess
 import warnings
 import zipfile
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,52 +27,35 @@ import numpy as np
 import torch
 
 from mindlib.data.splits import Split
+from mindlib.data.storage import atomic_file
 
-# The files of mindlib that decide a run's numbers. Readers of logs are not among them: what they
-# have read is part of the data's digest.
-DECIDING = (
-    "data/histories.py",
-    "data/interactions.py",
-    "data/splits.py",
-    "data/words.py",
-    "evaluation/*.py",
-    "layers/*.py",
-    "models/*.py",
-    "retrieval/recommender.py",
-    "retrieval/scores.py",
-    "training/config.py",
-    "training/fitting.py",
-    "training/losses.py",
-    "training/negatives.py",
-    "training/optimizers.py",
-    "training/step.py",
-)
-DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-
-
-# What a run is
+# Part of every key. Raise it when a change of the code changes the results of a configuration:
+# runs that were cached before are then not used again.
+SCHEMA = 1
 
 
 def digest_of(facts: object) -> str:
-    """The sha256 of what JSON can hold."""
+    """Compute the sha256 of a value that JSON can hold."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def plain(value: Any) -> Any:
-    """A configuration as JSON can hold it: a dataclass is its class and its fields.
+def describe_config(value: Any) -> Any:
+    """Convert a configuration to JSON: a dataclass becomes its class's bare name and its fields.
+
+    Module paths are left out, so that moving a class to another module does not change a key.
 
     Raises:
-        TypeError: it has a part of which nothing says that it is the same the next time.
+        TypeError: a part has no representation that is the same in every process.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: plain(getattr(value, field.name)) for field in _fields(value)}
-        return {"class": plain(type(value))} | fields
+        fields = {f.name: describe_config(getattr(value, f.name)) for f in _fields(value)}
+        return {"class": type(value).__name__} | fields
     if isinstance(value, type):
-        return f"{value.__module__}.{value.__qualname__}"
+        return value.__name__
     if isinstance(value, Mapping):
-        return {str(name): plain(part) for name, part in value.items()}
+        return {str(name): describe_config(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
+        return [describe_config(part) for part in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # JSON has no infinity
     if value is None or isinstance(value, bool | int | float | str):
@@ -86,43 +67,27 @@ def plain(value: Any) -> Any:
 
 
 def data_digest(split: Split) -> str:
-    """The sha256 of all that a model can learn from and is judged on."""
+    """Compute the sha256 of a split: the log, its features, and the cases of each part."""
     digest = hashlib.sha256()
     _feed(digest, split)
     return digest.hexdigest()
 
 
 @functools.cache
-def code_digest(package: Path | None = None) -> str:
-    """The sha256 of the code that decides a run's numbers; comments and docstrings do not.
+def code_version() -> str:
+    """Return the git commit of the checkout that mindlib runs from, or else its version.
 
-    Of the running package it is taken once, so that a process which goes on while its files
-    change keeps the name of the code that it runs.
-
-    Args:
-        package: a folder with mindlib's files; the one this module lies in if it is not given.
-
-    Raises:
-        FileNotFoundError: one of `DECIDING` is not there.
+    The commit ends in "-dirty" if tracked files have been changed since. It is read once, so that a
+    process keeps the commit of the code that it has imported.
     """
-    package = package or Path(__file__).parent.parent
-    digest = hashlib.sha256()
-    for pattern in DECIDING:
-        files = sorted(package.glob(pattern))
-        if not files:
-            raise FileNotFoundError(f"{package} has no {pattern}, which decides a run's numbers")
-        for file in files:
-            code = ast.dump(_bare(ast.parse(file.read_text(encoding="utf-8"))))
-            digest.update(f"{file.relative_to(package).as_posix()}\0{code}\0".encode())
-    return digest.hexdigest()
-
-
-def _bare(tree: ast.Module) -> ast.Module:
-    """The tree without docstrings. (Comments and layout are not in it.)"""
-    for node in ast.walk(tree):
-        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
-    return tree
+    git = ["git", "-C", str(Path(__file__).parent)]
+    tracked = [*git, "ls-files", "--error-unmatch", Path(__file__).name]
+    commit = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        subprocess.run(tracked, capture_output=True, check=True)
+        return subprocess.run(commit, capture_output=True, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return version("mindlib")
 
 
 def _fields(value: Any) -> tuple[dataclasses.Field[Any], ...]:
@@ -130,7 +95,7 @@ def _fields(value: Any) -> tuple[dataclasses.Field[Any], ...]:
 
 
 def _feed(digest: Any, value: Any) -> None:
-    """Every part of a value, each with its type and size, so that no two values look alike."""
+    """Add every part of a value with its type and size, so that no two values look the same."""
     if isinstance(value, torch.Tensor):
         value = value.cpu().numpy()
     if isinstance(value, np.ndarray) and value.dtype != object:
@@ -146,60 +111,37 @@ def _feed(digest: Any, value: Any) -> None:
         digest.update(repr(value).encode())
 
 
-# Files
-
-
-class Stored(NamedTuple):
-    """What a file holds: arrays by name, and what JSON can hold."""
+class CacheEntry(NamedTuple):
+    """The content of a file: arrays by name, and facts that JSON can hold."""
 
     arrays: dict[str, np.ndarray]
     facts: dict[str, Any]
 
 
-def write(path: Path, stored: Stored) -> None:
-    """Write a file, whole or not at all: .json for facts alone, .npz for arrays too.
-
-    Only one process at a time may write it.
-    """
+def write_entry(path: Path, entry: CacheEntry) -> None:
+    """Write a file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            if path.suffix == ".json":
-                whole = {"facts": stored.facts, "sha256": digest_of(stored.facts)}
-                file.write((json.dumps(whole, indent=1) + "\n").encode())
-            else:
-                arrays = stored.arrays | {"facts": np.array(json.dumps(stored.facts))}
-                np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    facts = np.array(json.dumps(entry.facts))
+    with atomic_file(path) as partial, partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **entry.arrays, facts=facts)
 
 
-def read(path: Path, facts: Mapping[str, Any]) -> Stored | None:
-    """What `write` wrote; None if it is not there, or (with a warning) not to be believed.
+def read_entry(path: Path, expected: Mapping[str, Any]) -> CacheEntry | None:
+    """Read a file that `write_entry` wrote; None if it is missing or, with a warning, damaged.
 
     Args:
-        facts: what the file must say of itself.
+        expected: facts that the file must hold; others count as damage.
     """
     if not path.is_file():
         return None
     try:
-        if path.suffix == ".json":
-            whole = json.loads(path.read_bytes())
-            stored = Stored({}, whole["facts"])
-            if digest_of(stored.facts) != whole["sha256"]:
-                raise ValueError("its sha256 is another one")
-        else:
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}  # zip has a checksum of each
-            stored = Stored(arrays, json.loads(str(arrays.pop("facts"))))
-        for name, value in facts.items():
-            if stored.facts[name] != value:
-                raise ValueError(f"its {name} is another one")
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}  # the zip format checks each CRC
+        entry = CacheEntry(arrays, json.loads(str(arrays.pop("facts"))))
+        for name, value in expected.items():
+            if entry.facts[name] != value:
+                raise ValueError(f"{name} does not match")
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        warnings.warn(f"{path} is damaged ({error}); what it held is computed again", stacklevel=2)
+        warnings.warn(f"{path} is damaged ({error}); its content is computed again", stacklevel=2)
         return None
-    return stored
+    return entry

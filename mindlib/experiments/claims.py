@@ -1,32 +1,32 @@
-"""The paper's claims (§4), one by one, and what recorded comparisons say of each.
+"""The paper's claims (§4), and the verdict of recorded comparisons on each.
 
-A verdict is a rule, not an opinion: it looks at the 95 % interval of a paired difference of users.
+A fixed rule decides the verdict from the 95 % interval of a paired difference over users.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
 
 from mindlib.evaluation import Estimate, verdict
+from mindlib.experiments.results import Results, recorded_difference
+from mindlib.experiments.tables import markdown_table
 
-Kind = Literal["more", "alike"]
-# Above this (in the metric's unit) two models that are to be alike are not.
-ALIKE = 0.01
-MARGINS: dict[Kind, float | None] = {"more": None, "alike": ALIKE}
+# Two models count as equal if the interval lies within this margin, one point of a share.
+EQUAL = 0.01
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence of the paper that a paired difference can speak to.
+    """A claim of the paper that a paired difference can test.
 
     Attributes:
         text: the claim.
         paper: the paper's own figures.
-        a, b: the rows that are compared; "tuned" is the setting that a study starts from.
-        study: whose rows they are; None of the table's own.
-        kind: "more" claims that a is better than b, "alike" that it makes no difference.
+        a, b: the rows that are compared.
+        study: the study that has these rows; None for the main table.
+        margin: None for the claim that a is better than b; for the claim that they are equal, the
+            largest difference that counts as equal.
     """
 
     text: str
@@ -34,12 +34,20 @@ class Claim:
     a: str
     b: str
     study: str | None = None
-    kind: Kind = "more"
+    margin: float | None = None
+
+    def difference(self, results: Results, metric: str) -> Estimate | None:
+        """Return the recorded difference a - b; None if there is no comparison."""
+        return recorded_difference(results, self.a, self.b, metric, self.study)
+
+
+def _study(text: str, paper: str, name: str, a: str, b: str, margin: float | None = None) -> Claim:
+    return Claim(text, paper, f"MIND-4 {name}={a}", f"MIND-4 {name}={b}", name, margin)
 
 
 CLAIMS = (
     Claim(
-        "Several interests beat one: MIND-K > MIND-1",
+        "Several interests are better than one: MIND-K > MIND-1",
         "HitRate@50 +12.6 % (Books), +37.6 % (Tmall)",
         "MIND-4",
         "MIND-1",
@@ -50,105 +58,47 @@ CLAIMS = (
     Claim("MaxMF-K > YouTube DNN", "+15.6 %, +44.9 %", "MaxMF-4", "YouTube DNN"),
     Claim("YouTube DNN > WALS", "+34.9 %, +51.1 %", "YouTube DNN", "WALS"),
     Claim(
-        "The literal form too: MIND-K > MIND-1",
+        "In the paper's form: MIND-K > MIND-1",
         "as the first row",
         "MIND-4 (paper)",
         "MIND-1 (paper)",
     ),
     Claim(
-        "The literal form too: MIND-K > YouTube DNN",
+        "In the paper's form: MIND-K > YouTube DNN",
         "as the second row",
         "MIND-4 (paper)",
         "YouTube DNN (paper)",
     ),
-    Claim(
-        "σ does not matter: 0.1 or 1",
-        "curves coincide",
-        "MIND-4 sigma=0.1",
-        "MIND-4 sigma=1",
-        "sigma",
-        "alike",
-    ),
-    Claim(
-        "σ does not matter: 5 or 1",
-        "curves coincide",
-        "MIND-4 sigma=5",
-        "MIND-4 sigma=1",
-        "sigma",
-        "alike",
-    ),
-    Claim(
-        "A sharp attention is better: p = ∞ > p = 0",
-        "p = 0 far worst",
-        "MIND-4 power=inf",
-        "MIND-4 power=0",
+    _study("σ does not matter: 0.1 or 1", "curves coincide", "sigma", "0.1", "1", EQUAL),
+    _study("σ does not matter: 5 or 1", "curves coincide", "sigma", "5", "1", EQUAL),
+    _study(
+        "Hard attention is better than none: p = ∞ > p = 0",
+        "p = 0 by far the worst",
         "power",
+        "inf",
+        "0",
     ),
-    Claim(
-        "p = ∞ > p = 1",
-        "the larger p the better",
-        "MIND-4 power=inf",
-        "MIND-4 power=1",
-        "power",
-    ),
-    Claim(
-        "Dynamic K costs nothing",
-        "comparable online",
-        "MIND-4 adaptive=1",
-        "MIND-4 adaptive=0",
-        "adaptive",
-        "alike",
-    ),
+    _study("p = ∞ > p = 1", "the larger p the better", "power", "inf", "1"),
+    _study("Dynamic K costs nothing", "comparable online", "adaptive", "1", "0", EQUAL),
 )
-# Pairs of the table that no other rule compares.
+# Pairs of the main table that the claims need.
 PAIRS = tuple((claim.a, claim.b) for claim in CLAIMS if claim.study is None)
 
 
-def difference(
-    results: Mapping[str, Any], a: str, b: str, metric: str, study: str | None = None
-) -> Estimate | None:
-    """a - b as recorded, in either order; None if nobody has compared them."""
-    for entry in results["comparisons"]:
-        if entry["study"] != study or {entry["a"], entry["b"]} != {a, b}:
-            continue
-        for said in entry["all"]:
-            if said["metric"] == metric:
-                values = (said["difference"], said["low"], said["high"], said["p_value"])
-                return Estimate(*values) if entry["a"] == a else -Estimate(*values)
-    return None
-
-
-def claims_table(
-    recorded: Mapping[str, Mapping[str, Any]],
-    metric: str = "HitRate@50",
-    claims: Sequence[Claim] = CLAIMS,
-) -> str:
-    """A Markdown table: a row for each claim, a column for each set of recorded results.
+def claims_table(recorded: Mapping[str, Results], metric: str = "HitRate@50") -> str:
+    """Render a row for each claim and a column for each set of recorded results, by its title.
 
     Cells have the difference in percentage points, its interval, and the verdict.
 
-    Args:
-        recorded: by name, what `benchmarks/experiments.py` has written.
-
     Raises:
-        ValueError: none of the results speaks to any claim.
+        ValueError: none of the results has a comparison for any claim.
     """
-    lines = [
-        f"| claim | the paper, Δ HitRate@50 | {' | '.join(recorded)} |",
-        "|---|---|" + "---|" * len(recorded),
-    ]
-    spoken = 0
-    for claim in claims:
-        cells = []
-        for results in recorded.values():
-            found = difference(results, claim.a, claim.b, metric, claim.study)
-            spoken += found is not None
-            cells.append(_cell(found, claim.kind) if found else "–")
-        lines.append(f"| {claim.text} | {claim.paper} | {' | '.join(cells)} |")
-    if not spoken:
-        raise ValueError(f"no recorded comparison in {metric} speaks to any of the claims")
-    return "\n".join(lines)
-
-
-def _cell(found: Estimate, kind: Kind) -> str:
-    return f"{found.points()} **{verdict(found, MARGINS[kind])}**"
+    rows = []
+    for claim in CLAIMS:
+        estimates = [claim.difference(results, metric) for results in recorded.values()]
+        cells = [f"{e.points()} **{verdict(e, claim.margin)}**" if e else "–" for e in estimates]
+        rows.append([claim.text, claim.paper, *cells])
+    if all(set(cells) == {"–"} for _, _, *cells in rows):
+        raise ValueError(f"no recorded comparison in {metric} tests any of the claims")
+    header = ["claim", "the paper, Δ HitRate@50", *recorded]
+    return markdown_table(header, rows, text_columns=len(header))

@@ -1,153 +1,116 @@
-"""From runs to what is recorded: means, spread, who gains, and paired comparisons (§4)."""
+"""Recorded results: what `benchmarks/experiments.py` writes, and how it is read (§4)."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from typing import Any
 
-import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from mindlib.evaluation import Estimate, compare
-from mindlib.experiments.cache import plain
-from mindlib.experiments.trial import Part, Trial, TrialRun, Tuned
+from mindlib.experiments.cache import describe_config
+from mindlib.experiments.tables import Values, results_table, summarize
+from mindlib.experiments.trial import TrialRun
+from mindlib.experiments.tuning import Tuning
 
-# Cases by how many categories their past touches: name, fewest, most.
-BINS: tuple[tuple[str, int, int | None], ...] = (
+Results = Mapping[str, Any]
+# Cases by the number of categories in their history: name, least, most.
+BINS: tuple[tuple[str, int, float], ...] = (
     ("0", 0, 0),
     ("1", 1, 1),
     ("2", 2, 2),
     ("3", 3, 3),
     ("4-5", 4, 5),
     ("6-8", 6, 8),
-    ("9+", 9, None),
+    ("9+", 9, math.inf),
 )
-# What comparisons within the bins are made in.
-IN_BINS = ("HitRate@50", "Recall@50", "Recall@500")
-
-Values = dict[str, Float[Tensor, " cases"]]
+# The metric of the comparisons within bins.
+BIN_METRIC = "Recall@50"
 
 
-def over_seeds(runs: Sequence[TrialRun], part: Part) -> Values:
-    """For each metric the value of each case, the mean over the runs."""
-    found = [run.evaluations[part].values for run in runs]
-    return {name: torch.stack([values[name] for values in found]).mean(0) for name in found[0]}
+# Writing
 
 
-def summary_of(runs: Sequence[TrialRun], part: Part) -> dict[str, dict[str, Any]]:
-    """For each metric the mean, the standard deviation (None of one run) and each run's value."""
-    means = [run.evaluations[part].means() for run in runs]
-    found: dict[str, dict[str, Any]] = {}
-    for name in means[0]:
-        values = [mean[name] for mean in means]
-        spread = statistics.stdev(values) if len(values) > 1 else None
-        found[name] = {"mean": statistics.fmean(values), "deviation": spread, "seeds": values}
-    return found
-
-
-def bins_of(touched: Int[Tensor, " cases"]) -> dict[str, Bool[Tensor, " cases"]]:
-    """Which cases are in each bin; bins without a case are left out."""
-    found = {}
-    for name, fewest, most in BINS:
-        inside = touched >= fewest
-        if most is not None:
-            inside &= touched <= most
-        if inside.any():
-            found[name] = inside
-    return found
-
-
-def by_bin(values: Values, touched: Int[Tensor, " cases"]) -> list[dict[str, Any]]:
-    """The mean of each metric over the cases of each bin, and their number."""
-    return [
-        {
-            "bin": name,
-            "cases": int(inside.sum()),
-            **{metric: float(value[inside].mean()) for metric, value in values.items()},
-        }
-        for name, inside in bins_of(touched).items()
-    ]
-
-
-def row_of(
-    runs: Sequence[TrialRun], touched: Int[Tensor, " cases"] | None, tuned: Tuned | None
-) -> dict[str, Any]:
-    """A row of the recorded table: one setting, some seeds.
-
-    Args:
-        touched: how many categories the past of each test case touches, if items have any.
-        tuned: how the setting was chosen, if it was.
-    """
-    trial, parts = runs[0].trial, list(runs[0].evaluations)
+def result_row(runs: Sequence[TrialRun], tuning: Tuning | None) -> dict[str, Any]:
+    """Describe a row of the results: one trial with its seeds, and how it was chosen."""
+    trial = runs[0].trial
     row: dict[str, Any] = {
         "name": trial.name,
-        "model": plain(trial.model),
-        "config": plain(trial.config),
-        "training": plain(trial.training) if trial.trained else None,
-        "tuned": tuned_of(tuned) if tuned else None,
+        "model": describe_config(trial.model),
+        "config": describe_config(trial.config),
+        "training": describe_config(trial.training) if trial.is_trained else None,
+        "tuned": _tuning_facts(tuning) if tuning and tuning.values else None,
         "seeds": [run.seed for run in runs],
         "seconds": statistics.fmean(run.seconds for run in runs),
         "best_epochs": [run.fit.best_epoch for run in runs if run.fit],
         "curves": [[e[trial.training.monitor] for e in run.fit.log] for run in runs if run.fit],
-        "codes": sorted({code for run in runs for code in run.codes}),
+        "commits": sorted({commit for run in runs for commit in run.commits}),
     }
-    row |= {part: summary_of(runs, part) for part in parts}
-    if touched is not None and "test" in parts:
-        row["by_history_categories"] = by_bin(over_seeds(runs, "test"), touched)
-    return row
+    return row | {part: summarize(runs, part) for part in runs[0].evaluations}
 
 
-def tuned_of(tuned: Tuned) -> dict[str, Any]:
-    """How a setting was chosen: what differed among the candidates, and what each reached."""
-    settings = [_flat(candidate) for candidate in tuned.candidates]
-    differ = [
-        name
-        for name in dict.fromkeys(name for setting in settings for name in setting)
-        if len({repr(setting.get(name)) for setting in settings}) > 1
-    ]
+def _tuning_facts(tuning: Tuning) -> dict[str, Any]:
+    """Describe the fields in which the candidates differ, and the value of each candidate."""
+    settings = [
+        {f"{part}.{name}": value for part in ("config", "training")
+         for name, value in describe_config(getattr(trial, part)).items()}
+        for trial in tuning.candidates
+    ]  # fmt: skip
+    differing = [n for n in settings[0] if len({repr(setting[n]) for setting in settings}) > 1]
     return {
-        "on": f"validation {tuned.metric}",
+        "on": f"validation {tuning.metric}",
         "candidates": [
-            {name: setting.get(name) for name in differ} | {"value": value}
-            for setting, value in zip(settings, tuned.values, strict=True)
+            {name: setting[name] for name in differing} | {"value": value}
+            for setting, value in zip(settings, tuning.values, strict=True)
         ],
-        "chosen": tuned.candidates.index(tuned.best),
+        "chosen": tuning.candidates.index(tuning.best),
     }
 
 
-def paired(
+def compare_values(
     a: Values, b: Values, touched: Int[Tensor, " cases"] | None
 ) -> dict[str, list[dict[str, Any]]]:
-    """a - b over the test cases, in every metric; in some of them also within the bins.
+    """Compare a - b over the test cases in every metric, and in one metric within the bins.
 
     Args:
-        a, b: averaged over seeds, of the same cases.
+        a, b: averaged over seeds, for the same cases.
+        touched: the number of categories in the history of each case; None leaves the bins out.
     """
     metrics = [name for name in a if not name.startswith("Categories@")]
-    found: dict[str, list[dict[str, Any]]] = {
-        "all": [{"metric": name, **_said(compare(a[name], b[name]))} for name in metrics]
-    }
-    if touched is not None:
+    found = {"all": [{"metric": name, **_estimate_facts(a[name], b[name])} for name in metrics]}
+    if touched is not None and BIN_METRIC in a:
         found["by_history_categories"] = [
             {
                 "bin": name,
                 "cases": int(inside.sum()),
-                "metric": metric,
-                **_said(compare(a[metric][inside], b[metric][inside])),
+                "metric": BIN_METRIC,
+                **_estimate_facts(a[BIN_METRIC][inside], b[BIN_METRIC][inside]),
             }
             for name, inside in bins_of(touched).items()
-            for metric in IN_BINS
-            if metric in a and int(inside.sum()) > 1
+            if inside.sum() > 1
         ]
     return found
 
 
+def bins_of(touched: Int[Tensor, " cases"]) -> dict[str, Bool[Tensor, " cases"]]:
+    """Return which cases are in each bin; bins without a case are left out."""
+    found = {name: (touched >= least) & (touched <= most) for name, least, most in BINS}
+    return {name: inside for name, inside in found.items() if inside.any()}
+
+
+def _estimate_facts(a: Tensor, b: Tensor) -> dict[str, float]:
+    facts = dataclasses.asdict(compare(a, b))
+    return {"difference": facts.pop("value"), **facts}
+
+
 def rounded(value: Any) -> Any:
-    """The same as a committed file needs it: six digits of every float, None for NaN."""
+    """Round every float to six digits, and replace NaN by None, for a file that is committed."""
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -157,20 +120,58 @@ def rounded(value: Any) -> Any:
     return value
 
 
-def _said(comparison: Estimate) -> dict[str, float]:
-    found = dataclasses.asdict(comparison)
-    return {"difference": found.pop("value"), **found}
+# Reading
 
 
-def _flat(trial: Trial) -> dict[str, Any]:
-    """The settings of a trial by dotted name."""
+def load_recorded(name: str) -> dict[str, Any]:
+    """Load a benchmark's result that was measured on an idle machine and ships with mindlib.
 
-    def leaves(value: Any, path: str) -> dict[str, Any]:
-        if isinstance(value, Mapping):
-            found: dict[str, Any] = {}
-            for name, part in value.items():
-                found |= leaves(part, f"{path}.{name}" if path else name)
-            return found
-        return {path: value}
+    Raises:
+        FileNotFoundError: there is no such result; the message lists those that exist.
+    """
+    folder = resources.files("mindlib.experiments") / "recorded"
+    there = [file.name for file in folder.iterdir()] if folder.is_dir() else []
+    if f"{name}.json" not in there:
+        known = ", ".join(sorted(n.removesuffix(".json") for n in there if n.endswith(".json")))
+        raise FileNotFoundError(
+            f"no recorded result {name!r}; there is {known or 'none'}. Run benchmarks/{name}.py, "
+            f"which measures it, and put its JSON into mindlib/experiments/recorded/"
+        )
+    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
 
-    return leaves({"config": plain(trial.config), "training": plain(trial.training)}, "")
+
+def recorded_rows(results: Results, study: str | None = None) -> dict[str, dict[str, Any]]:
+    """Return the rows of the main table or of a study by name, without failed training runs."""
+    return {
+        row["name"]: row for row in results["rows"] if row["study"] == study and "failed" not in row
+    }
+
+
+def recorded_table(results: Results, metrics: Sequence[str]) -> str:
+    """Render the main table's test metrics; metrics that a row lacks are left out."""
+    tests = {name: row["test"] for name, row in recorded_rows(results).items()}
+    return results_table(tests, [m for m in metrics if all(m in test for test in tests.values())])
+
+
+def recorded_difference(
+    results: Results, a: str, b: str, metric: str, study: str | None = None
+) -> Estimate | None:
+    """Return the recorded difference a - b, in either order; None if there is no comparison."""
+    for entry in results["comparisons"]:
+        if entry["study"] != study or {entry["a"], entry["b"]} != {a, b}:
+            continue
+        for facts in entry["all"]:
+            if facts["metric"] == metric:
+                values = (facts["difference"], facts["low"], facts["high"], facts["p_value"])
+                return Estimate(*values) if entry["a"] == a else -Estimate(*values)
+    return None
+
+
+def provenance(results: Results) -> str:
+    """Say in one sentence when, on what machine, by which command and commit it was recorded."""
+    data, machine = results["data"], results["machine"]
+    return (
+        f"{data['name']}, {data['protocol']}, {data['test_cases']:,} test cases; recorded on "
+        f"{results['date'][:10]} on {machine['cpu']} by `{results['command']}` with the code of "
+        f"commit {results['commit'][:10]}."
+    )

@@ -1,7 +1,8 @@
-"""What is compared (§4): every model with the settings it may choose from, and studies of MIND.
+"""What is compared (§4): the candidates of every model, and studies of MIND.
 
-Each model of the table has `BUDGET` settings; the validation cases choose one (`trials.tune`). The
-budget is spent on what the models have in common: the learning rate and the dropout.
+Each tuned model has `BUDGET` candidates, among which the validation cases choose (see
+`mindlib.experiments.tuning`). The budget is spent on what the models have in common: the learning
+rate and the dropout.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ from mindlib.training import TrainingConfig
 BUDGET = 4
 LEARNING_RATES = (4e-3, 8e-3)
 DROPOUTS = (0.2, 0.5)
-# Of the cosine form, which has this to choose instead of the dropout.
+# For CosineDNN, in place of the dropout.
 TEMPERATURES = (0.05, 0.1)
-# The paper's literal form drops nothing: its budget goes to the learning rate alone.
-LITERAL_RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+# The paper's form has no dropout, so its whole budget goes to the learning rate.
+PAPER_RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 TRAINING = TrainingConfig(
     epochs=8,
     batch_size=512,
@@ -54,58 +55,34 @@ TRAINING = TrainingConfig(
     patience=8,
 )
 
-Build = Callable[[Trial | None], list[Trial]]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A row of the table before it is tuned.
-
-    Attributes:
-        name: of the row.
-        candidates: its settings; takes the chosen setting of `base`, if there is one.
-        base: the row on whose chosen setting this one's are built.
-        drawn: whether a seed changes anything.
-    """
-
-    name: str
-    candidates: Build
-    base: str | None = None
-    drawn: bool = True
+Study = Callable[[Trial], list[Trial]]
 
 
 def search_space(
     training: TrainingConfig = TRAINING, shape: Mapping[str, Any] | None = None
-) -> dict[str, Entry]:
-    """The table: chance and popularity, neighbours and factors, then the vector models.
+) -> dict[str, list[Trial]]:
+    """Return the candidates of each row of the table: baselines first, then the vector models.
 
     Args:
-        training: what all vector models share, but for the learning rate.
-        shape: fields of every `VectorConfig` (dim, history_length, ...) that are to be different;
-            `dim` is that of the factors too.
+        training: shared by all vector models, apart from the learning rate and the loss.
+        shape: fields of every `VectorConfig` (dim, history_length, ...) to replace; `dim` applies
+            to the factors too.
     """
     shape = shape or {}
     dim = {"dim": shape["dim"]} if "dim" in shape else {}
 
-    def kept(config: Any, model: type, name: str) -> Trial:
-        return Trial(name, model, config, training)
+    def fixed(name: str, model: type, configs: Sequence[Any] = (None,)) -> list[Trial]:
+        return [Trial(name, model, config, training) for config in configs]
 
-    def floor(name: str, model: type, *, drawn: bool) -> Entry:
-        return Entry(name, lambda _: [kept(None, model, name)], drawn=drawn)
-
-    def fitted(name: str, model: type, configs: Sequence[Any], *, drawn: bool) -> Entry:
-        return Entry(name, lambda _: [kept(c, model, name) for c in configs], drawn=drawn)
-
-    def vector(
+    def tuned(
         name: str,
         model: type,
         config: VectorConfig,
-        *,
         field: str = "behavior_dropout",
         values: Sequence[float] = DROPOUTS,
         **losses: Any,
-    ) -> Entry:
-        grid = [
+    ) -> list[Trial]:
+        return [
             Trial(
                 name,
                 model,
@@ -114,99 +91,60 @@ def search_space(
             )
             for rate, value in itertools.product(LEARNING_RATES, values)
         ]
-        return Entry(name, lambda _: grid)
 
-    def literal(name: str, model: type, config: VectorConfig) -> Entry:
-        grid = [
+    def paper(name: str, model: type, config: VectorConfig) -> list[Trial]:
+        return [
             Trial(name, model, config, replace(training, learning_rate=rate))
-            for rate in LITERAL_RATES
+            for rate in PAPER_RATES
         ]
-        return Entry(name, lambda _: grid)
 
     def one_interest(config: MINDConfig) -> MINDConfig:
         return replace(config, routing=replace(config.routing, max_interests=1))
 
-    mind, literal_mind = MINDConfig(**shape), MINDConfig.paper(**shape)
+    mind, paper_mind = MINDConfig(**shape), MINDConfig.paper(**shape)
+    neighbors = itertools.product(("cosine", "bm25"), (200, 1000))
+    ridges = ((30.0, 1.0), (10.0, 10.0), (1.0, 40.0), (0.01, 80.0))
+    cosine = CosineDNNConfig(**shape)
     rows = [
-        floor("Random", Random, drawn=True),
-        floor("Popularity", Popularity, drawn=False),
-        fitted(
-            "ItemCF",
-            ItemCF,
-            [
-                ItemCFConfig(similarity, neighbors)
-                for similarity in ("cosine", "bm25")
-                for neighbors in (200, 1000)
-            ],
-            drawn=False,
-        ),
-        fitted(
-            "WALS",
-            WALS,
-            [
-                WALSConfig(regularization=ridge, alpha=alpha, **dim)
-                for ridge, alpha in ((30.0, 1.0), (10.0, 10.0), (1.0, 40.0), (0.01, 80.0))
-            ],
-            drawn=True,
-        ),
-        vector("YouTube DNN", YouTubeDNN, YouTubeDNNConfig(**shape)),
-        vector(
-            "YouTube DNN cosine",
-            CosineDNN,
-            CosineDNNConfig(**shape),
-            field="temperature",
-            values=TEMPERATURES,
-        ),
-        vector("MaxMF-4", MaxMF, MaxMFConfig(**shape)),
-        vector("MaxMF-4 best", MaxMF, MaxMFConfig(**shape), loss="best"),
-        vector("MIND-1", MIND, one_interest(mind)),
-        vector("MIND-4", MIND, mind),
-        vector("MIND-4 best", MIND, mind, loss="best"),
-        Entry("MIND-4 REMI", _with_remi, base="MIND-4"),
-        literal("YouTube DNN (paper)", YouTubeDNN, YouTubeDNNConfig.paper(**shape)),
-        literal("MIND-1 (paper)", MIND, one_interest(literal_mind)),
-        literal("MIND-4 (paper)", MIND, literal_mind),
-        vector("ComiRec-SA", ComiRecSA, ComiRecSAConfig(**shape)),
-        vector("ComiRec-DR", ComiRecDR, ComiRecDRConfig(**shape)),
-        vector("SASRec", SASRec, SASRecConfig(**shape), field="dropout", values=DROPOUTS),
+        fixed("Random", Random),
+        fixed("Popularity", Popularity),
+        fixed("ItemCF", ItemCF, [ItemCFConfig(similarity, n) for similarity, n in neighbors]),
+        fixed("WALS", WALS, [WALSConfig(regularization=r, alpha=a, **dim) for r, a in ridges]),
+        tuned("YouTube DNN", YouTubeDNN, YouTubeDNNConfig(**shape)),
+        tuned("YouTube DNN cosine", CosineDNN, cosine, "temperature", TEMPERATURES),
+        tuned("MaxMF-4", MaxMF, MaxMFConfig(**shape)),
+        tuned("MaxMF-4 best", MaxMF, MaxMFConfig(**shape), loss="best"),
+        tuned("MIND-1", MIND, one_interest(mind)),
+        tuned("MIND-4", MIND, mind),
+        tuned("MIND-4 best", MIND, mind, loss="best"),
+        paper("YouTube DNN (paper)", YouTubeDNN, YouTubeDNNConfig.paper(**shape)),
+        paper("MIND-1 (paper)", MIND, one_interest(paper_mind)),
+        paper("MIND-4 (paper)", MIND, paper_mind),
+        tuned("ComiRec-SA", ComiRecSA, ComiRecSAConfig(**shape)),
+        tuned("ComiRec-DR", ComiRecDR, ComiRecDRConfig(**shape)),
+        tuned("SASRec", SASRec, SASRecConfig(**shape), "dropout"),
     ]
-    return {row.name: row for row in rows}
-
-
-def _with_remi(base: Trial | None) -> list[Trial]:
-    """REMI's two strengths on top of what was chosen for the model without it."""
-    if base is None:
-        raise ValueError("MIND-4 REMI starts from the chosen setting of MIND-4; tune that first")
-    return [
-        replace(
-            base,
-            name="MIND-4 REMI",
-            training=replace(base.training, hardness=hardness, routing_penalty=penalty),
-        )
-        for hardness, penalty in itertools.product((0.1, 1.0), (1.0, 10.0))
-    ]
-
-
-# Studies: one factor of a chosen setting of MIND at a time
+    return {row[0].name: row for row in rows}
 
 
 @dataclass(frozen=True)
 class Factor:
-    """Fields of a MIND's configuration that belong together: one reading of the paper.
+    """Fields of MIND's configuration that together are one difference to the paper's form.
 
     Attributes:
         name: of the factor.
-        config, routing: the fields, of `MINDConfig` and of its `RoutingConfig`.
+        config, routing: the fields of `MINDConfig` and of its `RoutingConfig`.
     """
 
     name: str
     config: tuple[str, ...] = ()
     routing: tuple[str, ...] = ()
 
-    def taken(self, config: MINDConfig, other: MINDConfig) -> MINDConfig:
-        """`config` with these fields as `other` has them."""
-        routing = {name: getattr(other.routing, name) for name in self.routing}
-        fields = {name: getattr(other, name) for name in self.config}
+    def revert(self, config: MINDConfig) -> MINDConfig:
+        """Give these fields the values that they have in the paper's form."""
+        paper = MINDConfig.paper()
+        routing = {name: getattr(paper.routing, name) for name in self.routing}
+        fields = {name: getattr(paper, name) for name in self.config}
         return replace(config, **fields, routing=replace(config.routing, **routing))
 
 
@@ -225,62 +163,68 @@ FACTORS = (
 )
 
 
-def ablation(chosen: Trial) -> list[Trial]:
-    """Back to the paper's form, one factor at a time, and in the end in all of them."""
-    config: MINDConfig = chosen.config
-    literal = _literal(config)
-    rows = []
+def ablation(base: Trial) -> list[Trial]:
+    """Revert one factor at a time to the paper's form, and in the end all of them."""
+    reverted = {factor.name: factor.revert(base.config) for factor in FACTORS}
+    reverted["all"] = base.config
     for factor in FACTORS:
-        back = factor.taken(config, literal)
-        if back != config:
-            rows.append(replace(chosen, name=f"{chosen.name} reverted: {factor.name}", config=back))
-    if literal != config:
-        rows.append(replace(chosen, name=f"{chosen.name} reverted: all", config=literal))
-    return rows
-
-
-def _literal(config: MINDConfig) -> MINDConfig:
-    """The paper's form, of the same sizes."""
-    literal = MINDConfig.paper()
-    for factor in FACTORS:
-        config = factor.taken(config, literal)
-    return config
-
-
-def _varied(name: str, values: Sequence[Any], *, routing: bool = True, **also: Any) -> Build:
-    def rows(chosen: Trial | None) -> list[Trial]:
-        assert chosen is not None
-        config: MINDConfig = chosen.config
-        found = []
-        for value in values:
-            fields = {name: value, **also}
-            changed = {"routing": replace(config.routing, **fields)} if routing else fields
-            label = f"{chosen.name} {name}={value:g}"
-            found.append(replace(chosen, name=label, config=replace(config, **changed)))
-        return found
-
-    return rows
-
-
-def _negatives(chosen: Trial | None) -> list[Trial]:
-    assert chosen is not None
+        reverted["all"] = factor.revert(reverted["all"])
     return [
-        replace(
-            chosen,
-            name=f"{chosen.name} negatives={number}",
-            training=replace(chosen.training, negatives=number),
-        )
-        for number in (64, 256, 1024, 4096)
+        replace(base, name=f"{base.name} reverted: {name}", config=config)
+        for name, config in reverted.items()
+        if config != base.config
     ]
 
 
-# By name: from the chosen setting to the rows. ("sigma" is that of the Gaussian initialization.)
-STUDIES: dict[str, Build] = {
-    "sigma": _varied("sigma", (0.1, 1.0, 5.0), initial_logits="gaussian"),
-    "power": _varied("power", (0.0, 0.5, 1.0, 2.0, 5.0, math.inf), routing=False),
-    "interests": _varied("max_interests", (1, 2, 4, 6, 8)),
-    "iterations": _varied("iterations", (1, 2, 3, 4, 5)),
-    "adaptive": _varied("adaptive", (True, False)),
-    "negatives": _negatives,
-    "ablation": lambda chosen: ablation(chosen) if chosen else [],
+def _routing(name: str, values: Sequence[Any], **also: Any) -> Study:
+    """Study a field of the routing's configuration."""
+
+    def trials(base: Trial) -> list[Trial]:
+        routings = {v: replace(base.config.routing, **{name: v}, **also) for v in values}
+        return [
+            replace(base, name=f"{base.name} {name}={v:g}", config=replace(base.config, routing=r))
+            for v, r in routings.items()
+        ]
+
+    return trials
+
+
+def _power(base: Trial) -> list[Trial]:
+    return [
+        replace(base, name=f"{base.name} power={p:g}", config=replace(base.config, power=p))
+        for p in (0.0, 0.5, 1.0, 2.0, 5.0, math.inf)
+    ]
+
+
+def _training(*names: str, values: Sequence[tuple[Any, ...]]) -> Study:
+    """Study fields of the training's configuration."""
+
+    def trials(base: Trial) -> list[Trial]:
+        fields = [dict(zip(names, combination, strict=True)) for combination in values]
+        return [
+            replace(
+                base,
+                name=" ".join([base.name, *(f"{name}={v:g}" for name, v in changed.items())]),
+                training=replace(base.training, **changed),
+            )
+            for changed in fields
+        ]
+
+    return trials
+
+
+# Studies by name: each takes the chosen trial of a MIND and changes one factor. (The study of sigma
+# needs the Gaussian initialization, which the default does not use. REMI's hard negatives and
+# routing regularization are studied together.)
+STUDIES: dict[str, Study] = {
+    "sigma": _routing("sigma", (0.1, 1.0, 5.0), initial_logits="gaussian"),
+    "power": _power,
+    "interests": _routing("max_interests", (1, 2, 4, 6, 8)),
+    "iterations": _routing("iterations", (1, 2, 3, 4, 5)),
+    "adaptive": _routing("adaptive", (True, False)),
+    "negatives": _training("negatives", values=((64,), (256,), (1024,), (4096,))),
+    "remi": _training(
+        "hardness", "routing_penalty", values=((0.1, 1.0), (0.1, 10.0), (1.0, 1.0), (1.0, 10.0))
+    ),
+    "ablation": ablation,
 }

@@ -1,146 +1,96 @@
-"""A run = (model, data, seed) -> a row (§4): many models on the same cases, with their spread."""
+"""Summaries over seeds, comparisons of models, and Markdown tables (§4)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-import polars as pl
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mindlib.data.splits import Split
-from mindlib.evaluation import Estimate, Evaluation, compare, evaluate
-from mindlib.models.baselines import Popularity, Random
-from mindlib.models.vector import VectorModel
-from mindlib.retrieval import Recommender
-from mindlib.training import Fit, TrainingConfig, fit
+from mindlib.evaluation import Estimate, compare
+from mindlib.experiments.trial import Part, TrialRun
 
-Build = Callable[[torch.Generator], VectorModel]
+# For each metric "mean", "deviation" (None for one seed) and "seeds", the value of each seed.
+Summary = Mapping[str, Mapping[str, Any]]
+Values = dict[str, Float[Tensor, " cases"]]
 
 
-@runtime_checkable
-class Judged(Protocol):
-    """A run as tables see it: a `Run`, or a `mindlib.experiments.trial.TrialRun`."""
-
-    @property
-    def model(self) -> str: ...
-
-    @property
-    def seed(self) -> int: ...
-
-    @property
-    def evaluation(self) -> Evaluation: ...
-
-
-@dataclass(frozen=True)
-class Run:
-    """One model, trained with one seed, judged on the test cases.
-
-    Attributes:
-        fit: how it was trained; None for what is not trained.
-    """
-
-    model: str
-    seed: int
-    recommender: Recommender
-    evaluation: Evaluation
-    fit: Fit | None
+def summarize(runs: Sequence[TrialRun], part: Part = "test") -> Summary:
+    """Compute each metric's mean, standard deviation and values over the seeds of one model."""
+    means = [run.evaluations[part].means() for run in runs]
+    summary = {}
+    for metric in means[0]:
+        values = [mean[metric] for mean in means]
+        spread = statistics.stdev(values) if len(values) > 1 else None
+        summary[metric] = {
+            "mean": statistics.fmean(values), "deviation": spread, "seeds": values
+        }  # fmt: skip
+    return summary
 
 
-def run_all(
-    split: Split,
-    models: Mapping[str, Build],
-    training: TrainingConfig,
-    *,
-    seeds: int,
-    cutoffs: Sequence[int],
-    device: str = "auto",
-    progress: bool = True,
-) -> list[Run]:
-    """Random and Popularity, then each model with each seed: the same data, budget and cases.
-
-    Args:
-        models: by name, what builds a model from a generator for its initial weights.
-        training: its seed is replaced by the run's.
-        seeds: each model is trained with seeds 0..seeds - 1. (Popularity draws nothing: one run.)
-        cutoffs: the N of the metrics.
-
-    Raises:
-        ValueError: fewer than one seed.
-    """
-    if seeds < 1:
-        raise ValueError(f"seeds={seeds}: expected at least one")
-
-    def judge(name: str, seed: int, recommender: Recommender, how: Fit | None = None) -> Run:
-        result = evaluate(
-            recommender, split.test, cutoffs, exclude_history=training.exclude_history
-        )
-        return Run(name, seed, recommender, result, how)
-
-    runs = [judge("Random", seed, Random(split.log.num_items, seed)) for seed in range(seeds)]
-    runs.append(judge("Popularity", 0, Popularity(split.train_counts)))
-    for name, build in models.items():
-        for seed in range(seeds):
-            model = build(torch.Generator().manual_seed(seed))
-            how = fit(model, split, replace(training, seed=seed), device=device, progress=progress)
-            runs.append(judge(name, seed, model, how))
-    return runs
+def summarize_models(runs: Sequence[TrialRun]) -> dict[str, Summary]:
+    """Summarize the test metrics of each model among the runs."""
+    names = dict.fromkeys(run.model for run in runs)
+    return {name: summarize([run for run in runs if run.model == name]) for name in names}
 
 
-def summary(runs: Sequence[Judged]) -> pl.DataFrame:
-    """For each model and metric the mean and the standard deviation over seeds.
-
-    Columns: model, metric, mean, deviation (null with one seed), seeds.
-    """
-    rows = [
-        {"model": run.model, "metric": metric, "value": value}
-        for run in runs
-        for metric, value in run.evaluation.means().items()
-    ]
-    return (
-        pl.DataFrame(rows)
-        .group_by("model", "metric", maintain_order=True)
-        .agg(
-            pl.col("value").mean().alias("mean"),
-            pl.col("value").std().alias("deviation"),
-            pl.len().alias("seeds"),
-        )
-    )
+def average_seeds(runs: Sequence[TrialRun], part: Part = "test") -> Values:
+    """Average the value of each case over the runs, for each metric."""
+    found = [run.evaluations[part].values for run in runs]
+    return {name: torch.stack([values[name] for values in found]).mean(0) for name in found[0]}
 
 
-def table(runs: Sequence[Judged], metrics: Sequence[str]) -> str:
-    """A Markdown table in percent, a row for each model: mean ± standard deviation over seeds."""
-    numbers = {(row["model"], row["metric"]): row for row in summary(runs).to_dicts()}
-    lines = [
-        "| model | seeds | " + " | ".join(metrics) + " |",
-        "|---|--:" * 1 + "|--:" * len(metrics) + "|",
-    ]
-    for model in dict.fromkeys(run.model for run in runs):
-        cells = []
-        for metric in metrics:
-            row = numbers[model, metric]
-            spread = f" ± {100 * row['deviation']:.2f}" if row["deviation"] is not None else ""
-            cells.append(f"{100 * row['mean']:.2f}{spread}")
-        seeds = numbers[model, metrics[0]]["seeds"]
-        lines.append(f"| {model} | {seeds} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def compare_models(runs: Sequence[Judged], a: str, b: str, metric: str) -> Estimate:
-    """The paired comparison of two models over the test cases, each case averaged over seeds.
+def compare_models(runs: Sequence[TrialRun], a: str, b: str, metric: str) -> Estimate:
+    """Compare two models on the test cases (paired), each case averaged over seeds.
 
     Raises:
         ValueError: one of the models has no run; the message names those that have.
     """
-    return compare(_by_case(runs, a, metric), _by_case(runs, b, metric))
+    values = []
+    for name in (a, b):
+        chosen = [run for run in runs if run.model == name]
+        if not chosen:
+            known = ", ".join(dict.fromkeys(run.model for run in runs))
+            raise ValueError(f"no run of {name!r}; there are runs of {known}")
+        values.append(average_seeds(chosen)[metric])
+    return compare(*values)
 
 
-def _by_case(runs: Sequence[Judged], model: str, metric: str) -> Float[Tensor, " cases"]:
-    values = [run.evaluation.values[metric] for run in runs if run.model == model]
-    if not values:
-        known = ", ".join(dict.fromkeys(run.model for run in runs))
-        raise ValueError(f"no run of {model!r}; there are runs of {known}")
-    return torch.stack(values).mean(0)
+def markdown_table(
+    header: Sequence[object], rows: Iterable[Sequence[object]], *, text_columns: int = 1
+) -> str:
+    """Render a Markdown table; bars inside cells are escaped.
+
+    Args:
+        text_columns: the number of leading columns aligned to the left; the others hold numbers and
+            are aligned to the right.
+    """
+    header, *body = ([str(cell).replace("|", "\\|") for cell in row] for row in (header, *rows))
+    rule = ["---" if n < text_columns else "--:" for n in range(len(header))]
+    return "\n".join(["| " + " | ".join(header) + " |", "|" + "|".join(rule) + "|"] +
+                     ["| " + " | ".join(row) + " |" for row in body])  # fmt: skip
+
+
+def results_table(summaries: Mapping[str, Summary], metrics: Sequence[str]) -> str:
+    """Render a row for each model: mean ± standard deviation over seeds, the best in bold.
+
+    Shares are in percent, Categories@N are numbers.
+    """
+    best = {metric: max(s[metric]["mean"] for s in summaries.values()) for metric in metrics}
+
+    def cell(metric: str, value: Mapping[str, Any]) -> str:
+        unit = 1 if metric.startswith("Categories@") else 100
+        mean, deviation = value["mean"], value["deviation"]
+        text = f"**{unit * mean:.2f}**" if mean == best[metric] else f"{unit * mean:.2f}"
+        return text + (f" ± {unit * deviation:.2f}" if deviation is not None else "")
+
+    return markdown_table(
+        ["model", "seeds", *metrics],
+        [
+            [name, len(next(iter(s.values()))["seeds"]), *(cell(m, s[m]) for m in metrics)]
+            for name, s in summaries.items()
+        ],
+    )

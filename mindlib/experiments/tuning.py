@@ -1,88 +1,135 @@
-"""From the programme's rows to trials: the setting of each, chosen now or chosen before (§4.1)."""
+"""Choose each row's configuration on the validation cases, and run it with several seeds (§4.1)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from mindlib.data.splits import Split
-from mindlib.experiments.search_space import BUDGET, Entry
-from mindlib.experiments.trial import Trial, TrialRun, run_trial, tune
+from mindlib.experiments.cache import digest_of
+from mindlib.experiments.execution import run_trial
+from mindlib.experiments.search_space import BUDGET
+from mindlib.experiments.trial import CUTOFFS, Trial, TrialRun
+
+Report = Callable[[TrialRun], None]
+
+
+class Tuning(NamedTuple):
+    """The candidates of a row and the one that was chosen.
+
+    Attributes:
+        best: the chosen candidate.
+        candidates: all of them.
+        values: the validation metric of each, NaN if its training diverged; empty if there is one
+            candidate.
+        metric: the name of that metric.
+    """
+
+    best: Trial
+    candidates: tuple[Trial, ...]
+    values: tuple[float, ...] = ()
+    metric: str = ""
 
 
 def recorded_choices(results: Mapping[str, Any]) -> dict[str, int]:
-    """Which of its settings validation chose for each row of what was recorded."""
-    return {row["name"]: row["tuned"]["chosen"] for row in results["rows"] if row["tuned"]}
+    """Return, for each tuned row of recorded results, the index of the chosen candidate."""
+    return {row["name"]: row["tuned"]["chosen"] for row in results["rows"] if row.get("tuned")}
 
 
 def recorded_settings(
-    table: Mapping[str, Entry], names: Sequence[str], places: Mapping[str, int]
+    space: Mapping[str, Sequence[Trial]], names: Iterable[str], choices: Mapping[str, int]
 ) -> dict[str, Trial]:
-    """The rows' trials with the settings at these places.
+    """Look up the rows' trials by the candidates that were chosen before.
 
     Args:
-        table: as `search_space` makes it.
+        space: the candidates of each row, as `search_space` returns them.
         names: of the rows.
-        places: as `recorded_choices` finds them.
+        choices: as `recorded_choices` returns them.
 
     Raises:
-        KeyError: a row has several settings and no place says which.
+        KeyError: a row has several candidates and no recorded choice.
     """
-    found: dict[str, Trial] = {}
-
-    def settle(name: str) -> Trial:
-        if name not in found:
-            entry = table[name]
-            candidates = entry.candidates(settle(entry.base) if entry.base else None)
-            if len(candidates) > 1 and name not in places:
-                raise KeyError(
-                    f"no setting was chosen for {name!r}; there is one for {', '.join(places)}"
-                )
-            found[name] = candidates[places.get(name, 0)]
-        return found[name]
-
-    return {name: settle(name) for name in names}
+    found = {}
+    for name in names:
+        if len(space[name]) > 1 and name not in choices:
+            raise KeyError(
+                f"no recorded choice among the candidates of {name!r}; there are choices for "
+                f"{', '.join(choices)}"
+            )
+        found[name] = space[name][choices.get(name, 0)]
+    return found
 
 
 def tune_settings(
-    split: Split, table: Mapping[str, Entry], names: Sequence[str], **options: Any
-) -> dict[str, Trial]:
-    """The rows' trials with the settings that the validation cases of this split choose.
+    split: Split,
+    candidates: Sequence[Trial],
+    *,
+    cutoffs: Sequence[int] = CUTOFFS,
+    metric: str = "Recall@50",
+    report: Report | None = None,
+    **options: Any,
+) -> Tuning:
+    """Choose among candidates of a row by the validation cases alone; of equals the first.
+
+    A single candidate is chosen without evaluating it.
 
     Args:
-        options: passed to `tune`.
+        candidates: different configurations of one model.
+        metric: the one that is compared.
+        report: called with each run.
+        options: passed to `run_trial`: cache, categories, device, progress.
+
+    Raises:
+        ValueError: the number of candidates is neither one nor `BUDGET`, two are equal, or the
+            cutoffs do not include the metric's.
+        FloatingPointError: the training of every candidate diverged.
     """
-    found: dict[str, Trial] = {}
-
-    def settle(name: str) -> Trial:
-        if name not in found:
-            entry = table[name]
-            candidates = entry.candidates(settle(entry.base) if entry.base else None)
-            several = len(candidates) > 1
-            found[name] = (
-                tune(split, candidates, budget=BUDGET, **options).best if several else candidates[0]
-            )
-        return found[name]
-
-    return {name: settle(name) for name in names}
+    if len(candidates) == 1:
+        return Tuning(candidates[0], tuple(candidates))
+    name = candidates[0].name if candidates else "no model"
+    if len(candidates) != BUDGET:
+        raise ValueError(
+            f"{len(candidates)} candidates of {name}: expected {BUDGET}, the budget of every model"
+        )
+    if len({digest_of(candidate.identity) for candidate in candidates}) != BUDGET:
+        raise ValueError(f"two candidates of {name} are equal; give {BUDGET} different ones")
+    if int(metric.partition("@")[2]) not in cutoffs:
+        raise ValueError(f"metric={metric!r}: expected one with N among {tuple(cutoffs)}")
+    values = []
+    for candidate in candidates:
+        try:
+            run = run_trial(split, candidate, cutoffs, parts=("validation",), **options)
+        except FloatingPointError as error:
+            warnings.warn(f"{name}: {error}", stacklevel=2)
+            values.append(np.nan)
+            continue
+        values.append(run.evaluations["validation"].means()[metric])
+        if report:
+            report(run)
+    if np.isnan(values).all():
+        raise FloatingPointError(f"the training of every candidate of {name} diverged")
+    return Tuning(candidates[int(np.nanargmax(values))], tuple(candidates), tuple(values), metric)
 
 
 def run_seeds(
     split: Split,
-    trials: Mapping[str, Trial],
-    table: Mapping[str, Entry],
+    trials: Iterable[Trial],
     *,
     seeds: int,
     cutoffs: Sequence[int],
-    cache: Path,
+    cache: Path | None = None,
+    report: Report | None = None,
     **options: Any,
 ) -> list[TrialRun]:
-    """Each trial with the seeds 0, 1, ... on the test cases; once where a seed changes nothing.
+    """Run each trial with the seeds 0, 1, ..., or once if it does not depend on the seed.
 
     Args:
-        trials: by the row's name in `table`.
+        report: called with each run.
         options: passed to `run_trial`.
 
     Raises:
@@ -90,8 +137,10 @@ def run_seeds(
     """
     if seeds < 1:
         raise ValueError(f"seeds={seeds}: expected at least one")
-    return [
-        run_trial(split, replace(trial, seed=seed), cutoffs, cache, parts=("test",), **options)
-        for name, trial in trials.items()
-        for seed in range(seeds if table[name].drawn else 1)
-    ]
+    runs = []
+    for trial in trials:
+        for seed in range(seeds if trial.is_random else 1):
+            runs.append(run_trial(split, replace(trial, seed=seed), cutoffs, cache, **options))
+            if report:
+                report(runs[-1])
+    return runs

@@ -1,30 +1,28 @@
-"""Two runs are the same only if all that decides them is; a damaged file is not believed."""
+"""Runs are the same only if everything that decides them is; damaged files are not used."""
 
 import dataclasses
 import json
 import math
-import shutil
-from pathlib import Path
+import re
+import subprocess
 
 import numpy as np
 import pytest
 
-import mindlib
 from mindlib.data import PlantedConfig, leave_last_out, planted_interests
+from mindlib.experiments import cache
 from mindlib.experiments.cache import (
-    DECIDING,
-    Stored,
-    code_digest,
+    CacheEntry,
+    code_version,
     data_digest,
+    describe_config,
     digest_of,
-    plain,
-    read,
-    write,
+    read_entry,
+    write_entry,
 )
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models import MINDConfig
 
-PACKAGE = Path(mindlib.__file__).parent
 SMALL = PlantedConfig(num_users=40, num_clusters=4, items_per_cluster=5, num_segments=2)
 
 
@@ -33,31 +31,20 @@ def split():
     return leave_last_out(planted_interests(SMALL, seed=0).log)
 
 
-@pytest.fixture
-def package(tmp_path):
-    shutil.copytree(PACKAGE, tmp_path / "mindlib", ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path / "mindlib"
-
-
-def fresh(package):
-    code_digest.cache_clear()
-    return code_digest(package)
-
-
 def test_a_configuration_in_json_has_every_field_of_every_dataclass_in_it():
     config = MINDConfig(dim=8, power=math.inf, routing=RoutingConfig(max_interests=3))
-    found = plain(config)
+    found = describe_config(config)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert found["class"] == "mindlib.models.mind.MINDConfig"
+    assert found["class"] == "MINDConfig"  # without its module
     assert found["power"] == "inf"
     names = {field.name for field in dataclasses.fields(RoutingConfig)}
     assert set(found["routing"]) == names | {"class"}
     assert found["routing"]["max_interests"] == 3
 
 
-def test_what_has_no_lasting_name_is_refused():
+def test_a_value_without_a_lasting_representation_is_refused():
     with pytest.raises(TypeError, match="is a function: a run's configuration may hold"):
-        plain({"build": lambda: None})
+        describe_config({"build": lambda: None})
 
 
 @pytest.mark.parametrize(
@@ -94,87 +81,63 @@ def test_every_part_of_a_log_decides_its_digest(split, field):
     assert data_digest(changed) != data_digest(split)
 
 
-@pytest.mark.parametrize("pattern", DECIDING)
-def test_code_of_every_deciding_file_decides_the_digest(package, pattern):
-    before = fresh(package)
-    file = sorted(package.glob(pattern))[-1]
-    file.write_text(file.read_text(encoding="utf-8") + "\nSOMETHING = 1\n", encoding="utf-8")
-    assert fresh(package) != before
+def test_the_version_is_the_commit_of_a_checkout_or_else_the_packages(monkeypatch):
+    code_version.cache_clear()
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|\d+\.\d+.*", code_version())
+
+    def no_git(*args, **options):
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr(subprocess, "run", no_git)
+    code_version.cache_clear()
+    assert code_version() == cache.version("mindlib")
+    code_version.cache_clear()
 
 
-def test_neither_comments_nor_docstrings_nor_other_files_decide_it(package):
-    before = fresh(package)
-    file = package / "losses.py"
-    text = file.read_text(encoding="utf-8").replace('"""Other losses', '"""Rather other losses')
-    file.write_text(f"# a remark\n\n{text}", encoding="utf-8")
-    (package / "report.py").write_text("", encoding="utf-8")
-    assert fresh(package) == before
+ENTRY = CacheEntry({"a": np.arange(2000.0), "b": np.zeros((0, 3))}, {"name": "x", "of": [1, 2.5]})
 
 
-def test_a_deciding_file_that_has_gone_is_missed(package):
-    (package / "losses.py").unlink()
-    with pytest.raises(FileNotFoundError, match=r"has no losses\.py, which decides"):
-        fresh(package)
-
-
-STORED = Stored({"a": np.arange(2000.0), "b": np.zeros((0, 3))}, {"name": "x", "of": [1, 2.5]})
-
-
-@pytest.mark.parametrize("name", ["run.json", "values.npz"])
-def test_a_file_comes_back_as_it_was_written_and_nothing_else_is_left(tmp_path, name):
-    stored = STORED if name.endswith("npz") else Stored({}, STORED.facts)
-    write(tmp_path / "new" / name, stored)
-    found = read(tmp_path / "new" / name, {"name": "x"})
+def test_a_file_is_read_as_it_was_written_and_nothing_else_is_left(tmp_path):
+    path = tmp_path / "new" / "values.npz"
+    write_entry(path, ENTRY)
+    found = read_entry(path, {"name": "x"})
     assert found is not None
-    assert found.facts == stored.facts
-    assert found.arrays.keys() == stored.arrays.keys()
-    for key, value in stored.arrays.items():
+    assert found.facts == ENTRY.facts
+    assert found.arrays.keys() == ENTRY.arrays.keys()
+    for key, value in ENTRY.arrays.items():
         assert np.array_equal(found.arrays[key], value)
-    assert [file.name for file in (tmp_path / "new").iterdir()] == [name]
-    assert read(tmp_path / "absent.json", {}) is None
-
-
-def test_a_write_that_fails_leaves_the_file_before_it(tmp_path):
-    path = tmp_path / "run.json"
-    write(path, Stored({}, {"n": 1}))
-    with pytest.raises(TypeError):
-        write(path, Stored({}, {"n": object()}))
-    found = read(path, {})
-    assert found is not None
-    assert found.facts == {"n": 1}
-    assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
+    assert list((tmp_path / "new").iterdir()) == [path]
+    assert read_entry(tmp_path / "absent.npz", {}) is None
 
 
 def damage(path, how):
-    whole = path.read_bytes()
-    if how == "cut":
-        path.write_bytes(whole[: len(whole) // 2])
-    elif how == "empty":
-        path.write_bytes(b"")
-    else:
-        place = whole.index(b"2.5") if path.suffix == ".json" else len(whole) // 3
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    content = path.read_bytes()
+    middle = len(content) // 3
+    path.write_bytes(
+        {
+            "half": content[: len(content) // 2],
+            "empty": b"",
+            "one bit": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+        }[how]
+    )
 
 
-@pytest.mark.parametrize("how", ["cut", "empty", "one bit"])
-@pytest.mark.parametrize("name", ["run.json", "values.npz"])
-def test_a_damaged_file_is_not_believed(tmp_path, name, how):
-    path = tmp_path / name
-    write(path, STORED if name.endswith("npz") else Stored({}, STORED.facts))
+@pytest.mark.parametrize("how", ["half", "empty", "one bit"])
+def test_a_damaged_file_is_not_used(tmp_path, how):
+    path = tmp_path / "values.npz"
+    write_entry(path, ENTRY)
     damage(path, how)
-    with pytest.warns(UserWarning, match=f"{name} is damaged .*computed again"):
-        assert read(path, {}) is None
+    with pytest.warns(UserWarning, match=r"values\.npz is damaged .*computed again"):
+        assert read_entry(path, {}) is None
 
 
-@pytest.mark.parametrize("name", ["run.json", "values.npz"])
-def test_a_file_that_says_it_is_another_is_not_believed(tmp_path, name):
-    path = tmp_path / name
-    write(path, STORED if name.endswith("npz") else Stored({}, STORED.facts))
-    for facts in ({"name": "y"}, {"absent": 1}):
-        with pytest.warns(UserWarning, match="is damaged"):
-            assert read(path, facts) is None
+@pytest.mark.parametrize("expected", [{"name": "y"}, {"absent": 1}])
+def test_a_file_with_other_facts_is_not_used(tmp_path, expected):
+    write_entry(tmp_path / "values.npz", ENTRY)
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert read_entry(tmp_path / "values.npz", expected) is None
 
 
-def test_the_order_of_what_is_said_does_not_matter():
+def test_the_order_of_facts_does_not_matter():
     assert digest_of({"a": 1, "b": [1]}) == digest_of({"b": [1], "a": 1})
     assert digest_of({"a": 1}) != digest_of({"a": "1"})

@@ -3,7 +3,8 @@
 import pytest
 
 from mindlib.evaluation import Estimate
-from mindlib.experiments.claims import CLAIMS, Claim, claims_table, difference
+from mindlib.experiments.claims import CLAIMS, claims_table
+from mindlib.experiments.results import recorded_difference
 
 
 def results(a="MIND-4", b="MIND-1", study=None, values=(0.02, 0.01, 0.03, 0.001)):
@@ -13,8 +14,8 @@ def results(a="MIND-4", b="MIND-1", study=None, values=(0.02, 0.01, 0.03, 0.001)
 
 
 def test_a_difference_is_found_in_either_order():
-    forth = difference(results(), "MIND-4", "MIND-1", "HitRate@50")
-    back = difference(results(), "MIND-1", "MIND-4", "HitRate@50")
+    forth = recorded_difference(results(), "MIND-4", "MIND-1", "HitRate@50")
+    back = recorded_difference(results(), "MIND-1", "MIND-4", "HitRate@50")
     assert forth == Estimate(0.02, 0.01, 0.03, 0.001)
     assert back == Estimate(-0.02, -0.03, -0.01, 0.001)
 
@@ -23,8 +24,8 @@ def test_a_difference_is_found_in_either_order():
     ("a", "metric", "study"),
     [("MaxMF-4", "HitRate@50", None), ("MIND-4", "Recall@50", None), ("MIND-4", "HitRate@50", "x")],
 )
-def test_what_nobody_compared_is_not_found(a, metric, study):
-    assert difference(results(), a, "MIND-1", metric, study) is None
+def test_a_comparison_that_was_not_made_is_not_found(a, metric, study):
+    assert recorded_difference(results(), a, "MIND-1", metric, study) is None
 
 
 def test_the_table_has_a_row_for_each_claim_and_a_column_for_each_result():
@@ -36,6 +37,14 @@ def test_the_table_has_a_row_for_each_claim_and_a_column_for_each_result():
     assert all(line.count("|") == 5 for line in lines)
 
 
-def test_results_that_speak_to_no_claim_are_refused():
+def test_results_without_any_claims_comparison_are_refused():
     with pytest.raises(ValueError, match="no recorded comparison in HitRate@50"):
-        claims_table({"one": results(a="x", b="y")}, claims=(Claim("", "", "a", "b"),))
+        claims_table({"one": results(a="x", b="y")})
+
+
+@pytest.mark.parametrize(("low", "word"), [(-0.009, "holds here"), (-0.011, "inconclusive")])
+def test_equality_is_decided_within_one_point(low, word):
+    rows = ("MIND-4 adaptive=1", "MIND-4 adaptive=0", "adaptive")
+    last = claims_table({"one": results(*rows, values=(0.0, low, 0.009, 1.0))}).splitlines()[-1]
+    assert last.startswith("| Dynamic K")
+    assert f"**{word}**" in last

@@ -1,8 +1,7 @@
-"""What is recorded of runs equals plain Python, and says who gains."""
+"""Recorded results: the rows and comparisons that are written, and how they are read."""
 
 import dataclasses
 import math
-import statistics
 
 import pytest
 import torch
@@ -10,17 +9,19 @@ import torch
 from mindlib.evaluation import Evaluation, compare
 from mindlib.experiments.results import (
     bins_of,
-    by_bin,
-    over_seeds,
-    paired,
+    compare_values,
+    load_recorded,
+    provenance,
+    recorded_rows,
+    recorded_table,
+    result_row,
     rounded,
-    row_of,
-    summary_of,
 )
-from mindlib.experiments.trial import Trial, TrialRun, Tuned
+from mindlib.experiments.tables import average_seeds, summarize
+from mindlib.experiments.trial import Trial, TrialRun
+from mindlib.experiments.tuning import Tuning
 from mindlib.models import ItemCF, ItemCFConfig
 
-CODE = ("c" * 64,)
 TOUCHED = torch.tensor([0, 1, 1, 2, 3, 4, 5, 6, 8, 9, 40])
 
 
@@ -36,26 +37,10 @@ def made_up(seed: int, shift: float = 0.0) -> TrialRun:
 
     trial = Trial("ItemCF", ItemCF, ItemCFConfig(neighbors=7), seed=seed)
     parts = {"validation": evaluation(5), "test": evaluation(len(TOUCHED))}
-    return TrialRun(trial, parts, None, float(seed), CODE, {})  # pyright: ignore[reportArgumentType]
+    return TrialRun(trial, parts, None, float(seed), ("c" * 40,))  # pyright: ignore[reportArgumentType]
 
 
 RUNS = [made_up(seed) for seed in range(3)]
-
-
-def test_mean_and_deviation_are_over_the_seeds():
-    found = summary_of(RUNS, "test")
-    by_seed = [float(run.evaluation.values["Recall@50"].mean()) for run in RUNS]
-    assert found["Recall@50"]["mean"] == pytest.approx(statistics.mean(by_seed))
-    assert found["Recall@50"]["deviation"] == pytest.approx(statistics.stdev(by_seed))
-    assert found["Coverage@50"]["mean"] == pytest.approx(0.375)
-    assert summary_of(RUNS[:1], "test")["Recall@50"]["deviation"] is None
-
-
-def test_every_case_is_averaged_over_the_seeds():
-    found = over_seeds(RUNS, "test")["NDCG@10"]
-    for case in range(len(TOUCHED)):
-        values = [float(run.evaluation.values["NDCG@10"][case]) for run in RUNS]
-        assert float(found[case]) == pytest.approx(statistics.mean(values))
 
 
 def test_every_case_is_in_one_bin():
@@ -68,19 +53,13 @@ def test_every_case_is_in_one_bin():
     assert list(bins_of(torch.tensor([2, 2]))) == ["2"]
 
 
-def test_the_mean_of_a_bin_is_that_of_its_cases():
-    values = over_seeds(RUNS, "test")
-    row = next(row for row in by_bin(values, TOUCHED) if row["bin"] == "4-5")
-    assert row["cases"] == 2
-    assert row["Recall@50"] == pytest.approx(float(values["Recall@50"][[5, 6]].mean()))
-
-
-def test_a_row_says_what_was_run_and_what_came_of_it():
+def test_a_row_has_the_configuration_the_tuning_and_the_summaries():
     other = dataclasses.replace(RUNS[0].trial, config=ItemCFConfig("bm25", neighbors=7))
-    tuned = Tuned(RUNS[0].trial, (other, RUNS[0].trial), [0.1, 0.2], "Recall@50")
-    row = row_of(RUNS, TOUCHED, tuned)
-    assert (row["name"], row["seeds"], row["seconds"]) == ("ItemCF", [0, 1, 2], 1.0)
-    assert row["codes"] == list(CODE)
+    tuning = Tuning(RUNS[0].trial, (other, RUNS[0].trial), (0.1, 0.2), "Recall@50")
+    row = result_row(RUNS, tuning)
+    assert (row["name"], row["model"], row["seeds"]) == ("ItemCF", "ItemCF", [0, 1, 2])
+    assert row["seconds"] == 1.0
+    assert row["commits"] == ["c" * 40]
     assert row["config"]["neighbors"] == 7
     assert row["tuned"] == {
         "on": "validation Recall@50",
@@ -90,17 +69,15 @@ def test_a_row_says_what_was_run_and_what_came_of_it():
         ],
         "chosen": 1,
     }
-    assert row["test"] == summary_of(RUNS, "test")
-    assert row["validation"] == summary_of(RUNS, "validation")
-    assert [part["bin"] for part in row["by_history_categories"]] == list(bins_of(TOUCHED))
-    assert "by_history_categories" not in row_of(RUNS, None, None)
+    assert row["test"] == summarize(RUNS, "test")
+    assert row["validation"] == summarize(RUNS, "validation")
+    assert result_row(RUNS, Tuning(other, (other,)))["tuned"] is None
 
 
 def test_models_are_compared_over_users_and_within_bins_but_not_in_categories():
-    a = over_seeds([made_up(seed, 0.1) for seed in range(3, 5)], "test")
-    b = over_seeds(RUNS, "test")
-    found = paired(a, b, TOUCHED)
-    assert [said["metric"] for said in found["all"]] == ["Recall@50", "NDCG@10"]
+    a, b = average_seeds([made_up(seed, 0.1) for seed in range(3, 5)]), average_seeds(RUNS)
+    found = compare_values(a, b, TOUCHED)
+    assert [facts["metric"] for facts in found["all"]] == ["Recall@50", "NDCG@10"]
     whole = compare(a["Recall@50"], b["Recall@50"])
     assert found["all"][0] == {
         "metric": "Recall@50",
@@ -109,16 +86,13 @@ def test_models_are_compared_over_users_and_within_bins_but_not_in_categories():
         "high": whole.high,
         "p_value": whole.p_value,
     }
-    assert {said["metric"] for said in found["by_history_categories"]} == {"Recall@50"}
-    last = found["by_history_categories"][-1]
-    assert (last["bin"], last["cases"]) == ("9+", 2)
-    inside = TOUCHED >= 9
-    assert last["difference"] == pytest.approx(
-        float((a["Recall@50"] - b["Recall@50"])[inside].mean())
-    )
-    bins = {said["bin"] for said in found["by_history_categories"]}
-    assert bins == {"1", "4-5", "6-8", "9+"}  # of one case there is no spread
-    assert list(paired(a, b, None)) == ["all"]
+    bins = found["by_history_categories"]
+    assert {facts["metric"] for facts in bins} == {"Recall@50"}
+    assert [facts["bin"] for facts in bins] == ["1", "4-5", "6-8", "9+"]  # one case has no spread
+    assert bins[-1]["cases"] == 2
+    difference = a["Recall@50"] - b["Recall@50"]
+    assert bins[-1]["difference"] == pytest.approx(float(difference[TOUCHED >= 9].mean()))
+    assert list(compare_values(a, b, None)) == ["all"]
 
 
 def test_floats_are_rounded_wherever_they_are_and_no_number_is_nan():
@@ -127,3 +101,61 @@ def test_floats_are_rounded_wherever_they_are_and_no_number_is_nan():
         "a": [0.333333, [2, None]],
         "b": {"c": 123457000.0, "d": "x", "e": None},
     }
+
+
+def row(name, value, study=None):
+    test = {
+        "Recall@50": {"mean": value, "deviation": 0.01, "seeds": [value, value]},
+        "Categories@50": {"mean": 10 * value, "deviation": None, "seeds": [10 * value]},
+    }
+    return {"study": study, "name": name, "test": test}
+
+
+RESULTS = {
+    "date": "2026-01-02T03:04:05+00:00",
+    "command": "python benchmarks/experiments.py --data x",
+    "commit": "0123456789abcdef",
+    "machine": {"cpu": "a processor"},
+    "data": {"name": "x", "protocol": "random 19:1", "test_cases": 1234},
+    "rows": [
+        row("YouTube DNN", 0.2),
+        row("MIND-4", 0.25),
+        {"study": None, "name": "diverged", "failed": "NaN"},
+        row("MIND-4 sigma=0.1", 0.24, "sigma"),
+    ],
+}
+
+
+def test_rows_are_those_of_the_table_or_of_one_study_without_failed_ones():
+    assert list(recorded_rows(RESULTS)) == ["YouTube DNN", "MIND-4"]
+    assert list(recorded_rows(RESULTS, "sigma")) == ["MIND-4 sigma=0.1"]
+
+
+def test_a_recorded_table_has_the_metrics_that_all_rows_have():
+    table = recorded_table(RESULTS, ("Recall@50", "Recall@1000", "Categories@50"))
+    assert table.splitlines() == [
+        "| model | seeds | Recall@50 | Categories@50 |",
+        "|---|--:|--:|--:|",
+        "| YouTube DNN | 2 | 20.00 ± 1.00 | 2.00 |",
+        "| MIND-4 | 2 | **25.00** ± 1.00 | **2.50** |",
+    ]
+
+
+def test_provenance_names_data_date_machine_command_and_commit():
+    text = provenance(RESULTS)
+    for part in ("x, random 19:1, 1,234 test cases", "2026-01-02", "a processor", "--data x"):
+        assert part in text
+    assert text.endswith("commit 0123456789.")
+
+
+def test_a_recorded_result_is_read_from_the_package(tmp_path, monkeypatch):
+    files = {"mindlib.experiments": tmp_path}
+    monkeypatch.setattr("mindlib.experiments.results.resources.files", files.get)
+    with pytest.raises(FileNotFoundError, match="there is none"):
+        load_recorded("scaling")
+    (tmp_path / "recorded").mkdir()
+    for name, text in (("b.json", '{"rows": [1]}'), ("a.json", "{}"), ("README.md", "")):
+        (tmp_path / "recorded" / name).write_text(text, encoding="utf-8")
+    assert load_recorded("b") == {"rows": [1]}
+    with pytest.raises(FileNotFoundError, match=r"no recorded result 'c'; there is a, b\. Run"):
+        load_recorded("c")

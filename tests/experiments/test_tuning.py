@@ -1,15 +1,29 @@
-"""The setting of each row: where validation says, and nowhere else."""
+"""The candidate of each row is the one that validation chooses, now or as recorded."""
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from mindlib.data import PlantedConfig, leave_last_out, planted_interests
+from mindlib.evaluation import evaluate
+from mindlib.experiments import execution, tuning
+from mindlib.experiments.execution import run_trial
 from mindlib.experiments.search_space import TRAINING, search_space
-from mindlib.experiments.tuning import recorded_choices, recorded_settings, run_seeds, tune_settings
+from mindlib.experiments.trial import Trial
+from mindlib.experiments.tuning import (
+    Tuning,
+    recorded_choices,
+    recorded_settings,
+    run_seeds,
+    tune_settings,
+)
+from mindlib.models import WALS, ItemCF, ItemCFConfig, Popularity, Random, WALSConfig
 
 QUICK = replace(TRAINING, epochs=1, negatives=32, monitor="Recall@10")
+SPACE = search_space(QUICK, {"dim": 4, "hidden": (), "history_length": 8})
+OPTIONS = {"cutoffs": (5, 10), "metric": "Recall@10", "device": "cpu"}
 
 
 @pytest.fixture(scope="module")
@@ -18,56 +32,116 @@ def split():
     return leave_last_out(planted_interests(config).log)
 
 
-@pytest.fixture(scope="module")
-def table():
-    return search_space(QUICK, {"dim": 4, "hidden": (), "history_length": 8})
-
-
-def test_places_are_those_of_the_rows_that_were_tuned():
+def test_choices_are_those_of_the_rows_that_were_tuned():
     rows = [
         {"name": "Popularity", "tuned": None},
         {"name": "WALS", "tuned": {"chosen": 3}},
+        {"name": "diverged", "failed": "NaN"},
     ]
     assert recorded_choices({"rows": rows}) == {"WALS": 3}
 
 
-def test_a_place_is_that_among_the_candidates(table):
-    found = recorded_settings(table, ["Popularity", "WALS"], {"WALS": 2})
-    assert list(found) == ["Popularity", "WALS"]
-    assert found["WALS"] == table["WALS"].candidates(None)[2]
+def test_a_choice_is_an_index_among_the_candidates():
+    found = recorded_settings(SPACE, ["Popularity", "WALS"], {"WALS": 2})
+    assert found == {"Popularity": SPACE["Popularity"][0], "WALS": SPACE["WALS"][2]}
 
 
-def test_a_row_on_another_ones_setting_gets_it_though_it_is_no_row_itself(table):
-    found = recorded_settings(table, ["MIND-4 REMI"], {"MIND-4": 3, "MIND-4 REMI": 1})
-    base = table["MIND-4"].candidates(None)[3]
-    assert list(found) == ["MIND-4 REMI"]
-    assert found["MIND-4 REMI"] == table["MIND-4 REMI"].candidates(base)[1]
-
-
-def test_a_row_without_a_place_is_refused_with_those_that_have_one(table):
+def test_a_row_without_a_choice_is_refused_with_those_that_have_one():
     with pytest.raises(KeyError, match=r"WALS.*MIND-1"):
-        recorded_settings(table, ["WALS"], {"MIND-1": 0})
+        recorded_settings(SPACE, ["WALS"], {"MIND-1": 0})
 
 
-def test_what_is_chosen_now_is_the_best_on_validation(split, table, tmp_path):
-    from mindlib.experiments.trial import run_trial
+@pytest.mark.slow
+def test_tuning_chooses_the_best_on_validation_without_the_test(split, tmp_path, monkeypatch):
+    seen, reported = [], []
 
-    options = {"cutoffs": (10,), "cache": tmp_path}
-    found = tune_settings(split, table, ["Popularity", "ItemCF"], metric="Recall@10", **options)
-    assert found["Popularity"].config is None
-    reached = [
-        run_trial(split, trial, (10,), tmp_path, parts=("validation",))
-        .evaluations["validation"]
-        .means()["Recall@10"]
-        for trial in table["ItemCF"].candidates(None)
+    def watched(recommender, cases, *args, **options):
+        seen.append(cases)
+        return evaluate(recommender, cases, *args, **options)
+
+    monkeypatch.setattr(execution, "evaluate", watched)
+    found = tune_settings(
+        split, SPACE["YouTube DNN"], cache=tmp_path, report=reported.append, **OPTIONS
+    )
+    assert len(seen) == len(reported) == len(found.values) == 4
+    assert all(cases is split.validation for cases in seen)
+    assert not list(tmp_path.glob("*/test-*"))
+    values = [
+        run_trial(split, trial, (5, 10), device="cpu").evaluations["validation"].means()
+        for trial in SPACE["YouTube DNN"]
     ]
-    best = max(range(len(reached)), key=reached.__getitem__)
-    assert found["ItemCF"] == table["ItemCF"].candidates(None)[best]
+    assert list(found.values) == [pytest.approx(value["Recall@10"]) for value in values]
+    assert len(set(found.values)) > 1
+    assert found.best == SPACE["YouTube DNN"][int(np.argmax(found.values))]
 
 
-def test_each_seed_is_judged_and_once_what_has_none(split, table, tmp_path):
-    trials = recorded_settings(table, ["Popularity", "MIND-4"], {"MIND-4": 0})
-    runs = run_seeds(split, trials, table, seeds=2, cutoffs=(10,), cache=tmp_path, device="cpu")
+@pytest.mark.slow
+def test_the_chosen_candidate_is_not_trained_again_for_its_test(split, tmp_path, monkeypatch):
+    found = tune_settings(split, SPACE["MIND-1"], cache=tmp_path, **OPTIONS)
+    monkeypatch.setattr(execution, "fit", None)
+    assert run_trial(split, found.best, (5, 10), tmp_path).evaluation.means()
+
+
+def test_a_single_candidate_is_chosen_unseen(split):
+    assert tune_settings(split, SPACE["Popularity"]) == Tuning(
+        SPACE["Popularity"][0], tuple(SPACE["Popularity"])
+    )
+
+
+def test_a_candidate_whose_training_diverges_is_not_chosen(split, monkeypatch):
+    real, diverging = run_trial, list(SPACE["ItemCF"][:3])
+
+    def broken(split, trial, *args, **options):
+        if trial in diverging:
+            raise FloatingPointError("the loss is nan")
+        return real(split, trial, *args, **options)
+
+    monkeypatch.setattr(tuning, "run_trial", broken)
+    with pytest.warns(UserWarning, match="ItemCF: the loss is nan"):
+        found = tune_settings(split, SPACE["ItemCF"], **OPTIONS)
+    assert found.best == SPACE["ItemCF"][3]
+    assert np.isnan(found.values[:3]).all()
+    diverging.append(SPACE["ItemCF"][3])
+    with (
+        pytest.warns(UserWarning, match="the loss is nan"),
+        pytest.raises(FloatingPointError, match="every candidate of ItemCF diverged"),
+    ):
+        tune_settings(split, SPACE["ItemCF"], **OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("indices", "metric", "message"),
+    [
+        ((0, 1), "Recall@10", "2 candidates of ItemCF: expected 4"),
+        ((), "Recall@10", "0 candidates of no model: expected 4"),
+        ((0, 1, 2, 0), "Recall@10", "two candidates of ItemCF are equal"),
+        ((0, 1, 2, 3), "Recall@7", r"metric='Recall@7': expected one with N among \(5, 10\)"),
+    ],
+)
+def test_unequal_budgets_are_refused(split, indices, metric, message):
+    with pytest.raises(ValueError, match=message):
+        tune_settings(split, [SPACE["ItemCF"][i] for i in indices], cutoffs=(5, 10), metric=metric)
+
+
+@pytest.mark.parametrize(
+    ("trial", "is_random"),
+    [
+        (Trial("ItemCF", ItemCF, ItemCFConfig()), False),
+        (Trial("WALS", WALS, WALSConfig()), True),
+        (Trial("Popularity", Popularity), False),
+        (Trial("Random", Random), True),
+        (SPACE["MIND-4"][0], True),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_a_trial_is_random_if_the_seed_changes_its_result(trial, is_random):
+    assert trial.is_random == is_random
+
+
+@pytest.mark.slow
+def test_each_seed_is_run_and_deterministic_models_once(split):
+    trials = [SPACE["Popularity"][0], SPACE["MIND-4"][0]]
+    runs = run_seeds(split, trials, seeds=2, cutoffs=(10,), parts=("test",), device="cpu")
     assert [(run.model, run.seed) for run in runs] == [
         ("Popularity", 0),
         ("MIND-4", 0),
@@ -78,6 +152,6 @@ def test_each_seed_is_judged_and_once_what_has_none(split, table, tmp_path):
     assert not torch.equal(first, second)
 
 
-def test_no_seed_is_refused(split, table, tmp_path):
+def test_no_seed_is_refused(split):
     with pytest.raises(ValueError, match="seeds=0"):
-        run_seeds(split, {}, table, seeds=0, cutoffs=(10,), cache=tmp_path)
+        run_seeds(split, [], seeds=0, cutoffs=(10,))

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from IPython.display import Markdown, display
 
+from mindlib.experiments.tables import markdown_table
+
 
 def show_source(thing: Callable[..., Any]) -> None:
     """Show a function's or a class's source as it stands: it cannot drift from what runs.
@@ -20,15 +22,11 @@ def show_source(thing: Callable[..., Any]) -> None:
     display(Markdown(f"`{name}`\n```python\n{code}\n```"))
 
 
-def show_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Show a table whose first column is text and whose others are numbers, set to the right.
-
-    A bar inside a cell does not end the cell.
-    """
-    head, *body = ([str(cell).replace("|", "\\|") for cell in row] for row in (head, *rows))
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
-    lines += ["| " + " | ".join(row) + " |" for row in body]
-    display(Markdown("\n".join(lines)))
+def show_table(
+    header: Sequence[object], rows: Iterable[Sequence[object]], *, text_columns: int = 1
+) -> None:
+    """Show a Markdown table (see `markdown_table`)."""
+    display(Markdown(markdown_table(header, rows, text_columns=text_columns)))
 
 
 def spread(values: Sequence[float] | np.ndarray, digits: int = 1, factor: int = 100) -> str:

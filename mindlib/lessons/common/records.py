@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from mindlib.lessons.common.report import recorded
+from mindlib.experiments.results import load_recorded
 
 
 class Point(NamedTuple):
@@ -37,7 +37,7 @@ class Record(NamedTuple):
 def record(name: str) -> Record | None:
     """The recorded result of a benchmark; None where mindlib came without one."""
     try:
-        found = recorded(name)
+        found = load_recorded(name)
     except FileNotFoundError:
         return None
     machine = found | found.get("machine", {})

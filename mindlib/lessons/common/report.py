@@ -8,7 +8,6 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -133,25 +132,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     return value
-
-
-def recorded(name: str) -> dict[str, Any]:
-    """A benchmark's result that was measured before, on an idle machine, and came with mindlib.
-
-    It says itself when, where and by which command it was made.
-
-    Raises:
-        FileNotFoundError: there is none of this name; the message lists those that exist.
-    """
-    folder = resources.files("mindlib.experiments") / "recorded"
-    there = [file.name for file in folder.iterdir()] if folder.is_dir() else []
-    if f"{name}.json" not in there:
-        known = ", ".join(sorted(n.removesuffix(".json") for n in there if n.endswith(".json")))
-        raise FileNotFoundError(
-            f"no recorded result {name!r}; there is {known or 'none'}. Run benchmarks/{name}.py, "
-            f"which measures it, and put its JSON into mindlib/experiments/recorded/"
-        )
-    return json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def save_figure(figure: Figure, name: str) -> Path:

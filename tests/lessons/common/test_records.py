@@ -37,7 +37,7 @@ SERVING = [
 
 
 def test_a_record_says_when_where_and_how(monkeypatch):
-    monkeypatch.setattr(records, "recorded", lambda name: SCALING)
+    monkeypatch.setattr(records, "load_recorded", lambda name: SCALING)
     found = records.record("scaling")
     assert found is not None
     assert found.source == ("recorded 2026-11-25 on a processor, by `python benchmarks/scaling.py`")

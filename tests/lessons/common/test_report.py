@@ -16,7 +16,6 @@ from mindlib.lessons.common.report import (
     Text,
     check_parameters,
     output_folder,
-    recorded,
     save_figure,
     write_metrics,
 )
@@ -197,24 +196,3 @@ def test_a_figure_that_cannot_be_written_leaves_the_old_one_and_nothing_else(mon
             save_figure(draw(), "a.svg")
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
-
-
-def test_a_recorded_result_is_read_from_the_package(tmp_path, monkeypatch):
-    (tmp_path / "recorded").mkdir()
-    (tmp_path / "recorded" / "b.json").write_text('{"rows": [1]}', encoding="utf-8")
-    (tmp_path / "recorded" / "a.json").write_text("{}", encoding="utf-8")
-    (tmp_path / "recorded" / "README.md").write_text("", encoding="utf-8")
-    monkeypatch.setattr(
-        "mindlib.lessons.common.report.resources.files", {"mindlib.experiments": tmp_path}.get
-    )
-    assert recorded("b") == {"rows": [1]}
-    with pytest.raises(FileNotFoundError, match=r"no recorded result 'c'; there is a, b\. Run"):
-        recorded("c")
-
-
-def test_without_any_recorded_result_the_message_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "mindlib.lessons.common.report.resources.files", {"mindlib.experiments": tmp_path}.get
-    )
-    with pytest.raises(FileNotFoundError, match="there is none"):
-        recorded("scaling")

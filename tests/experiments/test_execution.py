@@ -1,20 +1,17 @@
-"""A run is found again under all that decides it, and goes on where it was stopped."""
+"""A run is loaded again under everything that decides it, and resumes where it was stopped."""
 
 import dataclasses
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-import mindlib
 from mindlib.data import PlantedConfig, leave_last_out, planted_interests
 from mindlib.evaluation import evaluate
-from mindlib.experiments import cache as run_cache
-from mindlib.experiments import trial as trials
-from mindlib.experiments.trial import Trial, run_trial, trained_model, tune
+from mindlib.experiments import execution, trial
+from mindlib.experiments.execution import run_trial, trained_model
+from mindlib.experiments.trial import Trial
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models import (
     MIND,
@@ -33,7 +30,6 @@ from mindlib.training import fitting as training
 
 pytestmark = pytest.mark.slow
 
-PACKAGE = Path(mindlib.__file__).parent
 TRAINING = TrainingConfig(epochs=3, batch_size=64, negatives=16, monitor="Recall@10", patience=3)
 MIND_TRIAL = Trial(
     "MIND-2",
@@ -62,20 +58,20 @@ def trainings(monkeypatch):
         calls.append(args)
         return fit(*args, **options)
 
-    monkeypatch.setattr(trials, "fit", counted)
+    monkeypatch.setattr(execution, "fit", counted)
     return calls
 
 
 @pytest.fixture
-def run_seeds(monkeypatch):
-    """The cases that were judged on."""
+def evaluated(monkeypatch):
+    """The cases that were evaluated on."""
     seen = []
 
     def counted(recommender, cases, *args, **options):
         seen.append(cases)
         return evaluate(recommender, cases, *args, **options)
 
-    monkeypatch.setattr(trials, "evaluate", counted)
+    monkeypatch.setattr(execution, "evaluate", counted)
     return seen
 
 
@@ -114,7 +110,7 @@ def test_what_is_in_the_cache_is_not_trained_again_and_has_every_case(split, tmp
     second = run(split, dataclasses.replace(MIND_TRIAL, name="another name"), tmp_path)
     assert len(trainings) == 1
     assert_same(first, second)
-    assert (first.fit, first.seconds, first.codes) == (second.fit, second.seconds, second.codes)
+    assert (first.fit, first.seconds, first.commits) == (second.fit, second.seconds, second.commits)
     assert (first.model, second.model) == ("MIND-2", "another name")
     assert len(second.evaluation.values["Recall@10"]) == len(split.test)
 
@@ -184,42 +180,27 @@ def test_other_cutoffs_and_categories_are_judged_without_training(split, tmp_pat
     assert_same(other, whole)
 
 
-def test_other_code_is_another_run_unless_trusted(split, tmp_path, trainings, monkeypatch):
-    first = run(split, DNN_TRIAL, tmp_path, parts=("validation",))
-    monkeypatch.setattr(trials, "code_digest", lambda: "f" * 64)
-    trusted = run(split, DNN_TRIAL, tmp_path, parts=("validation",), trust_code=True)
-    assert trusted.codes == first.codes
-    both = run(split, DNN_TRIAL, tmp_path, trust_code=True)
-    assert both.codes == (*first.codes, "f" * 64)
+def test_each_result_has_the_commit_of_its_code(split, tmp_path, trainings, monkeypatch):
+    monkeypatch.setattr(execution, "code_version", lambda: "a" * 40)
+    run(split, DNN_TRIAL, tmp_path, parts=("validation",))
+    monkeypatch.setattr(execution, "code_version", lambda: "b" * 40)
+    assert run(split, DNN_TRIAL, tmp_path, parts=("validation",)).commits == ("a" * 40,)
+    assert run(split, DNN_TRIAL, tmp_path).commits == ("a" * 40, "b" * 40)
     assert len(trainings) == 1
-    own = run(split, DNN_TRIAL, tmp_path)
+
+
+def test_another_schema_is_another_run(split, tmp_path, trainings, monkeypatch):
+    run(split, DNN_TRIAL, tmp_path)
+    monkeypatch.setattr(trial, "SCHEMA", trial.SCHEMA + 1)
+    run(split, DNN_TRIAL, tmp_path)
     assert len(trainings) == 2
-    assert own.codes == ("f" * 64,)
-    assert run(split, DNN_TRIAL, tmp_path, trust_code=True).codes == own.codes
 
 
-def test_all_code_that_a_run_executes_is_part_of_its_digest(split):
-    """Apart from what keeps and finds results, and from what a single process does not decide."""
-    deciding = {f for pattern in run_cache.DECIDING for f in PACKAGE.glob(pattern)}
-    keeping = {"run_cache.py", "trials.py", "checkpoints.py", "distributed.py"}
-    seen = set()
-
-    def watch(frame, event, argument):
-        if event == "call" and frame.f_code.co_name != "<module>":
-            seen.add(frame.f_code.co_filename)
-
-    before = sys.getprofile()
-    sys.setprofile(watch)
-    try:
-        run(split, MIND_TRIAL, categories="department")
-    finally:
-        sys.setprofile(before)
-    ours = {Path(f).resolve() for f in seen if Path(f).resolve().is_relative_to(PACKAGE)}
-    assert PACKAGE / "layers" / "routing.py" in ours
-    assert {f.relative_to(PACKAGE).as_posix() for f in ours - deciding} <= keeping
+def test_no_module_path_is_part_of_the_identity():
+    assert "mindlib" not in repr(MIND_TRIAL.identity)
 
 
-def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(split, tmp_path, monkeypatch):
+def test_an_interrupted_run_resumes_and_ends_as_an_uninterrupted_one(split, tmp_path, monkeypatch):
     whole = run(split, MIND_TRIAL)
 
     class Stopped(Exception):
@@ -238,51 +219,47 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(split, tmp_pa
             patch.setattr(training, "_save", then_stop)
             return fit(model, *args, **options)
 
-    monkeypatch.setattr(trials, "fit", stop_after_two)
+    monkeypatch.setattr(execution, "fit", stop_after_two)
     with pytest.raises(Stopped):
         run(split, MIND_TRIAL, tmp_path)
-    assert len(list(tmp_path.glob("*/*/checkpoints/*.safetensors"))) >= 1
-    assert not list(tmp_path.glob("*/*/run.json"))
+    assert len(list(tmp_path.glob("*/checkpoints/*.safetensors"))) >= 1
+    assert not list(tmp_path.glob("*/run.npz"))
 
     epochs = []
-    monkeypatch.setattr(trials, "fit", fit)
+    monkeypatch.setattr(execution, "fit", fit)
     train = training._train_epoch
     monkeypatch.setattr(training, "_train_epoch", lambda *given: epochs.append(1) or train(*given))
     resumed = run(split, MIND_TRIAL, tmp_path)
     assert len(epochs) == 1
     assert_same(resumed, whole)
-    assert not list(tmp_path.glob("*/*/checkpoints"))
+    assert not list(tmp_path.glob("*/checkpoints"))
 
 
 def test_a_damaged_checkpoint_starts_the_training_again(split, tmp_path, monkeypatch, trainings):
     whole = run(split, DNN_TRIAL, tmp_path)
-    (folder,) = [file.parent for file in tmp_path.glob("*/*/run.json")]
+    (folder,) = [file.parent for file in tmp_path.glob("*/run.npz")]
     for file in folder.iterdir():
         file.unlink()
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints" / "epoch-00002.safetensors").write_bytes(b"nothing of the kind")
-    with pytest.warns(UserWarning, match="epoch-00002.*training begins again"):
+    with pytest.warns(UserWarning, match="epoch-00002.*training starts again"):
         again = run(split, DNN_TRIAL, tmp_path)
     assert_same(whole, again)
     assert len(trainings) == 2
 
 
-@pytest.mark.parametrize("name", ["run.json", "test-*.npz", "weights.npz"])
+@pytest.mark.parametrize("name", ["run.npz", "test-*.npz"])
 def test_a_damaged_entry_is_computed_again_with_a_warning(split, tmp_path, trainings, name):
     whole = run(split, MIND_TRIAL, tmp_path)
-    (folder,) = [file.parent for file in tmp_path.glob("*/*/run.json")]
+    (folder,) = [file.parent for file in tmp_path.glob("*/run.npz")]
     (file,) = folder.glob(name)
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2])
-    cutoffs = (5, 20) if name == "weights.npz" else CUTOFFS  # which makes it need the weights
     with pytest.warns(UserWarning, match="is damaged"):
-        again = run_trial(split, MIND_TRIAL, cutoffs, tmp_path, device="cpu")
+        again = run(split, MIND_TRIAL, tmp_path)
+    assert_same(whole, again)
     assert len(trainings) == (1 if name == "test-*.npz" else 2)
-    if name != "weights.npz":
-        assert_same(whole, again)
-    run_trial(
-        split, MIND_TRIAL, cutoffs, tmp_path, device="cpu"
-    )  # warnings are errors: it is whole
+    assert_same(whole, run(split, MIND_TRIAL, tmp_path))  # without a warning
     assert len(trainings) == (1 if name == "test-*.npz" else 2)
 
 
@@ -296,24 +273,24 @@ def test_a_damaged_entry_is_computed_again_with_a_warning(split, tmp_path, train
     ],
     ids=lambda trial: trial.name,
 )
-def test_what_is_not_trained_is_kept_alike(split, tmp_path, trial, judged):
+def test_what_is_not_trained_is_kept_alike(split, tmp_path, trial, evaluated):
     first = run(split, trial, tmp_path)
-    assert len(judged) == 2
+    assert len(evaluated) == 2
     second = run(split, trial, tmp_path)
-    assert len(judged) == 2
+    assert len(evaluated) == 2
     assert_same(first, second)
     assert first.fit is None
     assert len(first.evaluation.values["NDCG@5"]) == len(split.test)
 
 
-def test_of_what_is_not_trained_the_training_does_not_count(split, tmp_path, judged):
+def test_of_what_is_not_trained_the_training_does_not_count(split, tmp_path, evaluated):
     trial = Trial("Popularity", Popularity)
     run(split, trial, tmp_path)
     run(split, dataclasses.replace(trial, training=TRAINING), tmp_path)
-    assert len(judged) == 2
+    assert len(evaluated) == 2
     keep = dataclasses.replace(TRAINING, exclude_history=False)
     found = run(split, dataclasses.replace(trial, training=keep), tmp_path)
-    assert len(judged) == 4
+    assert len(evaluated) == 4
     popular = Popularity(split.train_counts)
     with_past, without = (
         evaluate(popular, split.test, CUTOFFS, exclude_history=choice).values["Recall@10"]
@@ -323,9 +300,9 @@ def test_of_what_is_not_trained_the_training_does_not_count(split, tmp_path, jud
     assert not torch.equal(with_past, without)
 
 
-def test_another_seed_of_chance_is_another_run(split, tmp_path, judged):
+def test_another_seed_of_chance_is_another_run(split, tmp_path, evaluated):
     one, two = (run(split, Trial("Random", Random, seed=seed), tmp_path) for seed in (0, 1))
-    assert len(judged) == 4
+    assert len(evaluated) == 4
     assert not torch.equal(one.evaluation.values["NDCG@10"], two.evaluation.values["NDCG@10"])
 
 
@@ -347,55 +324,6 @@ def test_the_trained_model_of_a_run_has_the_weights_that_were_judged(split, tmp_
     again = evaluate(model, split.test, CUTOFFS)
     for name, values in again.values.items():
         assert torch.equal(values, found.evaluation.values[name])
-
-
-def candidates(rates):
-    return [
-        dataclasses.replace(DNN_TRIAL, training=dataclasses.replace(TRAINING, learning_rate=rate))
-        for rate in rates
-    ]
-
-
-def test_tuning_takes_the_best_on_validation_and_never_looks_at_the_test(split, tmp_path, judged):
-    tuned = tune(
-        split,
-        candidates([1e-5, 3e-2]),
-        budget=2,
-        cutoffs=CUTOFFS,
-        metric="Recall@10",
-        cache=tmp_path,
-        device="cpu",
-    )
-    assert judged
-    assert all(cases is split.validation for cases in judged)
-    assert not list(tmp_path.glob("*/*/test-*"))
-    assert len(tuned.values) == 2
-    assert tuned.best.training.learning_rate == (
-        3e-2 if tuned.values[1] > tuned.values[0] else 1e-5
-    )
-    by_hand = run(split, tuned.best).evaluations["validation"].means()["Recall@10"]
-    assert max(tuned.values) == pytest.approx(by_hand)
-    assert tuned.values[0] != tuned.values[1]
-
-
-def test_the_best_of_tuning_is_not_trained_again_for_its_test(split, tmp_path, trainings):
-    tuned = tune(
-        split, candidates([1e-3, 1e-2]), budget=2, cutoffs=CUTOFFS, metric="Recall@10",
-        cache=tmp_path, device="cpu",
-    )  # fmt: skip
-    run(split, tuned.best, tmp_path)
-    assert len(trainings) == 2
-
-
-def test_an_unequal_budget_is_refused(split):
-    with pytest.raises(ValueError, match="2 settings of YouTube DNN; expected 4"):
-        tune(split, candidates([1e-3, 1e-2]), budget=4)
-    with pytest.raises(ValueError, match="two settings of YouTube DNN are the same"):
-        tune(split, candidates([1e-3, 1e-3]), budget=2)
-    with pytest.raises(ValueError, match=r"metric='Recall@7': expected one with N among \(5, 10\)"):
-        tune(split, candidates([1e-3, 1e-2]), budget=2, cutoffs=CUTOFFS, metric="Recall@7")
-    with pytest.raises(ValueError, match="parts: settings are chosen on the validation cases"):
-        tune(split, candidates([1e-3, 1e-2]), budget=2, parts=("test",))
 
 
 def test_a_trial_that_cannot_be_is_refused():

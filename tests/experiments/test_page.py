@@ -1,0 +1,48 @@
+"""The page of results is what the recorded files give, and its conclusions are their verdicts."""
+
+import sys
+from pathlib import Path
+
+from mindlib.experiments import __main__ as page
+from mindlib.experiments.claims import CLAIMS
+from mindlib.experiments.results import load_recorded, recorded_rows
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
+
+
+def test_the_committed_page_is_what_the_command_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["experiments", str(tmp_path / "results.md")])
+    page.main()
+    assert (tmp_path / "results.md").read_bytes() == PAGE.read_bytes()
+
+
+def test_the_page_has_every_claim_every_row_and_where_they_come_from():
+    text = PAGE.read_text(encoding="utf-8")
+    for claim in CLAIMS:
+        assert f"| {claim.text} |" in text
+    for name in page.RECORDED.values():
+        results = load_recorded(name)
+        assert results["command"] in text
+        assert results["commit"][:10] in text
+        for row, facts in recorded_rows(results).items():
+            assert f"| {row} | {len(facts['seeds'])} |" in text
+            for commit in facts.get("commits", ()):
+                assert f"{row} ({commit[:10]})" in text
+
+
+def test_conclusions_follow_the_verdicts():
+    comparisons = [
+        {
+            "study": None,
+            "a": "MIND-4",
+            "b": other,
+            "all": [{"metric": "HitRate@50", "difference": 0.0, "p_value": 0.5} | interval],
+        }
+        for other, interval in (
+            ("MIND-1", {"low": 0.1, "high": 0.2}),
+            ("WALS", {"low": -0.1, "high": 0.2}),
+            ("MaxMF-4", {"low": -0.2, "high": -0.1}),
+        )
+    ]
+    line = "- better than MIND-1; not distinguishable from WALS; worse than MaxMF-4 (title)."
+    assert page._conclusion("title", {"comparisons": comparisons}) == line
