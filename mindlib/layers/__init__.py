@@ -1,1 +1,1 @@
-"""The parts of MIND, one module for each section of the paper (§3.2 to §3.4)."""
+"""The layers of MIND: pooling (§3.2), routing (§3.3) and label-aware attention (§3.4)."""

@@ -1,4 +1,4 @@
-"""Label-aware attention (§3.4): while training, the label chooses among the user's interests."""
+"""Label-aware attention (§3.4): the label item attends to the user's interests in training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PowerForm = Literal["scaled", "literal"]
 
 
 def check_power(power: float) -> None:
-    """Refuse a p that is negative or NaN (p = inf is the hard argmax)."""
+    """Raise ValueError unless p >= 0."""
     if not power >= 0:
         raise ValueError(f"power={power}: expected p >= 0; p = 0 is the mean, p = inf the argmax")
 
@@ -24,15 +24,17 @@ def attention_weights(
     power: float,
     form: PowerForm = "scaled",
 ) -> Float[Tensor, "batch interests"]:
-    """The weight of each interest for one label; rows sum to 1, inactive interests get 0.
+    """Compute the weight of each interest for one label: softmax(pow(V_u' e_i, p)).
+
+    Rows sum to 1; inactive interests have weight 0.
 
     Args:
-        scores: V_u' e_i, the label's inner product with each interest.
-        active: which interests the user has, at least one.
-        power: p. 0 gives the mean, inf the argmax.
+        scores: V_u' e_i, the inner product of the label with each interest.
+        active: whether the user has this interest; at least one per row.
+        power: p; 0 gives the mean, inf the argmax.
         form: "scaled" is softmax(p * score), monotone for scores of any sign. "literal" is the
-            paper's softmax(score^p), which is NaN for a fractional p and a negative score, and
-            blind to the sign for an even p; it is here to be looked at.
+            paper's softmax(score^p) for comparison: it is NaN for a negative score and fractional
+            p, and ignores the sign of the score for even p.
     """
     if power == math.inf:
         best = scores.masked_fill(~active, -torch.inf).argmax(1)
@@ -48,11 +50,11 @@ def label_aware_attention(
     power: float,
     form: PowerForm = "scaled",
 ) -> Float[Tensor, "batch dim"]:
-    """v_u = V_u softmax(pow(V_u' e_i, p)): the user as seen from the label item.
+    """v_u = V_u softmax(pow(V_u' e_i, p)): the user vector for one label item.
 
     Args:
-        interests: V_u, the keys and the values.
-        active: which interests the user has.
+        interests: V_u, the keys and values.
+        active: whether the user has this interest.
         label: e_i, the query.
         power: p.
         form: see `attention_weights`.

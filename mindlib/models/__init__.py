@@ -1,4 +1,4 @@
-"""MIND and what it is compared with (§3, §4.2)."""
+"""MIND (§3) and the models that it is compared with (§4.2)."""
 
 from mindlib.models.baselines import Oracle, Popularity, Random
 from mindlib.models.comirec import ComiRecDR, ComiRecDRConfig, ComiRecSA, ComiRecSAConfig

@@ -1,4 +1,4 @@
-"""What every number stands beside: chance, popularity, and in a planted world the best possible."""
+"""Baselines: random lists, popular items, and the best possible model of a planted world."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mindlib.retrieval import Recommendations, top_items
 
 @dataclass(frozen=True)
 class Random:
-    """Items drawn uniformly at random: the floor below every number."""
+    """Recommend a uniform random sample of the items, the lower bound for every model."""
 
     num_items: int
     seed: int
@@ -24,7 +24,7 @@ class Random:
     def recommend(
         self, histories: Histories, n: int, *, exclude_history: bool = True
     ) -> Recommendations:
-        """n random items for each past."""
+        """Sample n items for each history."""
         generator = torch.Generator().manual_seed(self.seed)
 
         def score(part: Histories) -> Float[Tensor, "users items"]:
@@ -35,10 +35,10 @@ class Random:
 
 @dataclass(frozen=True)
 class Popularity:
-    """The most frequent items of the training events, the same for everybody.
+    """Recommend the most frequent items of the training events to every user.
 
     Attributes:
-        counts: `Split.train_counts`.
+        counts: events of each item, `Split.train_counts`.
     """
 
     counts: Int[np.ndarray, " items"]
@@ -46,7 +46,7 @@ class Popularity:
     def recommend(
         self, histories: Histories, n: int, *, exclude_history: bool = True
     ) -> Recommendations:
-        """The n most popular items for each past."""
+        """Rank the items by their number of training events."""
         counts = torch.from_numpy(self.counts).to(torch.float32)
 
         def score(part: Histories) -> Float[Tensor, "users items"]:
@@ -57,14 +57,14 @@ class Popularity:
 
 @dataclass(frozen=True)
 class Oracle:
-    """Recommends by the true probabilities of a planted world: nobody can do better."""
+    """Recommend by the true probabilities of a planted world, the upper bound for every model."""
 
     world: PlantedWorld
 
     def recommend(
         self, histories: Histories, n: int, *, exclude_history: bool = True
     ) -> Recommendations:
-        """The n items that are truly the likeliest for each past's user."""
+        """Rank the items by their probability for the user of each history."""
 
         def score(part: Histories) -> Float[Tensor, "users items"]:
             return torch.from_numpy(self.world.next_item_probabilities(part.users.numpy()))

@@ -1,4 +1,4 @@
-"""YouTube DNN with unit vectors and a temperature: a strong form of the single vector."""
+"""YouTube DNN with cosine scores and a temperature: a strong single-vector baseline."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mindlib.data.histories import History
-from mindlib.data.interactions import Interactions
 from mindlib.models.youtube_dnn import YouTubeDNN, YouTubeDNNConfig
 
 
 @dataclass(frozen=True)
 class CosineDNNConfig(YouTubeDNNConfig):
-    """What it is built with.
+    """Options of the cosine form of YouTube DNN.
 
     Attributes:
-        temperature: the score of an item is its cosine to the user vector, divided by this.
+        temperature: divisor of the cosine between user and item.
     """
 
     temperature: float = 0.1
@@ -32,27 +31,21 @@ class CosineDNNConfig(YouTubeDNNConfig):
 
 
 class CosineDNN(YouTubeDNN):
-    """YouTube DNN whose score is cos(v_u, e_i) / temperature.
+    """YouTube DNN whose score is cos(v_u, e_i) / temperature, as in contrastive retrieval models.
 
-    An inner product grows with the length of e_i, and popular items grow long. A cosine does not
-    know popularity; the temperature gives the softmax the reach that unit vectors lack.
+    Unlike MIND and YouTube DNN, it cannot express popularity by the norm of e_i. The temperature
+    restores the range of the softmax, which is narrow for cosines.
     """
 
-    config: CosineDNNConfig
+    config_class = CosineDNNConfig
 
-    def __init__(
-        self,
-        log: Interactions,
-        config: CosineDNNConfig | None = None,
-        *,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(log, config or CosineDNNConfig(), generator=generator)
-        self.items.unit = True
+    def build(self, generator: torch.Generator) -> None:
+        """Normalize the item vectors."""
+        self.items.is_normalized = True
 
     def user_vectors(
         self, interests: Float[Tensor, "batch interests dim"], history: History
     ) -> Float[Tensor, "batch interests dim"]:
-        """v_u of length 1 / temperature."""
+        """Apply the head and normalize to norm 1 / temperature."""
         vectors = super().user_vectors(interests, history)
         return F.normalize(vectors, dim=2) / self.config.temperature

@@ -1,4 +1,4 @@
-"""The log as a sparse matrix of counts: what models that are not neural learn from."""
+"""Sparse user-item matrices of counts, the input of ItemCF and WALS."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from mindlib.data.splits import Split
 
 
 def training_counts(split: Split) -> csr_matrix:
-    """How often each user (rows, from 1) met each item in what training may use.
-
-    Column j is item j + 1: there is no padding to learn about.
-    """
-    log, learnt = split.log, split.train_events
-    return _counts(log.users[learnt] - 1, log.items[learnt], (log.num_users, log.num_items))
+    """Count the training events of each user and item; row u is user u + 1, column j item j + 1."""
+    log, is_training = split.log, split.train_events
+    users, items = log.users[is_training], log.items[is_training]
+    return _counts(users - 1, items, (log.num_users, log.num_items))
 
 
 def history_counts(histories: Histories, num_items: int) -> csr_matrix:
-    """How often each item occurs in each past, all of it; columns as in `training_counts`."""
+    """Count each item in each whole history; columns as in `training_counts`."""
     rows, items = (value.cpu().numpy() for value in histories.pairs())
     return _counts(rows, items, (len(histories), num_items))
 
@@ -28,5 +26,5 @@ def history_counts(histories: Histories, num_items: int) -> csr_matrix:
 def _counts(
     rows: Int[np.ndarray, " events"], items: Int[np.ndarray, " events"], shape: tuple[int, int]
 ) -> csr_matrix:
-    # The sum over equal (row, column) is the constructor's.
+    # The constructor sums duplicate (row, column) pairs.
     return csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, items - 1)), shape=shape)

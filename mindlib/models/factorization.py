@@ -1,4 +1,4 @@
-"""WALS: weighted matrix factorisation by alternating least squares (Hu, Koren & Volinsky 2008)."""
+"""WALS: weighted matrix factorization by alternating least squares (Hu, Koren & Volinsky 2008)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from mindlib.retrieval import Recommendations, score_by_best_interest, top_items
 
 @dataclass(frozen=True)
 class WALSConfig:
-    """What WALS is fitted with.
+    """Options of WALS.
 
-    The defaults are the best on the validation cases of *The Complete Journey* (leave-last-out,
-    Recall@50) of some twenty trials with d = 64; other data want other ones.
+    The defaults are the best of about twenty settings with d = 64 on the validation cases of *The
+    Complete Journey* (leave-last-out, Recall@50); tune them for other data.
 
     Attributes:
-        dim: d, the factors.
-        regularization: lambda.
-        alpha: an item met r times has the confidence 1 + alpha r, one never met 1.
-        iterations: of the alternation.
+        dim: d, the number of factors.
+        regularization: lambda, the weight of the squared norm of the factors.
+        alpha: the confidence of r events is 1 + alpha r.
+        iterations: the number of alternations.
         seed: of the initial factors.
     """
 
@@ -46,7 +46,7 @@ class WALSConfig:
         if self.iterations < 1:
             raise ValueError(f"iterations={self.iterations}: expected at least 1")
         if not (self.regularization > 0 and math.isfinite(self.regularization)):
-            # With 0 a user without behaviours, or with few, has no unique factors.
+            # Without it, the factors of a user with few behaviors are not unique.
             raise ValueError(f"regularization={self.regularization}: expected a positive number")
         if not (self.alpha > 0 and math.isfinite(self.alpha)):
             raise ValueError(f"alpha={self.alpha}: expected a positive number")
@@ -54,17 +54,16 @@ class WALSConfig:
 
 @dataclass(frozen=True)
 class WALS:
-    """One vector a user, which is not learnt but solved for: an `InterestModel` with K = 1.
+    """Weighted matrix factorization of implicit feedback (Hu, Koren & Volinsky 2008).
 
-    The vectors y_i of the items are fitted on the training events. A user's is the best for her
-    past, whoever she is: x_u = (Y'Y + sum_i alpha r_ui y_i y_i' + lambda 1)^-1 sum_i (1 + alpha
-    r_ui) y_i. So a past that has grown since, and a new user, are answered as everybody else.
-
-    The factors are implicit's (`pip install mindlib[baselines]`).
+    Unlike MIND it has one vector for a user, x_u = (Y'Y + sum_i alpha r_ui y_i y_i' + lambda 1)^-1
+    sum_i (1 + alpha r_ui) y_i, which is solved for instead of encoded by a network. It is computed
+    from the history (fold-in), so that new users and new behaviors need no new fit. The item
+    vectors y_i are fitted by implicit (`pip install mindlib[baselines]`).
 
     Attributes:
-        config: what it was fitted with.
-        model: implicit's AlternatingLeastSquares, fitted.
+        config: the options of the fit.
+        model: implicit's fitted AlternatingLeastSquares.
     """
 
     config: WALSConfig
@@ -86,7 +85,7 @@ class WALS:
             model = AlternatingLeastSquares(
                 config.dim,
                 config.regularization,
-                alpha=1.0,  # the confidences come with the matrix
+                alpha=1.0,  # the matrix has the confidences
                 iterations=config.iterations,
                 num_threads=torch.get_num_threads(),
                 random_state=config.seed,
@@ -97,22 +96,22 @@ class WALS:
     def interests(
         self, histories: Histories
     ) -> tuple[Float[Tensor, "users 1 dim"], Bool[Tensor, "users 1"]]:
-        """x_u for each past; zeros where it is empty."""
-        past = history_counts(histories, len(self.model.item_factors))
+        """Solve for x_u of each history; zeros if it is empty."""
+        counts = history_counts(histories, len(self.model.item_factors))
         with _one_blas_thread():
             factors = self.model.recalculate_user(
-                np.arange(len(histories)), _confidence(past, self.config.alpha)
+                np.arange(len(histories)), _confidence(counts, self.config.alpha)
             )
         return torch.from_numpy(factors)[:, None, :], torch.ones(len(factors), 1, dtype=torch.bool)
 
     def item_vectors(self) -> Float[Tensor, "items dim"]:
-        """y_i for the whole catalogue; row 0 is padding."""
+        """Return y_i for the whole catalogue; row 0 is padding."""
         return torch.nn.functional.pad(torch.from_numpy(self.model.item_factors), (0, 0, 1, 0))
 
     def recommend(
         self, histories: Histories, n: int, *, exclude_history: bool = True
     ) -> Recommendations:
-        """The n items with the largest y_i' x_u."""
+        """Find the n items with the largest y_i' x_u."""
         items = self.item_vectors()
 
         def score(part: Histories) -> Float[Tensor, "users items"]:
@@ -124,12 +123,12 @@ class WALS:
 
 
 def _confidence(counts: csr_matrix, alpha: float) -> csr_matrix:
-    """1 + alpha r, where something was met."""
+    """Compute 1 + alpha r for the nonzero counts r."""
     confidence = counts.copy()
     confidence.data = 1 + alpha * counts.data
     return confidence
 
 
 def _one_blas_thread() -> threadpool_limits:
-    """implicit has threads of its own, a user each; with those of BLAS inside it is far slower."""
+    """Limit BLAS to one thread, because implicit's own threads and BLAS's slow each other down."""
     return threadpool_limits(1, "blas")

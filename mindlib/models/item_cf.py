@@ -1,4 +1,4 @@
-"""Item-based collaborative filtering: what served most of Tmall before MIND (§4.3)."""
+"""Item-based collaborative filtering (Sarwar et al. 2001), the online baseline of §4.3."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Similarity = Literal["cosine", "bm25"]
 
 @dataclass(frozen=True)
 class ItemCFConfig:
-    """What item-based CF is fitted with.
-
-    The similarity and the number of neighbours are chosen as the defaults of `WALSConfig` are.
+    """Options of item-based CF. The defaults are tuned like those of `WALSConfig`.
 
     Attributes:
-        similarity: of two items, as columns of the users' counts. "cosine": the cosine. "bm25":
-            the inner product after BM25, by which a busy user and a popular item weigh less.
-        neighbors: the most similar items that each item keeps (itself may be one of them).
-        k1, b: of BM25: how soon repeated purchases stop to count, and how much popular items lose.
+        similarity: between two columns of the user-item counts: their "cosine", or the inner
+            product after "bm25" weighting, which reduces the weight of active users and popular
+            items.
+        neighbors: the number of most similar items kept for each item, possibly itself.
+        k1: BM25's saturation of repeated purchases.
+        b: BM25's penalty of popular items, 0 to 1.
     """
 
     similarity: Similarity = "cosine"
@@ -44,21 +44,21 @@ class ItemCFConfig:
         if not (self.k1 >= 0 and math.isfinite(self.k1)):
             raise ValueError(f"k1={self.k1}: expected a number >= 0")
         if not 0 <= self.b <= 1:
-            raise ValueError(f"b={self.b}: expected 0 (popular items lose nothing) to 1")
+            raise ValueError(f"b={self.b}: expected 0 (no penalty of popular items) to 1")
 
 
 @dataclass(frozen=True)
 class ItemCF:
-    """An item's score is its similarity to each behaviour, summed over the past.
+    """Score an item by the sum of its similarities to the behaviors (Sarwar et al. 2001).
 
-    Items that are nobody's neighbour score 0. The similarities are implicit's
-    (`pip install mindlib[baselines]`).
+    Unlike MIND it has no user vectors and no training by gradient. Items that are no neighbor of a
+    behavior have score 0. Computed by implicit (`pip install mindlib[baselines]`).
 
     Attributes:
-        similarity: a sparse matrix; row i has the neighbours of item i + 1.
+        similarity: a sparse matrix; row i has the neighbors of item i + 1.
     """
 
-    similarity: Any  # a csr_matrix, which scipy declares too loosely to multiply with
+    similarity: Any  # a csr_matrix, whose product SciPy's types do not declare
 
     @staticmethod
     def fit(split: Split, config: ItemCFConfig | None = None) -> ItemCF:
@@ -71,7 +71,7 @@ class ItemCF:
             from implicit import nearest_neighbours as untyped
         except ImportError as error:
             raise ImportError("ItemCF needs implicit: pip install 'mindlib[baselines]'") from error
-        implicit: Any = untyped  # its defaults are narrower than what it takes
+        implicit: Any = untyped  # its inferred parameter types are too narrow
         config = config or ItemCFConfig()
         by_item = training_counts(split).T
         if config.similarity == "cosine":
@@ -85,11 +85,11 @@ class ItemCF:
     def recommend(
         self, histories: Histories, n: int, *, exclude_history: bool = True
     ) -> Recommendations:
-        """The n items most similar to each past."""
+        """Rank the items by their similarity to each history."""
         num_items = self.similarity.shape[0]
 
         def score(part: Histories) -> Float[Tensor, "users items"]:
-            # A product of sparse matrices, and not implicit's loop over users.
+            # One sparse product is faster than implicit's loop over users.
             scores = (history_counts(part, num_items) @ self.similarity).toarray()
             return torch.nn.functional.pad(torch.from_numpy(scores).float(), (1, 0))
 

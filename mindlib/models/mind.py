@@ -1,4 +1,4 @@
-"""MIND: Multi-Interest Network with Dynamic routing (§3). MIND-1 is MIND with K = 1."""
+"""MIND, the Multi-Interest Network with Dynamic routing (§3; arXiv 1904.08030)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mindlib.data.histories import History
-from mindlib.data.interactions import Interactions
 from mindlib.layers.attention import PowerForm, check_power, label_aware_attention
 from mindlib.layers.initial_logits import gaussian_logits
 from mindlib.layers.routing import B2IRouting, RoutingConfig
@@ -20,13 +19,13 @@ from mindlib.models.vector import Interests, VectorConfig, VectorModel
 
 @dataclass(frozen=True)
 class MINDConfig(VectorConfig):
-    """What MIND is built with.
+    """Options of MIND.
 
     Attributes:
-        routing: K, r and the forms of §3.3.2.
+        routing: K, r and the other options of §3.3.2.
         power: p of label-aware attention.
         power_form: see `attention_weights`.
-        evaluation_seed: from which Gaussian initial logits are derived outside training.
+        evaluation_seed: of the Gaussian initial logits in evaluation.
     """
 
     routing: RoutingConfig = field(default_factory=RoutingConfig)
@@ -40,29 +39,21 @@ class MINDConfig(VectorConfig):
 
     @classmethod
     def paper(cls, **changes: Any) -> MINDConfig:
-        """§3 to the letter, where it is explicit: routing by Algorithm 1, a soft attention.
-
-        Args:
-            changes: fields that are to be different.
-        """
+        """Return the configuration of §3 with Algorithm 1 and p = 2, with `changes`."""
         return super().paper(**{"routing": RoutingConfig.paper(), "power": 2.0} | changes)
 
 
 class MIND(VectorModel):
-    """Behaviours are routed into interests, beside the profile through the head, to V_u.
+    """Behaviors are routed to interest capsules, from which the head computes V_u.
 
-    Args:
-        log: the catalogue, its features and the profile fields.
-        config: see `MINDConfig`.
-        generator: draws the initial weights.
+    With max_interests=1 it is MIND-1, whose routing is a sum of the behaviors: all weights are 1.
     """
 
-    def __init__(
-        self, log: Interactions, config: MINDConfig | None = None, *, generator: torch.Generator
-    ) -> None:
-        config = config or MINDConfig()
-        super().__init__(log, config, generator=generator)
-        self.routing = B2IRouting(config.dim, config.routing, generator=generator)
+    config_class = MINDConfig
+
+    def build(self, generator: torch.Generator) -> None:
+        """Create S, the bilinear map."""
+        self.routing = B2IRouting(self.config.dim, self.config.routing, generator=generator)
 
     def encode(
         self,
@@ -71,36 +62,45 @@ class MIND(VectorModel):
         *,
         generator: torch.Generator | None,
     ) -> Interests:
-        """Algorithm 1, then the head. Noise is redrawn in training, derived otherwise."""
+        """Apply B2I routing (Algorithm 1), then the head."""
+        logits = self.initial_logits(behaviors, history, generator)
+        values = self.apply_dropout(behaviors, generator)
+        capsules = self.routing(behaviors, history.mask, logits, values=values)
+        # The head maps zeros to a vector: mask inactive interests again.
+        vectors = self.user_vectors(capsules.vectors, history) * capsules.active[:, :, None]
+        return Interests(vectors, capsules.active, capsules.coupling)
+
+    def initial_logits(
+        self,
+        behaviors: Float[Tensor, "batch length dim"],
+        history: History,
+        generator: torch.Generator | None,
+    ) -> Float[Tensor, "batch interests length"] | None:
+        """Sample Gaussian logits in training, hash them in evaluation; None for farthest-point."""
         routing = self.config.routing
-        batch, length = history.items.shape
         if routing.initial_logits == "farthest":
-            logits = None
-        elif generator is not None:
-            logits = routing.sigma * torch.randn(
-                (batch, routing.max_interests, length),
-                generator=generator,
-                device=generator.device,
-                dtype=behaviors.dtype,
-            ).to(behaviors.device)
-        else:
+            return None
+        if generator is None:
             logits = gaussian_logits(
                 history.items,
                 routing.max_interests,
                 sigma=routing.sigma,
                 seed=self.config.evaluation_seed,
-            ).to(behaviors.dtype)
-        values = self.apply_dropout(behaviors, generator)
-        capsules = self.routing(behaviors, history.mask, logits, values=values)
-        vectors = self.user_vectors(capsules.vectors, history)
-        # The head gives inactive capsules a vector again: it must not be mistaken for one.
-        vectors = vectors * capsules.active[:, :, None]
-        return Interests(vectors, capsules.active, capsules.coupling)
+            )
+            return logits.to(behaviors.dtype)
+        batch, length = history.items.shape
+        noise = torch.randn(
+            (batch, routing.max_interests, length),
+            generator=generator,
+            device=generator.device,
+            dtype=behaviors.dtype,
+        )
+        return routing.sigma * noise.to(behaviors.device)
 
     def readout(
         self, interests: Interests, labels: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "batch dim"]:
-        """Label-aware attention (§3.4)."""
+        """Apply label-aware attention (§3.4)."""
         return label_aware_attention(
             interests.vectors, interests.active, labels, self.config.power, self.config.power_form
         )

@@ -1,4 +1,4 @@
-"""SASRec (Kang & McAuley 2018): one vector, but from the sequence. A ceiling for K = 1."""
+"""SASRec (Kang & McAuley 2018): one vector from causal self-attention over the sequence."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mindlib.data.histories import History
-from mindlib.data.interactions import Interactions
-from mindlib.models.vector import Interests, VectorConfig, VectorModel, check_window
+from mindlib.models.vector import (
+    Interests,
+    VectorConfig,
+    VectorModel,
+    check_probability,
+    check_window,
+)
 
 
 @dataclass(frozen=True)
 class SASRecConfig(VectorConfig):
-    """What SASRec is built with; its own defaults are the published ones, d and the window are not.
+    """Options of SASRec. Defaults are the published ones, except for d and the window.
 
     Attributes:
-        dim: d, also the width of the feed-forward layers.
-        hidden: None as published, where the last state is the user vector.
-        behavior_dropout: none, beside `dropout`.
-        layers: blocks of self-attention.
-        heads: of each block; they divide d among them.
-        dropout: the probability with which training drops a value, in every layer.
+        dim: d, also the dimension of the feed-forward layers.
+        hidden: None as published: the last state is the user vector.
+        behavior_dropout: 0, because `dropout` covers the behaviors.
+        layers: the number of self-attention blocks.
+        heads: the number of attention heads; a divisor of `dim`.
+        dropout: dropout probability of every layer.
     """
 
     hidden: tuple[int, ...] | None = None
@@ -41,25 +46,22 @@ class SASRecConfig(VectorConfig):
             raise ValueError(f"layers={self.layers}: expected at least one block")
         if self.heads < 1 or self.dim % self.heads:
             raise ValueError(f"heads={self.heads}: expected a divisor of dim={self.dim}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout={self.dropout}: expected a probability, at least 0, below 1")
+        check_probability("dropout", self.dropout)
 
 
 class SASRec(VectorModel):
-    """Causal self-attention over the behaviours; the state of the last one is the user vector.
+    """Causal self-attention over the behaviors; the last state is the user vector.
 
-    There is no head and no profile, as in the original, unless `hidden` asks for them. Unlike
-    there, a training pair is a past and its next item, as for every model of this package, and
-    the loss is the sampled softmax that all share (the original scores one negative for each place
-    of the sequence). The blocks are torch's, in which keys and values are normalised like the
-    queries.
+    Kang & McAuley (2018), with PyTorch's pre-norm blocks. Unlike MIND it has one vector, which
+    depends on the order of the behaviors. Unlike the original it is trained as all models here
+    are: on the next item of a history, with a sampled softmax.
     """
 
-    def __init__(
-        self, log: Interactions, config: SASRecConfig | None = None, *, generator: torch.Generator
-    ) -> None:
-        config = config or SASRecConfig()
-        super().__init__(log, config, generator=generator)
+    config_class = SASRecConfig
+
+    def build(self, generator: torch.Generator) -> None:
+        """Create the position embeddings and the self-attention blocks."""
+        config = self.config
         self.positions = nn.Parameter(torch.empty(config.history_length, config.dim))
         self.dropout = nn.Dropout(config.dropout)
         block = nn.TransformerEncoderLayer(
@@ -73,7 +75,7 @@ class SASRec(VectorModel):
         self.blocks = nn.TransformerEncoder(
             block, config.layers, norm=nn.LayerNorm(config.dim), enable_nested_tensor=False
         )
-        # Everything again: torch has drawn it without our generator, and copied the one block.
+        # Initialize again: PyTorch used the global generator, and copied one block.
         nn.init.normal_(self.positions, std=config.dim**-0.5, generator=generator)
         for name, weight in self.blocks.named_parameters():
             if weight.dim() > 1:
@@ -88,42 +90,35 @@ class SASRec(VectorModel):
         *,
         generator: torch.Generator | None,
     ) -> Interests:
-        """The last state. Places count back from the latest behaviour, whatever the past's length.
+        """Compute the state of the last behavior. Position 0 is the most recent behavior.
 
-        A behaviour sees itself and what came before; padding comes after, so none sees it.
+        Padding follows the behaviors, so that the causal mask hides it.
         """
         check_window(behaviors, self.config.history_length)
         length = behaviors.shape[1]
         last = (history.mask.sum(1) - 1).clamp(min=0)
         order = torch.arange(length, device=behaviors.device)
-        places = (last[:, None] - order).clamp(min=0)
-        later = order > order[:, None]
+        positions = (last[:, None] - order).clamp(min=0)
+        is_later = order > order[:, None]
         behaviors = self.apply_dropout(behaviors, generator)
-        states = behaviors * math.sqrt(self.config.dim) + self.positions[places]
-        # Whether there is something to draw from decides, and not the mode that the model is in.
+        states = behaviors * math.sqrt(self.config.dim) + self.positions[positions]
+        # The generator decides whether dropout is active, not the mode of the model.
         self.dropout.train(generator is not None)
         self.blocks.train(generator is not None)
-        with _draws_from(generator):
-            states = self.blocks(self.dropout(states), mask=later, is_causal=True)
+        with _seed_global_generator(generator):
+            states = self.blocks(self.dropout(states), mask=is_later, is_causal=True)
         latest = states[torch.arange(len(last), device=last.device), last]
-        vectors = self.user_vectors(latest[:, None, :], history)
-        return Interests(vectors, history.mask.new_ones(len(last), 1), None)
-
-    def readout(
-        self, interests: Interests, labels: Float[Tensor, "batch dim"]
-    ) -> Float[Tensor, "batch dim"]:
-        """The one vector, whatever the label."""
-        return interests.vectors[:, 0]
+        return Interests.all_active(self.user_vectors(latest[:, None, :], history))
 
 
 @contextmanager
-def _draws_from(generator: torch.Generator | None) -> Iterator[None]:
-    """Let torch's own layers, which know only the global generator, draw what ours decides."""
+def _seed_global_generator(generator: torch.Generator | None) -> Iterator[None]:
+    """Seed the global generator, which PyTorch's dropout uses, from `generator`; restore it."""
     if generator is None:
         yield
         return
-    place = generator.device
-    with torch.random.fork_rng([place] if place.type == "cuda" else []):
-        seed = torch.randint(1 << 62, (), generator=generator, device=place)
+    device = generator.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        seed = torch.randint(1 << 62, (), generator=generator, device=device)
         torch.manual_seed(int(seed))
         yield

@@ -1,4 +1,4 @@
-"""YouTube DNN (Covington et al. 2016): the mean of the behaviours, one vector a user."""
+"""YouTube DNN (Covington, Adams & Sargin 2016): one vector, the mean of the behaviors."""
 
 from __future__ import annotations
 
@@ -9,26 +9,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mindlib.data.histories import History
-from mindlib.data.interactions import Interactions
 from mindlib.models.vector import Interests, VectorConfig, VectorModel
 
 
 @dataclass(frozen=True)
 class YouTubeDNNConfig(VectorConfig):
-    """What YouTube DNN is built with: nothing of its own."""
+    """Options of YouTube DNN: those of every vector model."""
 
 
 class YouTubeDNN(VectorModel):
-    """One vector a user: the case K = 1 of Eq. 1."""
+    """The mean of a user's behavior embeddings, followed by the head (Covington et al. 2016).
 
-    def __init__(
-        self,
-        log: Interactions,
-        config: YouTubeDNNConfig | None = None,
-        *,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(log, config or YouTubeDNNConfig(), generator=generator)
+    Unlike MIND it has one vector for a user and no routing: the case K = 1 of Eq. 1.
+    """
+
+    config_class = YouTubeDNNConfig
 
     def encode(
         self,
@@ -37,21 +32,14 @@ class YouTubeDNN(VectorModel):
         *,
         generator: torch.Generator | None,
     ) -> Interests:
-        """The mean over the behaviours there are, then the head."""
+        """Average the behaviors, then apply the head."""
         mean = mean_of_behaviors(self.apply_dropout(behaviors, generator), history)
-        vectors = self.user_vectors(mean[:, None, :], history)
-        return Interests(vectors, history.mask.new_ones(mean.shape[0], 1), None)
-
-    def readout(
-        self, interests: Interests, labels: Float[Tensor, "batch dim"]
-    ) -> Float[Tensor, "batch dim"]:
-        """The one vector, whatever the label."""
-        return interests.vectors[:, 0]
+        return Interests.all_active(self.user_vectors(mean[:, None, :], history))
 
 
 def mean_of_behaviors(
     behaviors: Float[Tensor, "batch length dim"], history: History
 ) -> Float[Tensor, "batch dim"]:
-    """The mean over the behaviours there are; zeros where there is none."""
+    """Average over the behaviors without padding; zeros for a user who has none."""
     count = history.mask.sum(1, keepdim=True).clamp(min=1)
     return (behaviors * history.mask[:, :, None]).sum(1) / count

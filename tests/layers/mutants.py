@@ -233,19 +233,19 @@ MUTANTS = [
     ),
     mutant(
         "words not shared out by the root of their number", POOLING,
-        "shares.append(np.broadcast_to(count**-0.5, column.shape))",
-        "shares.append(np.broadcast_to(count**0.0, column.shape))",
+        "weights.append(np.broadcast_to(count**-0.5, column.shape))",
+        "weights.append(np.broadcast_to(count**0.0, column.shape))",
         SUMS, IN_SUMS + "test_any_catalogue_equals_plain_python",
     ),
     mutant(
         "words shared out by their number", POOLING,
-        "shares.append(np.broadcast_to(count**-0.5, column.shape))",
-        "shares.append(np.broadcast_to(count**-1.0, column.shape))",
+        "weights.append(np.broadcast_to(count**-0.5, column.shape))",
+        "weights.append(np.broadcast_to(count**-1.0, column.shape))",
         SUMS, IN_SUMS + "test_any_catalogue_equals_plain_python",
     ),
     mutant(
-        "a sum without its shares", POOLING,
-        'per_sample_weights=self.shares[items] if self.pooling == "sum" else None',
+        "a sum without its weights", POOLING,
+        'per_sample_weights=self.slot_weights[items] if self.pooling == "sum" else None',
         "per_sample_weights=None",
         SUMS,
     ),
@@ -267,7 +267,8 @@ MUTANTS = [
     ),
     mutant(
         "values of one item left out of a mean", POOLING,
-        '_on_several_items(column) if pooling == "sum" else column', "_on_several_items(column)",
+        '_drop_unique_values(column) if pooling == "sum" else column',
+        "_drop_unique_values(column)",
         IN_POOLING + "test_an_item_is_the_mean_of_its_id_and_its_known_features",
     ),
     # Eq. 9: how many interests
@@ -380,7 +381,7 @@ MUTANTS = [
     ),
     mutant(
         "unknown features averaged in", POOLING,
-        "mode=self.pooling,\n            padding_idx=0,", "mode=self.pooling,",
+        "mode=self.pooling,\n                padding_idx=0,", "mode=self.pooling,",
         IN_POOLING + "test_an_item_is_the_mean_of_its_id_and_its_known_features",
         IN_POOLING + "test_padding_embeds_to_zeros_and_is_never_trained",
     ),

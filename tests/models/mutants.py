@@ -3,6 +3,7 @@
 from tests.mutants import mutant
 
 COMIREC = "models/comirec.py"
+HEAD = "models/head.py"
 COUNTS = "models/counts.py"
 FACTORIZATION = "models/factorization.py"
 MAXMF = "models/maxmf.py"
@@ -26,13 +27,13 @@ DEVIATION = IN_MODELS + "test_training_logits_have_the_deviation_sigma"
 MUTANTS = [
     mutant(
         "zero start in training", MIND,
-        "logits = routing.sigma * torch.randn(", "logits = 0 * torch.randn(",
+        "return routing.sigma * noise", "return 0 * noise",
         REDRAWS, DEVIATION,
         IN_MIND_RULES + "test_the_interests_of_a_user_differ_in_training_and_in_evaluation",
     ),
     mutant(
         "sigma ignored in training", MIND,
-        "logits = routing.sigma * torch.randn(", "logits = torch.randn(",
+        "return routing.sigma * noise", "return noise",
         DEVIATION,
     ),
     mutant(
@@ -42,11 +43,11 @@ MUTANTS = [
     ),
     mutant(
         "logits not redrawn in training", MIND,
-        "if generator is not None:", "if False:",
+        "if generator is None:", "if True:",
         REDRAWS,
     ),
     mutant(
-        "noise in the start of the found form", MIND,
+        "noise in farthest-point initialization", MIND,
         'if routing.initial_logits == "farthest":', "if False:",
         IN_VECTOR + "test_at_rate_0_nothing_is_drawn",
         IN_VECTOR + "test_without_dropout_training_and_evaluation_give_the_same_vectors",
@@ -59,8 +60,8 @@ MUTANTS = [
     ),
     mutant(
         "self-attention on dropped behaviours", COMIREC,
-        "        placed = behaviors\n",
-        "        placed = behaviors = self.apply_dropout(behaviors, generator)\n",
+        "        keys = behaviors\n",
+        "        keys = behaviors = self.apply_dropout(behaviors, generator)\n",
         DECIDED,
     ),
     mutant(
@@ -80,18 +81,18 @@ MUTANTS = [
     ),
     mutant(
         "dropout that shrinks", VECTOR,
-        "((luck >= rate) / (1 - rate))", "(luck >= rate)",
+        "((uniform >= rate) / (1 - rate))", "(uniform >= rate)",
         IN_VECTOR + "test_in_the_mean_over_many_draws_nothing_is_lost",
         IN_VECTOR + "test_a_value_is_dropped_or_grows_by_what_the_others_lose",
     ),
     mutant(
         "dropout of behaviours from the global generator", VECTOR,
-        "luck = torch.rand(behaviors.shape, generator=generator, device=generator.device)",
-        "luck = torch.rand(behaviors.shape)",
+        "uniform = torch.rand(behaviors.shape, generator=generator, device=generator.device)",
+        "uniform = torch.rand(behaviors.shape)",
         IN_VECTOR + "test_what_is_dropped_comes_from_the_generator_alone",
     ),
     mutant(
-        "luck used up where nothing is dropped", VECTOR,
+        "random numbers used up without dropout", VECTOR,
         "if generator is None or not rate:", "if generator is None:",
         IN_VECTOR + "test_at_rate_0_nothing_is_drawn",
     ),
@@ -102,13 +103,13 @@ MUTANTS = [
         IN_VECTOR + "test_training_drops_behaviors_and_evaluation_does_not_whatever_the_mode",
     ),
     mutant(
-        "residual missing", VECTOR,
-        'return vectors + heard if self.kind == "residual" else heard', "return heard",
+        "residual missing", HEAD,
+        'return vectors + output if self.kind == "residual" else output', "return output",
         IN_VECTOR + "test_a_residual_head_starts_near_the_identity",
         IN_VECTOR + "test_a_residual_head_adds_to_what_the_model_without_head_says",
     ),
     mutant(
-        "a residual head that starts loud", VECTOR,
+        "a residual head that is not almost the identity", HEAD,
         "last.weight.mul_(RESIDUAL_INIT_SCALE)", "last.weight.mul_(1)",
         IN_VECTOR + "test_a_residual_head_starts_near_the_identity",
     ),
@@ -126,7 +127,7 @@ MUTANTS = [
     # Interests that a user does not have
     mutant(
         "inactive interests given a vector by the head", MIND,
-        "vectors = vectors * capsules.active[:, :, None]", "vectors = vectors * 1",
+        "history) * capsules.active[:, :, None]", "history)",
         IN_MODELS + "test_inactive_interests_are_zero_after_the_head",
     ),
     mutant(
@@ -158,7 +159,7 @@ MUTANTS = [
     ),
     mutant(
         "positions in what self-attention averages", COMIREC,
-        "weights @ self.apply_dropout(behaviors, generator)", "weights @ placed",
+        "weights @ self.apply_dropout(behaviors, generator)", "weights @ keys",
         IN_COMIREC + "test_self_attention_equals_its_equation",
     ),
     mutant(
@@ -182,13 +183,13 @@ MUTANTS = [
         IN_COMIREC + "test_no_gradient_runs_through_the_coupling_of_dynamic_routing",
     ),
     mutant(
-        "ComiRec's readout soft", COMIREC,
+        "soft readout", VECTOR,
         "labels, math.inf)", "labels, 1.0)",
         IN_COMPARED + "test_the_label_meets_the_interest_that_scores_it_best",
     ),
     mutant(
         "SASRec sees what comes later", SASREC,
-        "mask=later, is_causal=True", "mask=None, is_causal=False",
+        "mask=is_later, is_causal=True", "mask=None, is_causal=False",
         IN_SASREC + "test_the_user_vector_equals_the_blocks_by_hand",
         IN_COMPARED + "test_padding_changes_nothing",
     ),
@@ -210,8 +211,8 @@ MUTANTS = [
     ),
     mutant(
         "held out events factorised", COUNTS,
-        "log, learnt = split.log, split.train_events",
-        "log, learnt = split.log, split.train_events | True",
+        "log, is_training = split.log, split.train_events",
+        "log, is_training = split.log, split.train_events | True",
         IN_FACTORIZATION + "test_it_learns_from_training_events_only",
     ),
 ]  # fmt: skip

@@ -128,7 +128,7 @@ def test_no_gradient_runs_through_the_coupling_of_dynamic_routing(log):
     ("options", "message"),
     [
         ({"dim": 0}, "dim=0: expected a dimension >= 1"),
-        ({"hidden": (0,)}, r"hidden=\(0,\): expected widths >= 1"),
+        ({"hidden": (0,)}, r"hidden=\(0,\): expected dimensions >= 1"),
         ({"max_interests": 0}, "max_interests=0: expected K >= 1"),
         ({"history_length": 0}, "history_length=0: expected at least one"),
     ],

@@ -185,7 +185,7 @@ def test_the_oracle_beats_popularity_beats_chance(world, split):
     ("config", "options", "message"),
     [
         (MINDConfig, {"dim": 0}, "dim=0: expected a dimension >= 1"),
-        (MINDConfig, {"hidden": (0,)}, r"hidden=\(0,\): expected widths >= 1"),
+        (MINDConfig, {"hidden": (0,)}, r"hidden=\(0,\): expected dimensions >= 1"),
         (MINDConfig, {"history_length": 0}, "history_length=0: expected at least one"),
         (MINDConfig, {"power": -1.0}, "power=-1.0: expected p >= 0"),
         (MINDConfig, {"power": math.nan}, "power=nan: expected p >= 0"),

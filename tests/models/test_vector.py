@@ -23,7 +23,8 @@ from mindlib.models import (
     YouTubeDNN,
     YouTubeDNNConfig,
 )
-from mindlib.models.vector import Head, VectorConfig
+from mindlib.models.head import Head
+from mindlib.models.vector import VectorConfig
 from tests.conftest import unchecked
 from tests.models.compared import LENGTH, WORLD
 
