@@ -30,7 +30,7 @@ def generator() -> torch.Generator:
 
 
 def unchecked(config: type, **options: object) -> None:
-    """Run a configuration's own validation as it runs without pytest's type checks before it."""
+    """Run a configuration's own validation without the type checks that precede it in tests."""
     instance = object.__new__(config)
     for field in dataclasses.fields(config):
         default = field.default

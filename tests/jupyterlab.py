@@ -25,7 +25,7 @@ SETTINGS = {
     "notebook-extension/tracker": {"windowingMode": "none"},  # every cell is in the page
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
-# Notes which messages to the kernel are under way. (A view's do not queue behind the cells'.)
+# Record which messages to the kernel are pending, those of views included.
 LISTEN = """(_, { msg, direction }) => {
     window.asked ??= new Set();
     window.lastMessage = performance.now();
@@ -96,7 +96,7 @@ class OpenNotebook:
             raise TimeoutError(f"still running after {seconds} s: {self.failures()}")
 
     def failures(self) -> list[str]:
-        """What went wrong in the code cells, in words: errors, and cells that have not run."""
+        """Describe the errors of code cells, and list the cells that have not run."""
         found, idle = [], []
         for number, cell in enumerate(self.cells()):
             if cell.cell_type != "code":
@@ -111,7 +111,7 @@ class OpenNotebook:
         return found + ([f"cells that have not run: {idle}"] if idle else [])
 
     def wait_for_kernel(self) -> None:
-        """Wait until the kernel has answered everything, and nothing came of it for a while."""
+        """Wait until the kernel has answered all messages and was quiet for 200 ms."""
         self.page.wait_for_function(
             "() => window.asked.size === 0 && performance.now() - window.lastMessage > 200"
         )
@@ -120,7 +120,7 @@ class OpenNotebook:
         return self.page.locator(f"{PANEL} .jp-Notebook .jp-Cell").nth(cell)
 
     def save(self) -> NotebookNode:
-        """The notebook as JupyterLab writes it to the disk."""
+        """Save the notebook in JupyterLab and return it as read from the disk."""
         self.ask("panel.context.save()")
         return nbformat.read(self.file, as_version=4)
 
@@ -131,7 +131,7 @@ class OpenNotebook:
         self.page.wait_for_timeout(500)  # the colours' own transitions
 
     def photograph(self, folder: Path, name: str) -> None:
-        """The whole page, from top to bottom, in NAME-01.png and on."""
+        """Save screenshots of the whole page, from top to bottom, as NAME-01.png and so on."""
         scroller = self.page.locator(f"{PANEL} .jp-WindowedPanel-outer")
         height, shown = scroller.evaluate("e => [e.scrollHeight, e.clientHeight]")
         for number, top in enumerate(range(0, height, shown), start=1):
@@ -174,7 +174,7 @@ class Lab:
 
 @contextmanager
 def start(executable: str, folder: Path, root: Path) -> Iterator[Lab]:
-    """Serve `root` to a browser, with settings and nothing of the user's: they live in `folder`."""
+    """Serve `root` to a browser, with settings in `folder` and without those of the user."""
     for name, values in SETTINGS.items():
         path = folder / f"settings/@jupyterlab/{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -221,19 +221,19 @@ def _address(server: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
 
 @dataclass(frozen=True)
 class Move:
-    """A move of a control, and the move that undoes it."""
+    """A move of a control and the move that reverses it."""
 
     name: str
     go: Callable[[], object]
     back: Callable[[], object]
-    exact: bool = True  # whether it does so to the last digit of a float
+    exact: bool = True  # whether the picture is restored exactly
 
 
 def moves(control: Locator) -> list[Move]:
-    """What can be done to a control from where it stands.
+    """List the moves of a control from its current position.
 
     Raises:
-        TypeError: no way is known to move a control of this kind.
+        TypeError: the kind of the control is unknown.
     """
     if control.locator(".noUi-handle").count() == 1:
         return _slider(control.locator(".noUi-handle"))
@@ -243,7 +243,9 @@ def moves(control: Locator) -> list[Move]:
         play, stop = (control.locator(f"button:has(.fa-{icon})") for icon in ("play", "stop"))
         return [Move("play", play.click, stop.click)]
     kind = control.get_attribute("class")
-    raise TypeError(f"tests/jupyterlab.py must learn to move a control of the classes {kind!r}")
+    raise TypeError(
+        f"unknown control with the classes {kind!r}; add its moves to tests/jupyterlab.py"
+    )
 
 
 def _slider(handle: Locator) -> list[Move]:

@@ -1,4 +1,4 @@
-"""A mutant: one rule of the library broken on purpose, and the tests that must then fail."""
+"""A mutant: a change of the source that breaks one rule, and the tests that must fail then."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Mutant:
-    """One rule broken.
+    """A change of the source that breaks one rule.
 
     Attributes:
-        rule: what the mutant does wrong.
-        module: the file of the package.
-        find: the source to replace; stands in the file exactly once.
+        rule: the name of the mistake.
+        module: the file, relative to the package.
+        find: the source to replace; it occurs in the file exactly once.
         replacement: the wrong source.
-        killers: the tests that must all fail, below tests/.
+        killers: node ids of the tests that must all fail, relative to tests/.
     """
 
     rule: str
@@ -26,7 +26,7 @@ class Mutant:
         path = package / self.module
         source = path.read_text(encoding="utf-8")
         found = source.count(self.find)
-        assert found == 1, f"{self.module} has {found} times, instead of once: {self.find!r}"
+        assert found == 1, f"{self.module} has {found} times, expected once: {self.find!r}"
         path.write_text(source.replace(self.find, self.replacement), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The notebooks in JupyterLab, in a browser: they run, their views move, and both themes read."""
+"""In JupyterLab the notebooks run, controls update their figures, and both themes are readable."""
 
 import base64
 import io
@@ -57,8 +57,8 @@ OURS = {
     "broken": ["1 + 1", "raise LookupError('no such capsule')", "2 + 2"],
     "dead": [ONE_VIEW],
 }
-# What the notebook puts on the page in letters, each piece with its colour and what lies behind.
-# The cells' own code is JupyterLab's to colour.
+# Each text of the notebook with its color and the color behind it. Code is not included, because
+# JupyterLab colors it.
 TEXTS = """[...(function* () {
     const parse = text => text.match(/[\\d.]+/g).map(Number);
     const over = ([r, g, b, a = 1], below) =>
@@ -78,7 +78,7 @@ TEXTS = """[...(function* () {
         yield [text, over(parse(getComputedStyle(element).color), below), below];
     }
 })()]"""
-# JupyterLab's light theme draws the brackets of code at 2.9:1.
+# JupyterLab's light theme shows the brackets of code at a contrast of 2.9:1.
 BRACKETS = set("[]{}()")
 
 
@@ -117,7 +117,7 @@ def ran(opened: OpenNotebook) -> OpenNotebook:
 
 
 def views(notebook: OpenNotebook) -> list[Locator]:
-    """The live view of each cell that calls `explore`."""
+    """Return the live view of each cell that calls `explore`."""
     found = []
     for number, cell in enumerate(notebook.cells()):
         if cell.cell_type == "code" and (calls := EXPLORED.findall(cell.source)):
@@ -128,7 +128,7 @@ def views(notebook: OpenNotebook) -> list[Locator]:
 
 
 def picture(view: Locator) -> str:
-    """The bytes of the view's picture, in hexadecimal digits, once it is drawn."""
+    """Return the bytes of the view's picture in hexadecimal digits, once it is drawn."""
     return view.locator("> img").evaluate(
         """async image => {
             await image.decode();
@@ -139,13 +139,13 @@ def picture(view: Locator) -> str:
 
 
 def settled(notebook: OpenNotebook, view: Locator) -> str:
-    """The view's picture when nothing is under way any more."""
+    """Return the view's picture after all messages are processed."""
     notebook.wait_for_kernel()
     return picture(view)
 
 
 def moved(notebook: OpenNotebook, view: Locator, before: str) -> str:
-    """The view's picture when it is another one than before, or the same after three seconds."""
+    """Return the view's picture when it differs from `before`, or after three seconds."""
     end = time.monotonic() + 3
     while (now := settled(notebook, view)) == before and time.monotonic() < end:
         time.sleep(0.1)
@@ -153,7 +153,7 @@ def moved(notebook: OpenNotebook, view: Locator, before: str) -> str:
 
 
 def idle_moves(notebook: OpenNotebook, view: Locator) -> list[str]:
-    """The moves of its controls that the view's picture does not follow, there and back."""
+    """List the moves of controls that leave the picture unchanged or do not restore it."""
     return [
         f"{name or 'play'}: {problem}"
         for control in view.locator("> :not(img)").all()
@@ -163,7 +163,7 @@ def idle_moves(notebook: OpenNotebook, view: Locator) -> list[str]:
 
 
 def _idle_moves(notebook: OpenNotebook, view: Locator, control: Locator) -> Iterator[str]:
-    # Once there and back: a slider need not start on its own grid, afterwards it stands there.
+    # Move once and back first, because a slider may start between the steps of its grid.
     first, *_ = moves(control)
     first.go()
     notebook.wait_for_kernel()

@@ -1,7 +1,6 @@
-"""Break each rule on purpose, in a copy of the package, and see the test that bears its name fail.
+"""Break each rule in a copy of the package, and require the tests that it names to fail.
 
-A test suite that passes says little before it is known to fail. Each mutant is one wrong reading
-of the paper, or one mistake that public code makes.
+Each mutant is a wrong reading of the paper, or a mistake that public code makes.
 """
 
 import json
@@ -27,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 MUTANTS = [*DATA, *LAYERS, *MODELS, *TRAINING, *RETRIEVAL, *EVALUATION]
 
-# What stands in the folder of the mutant and is loaded by pytest there.
+# A pytest plugin, written into the folder of the mutant, that records what failed.
 WITNESS = """
 import json
 import pathlib
@@ -39,7 +38,7 @@ failed = {}
 
 
 def pytest_configure():
-    # The first failing example will do: no search for the simplest one, nor for a second failure.
+    # The first failing example is enough: neither shrink it nor search for a second failure.
     settings.register_profile(
         "mutants",
         settings.get_profile("full"),
@@ -61,8 +60,8 @@ def pytest_sessionfinish():
 """
 
 
-# Most of what a run of pytest takes is spent on imports that are the same for every mutant. (Not
-# mindlib, which is another one each time.)
+# Most of the time of a run of pytest is spent on imports. Those that are the same for every mutant
+# (all but mindlib) are done once, before the fork.
 HOST = """
 import json
 import os
@@ -94,12 +93,12 @@ for line in sys.stdin:
 
 
 class Host:
-    """A process that runs pytest again and again, each time in a child that has changed nothing."""
+    """A process that runs pytest many times, each time in a fork of its unchanged state."""
 
     def __init__(self, folder: Path) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
-        # One thread, so that it can be forked, and several mutants may run side by side. With CI
-        # hypothesis draws the same examples every time.
+        # One thread, because a process with several cannot be forked safely. CI=true makes
+        # hypothesis deterministic.
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "CI": "true"}
         self.process = subprocess.Popen(
             [sys.executable, "-c", HOST],
@@ -111,9 +110,9 @@ class Host:
         )
 
     def run(self, folder: Path, node_ids: Sequence[str]) -> tuple[int, dict[str, Any], str]:
-        """Run tests in `folder`: the exit code, what the witness saw, the output."""
+        """Run tests in `folder`; return the exit code, the plugin's record and the output."""
         (folder / "witness.py").write_text(WITNESS, encoding="utf-8")
-        # To explain a difference can take a minute, hence plain assertions.
+        # Plain assertions, because the explanation of a difference can take a minute.
         options = [
             "-q",
             "-n0",
@@ -150,7 +149,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with the package, its tests and their settings, to be broken freely."""
+    """Return a folder with a copy of the package, its tests and their settings."""
     for name in ("mindlib", "tests"):
         ignored = shutil.ignore_patterns("__pycache__", ".*")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
@@ -158,7 +157,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_each_mutant_breaks_a_place_that_exists_and_has_a_name_of_its_own(folder: Path):
+def test_each_mutant_changes_source_that_exists_and_has_a_unique_rule(folder: Path):
     originals = {m.module: (folder / "mindlib" / m.module).read_bytes() for m in MUTANTS}
     for m in MUTANTS:
         m.mutate(folder / "mindlib")
@@ -170,7 +169,7 @@ def test_each_mutant_breaks_a_place_that_exists_and_has_a_name_of_its_own(folder
 
 @pytest.mark.mutants
 def test_the_copy_without_a_mutant_passes(folder: Path, host: Host):
-    """The control: what kills below is the mutant, not the copying."""
+    """Control: the failures below come from the mutant, not from the copy."""
     killers = list(dict.fromkeys(killer for m in MUTANTS for killer in m.killers))
     code, facts, output = host.run(folder, killers)
     assert code == pytest.ExitCode.OK, output
@@ -180,14 +179,14 @@ def test_the_copy_without_a_mutant_passes(folder: Path, host: Host):
 
 @pytest.mark.mutants
 @pytest.mark.parametrize("m", MUTANTS, ids=lambda m: m.rule.replace(" ", "-"))
-def test_a_named_test_kills(m: Mutant, folder: Path, host: Host):
+def test_the_named_tests_fail(m: Mutant, folder: Path, host: Host):
     m.mutate(folder / "mindlib")
     code, facts, output = host.run(folder, m.killers)
-    assert facts["package"] == str(folder / "mindlib" / "__init__.py"), "another package was tested"
-    assert code != pytest.ExitCode.OK, f"it survives: no test notices {m.rule!r}\n{output}"
+    assert facts["package"] == str(folder / "mindlib" / "__init__.py"), "another mindlib was tested"
+    assert code != pytest.ExitCode.OK, f"no named test fails for the mutant {m.rule!r}\n{output}"
     assert code == pytest.ExitCode.TESTS_FAILED, output
-    # Without parameters: one of a test's cases is enough.
+    # Without parameters: one failing case of a test is enough.
     failed = {node_id.partition("[")[0]: kind for node_id, kind in facts["failed"].items()}
     assert set(failed) == {f"tests/{killer}" for killer in m.killers}, output
-    # The mutant gives a wrong answer. (One that merely crashes would prove nothing.)
+    # A wrong result, not a crash, which would show nothing about the rule.
     assert set(failed.values()) <= {"AssertionError", "Failed"}, output

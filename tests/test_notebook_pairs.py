@@ -21,7 +21,7 @@ def cells_of(notebook: NotebookNode) -> list[Cell]:
 
 
 def difference(folder: Path, name: str) -> str | None:
-    """The first difference within a pair, in words; None when it is one notebook."""
+    """Describe the first difference between the two files of a pair; None if there is none."""
     script, notebook = folder / f"{name}.py", folder / f"{name}.ipynb"
     for path in (script, notebook):
         if not path.exists():
@@ -38,7 +38,7 @@ def difference(folder: Path, name: str) -> str | None:
 
 
 def parameter_problems(source: str) -> list[str]:
-    """What keeps `papermill --help-notebook` from describing each parameter."""
+    """List the reasons why `papermill --help-notebook` cannot describe a parameter."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     commented = {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
     problems = []

@@ -1,4 +1,4 @@
-"""The committed notebooks run, at quick settings, and refuse parameters that they do not have."""
+"""The committed notebooks run at quick settings and refuse unknown or impossible parameters."""
 
 import ast
 import json
@@ -30,7 +30,7 @@ QUICK: dict[str, dict[str, object]] = {
 def papermill(
     notebook: Path, output: Path, parameters: dict[str, object], seconds: float
 ) -> subprocess.CompletedProcess[str]:
-    """As a user runs it: in a process of its own, which the network block does not reach."""
+    """Execute a notebook in a process of its own, where network access is allowed."""
     command = [sys.executable, "-m", "papermill", "-k", "python3", "--no-progress-bar"]
     for name, value in parameters.items():
         command += ["-p", name, str(value)]
@@ -47,7 +47,7 @@ def papermill(
 
 
 def error_message(run: subprocess.CompletedProcess[str]) -> str:
-    """The exception's own text, without the traceback's source lines."""
+    """Return the text of the exception, without the traceback."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", run.stderr)
     (*_, message) = re.split(r"^(?=\w+Error: )", plain, flags=re.M)
     return message
