@@ -1,9 +1,9 @@
-"""From a log of (user, item, time) to histories, targets, profiles and item features (§4.1)."""
+"""Logs of (user, item, time) as histories, targets, profiles and item features (§4.1)."""
 
 from mindlib.data.catalogue import Catalogue, Request, UnknownItems
-from mindlib.data.downloads import download
+from mindlib.data.feature_table import FeatureTable
 from mindlib.data.histories import Histories, History
-from mindlib.data.interactions import FeatureTable, Interactions
+from mindlib.data.interactions import Interactions
 from mindlib.data.planted import PlantedConfig, PlantedWorld, planted_interests
 from mindlib.data.readers.amazon import amazon_reviews
 from mindlib.data.readers.taobao import taobao_behaviors
@@ -32,7 +32,6 @@ __all__ = [
     "UnknownItems",
     "amazon_reviews",
     "complete_journey",
-    "download",
     "held_out_users",
     "leave_last_out",
     "load",

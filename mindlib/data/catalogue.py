@@ -1,4 +1,4 @@
-"""What a store's own ids and values mean to a model: how a request becomes a history (§3.1)."""
+"""The mapping from a store's own ids and values to a model's codes, for serving (§3.1)."""
 
 from __future__ import annotations
 
@@ -11,33 +11,34 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from mindlib.data.feature_table import to_text
 from mindlib.data.histories import Histories
-from mindlib.data.interactions import Interactions, words
+from mindlib.data.interactions import Interactions
 
 ItemId = int | str
-# Ids that a message lists before it only counts.
-LISTED = 10
+MAX_LISTED = 10  # ids in an error message
 
 
 class UnknownItems(ValueError):
-    """A request has items that the catalogue lacks.
+    """A request has items that are not in the catalogue.
 
     Attributes:
-        items: these items, as they were asked for.
+        items: the original ids of these items.
     """
 
     def __init__(self, items: Sequence[ItemId], expected: str) -> None:
         self.items = tuple(items)
-        listed = ", ".join(map(repr, self.items[:LISTED]))
-        more = f" and {len(self.items) - LISTED} more" if len(self.items) > LISTED else ""
+        listed = ", ".join(map(repr, self.items[:MAX_LISTED]))
+        more = len(self.items) - MAX_LISTED
         super().__init__(
-            f"{len(self.items)} items are not in the catalogue: {listed}{more}; "
-            f"expected {expected}. Catalogue.drop_unknown drops such items and counts them"
+            f"{len(self.items)} items are not in the catalogue: {listed}"
+            f"{f' and {more} more' if more > 0 else ''}; expected {expected}. "
+            f"Catalogue.drop_unknown drops such items and counts them"
         )
 
 
 class KnownItems(NamedTuple):
-    """The items that a catalogue has, in their order, and how many it lacks."""
+    """The items of a request that are in the catalogue, in order, and the number dropped."""
 
     items: list[ItemId]
     dropped: int
@@ -45,10 +46,10 @@ class KnownItems(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """One user, in the words of the store.
+    """The history and profile of one user in the store's own ids and values.
 
     Attributes:
-        items: the original ids of her behaviours, oldest first.
+        items: the original ids of the user's behaviours, oldest first.
         profile: the value of each profile field; a field that is missing is unknown.
     """
 
@@ -58,12 +59,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The items that a model was trained with, and the words of its profile fields.
+    """The items that a model was trained with, and the values of its profile fields.
 
     Attributes:
         item_ids: the original id of each item; item 1 is the first.
         fields: the profile fields.
-        vocabularies: for each field the name of each code; code 0 is "unknown".
+        vocabularies: for each field the value of each code; code 0 is "unknown".
     """
 
     item_ids: tuple[ItemId, ...]
@@ -75,7 +76,7 @@ class Catalogue:
 
     @staticmethod
     def from_log(log: Interactions) -> Catalogue:
-        """That of a log; its events do not matter."""
+        """Build the catalogue of a log; it depends on the log's ids, not on its events."""
         profiles = log.profiles
         return Catalogue(
             tuple(log.item_ids[1:].tolist()),
@@ -90,88 +91,88 @@ class Catalogue:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A checksum: two catalogues with the same one give every id and value the same number."""
+        """A checksum that is equal for catalogues which encode every id and value equally."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
-        """The catalogue as text, always the same; `from_json` reads it."""
+        """Serialize the catalogue deterministically; `from_json` reads it."""
         content = {key: getattr(self, key) for key in ("item_ids", "fields", "vocabularies")}
         return json.dumps(content, separators=(",", ":"))
 
     @staticmethod
     def from_json(text: str) -> Catalogue:
-        """What `to_json` wrote."""
+        """Read a catalogue that `to_json` has written."""
         content = json.loads(text)
         vocabularies = tuple(map(tuple, content["vocabularies"]))
         return Catalogue(tuple(content["item_ids"]), tuple(content["fields"]), vocabularies)
 
     def drop_unknown(self, items: Sequence[ItemId]) -> KnownItems:
-        """Leave out what the catalogue lacks: new items, or items that a k-core has dropped.
+        """Drop items that are not in the catalogue: new ones, or ones that a k-core removed.
 
-        Such a behaviour was no behaviour in training either: a log has only its own items.
+        Training treats them equally, because a log contains only its own items.
         """
-        kept = [item for item in items if item in self._numbers]
+        kept = [item for item in items if item in self._item_codes]
         return KnownItems(kept, len(items) - len(kept))
 
     def encode_items(self, items: Sequence[ItemId]) -> list[int]:
-        """The model's number of each item.
+        """Convert original ids to the model's item ids.
 
         Raises:
-            UnknownItems: the catalogue lacks some of them; the message lists them.
+            UnknownItems: some items are not in the catalogue; the message lists them.
         """
-        unknown = [item for item in items if item not in self._numbers]
+        unknown = [item for item in items if item not in self._item_codes]
         if unknown:
             kinds = {"text" if isinstance(i, str) else "whole numbers" for i in self.item_ids}
             raise UnknownItems(unknown, f"ids of the log ({' or '.join(sorted(kinds))})")
-        return [self._numbers[item] for item in items]
+        return [self._item_codes[item] for item in items]
 
     def encode_profile(self, profile: Mapping[str, Any]) -> list[int]:
-        """The code of each profile field; 0 for a value that the log has never seen, as for none.
+        """Convert a profile to codes; a value that is missing or not in the log has code 0.
 
-        A value is compared as text, as the log's own were: 35 is "35", and not "35.0".
+        Values are compared as text, like those of the log: 35 equals "35", but not "35.0".
 
         Raises:
             ValueError: there is no such field, or a value is neither text nor a number nor None.
         """
-        strange = [name for name in profile if name not in self.fields]
-        if strange:
+        unexpected = [name for name in profile if name not in self.fields]
+        if unexpected:
             raise ValueError(
-                f"the profile has {', '.join(map(repr, strange))}; the catalogue's fields are "
+                f"the profile has {', '.join(map(repr, unexpected))}; the catalogue's fields are "
                 f"{', '.join(map(repr, self.fields)) or 'none'}"
             )
         return [
-            codes.get(_word(name, profile.get(name)), 0)
-            for name, codes in zip(self.fields, self._codes, strict=True)
+            codes.get(_value_to_text(name, profile.get(name)), 0)
+            for name, codes in zip(self.fields, self._value_codes, strict=True)
         ]
 
     def encode_requests(self, requests: Sequence[Request]) -> Histories:
-        """The pasts of some users in the model's numbers: what its `interests` takes.
+        """Convert requests to the histories that a model's `interests` takes.
 
-        From here on a request goes the way of training: `Histories.window` cuts and pads it.
+        `Histories.window` then truncates and pads them, exactly as in training.
 
         Raises:
-            UnknownItems, ValueError: as `encode_items` and `encode_profile`.
+            UnknownItems, ValueError: as `encode_items` and `encode_profile` raise them.
         """
         behaviors = [self.encode_items(request.items) for request in requests]
         profiles = [self.encode_profile(request.profile) for request in requests]
         return Histories.from_lists(behaviors, profiles if self.fields else None)
 
     @cached_property
-    def _numbers(self) -> dict[ItemId, int]:
-        return {item: number for number, item in enumerate(self.item_ids, 1)}
+    def _item_codes(self) -> dict[ItemId, int]:
+        return {item: code for code, item in enumerate(self.item_ids, 1)}
 
     @cached_property
-    def _codes(self) -> tuple[dict[str | None, int], ...]:
-        # Without "unknown", which is the name of code 0 and may be that of a value as well.
+    def _value_codes(self) -> tuple[dict[str | None, int], ...]:
+        # Code 0 is left out: its name, "unknown", may also be a value.
         return tuple(
             {name: code for code, name in enumerate(vocabulary) if code > 0}
             for vocabulary in self.vocabularies
         )
 
 
-def _word(name: str, value: Any) -> str | None:
+def _value_to_text(name: str, value: Any) -> str | None:
     try:
-        return words(pl.Series([value])).item()
+        return to_text(pl.Series([value])).item()
     except (pl.exceptions.PolarsError, TypeError) as error:
         raise ValueError(
             f"profile field {name!r} has the value {value!r}; expected text, a number or None"

@@ -1,4 +1,4 @@
-"""What a large log goes through before it is indexed: order, doubles and rarities left out."""
+"""Steps that prepare a large log before it is indexed: sorting, deduplication, count filters."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import polars as pl
 Filtering = Literal["once", "k-core"]
 
 
-def check_counts(min_count: int, filtering: Filtering) -> None:
-    """
+def check_filter(min_count: int, filtering: Filtering) -> None:
+    """Check the arguments of `filter_by_count` before a large file is read.
+
     Raises:
-        ValueError: an argument of `frequent` is out of range.
+        ValueError: an argument is out of range.
     """
     if min_count < 1:
         raise ValueError(f"min_count={min_count}: expected at least 1, which keeps everything")
@@ -22,37 +23,40 @@ def check_counts(min_count: int, filtering: Filtering) -> None:
         )
 
 
-def in_order(log: pl.DataFrame) -> pl.DataFrame:
-    """The columns user, item and timestamp, sorted by user, time and item, each row once."""
+def sort_events(log: pl.DataFrame) -> pl.DataFrame:
+    """Select user, item and timestamp, sort by user, time and item, and drop duplicate rows."""
     log = log.select("user", "item", "timestamp").sort("user", "timestamp", "item")
-    # Beside the sort this costs nothing; a hash of all rows would take several times their memory.
+    # After the sort this is cheap; hashing all rows would take several times their memory.
     return log.filter(pl.any_horizontal(pl.all() != pl.all().shift()).fill_null(True))
 
 
-def frequent(log: pl.DataFrame, min_count: int, filtering: Filtering) -> pl.DataFrame:
-    """The rows whose user and whose item occur at least `min_count` times.
+def filter_by_count(
+    log: pl.DataFrame, min_count: int, filtering: Filtering, name: object
+) -> pl.DataFrame:
+    """Keep the rows whose user and whose item both occur at least `min_count` times.
 
     Args:
         log: has the columns user and item.
-        filtering: "once" counts users and items in the log as it comes, both before anything is
-            left out, so that what is left may have fewer; "k-core" counts again in what is left
-            until nothing changes, and ends with the largest log in which all have `min_count`.
+        filtering: "once" counts users and items in the unfiltered log, so that those that remain
+            may have fewer rows; "k-core" repeats the filter until nothing changes, which yields
+            the largest log in which every user and item has `min_count` rows.
+        name: the log's name or path for the error message.
 
     Raises:
         ValueError: nothing is left, or an argument is out of range.
     """
-    check_counts(min_count, filtering)
-    often = pl.all_horizontal(pl.len().over(name) >= min_count for name in ("user", "item"))
-    kept = log
-    while min_count > 1:
+    check_filter(min_count, filtering)
+    is_frequent = pl.all_horizontal(pl.len().over(key) >= min_count for key in ("user", "item"))
+    kept, before = log, -1
+    while min_count > 1 and len(kept) != before:
         before = len(kept)
-        kept = kept.filter(often)
-        if filtering == "once" or len(kept) == before:
+        kept = kept.filter(is_frequent)
+        if filtering == "once":
             break
-    if kept.is_empty() and len(log):
+    if kept.is_empty():
         raise ValueError(
-            f"of {len(log):,} interactions of {log['user'].n_unique():,} users with "
+            f"{name}: of {len(log):,} interactions of {log['user'].n_unique():,} users with "
             f"{log['item'].n_unique():,} items none is left with min_count={min_count}, "
-            f"filtering={filtering!r}; choose a smaller min_count"
+            f"filtering={filtering!r}; choose a smaller count"
         )
     return kept

@@ -1,8 +1,9 @@
-"""The planted-interest world: users whose interests are known, so that answers can be checked.
+"""A synthetic log with known (planted) user interests, so that results can be verified.
 
-Items live in clusters. Every user has a few interests, each a cluster, and most of her events come
-from them; the rest is noise. Her profile (a segment) makes some clusters likelier. Since all of
-this is known, so is the best that any model can do: `PlantedWorld.next_item_probabilities`.
+Items belong to clusters. Every user has a few interests, each a cluster, and most of their events
+come from these; the rest is noise. The user's profile (a segment) makes some clusters more likely.
+The true distribution is therefore known: `PlantedWorld.next_item_probabilities` gives it, and no
+model can do better.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ MINUTE = 60
 
 @dataclass(frozen=True)
 class PlantedConfig:
-    """The size and the difficulty of a planted world.
+    """The size and difficulty of a planted world.
 
     Attributes:
         num_users, num_clusters, items_per_cluster: sizes.
-        max_interests: a user has 1 to this many interests, each number equally often.
-        events: the fewest and the most events of a user, before repeats are dropped.
+        max_interests: the number of a user's interests is uniform on 1 to this.
+        events: the smallest and largest number of events of a user, before repeats are dropped.
         noise: the probability that an event is a uniformly random item.
-        num_segments: values of the profile field; a user draws her first interest from the
-            clusters of her segment, which is how the profile predicts something.
+        num_segments: the number of values of the profile field; a user's first interest is
+            sampled from the clusters of their segment, which makes the profile informative.
         popularity: exponent of the Zipf law within a cluster; 0 makes its items equally popular.
     """
 
@@ -50,10 +51,10 @@ class PlantedConfig:
         if not 1 <= self.max_interests <= self.num_clusters:
             raise ValueError(
                 f"max_interests={self.max_interests}: expected 1 to num_clusters="
-                f"{self.num_clusters}, for each interest is a cluster of its own"
+                f"{self.num_clusters}, because each interest is a cluster of its own"
             )
         if not 1 <= self.events[0] <= self.events[1]:
-            raise ValueError(f"events={self.events}: expected (fewest, most), 1 <= fewest <= most")
+            raise ValueError(f"events={self.events}: expected (smallest, largest), 1 or more")
         if not 0 <= self.noise <= 1:
             raise ValueError(f"noise={self.noise}: expected a probability, 0 to 1")
         if self.num_segments > self.num_clusters:
@@ -65,13 +66,13 @@ class PlantedConfig:
 
 @dataclass(frozen=True)
 class PlantedWorld:
-    """A generated log with the truth behind it.
+    """A generated log and the distribution that it was sampled from.
 
     Attributes:
-        log: the interactions, first ones only.
+        log: the first interaction of each user with each item.
         item_clusters: the cluster of each item, -1 for padding.
-        interests: which clusters each user is interested in (row 0 is padding).
-        probabilities: for each cluster the popularity of each item in it (rows sum to 1).
+        interests: True for the clusters that interest each user (row 0 is padding).
+        probabilities: for each cluster the popularity of its items (rows sum to 1).
     """
 
     config: PlantedConfig
@@ -81,7 +82,7 @@ class PlantedWorld:
     probabilities: Float[np.ndarray, "clusters items"]
 
     def next_item_probabilities(self, users: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n items"]:
-        """The true probability of each item for some users' next event: nobody can know more."""
+        """The true probability of each item to be the next event of some users."""
         interests = self.interests[users]
         share = interests / np.maximum(interests.sum(1, keepdims=True), 1)
         uniform = 1 / (self.probabilities.shape[1] - 1)
@@ -90,10 +91,10 @@ class PlantedWorld:
 
 
 def planted_interests(config: PlantedConfig | None = None, *, seed: int = 0) -> PlantedWorld:
-    """Generate a world.
+    """Generate a planted world.
 
-    Items carry two fields, department (four neighbouring clusters) and brand (at random), and
-    users one, segment. None of them gives a cluster away.
+    Items have two fields, department (four neighbouring clusters) and brand (random), and users
+    have one, segment. None of them identifies a cluster.
     """
     config = config or PlantedConfig()
     rng = np.random.default_rng(seed)
@@ -102,7 +103,7 @@ def planted_interests(config: PlantedConfig | None = None, *, seed: int = 0) -> 
     within = np.arange(1, per_cluster + 1, dtype=np.float64) ** -config.popularity
     within /= within.sum()
     segments = rng.integers(config.num_segments, size=users)
-    # The first interest comes from the segment's own clusters, the others from anywhere.
+    # The first interest comes from the segment's own clusters, the others from all clusters.
     taste = rng.random((users, clusters))
     own = np.arange(clusters) % config.num_segments == segments[:, None]
     first = np.where(own, taste, -1).argmax(1)

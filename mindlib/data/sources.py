@@ -1,37 +1,38 @@
-"""Where logs come from: the default data, and the forms in which the field publishes others.
+"""Loading a log by its name or path, from text sequences, and from tables.
 
-Ids that a text file writes as whole numbers become integers; all others stay text.
+Ids become integers if all of them are written as integers; otherwise they are text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
+from mindlib.data.feature_table import Missing, require_columns
 from mindlib.data.interactions import Interactions
-from mindlib.data.published import FORMS, is_published, published
+from mindlib.data.planted import planted_interests
 from mindlib.data.readers.amazon import amazon_reviews, is_amazon
-from mindlib.data.readers.columns import build
+from mindlib.data.readers.columns import build_interactions
 from mindlib.data.readers.complete_journey import complete_journey
 from mindlib.data.readers.features import CATEGORIES, TITLES, FeatureFile, side_arguments
 from mindlib.data.readers.files import (
-    column_names,
-    existing,
-    form,
+    check_file,
+    file_format,
+    read_header,
     read_table,
     read_text,
-    require_columns,
 )
+from mindlib.data.readers.published import NAMES as PUBLISHED
+from mindlib.data.readers.published import is_published, load_published
 from mindlib.data.readers.recbole import recbole
 from mindlib.data.readers.taobao import is_taobao, taobao_behaviors
 
 __all__ = ["FeatureFile", "complete_journey", "load", "recbole", "sequences", "table"]
 
-NAMES = ("complete-journey", "planted", *FORMS)
-Missing = Literal["error", "unknown"]
+NAMES = ("complete-journey", "planted", *PUBLISHED)
 
 
 def sequences(
@@ -42,38 +43,40 @@ def sequences(
     missing: Missing = "error",
     name: str | None = None,
 ) -> Interactions:
-    """Text with a user on a line, `user item item ...`, oldest first, as SASRec's followers use.
+    """Read text with lines of `user item item ...`, oldest first, as S3-Rec and others use.
 
-    A behaviour's place among those of its user, from 0, is its timestamp. If a user has several
-    lines, they follow one another (SASRec's own files have a line for each pair).
+    A behaviour's timestamp is its position among those of its user, from 0. Several lines of one
+    user are concatenated (SASRec's own files have one line per pair).
 
     Args:
-        path: the text, plain or .gz; white space separates.
-        items, users: what is known about items and users; of a plain path the columns are those
-            that `FeatureFile.guess` finds.
+        path: the text, plain or .gz, separated by white space.
+        items, users: feature tables of items and users; for a plain path `FeatureFile.guess`
+            selects the columns.
         missing: as in `Interactions.from_frames`.
-        name: what to call the data; the name of the file's folder if it is not given.
+        name: the data set's name; that of the file's folder if it is not given.
 
     Raises:
         FileNotFoundError, ValueError: a file or column is missing, or a line has no item.
     """
-    path = existing(path)
+    path = check_file(path)
     sides = side_arguments(items, users)
     lines = pl.DataFrame({"line": read_text(path).split("\n")}).with_row_index("number", 1)
     tokens = lines.select("number", tokens=pl.col("line").str.extract_all(r"\S+"))
     tokens = tokens.filter(pl.col("tokens").list.len() > 0)
-    lonely = tokens.filter(pl.col("tokens").list.len() == 1)
-    if len(lonely):
+    single = tokens.filter(pl.col("tokens").list.len() == 1)
+    if len(single):
         raise ValueError(
-            f"{path}, line {lonely['number'][0]}, has the user {lonely['tokens'][0][0]!r} and no "
-            f"item; expected `user item item ...`: remove such lines ({len(lonely)} in all)"
+            f"{path}, line {single['number'][0]}, has the user {single['tokens'][0][0]!r} and no "
+            f"item; expected `user item item ...`: remove such lines ({len(single)} in all)"
         )
     log = (
         tokens.select(user=pl.col("tokens").list.first(), item=pl.col("tokens").list.slice(1))
         .explode("item")
         .with_columns(timestamp=pl.int_range(pl.len()).over("user"))
     )
-    return build(path, log, missing=missing, name=name or path.resolve().parent.name, **sides)
+    return build_interactions(
+        path, log, missing=missing, name=name or path.resolve().parent.name, **sides
+    )
 
 
 def table(
@@ -90,41 +93,34 @@ def table(
     missing: Missing = "error",
     name: str | None = None,
 ) -> Interactions:
-    """A log in CSV (or another of `files.SEPARATORS`) or Parquet, with a map of its columns.
+    """Read a log in CSV (or another of `files.SEPARATORS`) or Parquet.
 
     Args:
         path: .csv, .csv.gz, .parquet, ...; text has a header.
-        user, item, timestamp: what these are called in the file. timestamp=None takes the order
-            of the rows; otherwise it is seconds since 1970, or a date, or a datetime.
-        item_fields, title, profile_fields: columns of the log itself that say something about
-            the item or the user; the first row of each item or user counts.
-        items, users: or a second file that says it (not both).
+        user, item, timestamp: the names of these columns. A timestamp is in seconds since 1970,
+            or a date, or a datetime; timestamp=None uses the order of the rows.
+        item_fields, title, profile_fields: columns of the log with features of the item or the
+            user; the first row of each item or user counts.
+        items, users: alternatively, a second file with these features.
         missing: as in `Interactions.from_frames`.
-        name: what to call the data; the file's name if it is not given.
+        name: the data set's name; the file's name if it is not given.
 
     Raises:
-        FileNotFoundError, ValueError: a file or column is missing, or has the wrong form.
+        FileNotFoundError, ValueError: a file or column is missing, or has the wrong format.
     """
-    path = existing(path)
+    path = check_file(path)
     twice = (items is not None and (item_fields or title), users is not None and profile_fields)
     if any(twice):
         raise ValueError(
             "features are given twice, by columns of the log and by a second file; choose one"
         )
-    wanted = [
-        user,
-        item,
-        *([timestamp] if timestamp else []),
-        *item_fields,
-        *profile_fields,
-        *([title] if title else []),
-    ]
-    require_columns(path, column_names(path), wanted)
+    wanted = [user, item, timestamp, *item_fields, *profile_fields, title]
+    require_columns(path, read_header(path), [column for column in wanted if column])
     sides = side_arguments(items, users)
     rows = read_table(path)
     if item_fields or title:
         first = rows.unique(item, keep="first", maintain_order=True)
-        named = {"item": item} | {field: field for field in (*item_fields, *_some(title))}
+        named = {"item": item} | {field: field for field in (*item_fields, title) if field}
         sides |= {"items": first.select(**named), "item_fields": item_fields, "title": title}
     if profile_fields:
         first = rows.unique(user, keep="first", maintain_order=True)
@@ -132,17 +128,19 @@ def table(
         sides |= {"users": first.select(**named), "profile_fields": profile_fields}
     time = pl.col(timestamp) if timestamp else pl.int_range(pl.len())
     log = rows.select(time.alias("timestamp"), user=user, item=item)
-    return build(path, log, missing=missing, name=name or path.name.split(".")[0], **sides)
+    return build_interactions(
+        path, log, missing=missing, name=name or path.name.split(".")[0], **sides
+    )
 
 
 def load(dataset: str | Path, **options: Any) -> Interactions:
-    """A log by its name, or by its path.
+    """Load a log by its name or by its path.
 
     Args:
-        dataset: "complete-journey" or "planted"; or "amazon-2014-Books" or "taobao" and the like:
-            `published`; or
+        dataset: "complete-journey" or "planted"; or a name such as "amazon-2014-Books" or
+            "taobao": `load_published`; or
             - a folder (or prefix) with a `.inter` file: `recbole`;
-            - a folder with sequences.txt, and perhaps items.tsv, items.csv, or MovieLens'
+            - a folder with sequences.txt, and optionally items.tsv, items.csv, MovieLens'
               movies.dat and users.dat, or items.txt with lines of id and name: `sequences`;
             - a folder with interactions.csv, .csv.gz or .parquet: `table`;
             - a file of Amazon's reviews, or a folder with one and its metadata: `amazon_reviews`;
@@ -150,17 +148,15 @@ def load(dataset: str | Path, **options: Any) -> Interactions:
               `taobao_behaviors`;
             - a .txt or .txt.gz file: `sequences`;
             - a .csv, .csv.gz or .parquet file with the columns user, item and timestamp: `table`.
-            Item tables and item columns are used as `FeatureFile.guess` says.
+            `FeatureFile.guess` selects the columns of item tables.
         options: passed to that function.
 
     Raises:
-        FileNotFoundError, ValueError: neither a name nor a path of one of these forms.
+        FileNotFoundError, ValueError: it is neither a name nor a path of one of these formats.
     """
     if dataset == "complete-journey":
         return complete_journey(**options)
     if dataset == "planted":
-        from mindlib.data.planted import planted_interests
-
         return planted_interests(**options).log
     path = Path(dataset).expanduser()
     if path.is_dir():
@@ -169,20 +165,20 @@ def load(dataset: str | Path, **options: Any) -> Interactions:
         return recbole(path, **options)
     if not path.exists():
         if is_published(str(dataset)):
-            return published(str(dataset), **options)
+            return load_published(str(dataset), **options)
         raise FileNotFoundError(
             f"no data set {str(dataset)!r}: it is neither a name ({', '.join(NAMES)}) nor a file "
             f"or folder that exists (from {Path.cwd()})"
         )
-    if form(path) == ".txt":
+    if file_format(path) == ".txt":
         return sequences(path, **options)
-    if reader := _owner(path):
+    if reader := _find_reader(path):
         return reader(path, **options)
-    if form(path) in (".csv", ".parquet"):
+    if file_format(path) in (".csv", ".parquet"):
         return _load_table(path, options)
     raise ValueError(
         f"{path}: expected a name ({', '.join(NAMES)}), a folder, or a file in .inter, .txt, "
-        f".txt.gz, .csv, .csv.gz or .parquet, or Amazon's or Taobao's own"
+        f".txt.gz, .csv, .csv.gz or .parquet, or in Amazon's or Taobao's format"
     )
 
 
@@ -195,14 +191,16 @@ def _load_folder(folder: Path, options: dict[str, Any]) -> Interactions:
     for name in ("interactions.csv", "interactions.csv.gz", "interactions.parquet"):
         if (folder / name).is_file():
             return _load_table(folder / name, {"name": folder.resolve().name} | options)
-    owned = [(file, reader) for file in sorted(folder.iterdir()) if (reader := _owner(file))]
-    if len(owned) == 1:
-        file, reader = owned[0]
+    readable = [
+        (file, reader) for file in sorted(folder.iterdir()) if (reader := _find_reader(file))
+    ]
+    if len(readable) == 1:
+        file, reader = readable[0]
         return reader(file, **options)
-    if owned:
+    if readable:
         raise ValueError(
-            f"{folder} has {len(owned)} files of reviews or behaviours "
-            f"({', '.join(file.name for file, _ in owned)}); name the one to read"
+            f"{folder} has {len(readable)} files of reviews or behaviours "
+            f"({', '.join(file.name for file, _ in readable)}); name the one to read"
         )
     found = ", ".join(sorted(file.name for file in folder.iterdir())[:10]) or "nothing"
     raise ValueError(
@@ -211,9 +209,9 @@ def _load_folder(folder: Path, options: dict[str, Any]) -> Interactions:
     )
 
 
-def _owner(path: Path) -> Callable[..., Interactions] | None:
-    """The function that reads a file as Amazon's or Taobao's, if it is one of theirs."""
-    if form(path) not in (".csv", ".json", ".jsonl", ".zip") or not path.is_file():
+def _find_reader(path: Path) -> Callable[..., Interactions] | None:
+    """The reader of a file of Amazon's or Taobao's, or None for any other file."""
+    if file_format(path) not in (".csv", ".json", ".jsonl", ".zip") or not path.is_file():
         return None
     if is_amazon(path):
         return amazon_reviews
@@ -221,13 +219,13 @@ def _owner(path: Path) -> Callable[..., Interactions] | None:
 
 
 def _load_table(path: Path, options: dict[str, Any]) -> Interactions:
-    found = column_names(path)
+    found = read_header(path)
     columns = [options.get(name, name) for name in ("user", "item", "timestamp")]
     absent = [name for name in columns if name is not None and name not in found]
     if absent:
         raise ValueError(
             f"{path} has no column {', '.join(map(repr, absent))}; its columns are "
-            f"{', '.join(map(repr, found))}: call mindlib.data.sources.table(path, user=..., "
+            f"{', '.join(map(repr, found))}: call mindlib.data.table(path, user=..., "
             f"item=..., timestamp=...) with their names"
         )
     if "items" not in options:
@@ -239,7 +237,7 @@ def _load_table(path: Path, options: dict[str, Any]) -> Interactions:
 
 
 def _known_tables(folder: Path) -> dict[str, Any]:
-    """The tables that lie beside a sequences.txt, as arguments of `sequences`."""
+    """Find the tables beside a sequences.txt, as arguments of `sequences`."""
     known = {
         "items.tsv": FeatureFile.guess,
         "items.csv": FeatureFile.guess,
@@ -255,14 +253,10 @@ def _known_tables(folder: Path) -> dict[str, Any]:
     for name, describe in known.items():
         if (folder / name).is_file():
             tables["items"] = describe(folder / name)
-            # MovieLens-1M circulates with a table that lacks a film or two.
+            # Copies of MovieLens-1M exist whose table lacks one or two films.
             tables["missing"] = "unknown" if name == "movies.dat" else "error"
             break
     if (folder / "users.dat").is_file():
         columns = ("user_id", "gender", "age", "occupation", "zip")
         tables["users"] = FeatureFile(folder / "users.dat", columns[1:4], columns=columns)
     return tables
-
-
-def _some(value: str | None) -> tuple[str, ...]:
-    return (value,) if value else ()

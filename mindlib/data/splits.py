@@ -1,13 +1,13 @@
-"""Three ways to divide a log into what a model may learn from and what it is judged on (§4.1).
+"""Three ways to split a log into training, validation and test data (§4.1).
 
 In all of them a behaviour belongs to a target's history only if it happened *strictly before*:
-products of one basket share a timestamp, and none of them may give another away.
+products of one basket share a timestamp, and none of them may reveal another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,11 +21,11 @@ from mindlib.data.interactions import Interactions
 
 @dataclass(frozen=True)
 class Cases:
-    """Pasts, and for each the set of items that came next.
+    """Histories, and for each the set of items that came next.
 
-    Training draws one of them as the target, evaluation judges a list by all of them.
-    Case n has the targets `targets[offsets[n]:offsets[n + 1]]`, at least one, none twice. The
-    catalogue they are retrieved from is 1..num_items.
+    Training samples one of them as the target; evaluation compares a list with all of them.
+    Case n has the targets `targets[offsets[n]:offsets[n + 1]]`, at least one, without repeats.
+    They are retrieved from the items 1..num_items.
     """
 
     histories: Histories
@@ -38,11 +38,11 @@ class Cases:
 
     @cached_property
     def rows(self) -> Int[Tensor, " targets"]:
-        """To which case each target belongs."""
+        """The index of the case of each target."""
         return torch.repeat_interleave(torch.arange(len(self)), self.offsets.diff())
 
     def to(self, device: torch.device | str) -> Cases:
-        """The same on another device."""
+        """Copy the cases to another device."""
         return Cases(
             self.histories.to(device),
             self.targets.to(device),
@@ -51,7 +51,7 @@ class Cases:
         )
 
     def head(self, n: int) -> Cases:
-        """The first n cases (all, if there are fewer)."""
+        """Select the first n cases (all, if there are fewer)."""
         n = min(n, len(self))
         return Cases(
             self.histories.select(slice(0, n)),
@@ -63,13 +63,13 @@ class Cases:
 
 @dataclass(frozen=True)
 class Split:
-    """A log, the events of it that training may use, and the cases held out.
+    """A log, the mask of its training events, and the held-out cases.
 
     Attributes:
-        log: the events that may be seen as behaviours. (Of the random split it lacks the
-            held-out events altogether.)
-        train_events: True for the events that a model may learn from.
-        validation, test: held out for choosing models, and for judging them.
+        log: the events that may occur in histories. (In the random split it does not contain the
+            held-out events.)
+        train_events: True for the events that training may use.
+        validation, test: held out for model selection and for the final evaluation.
     """
 
     name: str
@@ -80,25 +80,24 @@ class Split:
 
     @cached_property
     def train(self) -> Cases:
-        """Every step of the training events that has a past: what came next, after that past."""
+        """One case for every training step with a history: its items are the targets."""
         log = self.log
-        starts = np.unique(
-            log.step_starts[self.train_events & (log.step_starts > log.offsets[log.users])]
-        )
+        has_history = log.step_starts > log.offsets[log.users]
+        starts = np.unique(log.step_starts[self.train_events & has_history])
         ends = np.searchsorted(log.step_starts, starts, side="right")
         return build_cases(log, log.users[starts], starts, ends)
 
     @cached_property
     def train_counts(self) -> Int[np.ndarray, " items_plus_one"]:
-        """How often each item occurs in what training may use; entry 0 is 0."""
+        """The number of training events of each item; entry 0 is 0."""
         return np.bincount(self.log.items[self.train_events], minlength=self.log.num_items + 1)
 
 
 def leave_last_out(log: Interactions) -> Split:
-    """Each user's last step is the test, the step before it the validation.
+    """Hold out each user's last step for test and the step before it for validation.
 
-    A step is all that shares a timestamp: one interaction in most logs, a basket in some. Users
-    with fewer than three steps are used for training only.
+    A step is the set of a user's events with one timestamp: one interaction in most logs, a
+    basket in some. Users with fewer than three steps are used for training only.
 
     Raises:
         ValueError: no user has three steps.
@@ -115,8 +114,8 @@ def leave_last_out(log: Interactions) -> Split:
         )
     users = np.flatnonzero(held_out) + 1
     train_events = np.ones(len(log), dtype=bool)
-    place = np.arange(len(log)) - np.where(held_out, second, ends)[log.users - 1]
-    train_events[place >= 0] = False
+    first_held_out = np.where(held_out, second, ends)[log.users - 1]
+    train_events[np.arange(len(log)) >= first_held_out] = False
     return Split(
         name="leave-last-out",
         log=log,
@@ -127,7 +126,7 @@ def leave_last_out(log: Interactions) -> Split:
 
 
 def held_out_users(log: Interactions, seed: int) -> Split:
-    """ComiRec's protocol: users 8:1:1; a held-out user's first 80 % predict her last 20 %.
+    """Split users 8:1:1; a held-out user's first 80 % predict the last 20 % (ComiRec's protocol).
 
     Raises:
         ValueError: fewer than ten users, or none of the held-out ones has two steps.
@@ -143,28 +142,28 @@ def held_out_users(log: Interactions, seed: int) -> Split:
     for part, users in parts.items():
         users = np.sort(users)
         starts, ends = log.offsets[users], log.offsets[users + 1]
-        # At least one event stays on each side; a basket that the cut would split is a target.
+        # At least one event stays on each side; a basket at the cut belongs to the targets.
         cut = starts + np.clip(((ends - starts) * 0.8).astype(np.int64), 1, None)
         cut = log.step_starts[np.minimum(cut, ends - 1)]
-        whole = cut > starts
-        if not whole.any():
+        has_history = cut > starts
+        if not has_history.any():
             raise ValueError(
-                f"none of the {len(users)} {part} users of {log.name!r} has two steps, so nothing "
-                f"predicts anything; use data with longer histories"
+                f"none of the {len(users)} {part} users of {log.name!r} has two steps, so no "
+                f"history precedes a target; use data with longer histories"
             )
-        cases[part] = build_cases(log, users[whole], cut[whole], ends[whole])
+        cases[part] = build_cases(log, users[has_history], cut[has_history], ends[has_history])
     train_events = ~np.isin(log.users, np.r_[parts["validation"], parts["test"]])
     return Split("held-out users 8:1:1", log, train_events, **cases)
 
 
 def random_interactions(log: Interactions, seed: int) -> Split:
-    """The paper's protocol: interactions divided 19:1 at random, one target a user.
+    """Split interactions 19:1 at random, with one target per user (the paper's protocol).
 
-    A twentieth of the events is the test and, since the paper names no validation set, another
-    twentieth the validation. Of each user's held-out events one, drawn at random, is the target;
-    her behaviours before it are the past. Held-out events are never anybody's behaviours, so
-    that training cannot meet a test pair at all, unless the log has repeats: then another event
-    of the pair may be visible.
+    A twentieth of the events is the test set and, since the paper mentions no validation set,
+    another twentieth the validation set. One of each user's held-out events, sampled at random, is
+    the target; the user's behaviours before it are the history. Held-out events occur in no
+    history, so training never contains a test pair, unless the log has repeats: then another
+    event of the pair may be visible.
 
     Raises:
         ValueError: the log is too small to hold out an event for test and validation.
@@ -172,17 +171,12 @@ def random_interactions(log: Interactions, seed: int) -> Split:
     rng = np.random.default_rng(seed)
     part = rng.choice(3, size=len(log), p=(0.90, 0.05, 0.05))
     visible = part == 0
-    # Only the log of what is visible may be gathered from; ids stay those of the whole log.
-    seen = Interactions(
+    # Histories are gathered from the visible events only; ids remain those of the whole log.
+    seen = replace(
+        log,
         users=log.users[visible],
         items=log.items[visible],
         timestamps=log.timestamps[visible],
-        user_ids=log.user_ids,
-        item_ids=log.item_ids,
-        item_features=log.item_features,
-        profiles=log.profiles,
-        titles=log.titles,
-        name=log.name,
     )
     visible_before = np.r_[0, np.cumsum(visible)][log.step_starts]
     cases = []
@@ -193,7 +187,7 @@ def random_interactions(log: Interactions, seed: int) -> Split:
         if not len(events):
             raise ValueError(
                 f"a twentieth of the {len(log)} interactions of {log.name!r} leaves no target "
-                f"with a past; the random split needs a larger log"
+                f"with a history; the random split needs a larger log"
             )
         cases.append(
             Cases(
@@ -216,7 +210,7 @@ SPLITS: dict[str, Callable[[Interactions, int], Split]] = {
 def _histories(
     log: Interactions, users: Int[np.ndarray, " cases"], ends: Int[np.ndarray, " cases"]
 ) -> Histories:
-    """The pasts of `users` that end at `ends`, on the flat log."""
+    """The histories of `users` that end at `ends`, on the flat log."""
     profiles = log.profiles.codes if log.profiles else np.zeros((log.num_users + 1, 0), np.int64)
     return Histories(
         items=torch.from_numpy(log.items),
@@ -233,11 +227,11 @@ def build_cases(
     starts: Int[np.ndarray, " cases"],
     ends: Int[np.ndarray, " cases"],
 ) -> Cases:
-    """Cases whose targets are the distinct items of the events starts..ends of each user."""
+    """Build cases whose targets are the distinct items of the events starts..ends of each user."""
     lengths = ends - starts
     rows = np.repeat(np.arange(len(users)), lengths)
-    places = np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
-    pairs = np.unique(rows * (log.num_items + 1) + log.items[places])
+    shift = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+    pairs = np.unique(rows * (log.num_items + 1) + log.items[np.arange(len(rows)) + shift])
     rows, targets = np.divmod(pairs, log.num_items + 1)
     return Cases(
         _histories(log, users, starts),

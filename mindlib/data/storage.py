@@ -1,7 +1,7 @@
-"""Files and folders that appear whole or not at all, and checksums that tell if they changed.
+"""Files and folders that are written completely or not at all, checksums, and the cache folder.
 
-Everything that mindlib writes goes through here: a reader never meets half a file, and what stood
-under a name stays there when writing fails.
+Everything that mindlib writes goes through this module: a reader never meets half a file, and an
+older file stays in place when writing fails.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,7 +73,34 @@ def sync(path: Path) -> None:
 
 
 def checksum(path: Path) -> dict[str, Any]:
-    """The size and the sha256 of a file, as a manifest records them."""
+    """Compute the size and the sha256 of a file, as a manifest records them."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"bytes": path.stat().st_size, "sha256": digest}
+
+
+def cache_directory() -> Path:
+    """Return $MINDLIB_CACHE, or else `mindlib` in $XDG_CACHE_HOME, or else ~/.cache/mindlib."""
+    if chosen := os.environ.get("MINDLIB_CACHE"):
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "mindlib"
+
+
+def make_cache_folder(folder: Path) -> None:
+    """Create a folder of the cache if it does not exist.
+
+    Raises:
+        OSError: the folder cannot be created or written; the message names MINDLIB_CACHE.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"the cache directory cannot be written ({error.strerror}); set the environment "
+            f"variable MINDLIB_CACHE to a folder that can",
+            str(folder),
+        ) from error

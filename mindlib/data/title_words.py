@@ -1,4 +1,4 @@
-"""The words of titles, as codes that an embedding can look up."""
+"""The words of item titles as integer codes for an embedding table."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int
 
-# A word has a letter; sizes and model numbers say little that is shared.
+# A word begins with a letter, because sizes and model numbers are rarely shared between items.
 WORD = r"[\p{L}][\p{L}\p{N}'&-]*"
 
 
 def encode_titles(
-    titles: Sequence[str], *, min_items: int = 2, most: int = 24
+    titles: Sequence[str], *, min_items: int = 2, max_words: int = 24
 ) -> Int[np.ndarray, "items words"]:
-    """For each title the codes of its words: 1, 2, ... by the alphabet, 0 where there is none.
+    """Encode the words of each title: 1, 2, ... in alphabetical order, 0 for padding.
 
-    In lower case and one form of Unicode, each word of a title once, and only words that stand in
-    several titles: one that a single item has is another id of it.
+    Words are in lower case and normalized Unicode (NFKC). Each word counts once per title, and
+    only words of several titles count: a word of a single item would be a second id of it.
 
     Args:
         titles: entry 0 is the padding's.
-        min_items: in how many titles a word must stand.
-        most: words of one title that count, the first ones.
+        min_items: the smallest number of titles that a word must occur in.
+        max_words: the largest number of words of a title; the first ones are kept.
     """
     frame = pl.DataFrame({"row": np.arange(len(titles)), "title": list(titles)})
-    # An accent of its own, or a typographer's apostrophe, would cut a word in two.
+    # A combining accent or a typographic apostrophe would split a word.
     plain = pl.col("title").str.normalize("NFKC").str.replace_all("’", "'").str.to_lowercase()
     words = (
         frame.select("row", word=plain.str.extract_all(WORD))
@@ -36,11 +36,11 @@ def encode_titles(
         .filter(pl.len().over("word") >= min_items)
         .with_columns(
             code=pl.col("word").rank("dense").cast(pl.Int64),
-            place=pl.int_range(pl.len()).over("row"),
+            position=pl.int_range(pl.len()).over("row"),
         )
-        .filter(pl.col("place") < most)
+        .filter(pl.col("position") < max_words)
     )
-    places = words["place"].to_numpy()
-    codes = np.zeros((len(titles), int(places.max(initial=-1)) + 1), np.int64)
-    codes[words["row"].to_numpy(), places] = words["code"].to_numpy()
+    positions = words["position"].to_numpy()
+    codes = np.zeros((len(titles), int(positions.max(initial=-1)) + 1), np.int64)
+    codes[words["row"].to_numpy(), positions] = words["code"].to_numpy()
     return codes

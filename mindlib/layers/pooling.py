@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mindlib.data.interactions import FeatureTable
+from mindlib.data.feature_table import FeatureTable
 
 Pooling = Literal["mean", "sum"]
 

@@ -77,7 +77,7 @@ def test_to_keeps_everything():
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ValueError, match="item id 0: ids start at 1"):
+    with pytest.raises(ValueError, match="item id 0: expected at least 1"):
         Histories.from_lists([[1, 0]])
     with pytest.raises(ValueError, match="1 profiles for 2 users"):
         Histories.from_lists([[1], [2]], [[1]])

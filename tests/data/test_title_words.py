@@ -64,8 +64,8 @@ def test_titles_that_are_ids_have_no_words():
 
 def test_of_a_long_title_the_first_shared_words_count():
     """A word that no other title has takes no place."""
-    assert words_of(["x d c b a", "a b c d"], most=2) == [[4, 3], [1, 2]]
-    assert encode_titles(["", "x d c b a", "a b c d"], most=2).shape == (3, 2)
+    assert words_of(["x d c b a", "a b c d"], max_words=2) == [[4, 3], [1, 2]]
+    assert encode_titles(["", "x d c b a", "a b c d"], max_words=2).shape == (3, 2)
 
 
 WORDS = st.lists(st.sampled_from(["a", "B", "ç", "d-e", "7", "f7"]), max_size=6)
@@ -79,5 +79,5 @@ def test_codes_equal_plain_python(titles, min_items, most):
     shared = {w for title in kept for w in title if sum(w in t for t in kept) >= min_items}
     numbers = {w: n for n, w in enumerate(sorted(shared), 1)}
     expected = [[numbers[w] for w in title if w in shared][:most] for title in kept]
-    found = words_of([" ".join(title) for title in titles], min_items=min_items, most=most)
+    found = words_of([" ".join(title) for title in titles], min_items=min_items, max_words=most)
     assert found == expected

@@ -1,1 +1,1 @@
-"""One module for each form in which interaction logs are published."""
+"""Readers of interaction logs, one module for each published format."""

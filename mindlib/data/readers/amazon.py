@@ -1,6 +1,7 @@
 """Amazon's reviews as McAuley's group publishes them: the editions of 2014, 2018 and 2023 (§4.1).
 
-A review is a behaviour, whatever it says: the paper's Amazon Books. Its text is passed over.
+Each review is a behaviour, regardless of its rating, as in the paper's Amazon Books. The texts are
+not used.
 """
 
 from __future__ import annotations
@@ -15,19 +16,20 @@ from typing import Any, Literal
 
 import polars as pl
 
-from mindlib.data.filtering import Filtering, check_counts, frequent, in_order
+from mindlib.data.feature_table import require_columns
+from mindlib.data.filtering import Filtering, check_filter, filter_by_count, sort_events
 from mindlib.data.interactions import MILLISECONDS_FROM, Interactions
 from mindlib.data.readers.amazon_items import FIELDS, read_items
 from mindlib.data.readers.blocks import (
     BLOCK_BYTES,
     Block,
     Schema,
-    blocks,
-    csv_rows,
     first_line,
-    json_rows,
+    parse_csv,
+    parse_json_lines,
+    read_blocks,
 )
-from mindlib.data.readers.files import column_names, existing, form, naming, require_columns
+from mindlib.data.readers.files import check_file, error_context, file_format, read_header
 
 ASIN_LENGTH = 10
 SUFFIXES = (".json.gz", ".jsonl.gz", ".json", ".jsonl")
@@ -35,7 +37,7 @@ SUFFIXES = (".json.gz", ".jsonl.gz", ".json", ".jsonl")
 
 @dataclass(frozen=True)
 class Keys:
-    """What an edition calls the four values of a review, and the unit of its time."""
+    """An edition's names of the four values of a review, and the unit of its timestamps."""
 
     user: str
     item: str
@@ -51,13 +53,13 @@ class Keys:
 
     @property
     def wanted(self) -> list[str]:
-        """The keys that every review must have: all but the rating."""
+        """The required keys of a review: all but the rating."""
         return [self.user, self.item, self.timestamp]
 
 
 OLD = Keys("reviewerID", "asin", "overall", "unixReviewTime")  # 2014 and 2018
 NEW = Keys("user_id", "parent_asin", "rating", "timestamp", per_second=1000)  # 2023
-# Ratings without a header: 2014 starts with the user, 2018 with the item.
+# Ratings without a header: the first column is the user in 2014 and the item in 2018.
 BARE = Keys("first", "second", "rating", "timestamp")
 
 
@@ -71,7 +73,7 @@ def amazon_reviews(
     name: str | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> Interactions:
-    """One category's reviews, in any of the forms in which their owner publishes them.
+    """Read the reviews of one category in any published format.
 
     | edition | reviews | ratings only | metadata |
     |---|---|---|---|
@@ -79,50 +81,49 @@ def amazon_reviews(
     | 2018 | `X.json.gz`, `X_5.json.gz` | `X.csv` | `meta_X.json.gz` |
     | 2023 | `X.jsonl.gz` | `X.csv.gz`, also the k-cores | `meta_X.jsonl.gz` |
 
-    Ratings are user, item, stars, time in 2014; item, user, stars, time in 2018; both without a
-    header, which 2023 has.
+    Ratings are user, item, stars, time in 2014 and item, user, stars, time in 2018, both without
+    a header; 2023 has one.
 
-    The form is recognised by what is in the file, not by its name; each also without .gz. In
-    2023 an item is the parent of its variants, and time, there in milliseconds, is cut to
-    seconds; in 2014 and 2018 it is the day. Reviews that are the same in user, item and time are
-    one event; the order of the lines does not matter.
+    The format is recognized by the content, not by the file name; .gz is optional. In 2023 an
+    item is the parent of its variants, and milliseconds are truncated to seconds; in 2014 and
+    2018 a timestamp is a day. Reviews with equal user, item and time are one event; the order of
+    the lines does not matter.
 
-    Items get a title, a brand (in 2023 the store), and the first three levels of their category,
-    each written with those above it ("Books > History"): the first path where there are several.
-    Items without metadata are unknown. Without any metadata there are no features; a warning
-    says so.
+    Items have a title, a brand (the store in 2023), and the first three levels of their first
+    category path, each with the levels above it ("Books > History"). Items without metadata have
+    unknown features. Without a metadata file there are no features, and a warning is issued.
 
-    The paper keeps of Books the items and the users with at least 10 reviews, by which it may
-    mean two things. Its 393,801 items are more than the 367,982 of the 5-core of 2014 (as others
-    have counted it), and a 10-core is a part of the 5-core: so the paper cannot have repeated
-    the filter until nothing changed. `min_count=10, filtering="once"` is our reading of it, to be
-    applied to all reviews, not to a 5-core. The numbers of its table have not been compared.
+    The paper keeps the users and items of Books with at least 10 reviews, which is ambiguous. Its
+    393,801 items are more than the 367,982 of the 5-core of 2014 (as counted by others), and the
+    10-core is a subset of the 5-core: therefore the paper cannot have used the 10-core. We read
+    it as `min_count=10, filtering="once"` on all reviews, not on a 5-core. The result has not
+    been compared with the paper's table.
 
     Args:
         path: the reviews or ratings.
         items: the metadata, .json or .jsonl, also .gz; "beside": `meta_X` in the same folder, if
             there is one; None: no features.
-        min_count, filtering: keep users and items with so many reviews, see `sifting.frequent`.
-        min_rating: before that, keep only reviews with at least so many stars.
-        name: what to call the data; the file's name if it is not given.
-        block_bytes: how much of the text is in memory at once.
+        min_count, filtering: keep frequent users and items, see `filter_by_count`.
+        min_rating: first keep only reviews with at least this many stars.
+        name: the data set's name; the file's name if it is not given.
+        block_bytes: the size of the text in memory at once.
 
     Raises:
-        FileNotFoundError, ValueError: a file is missing, damaged, or has a line of another form;
+        FileNotFoundError, ValueError: a file is missing or damaged, or a line has another format;
             an argument is out of range; or nothing is left.
     """
-    check_counts(min_count, filtering)
-    path = existing(path)
-    meta = _metadata_beside(path) if items == "beside" else items and existing(items)
+    check_filter(min_count, filtering)
+    path = check_file(path)
+    meta = _metadata_beside(path) if items == "beside" else items and check_file(items)
     keys, parts = _reviews(path, block_bytes)
     log = pl.concat(list(_kept(path, keys, parts, min_rating)))
     if log.is_empty():
         raise ValueError(f"{path} has no review with {min_rating} stars; choose a lower min_rating")
     if keys is BARE:
         log = _name_columns(path, log)
-    log = frequent(in_order(log), min_count, filtering)
+    log = filter_by_count(sort_events(log), min_count, filtering, path)
 
-    arguments: dict[str, Any] = {"name": name or path.name.split(".")[0]}
+    arguments: dict[str, Any] = {}
     if meta:
         table = read_items(meta, log["item"].unique(), block_bytes)
         if table.is_empty():
@@ -131,7 +132,7 @@ def amazon_reviews(
                 f"metadata of the same category and edition, or pass items=None"
             )
         known = [column for column in table.columns if table[column].null_count() < len(table)]
-        arguments |= {
+        arguments = {
             "items": table,
             "item_fields": [field for field in FIELDS if field in known],
             "title": "title" if "title" in known else None,
@@ -144,21 +145,21 @@ def amazon_reviews(
             f"pass items=None",
             stacklevel=2,
         )
-    with naming(path):
-        return Interactions.from_frames(log, **arguments)
+    with error_context(path):
+        return Interactions.from_frames(log, name=name or path.name.split(".")[0], **arguments)
 
 
 def is_amazon(path: Path) -> bool:
-    """Whether the file's first line is a review in one of the forms of `amazon_reviews`."""
-    if form(path) in (".json", ".jsonl"):
+    """Whether the file's first line is a review in a format of `amazon_reviews`."""
+    if file_format(path) in (".json", ".jsonl"):
         return _json_keys(path) is not None
     line = first_line(path)
-    return form(path) == ".csv" and (b"parent_asin" in line.split(b",") or _is_bare(line))
+    return file_format(path) == ".csv" and (b"parent_asin" in line.split(b",") or _is_bare(line))
 
 
 def _reviews(path: Path, size: int) -> tuple[Keys, Iterator[pl.DataFrame]]:
-    """The form of a file, and its rows with that form's names, a block at a time."""
-    if form(path) in (".json", ".jsonl"):
+    """Detect the keys of a file, and read its rows block by block."""
+    if file_format(path) in (".json", ".jsonl"):
         keys = _json_keys(path)
         if keys is None:
             raise ValueError(
@@ -168,26 +169,28 @@ def _reviews(path: Path, size: int) -> tuple[Keys, Iterator[pl.DataFrame]]:
             )
         read_line = _json_reader(keys)
         return keys, (
-            json_rows(block, keys.schema, keys.wanted, read_line) for block in blocks(path, size)
+            parse_json_lines(block, keys.schema, keys.wanted, read_line)
+            for block in read_blocks(path, size)
         )
-    if form(path) != ".csv":
+    if file_format(path) != ".csv":
         raise ValueError(f"{path}: expected reviews in .json or .jsonl, or .csv, each also .gz")
     if _is_bare(first_line(path)):
         return BARE, (
-            csv_rows(block, BARE.schema, list(BARE.schema)) for block in blocks(path, size)
+            parse_csv(block, BARE.schema, list(BARE.schema)) for block in read_blocks(path, size)
         )
-    found = column_names(path)
+    found = read_header(path)
     require_columns(path, found, list(NEW.schema))
     schema = {column: NEW.schema.get(column, pl.String) for column in found}
     return NEW, (
-        csv_rows(block, schema, list(NEW.schema)) for block in _without_header(blocks(path, size))
+        parse_csv(block, schema, list(NEW.schema))
+        for block in _without_header(read_blocks(path, size))
     )
 
 
 def _kept(
     path: Path, keys: Keys, parts: Iterator[pl.DataFrame], min_rating: float | int | None
 ) -> Iterator[pl.DataFrame]:
-    """User, item and timestamp in seconds of the reviews with enough stars."""
+    """Select user, item and timestamp in seconds of the reviews with enough stars."""
     count = 0
     for rows in parts:
         count += len(rows)
@@ -208,13 +211,13 @@ def _kept(
 
 
 def _name_columns(path: Path, log: pl.DataFrame) -> pl.DataFrame:
-    """Which of the first two columns of ratings without a header has the items: all ASINs."""
+    """Name the first two columns of ratings without a header: the items are all ASINs."""
     fits = [(log[name].str.len_bytes() == ASIN_LENGTH).all() for name in ("user", "item")]
     if fits[0] == fits[1]:
         raise ValueError(
-            f"{path}: cannot tell users from items: {'both' if fits[0] else 'neither'} of the "
-            f"first two columns hold {ASIN_LENGTH} characters in all rows, as items do; write a "
-            f"header and read it with mindlib.data.table"
+            f"{path}: cannot distinguish users and items: {'both' if fits[0] else 'neither'} of "
+            f"the first two columns hold {ASIN_LENGTH} characters in all rows, as items do; write "
+            f"a header and read it with mindlib.data.table"
         )
     return log.rename({"user": "item", "item": "user"}).select(log.columns) if fits[0] else log
 
@@ -243,7 +246,7 @@ def _json_reader(keys: Keys) -> Callable[[bytes], None]:
 
 
 def _is_bare(line: bytes) -> bool:
-    """Whether a line is user, item, stars, time (or item, user, ...)."""
+    """Whether a line is user, item, stars, time (or item, user, stars, time)."""
     ids = rb"([A-Z0-9]{10},[A-Z0-9]+|[A-Z0-9]+,[A-Z0-9]{10})"
     return re.fullmatch(ids + rb",[0-9.]+,\d+", line) is not None
 
@@ -257,7 +260,7 @@ def _without_header(parts: Iterator[Block]) -> Iterator[Block]:
 
 
 def _category(path: Path) -> str:
-    """What stands for X in the file's name."""
+    """The category, X, in the file's name."""
     return re.sub(r"^(reviews|ratings)_|_\d+$", "", path.name.split(".")[0])
 
 

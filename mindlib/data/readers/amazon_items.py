@@ -1,4 +1,4 @@
-"""The metadata beside Amazon's reviews: title, brand and categories of an item."""
+"""The metadata of Amazon's reviews: title, brand and categories of an item."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import polars as pl
 
-from mindlib.data.readers.blocks import Block, blocks, first_line
+from mindlib.data.readers.blocks import Block, first_line, read_blocks
 
 LEVELS = 3
 FIELDS = ("brand", *(f"category_{level}" for level in range(1, LEVELS + 1)))
 BETWEEN_LEVELS = " > "
-# What the columns are called in the editions of 2014 and 2018, and of 2023.
+# The column names in the editions of 2014 and 2018, and of 2023.
 NAMES = {
     "item": ("asin", "parent_asin"),
     "title": ("title",),
@@ -29,28 +29,28 @@ Record = dict[str, str | list[str] | None]
 
 
 def read_items(path: Path, wanted: pl.Series, size: int) -> pl.DataFrame:
-    """What is known of the wanted items: columns item, title and `FIELDS`, null where unknown.
+    """Read the columns item, title and `FIELDS` of the wanted items, null where unknown.
 
-    JSON lines are read by columns. Those of 2014 are no JSON but Python literals: only those of
-    wanted items are parsed, one by one, by `ast.literal_eval`, which runs no code. Of several
-    lines about one item the fullest counts.
+    JSON lines are read by columns. Those of 2014 are Python literals instead of JSON: only those
+    of wanted items are parsed, one by one, by `ast.literal_eval`, which runs no code. If an item
+    has several lines, the one with the fewest unknown values counts.
 
     Args:
-        path: a line for each item, plain or .gz.
+        path: one line per item, plain or .gz.
         wanted: ids of items.
-        size: how many bytes of text are in memory at once.
+        size: bytes of text in memory at once.
 
     Raises:
-        FileNotFoundError, ValueError: the file is missing, damaged, or has a line of another
-            form, whose number the message has.
+        FileNotFoundError, ValueError: the file is missing or damaged, or a line has another
+            format; the message has its number.
     """
     literal = first_line(path).startswith(b"{'")
     ids = set(wanted.to_list()) if literal else set()
     parts = []
-    for block in blocks(path, size):
+    for block in read_blocks(path, size):
         rows = _literals(block, ids) if literal else _json(block)
         parts.append(rows.filter(pl.col("item").is_in(wanted.implode())))
-    return _fullest(_tidy(pl.concat(parts)))
+    return _most_complete(_clean(pl.concat(parts)))
 
 
 def _json(block: Block) -> pl.DataFrame:
@@ -59,11 +59,11 @@ def _json(block: Block) -> pl.DataFrame:
     try:
         rows = pl.read_ndjson(block.data, schema=schema)
     except pl.exceptions.PolarsError:
-        return _records(block, json.loads, None)  # a string where a list is usual, or a fault
+        return _records(block, json.loads, None)  # a string instead of a list, or an error
     rows = rows.select(pl.coalesce(known).alias(name) for name, known in NAMES.items())
     nested = pl.col("path").list.eval(pl.element().str.starts_with("[")).list.any()
     if rows["item"].null_count() or rows.select(nested.any()).item():
-        return _records(block, json.loads, None)  # several paths come as text, not as lists
+        return _records(block, json.loads, None)  # several paths are text, not lists
     return rows
 
 
@@ -74,7 +74,7 @@ def _literals(block: Block, wanted: set[str]) -> pl.DataFrame:
 def _records(
     block: Block, parse: Callable[[bytes], object], wanted: set[str] | None
 ) -> pl.DataFrame:
-    """A block line by line; if `wanted` is given, lines that start with another id are skipped."""
+    """Parse a block line by line; lines that start with an id not in `wanted` are skipped."""
 
     def read_line(line: bytes) -> Record:
         values = parse(line)
@@ -88,7 +88,7 @@ def _records(
             raise TypeError(found["item"])
         path = found["path"] or []
         if isinstance(path, list) and path and isinstance(path[0], list):
-            path = path[0]  # 2014: several paths, of which the first
+            path = path[0]  # 2014: several paths
         path = [path] if isinstance(path, str) else path
         text = {name: None if value is None else str(value) for name, value in found.items()}
         return text | {"path": [str(level) for level in path]}
@@ -102,20 +102,20 @@ def _records(
             records.append(read_line(line))
         except (ValueError, KeyError, TypeError, SyntaxError, AttributeError, RecursionError) as e:
             expected = "an object with asin (2014, 2018) or parent_asin (2023)"
-            raise block.fault(read_line, expected, str(e)) from e
+            raise block.line_error(read_line, expected, str(e)) from e
     schema = dict.fromkeys(NAMES, pl.String) | {"path": pl.List(pl.String)}
     return pl.DataFrame(records, schema=schema, orient="row")
 
 
-def _tidy(rows: pl.DataFrame) -> pl.DataFrame:
-    """Titles, brands and levels as they are shown; what says nothing is null."""
-    rows = rows.with_columns(plain_text(pl.col("title")), plain_text(pl.col("brand")))
-    levels = pl.col("path").list.eval(plain_text(pl.element()).drop_nulls())
-    # Where 2023 gives no category, the shop's department is the first level.
-    alone = pl.concat_list(plain_text(pl.col("shop"))).list.drop_nulls()
+def _clean(rows: pl.DataFrame) -> pl.DataFrame:
+    """Clean titles, brands and category levels; uninformative values become null."""
+    rows = rows.with_columns(clean_text(pl.col("title")), clean_text(pl.col("brand")))
+    levels = pl.col("path").list.eval(clean_text(pl.element()).drop_nulls())
+    # If 2023 has no category, the shop's department is the first level.
+    fallback = pl.concat_list(clean_text(pl.col("shop"))).list.drop_nulls()
     rows = rows.with_columns(
-        path=pl.when(levels.list.len() > 0).then(levels).otherwise(alone),
-        # Some titles of 2018 are a page's script; the owner says to leave these out.
+        path=pl.when(levels.list.len() > 0).then(levels).otherwise(fallback),
+        # Some titles of 2018 are a page's script; the owner recommends to drop these.
         title=pl.when(~pl.col("title").str.contains("getTime", literal=True)).then("title"),
         brand=pl.when(pl.col("brand").str.to_lowercase() != "unknown").then("brand"),
     )
@@ -132,16 +132,16 @@ def _tidy(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def plain_text(values: pl.Expr) -> pl.Expr:
-    """Without HTML's entities and white space around; null if nothing is left."""
+def clean_text(values: pl.Expr) -> pl.Expr:
+    """Replace HTML entities and strip white space; null if nothing is left."""
     entities = {f"&{name};": html.unescape(f"&{name};") for name in ("quot", "lt", "gt", "nbsp")}
     entities |= {"&#39;": "'", "&apos;": "'", "&#x27;": "'", "&amp;": "&"}
     plain = values.str.replace_many(list(entities), list(entities.values())).str.strip_chars()
     return pl.when(plain != "").then(plain)
 
 
-def _fullest(rows: pl.DataFrame) -> pl.DataFrame:
-    """One row for each item, whatever the order of the lines."""
+def _most_complete(rows: pl.DataFrame) -> pl.DataFrame:
+    """Keep one row for each item, independent of the order of the lines."""
     order = pl.sum_horizontal(pl.all().is_null()).alias("unknown")
     rows = rows.with_columns(order).sort("item", "unknown", *rows.columns[1:], nulls_last=True)
     return rows.unique("item", keep="first", maintain_order=True).drop("unknown")

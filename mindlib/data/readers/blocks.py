@@ -1,7 +1,7 @@
-"""Text too large to hold, a block of whole lines at a time: plain, .gz, or alone in a .zip.
+"""Block-wise reading of large text files: plain, .gz, or the only file of a .zip.
 
-Whatever the size of the file, one block is in memory, and what was kept of those before it. A
-fault is named by its line: only when a block cannot be read is it searched line by line.
+Only one block of whole lines is in memory at a time. If a block cannot be parsed, it is searched
+line by line, so that the error names the line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import polars as pl
 
-from mindlib.data.readers.files import existing, naming
+from mindlib.data.readers.files import check_file, error_context
 
 BLOCK_BYTES = 1 << 26
 Schema = Mapping[str, Any]  # the polars type of each column
@@ -31,10 +31,10 @@ class Block:
     first: int
     data: bytes
 
-    def fault(
+    def line_error(
         self, read_line: Callable[[bytes], object], expected: str, reason: str = ""
     ) -> ValueError:
-        """What to raise: the first line that `read_line` refuses, with what was expected."""
+        """Build the error that names the first line which `read_line` rejects."""
         lines = self.data.split(b"\n")
         for number, line in enumerate(lines, self.first):
             try:
@@ -52,16 +52,16 @@ class Block:
         )
 
 
-def blocks(path: str | Path, size: int = BLOCK_BYTES) -> Iterator[Block]:
-    """The file's lines in order, `size` bytes at a time, none of them cut.
+def read_blocks(path: str | Path, size: int = BLOCK_BYTES) -> Iterator[Block]:
+    """Yield the file's lines in order, in blocks of about `size` bytes and of whole lines.
 
     Raises:
-        FileNotFoundError, ValueError: no such file; it is empty, damaged or cut short, or a .zip
-            with other than one file.
+        FileNotFoundError, ValueError: the file does not exist, is empty, damaged or truncated, or
+            is a .zip that does not contain exactly one file.
     """
-    path = existing(path)
+    path = check_file(path)
     number, rest = 1, b""
-    with naming(path), _opened(path) as file:
+    with error_context(path), _opened(path) as file:
         while data := file.read(size):
             if number == 1 and not rest:
                 data = data.removeprefix(b"\xef\xbb\xbf")
@@ -76,26 +76,26 @@ def blocks(path: str | Path, size: int = BLOCK_BYTES) -> Iterator[Block]:
 
 
 def first_line(path: str | Path) -> bytes:
-    """The first line that is not blank; empty if there is none.
+    """Return the first line that is not blank; empty if there is none.
 
     Raises:
-        FileNotFoundError, ValueError: as `blocks`.
+        FileNotFoundError, ValueError: as `read_blocks` raises them.
     """
-    for block in blocks(path, 1 << 16):
+    for block in read_blocks(path, 1 << 16):
         return block.data.strip().split(b"\n", 1)[0].rstrip(b"\r")
     return b""
 
 
-def csv_rows(block: Block, schema: Schema, wanted: Sequence[str]) -> pl.DataFrame:
-    """The wanted columns of a block of comma-separated lines without header or quotes.
+def parse_csv(block: Block, schema: Schema, wanted: Sequence[str]) -> pl.DataFrame:
+    """Parse comma-separated lines without header or quotes.
 
     Args:
         schema: all columns, in the file's order.
-        wanted: those to keep; none of their values may be missing.
+        wanted: the columns to keep; none of their values may be missing.
 
     Raises:
-        ValueError: a line has another number of fields, lacks a wanted value, or has one of
-            another type; the message has its number.
+        ValueError: a line has another number of fields, a missing value, or one of another type;
+            the message has its number.
     """
     expected = f"{len(schema)} fields, {', '.join(_described(schema))}"
     try:
@@ -104,35 +104,35 @@ def csv_rows(block: Block, schema: Schema, wanted: Sequence[str]) -> pl.DataFram
         )
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0]
-        raise block.fault(_csv_reader(schema, wanted), expected, reason) from error
+        raise block.line_error(_csv_reader(schema, wanted), expected, reason) from error
     rows = rows.filter(~pl.all_horizontal(pl.all().is_null())).select(wanted)  # blank lines
     if rows.null_count().sum_horizontal().item():
-        raise block.fault(_csv_reader(schema, wanted), expected, "a value is missing")
+        raise block.line_error(_csv_reader(schema, wanted), expected, "a value is missing")
     return rows
 
 
-def json_rows(
+def parse_json_lines(
     block: Block,
     schema: Schema,
     wanted: Sequence[str],
     read_line: Callable[[bytes], object],
 ) -> pl.DataFrame:
-    """The schema's keys of a block of JSON lines; other keys are passed over.
+    """Parse JSON lines; keys that are not in the schema are ignored.
 
     Args:
-        wanted: the keys without which a line is refused.
-        read_line: reads one line and raises if it is wrong: it finds the line to name.
+        wanted: the required keys.
+        read_line: parses one line and raises if it is wrong, which finds the line to name.
 
     Raises:
-        ValueError: a line is no JSON object, or lacks a wanted value; the message has its number.
+        ValueError: a line is not a JSON object or has no wanted value; the message has its number.
     """
     expected = f"a JSON object with {', '.join(wanted)}"
     try:
         rows = pl.read_ndjson(block.data, schema=schema)
     except pl.exceptions.PolarsError as error:
-        raise block.fault(read_line, expected, str(error).splitlines()[0]) from error
+        raise block.line_error(read_line, expected, str(error).splitlines()[0]) from error
     if rows.select(wanted).null_count().sum_horizontal().item():
-        raise block.fault(read_line, expected, "a value is missing")
+        raise block.line_error(read_line, expected, "a value is missing")
     return rows
 
 
@@ -165,7 +165,7 @@ def _described(schema: Schema) -> list[str]:
 
 
 def _csv_reader(schema: Schema, wanted: Sequence[str]) -> Callable[[bytes], None]:
-    """Refuses a line in the cases in which `csv_rows` does."""
+    """A parser of single lines that rejects the same lines as `parse_csv`."""
 
     def read_line(line: bytes) -> None:
         fields = line.decode().rstrip("\r").split(",")

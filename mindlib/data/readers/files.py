@@ -1,7 +1,7 @@
-"""Tables in files, checked before they are parsed: CSV, TSV, `::`, Parquet; plain or .gz.
+"""Tables in CSV, TSV, `::` or Parquet, plain or .gz, which are checked before they are parsed.
 
-Text is read as text, every value a string: types are given afterwards, to the few columns that
-need one, so that a wrong value can be named and "007" stays what it is.
+All values of text files are read as strings. The few columns that need a type are converted
+afterwards, so that an error can name the wrong value and "007" is not changed.
 """
 
 from __future__ import annotations
@@ -29,8 +29,12 @@ SEPARATORS = {
 UNIT_SEPARATOR = "\x1f"  # stands in for `::`, which polars cannot split by
 
 
-def existing(path: str | Path) -> Path:
-    """The path, which must be a file that is not empty."""
+def check_file(path: str | Path) -> Path:
+    """Return the path if it is a file that is not empty.
+
+    Raises:
+        FileNotFoundError, ValueError: it is not.
+    """
     path = Path(path).expanduser()
     if path.is_dir():
         raise ValueError(f"{path} is a folder; name a file in it, or use load() for a folder")
@@ -41,68 +45,55 @@ def existing(path: str | Path) -> Path:
     return path
 
 
-def form(path: Path) -> str:
-    """The suffix that says how a file is read, without .gz."""
+def file_format(path: Path) -> str:
+    """The suffix that determines how a file is read, without .gz."""
     return (path.with_suffix("") if path.suffix == ".gz" else path).suffix
 
 
-def column_names(path: str | Path) -> list[str]:
-    """The names in a file's header: all that is read of it.
+def read_header(path: str | Path) -> list[str]:
+    """Read only the column names of a file.
 
     Raises:
-        FileNotFoundError, ValueError: no such file; it is empty, damaged, of an unknown form, or
-            names a column twice.
+        FileNotFoundError, ValueError: the file does not exist, is empty, damaged or of an unknown
+            format, or has two columns of one name.
     """
-    path = existing(path)
-    with naming(path):
-        if form(path) == ".parquet":
+    path = check_file(path)
+    with error_context(path):
+        if file_format(path) == ".parquet":
             return list(pl.read_parquet_schema(path))
         separator = _separator(path)
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             line = file.readline().decode("utf-8-sig").rstrip("\r\n")
     names = next(csv.reader([line]), []) if separator == "," else line.split(separator)
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise ValueError(f"{path} names the column {doubled[0]!r} more than once; rename one")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"{path} names the column {repeated[0]!r} more than once; rename one")
     return names
 
 
-def require_columns(path: str | Path, found: Sequence[str], wanted: Sequence[str]) -> None:
-    """
-    Raises:
-        ValueError: a wanted column is not among those found; the message names all of these.
-    """
-    absent = [name for name in wanted if name not in found]
-    if absent:
-        raise ValueError(
-            f"{path} has no column {', '.join(map(repr, absent))}; "
-            f"its columns are {', '.join(map(repr, found))}"
-        )
-
-
 def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """A whole table: of text every value a string (empty ones null), of Parquet as it is typed.
+    """Read a whole table: text files as strings (empty ones null), Parquet with its types.
 
     Args:
-        columns: the names of the columns of a text file that has no header.
+        columns: the names of the columns of a text file without a header.
 
     Raises:
-        FileNotFoundError, ValueError: as `column_names`; no rows; a line with more or fewer
-            fields than the first; not UTF-8; cut short.
+        FileNotFoundError, ValueError: as `read_header` raises them; there are no rows; lines
+            differ in their number of fields; the file is not UTF-8 or is truncated.
     """
-    path = existing(path)
-    if form(path) == ".parquet":
-        with naming(path):
+    path = check_file(path)
+    if file_format(path) == ".parquet":
+        with error_context(path):
             frame = pl.read_parquet(path)
     else:
-        names = list(columns) if columns else column_names(path)
+        names = list(columns) if columns else read_header(path)
         separator = _separator(path)
         data = read_text(path).encode()
         if len(separator) > 1:
             data = data.replace(separator.encode(), UNIT_SEPARATOR.encode())
             separator = UNIT_SEPARATOR
         _check_fields(path, data, separator, len(names))
-        with naming(path):
+        with error_context(path):
             frame = pl.read_csv(
                 data,
                 separator=separator,
@@ -117,13 +108,13 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pl.Dat
 
 
 def read_text(path: str | Path) -> str:
-    """A whole text file, plain or .gz, without the line ends after its last line.
+    """Read a whole text file, plain or .gz, without trailing line ends.
 
     Raises:
-        FileNotFoundError, ValueError: no such file; it is empty, cut short or not UTF-8.
+        FileNotFoundError, ValueError: the file does not exist, is empty, truncated or not UTF-8.
     """
-    path = existing(path)
-    with naming(path):
+    path = check_file(path)
+    with error_context(path):
         data = path.read_bytes()
         data = gzip.decompress(data) if path.suffix == ".gz" else data
         text = data.decode("utf-8-sig").rstrip("\r\n")
@@ -133,8 +124,8 @@ def read_text(path: str | Path) -> str:
 
 
 @contextmanager
-def naming(path: str | Path) -> Iterator[None]:
-    """Say which file it was, when one of the libraries that read it complains."""
+def error_context(path: str | Path) -> Iterator[None]:
+    """Convert the errors of the parsing libraries to a ValueError that names the file."""
     try:
         yield
     except UnicodeDecodeError as error:
@@ -151,18 +142,18 @@ def naming(path: str | Path) -> Iterator[None]:
 
 
 def _separator(path: Path) -> str:
-    if form(path) not in SEPARATORS:
+    if file_format(path) not in SEPARATORS:
         raise ValueError(
-            f"{path} ends in {form(path)!r}; expected one of {', '.join(SEPARATORS)} "
+            f"{path} ends in {file_format(path)!r}; expected one of {', '.join(SEPARATORS)} "
             f"(each also with .gz) or .parquet"
         )
-    return SEPARATORS[form(path)]
+    return SEPARATORS[file_format(path)]
 
 
 def _check_fields(path: Path, data: bytes, separator: str, columns: int) -> None:
-    """polars fills short lines up in silence; a line that is cut must not pass for a row."""
+    """Check the number of fields of every line, because polars silently pads short lines."""
     if separator == "," and b'"' in data:
-        with naming(path):  # a quoted field may hold separators and line ends
+        with error_context(path):  # a quoted field may hold separators and line ends
             reader = csv.reader(io.StringIO(data.decode()), strict=True)
             wrong = next(((reader.line_num, len(row)) for row in reader if len(row) != columns), ())
     else:

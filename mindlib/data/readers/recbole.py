@@ -1,15 +1,16 @@
-"""RecBole's atomic files, the form in which the field publishes most of its data sets."""
+"""RecBole's atomic files, in which many data sets of the field are published."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
+from mindlib.data.feature_table import Missing, require_columns
 from mindlib.data.interactions import Interactions
-from mindlib.data.readers.columns import build
-from mindlib.data.readers.files import column_names, existing, read_table, require_columns
+from mindlib.data.readers.columns import build_interactions
+from mindlib.data.readers.files import check_file, read_header, read_table
 
 TITLES = ("title", "movie_title", "name")
 
@@ -18,34 +19,34 @@ def recbole(
     path: str | Path,
     *,
     min_rating: float | int | None = None,
-    missing: Literal["error", "unknown"] = "error",
+    missing: Missing = "error",
 ) -> Interactions:
-    """A data set in RecBole's atomic files: `.inter`, and `.item` and `.user` if they are there.
+    """Read RecBole's atomic files: `.inter`, and `.item` and `.user` if they exist.
 
     Tabs separate the fields, and the header gives each a type, `user_id:token`. Fields of type
     token become categorical fields of items and users; so does the first token of a token_seq
-    (tokens are separated by spaces). A title, movie_title or name becomes the title, whole. Fields
-    of type float or float_seq are not used, apart from timestamp and rating in `.inter`. Without
-    a timestamp the order of the rows is the time.
+    (tokens are separated by spaces). The whole of title, movie_title or name becomes the title.
+    Fields of type float or float_seq are not used, apart from timestamp and rating in `.inter`.
+    Without timestamps, the order of the rows is used.
 
     Args:
-        path: the folder, the `.inter` file, or what stands before its `.inter`.
+        path: the folder, the `.inter` file, or its path without `.inter`.
         min_rating: keep only interactions with at least this rating.
         missing: as in `Interactions.from_frames`.
 
     Raises:
-        FileNotFoundError, ValueError: a file or field is missing, or has the wrong form.
+        FileNotFoundError, ValueError: a file or field is missing, or has the wrong format.
     """
     inter = _inter_file(Path(path).expanduser())
-    types = _atomic_types(inter)
+    types = _read_types(inter)
     rated = ["rating"] if min_rating is not None else []
     require_columns(inter, list(types), ["user_id", "item_id", *rated])
     sides = {kind: inter.with_suffix(f".{kind}") for kind in ("item", "user")}
-    kinds = {kind: _atomic_types(side) for kind, side in sides.items() if side.is_file()}
+    kinds = {kind: _read_types(side) for kind, side in sides.items() if side.is_file()}
     for kind, found in kinds.items():
         require_columns(sides[kind], list(found), [f"{kind}_id"])
 
-    log = _atomic(inter, types)
+    log = _read_atomic(inter, types)
     if min_rating is not None:
         log = log.filter(_ratings(inter, log["rating"]) >= min_rating)
         if log.is_empty():
@@ -56,18 +57,18 @@ def recbole(
     if "item" in kinds:
         title = next((name for name in TITLES if name in kinds["item"]), None)
         arguments |= {
-            "items": _atomic(sides["item"], kinds["item"], title).rename({"item_id": "item"}),
+            "items": _read_atomic(sides["item"], kinds["item"], title).rename({"item_id": "item"}),
             "item_fields": _categorical(kinds["item"], "item_id", title),
             "title": title,
         }
     if "user" in kinds:
         arguments |= {
-            "users": _atomic(sides["user"], kinds["user"]).rename({"user_id": "user"}),
+            "users": _read_atomic(sides["user"], kinds["user"]).rename({"user_id": "user"}),
             "profile_fields": _categorical(kinds["user"], "user_id"),
         }
     time = pl.col("timestamp") if "timestamp" in types else pl.int_range(pl.len())
     log = log.select(timestamp=time, user="user_id", item="item_id")
-    return build(inter, log, missing=missing, name=inter.stem, **arguments)
+    return build_interactions(inter, log, missing=missing, name=inter.stem, **arguments)
 
 
 def _inter_file(path: Path) -> Path:
@@ -82,14 +83,14 @@ def _inter_file(path: Path) -> Path:
                 f"({', '.join(file.name for file in found) or 'none'}); name the one to read"
             )
         return found[0]
-    return existing(path if path.suffix == ".inter" else path.with_name(path.name + ".inter"))
+    return check_file(path if path.suffix == ".inter" else path.with_name(path.name + ".inter"))
 
 
-def _atomic_types(path: Path) -> dict[str, str]:
-    """Name and type of each field of an atomic file, from its header."""
+def _read_types(path: Path) -> dict[str, str]:
+    """Read the name and type of each field from a file's header."""
     expected = ("token", "token_seq", "float", "float_seq")
     types = {}
-    for column in column_names(path):
+    for column in read_header(path):
         name, _, kind = column.partition(":")
         if kind not in expected:
             raise ValueError(
@@ -100,22 +101,21 @@ def _atomic_types(path: Path) -> dict[str, str]:
     return types
 
 
-def _atomic(path: Path, types: dict[str, str], whole: str | None = None) -> pl.DataFrame:
-    """An atomic file; of token_seq fields the first token, except of the field `whole`."""
+def _read_atomic(path: Path, types: dict[str, str], title: str | None = None) -> pl.DataFrame:
+    """Read an atomic file; token_seq fields are reduced to their first token, except the title."""
     frame = read_table(path)
     frame = frame.rename(dict(zip(frame.columns, types, strict=True)))
     return frame.with_columns(
         pl.col(name).str.split(" ").list.first()
         for name, kind in types.items()
-        if kind == "token_seq" and name != whole
+        if kind == "token_seq" and name != title
     )
 
 
-def _categorical(kinds: dict[str, str], *apart: str | None) -> list[str]:
-    """The fields that are tokens, except those set apart."""
-    return [
-        name for name, kind in kinds.items() if kind in ("token", "token_seq") and name not in apart
-    ]
+def _categorical(types: dict[str, str], *excluded: str | None) -> list[str]:
+    """The names of the token fields that are not excluded."""
+    tokens = [name for name, kind in types.items() if kind in ("token", "token_seq")]
+    return [name for name in tokens if name not in excluded]
 
 
 def _ratings(path: Path, values: pl.Series) -> pl.Series:

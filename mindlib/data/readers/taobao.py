@@ -1,4 +1,4 @@
-"""Taobao's UserBehavior: nine days of a million users, the open kin of the paper's Tmall."""
+"""Taobao's UserBehavior: nine days of a million users, public data close to the paper's Tmall."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
-from mindlib.data.filtering import Filtering, check_counts, frequent, in_order
+from mindlib.data.filtering import Filtering, check_filter, filter_by_count, sort_events
 from mindlib.data.interactions import Interactions
-from mindlib.data.readers.blocks import BLOCK_BYTES, blocks, csv_rows, first_line
-from mindlib.data.readers.columns import build
+from mindlib.data.readers.blocks import BLOCK_BYTES, first_line, parse_csv, read_blocks
+from mindlib.data.readers.columns import build_interactions
 
 BEHAVIORS = ("pv", "buy", "cart", "fav")
 COLUMNS = {
@@ -34,28 +34,26 @@ def taobao_behaviors(
     name: str | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> Interactions:
-    """The file UserBehavior.csv in its owner's form: user, item, category, behaviour, time.
+    """Read UserBehavior.csv in its owner's format: user, item, category, behavior, time.
 
-    It has no header, and 100 million lines: it is read a block at a time, and of each only what
-    is kept stays, in 4 bytes a value. Events outside the nine days that the owner names (some
-    lie decades away) are left out, and a warning says how many. Lines that are the same in user,
-    item and second are one event; the order of the lines does not matter. An item that occurs
-    under several categories gets the most frequent (of equally frequent ones the smallest).
+    The file has no header and 100 million lines; therefore it is read block by block, and the
+    selected rows are stored in 4 bytes per value. Events outside the nine days of the data set
+    (some are decades away) are dropped with a warning. Lines with equal user, item and time are
+    one event; the order of the lines does not matter. An item with several categories has the
+    most frequent one (the smallest among ties).
 
-    The file has to be fetched by hand, with an account:
-    https://tianchi.aliyun.com/dataset/649 (UserBehavior.csv.zip).
+    The file requires an account: https://tianchi.aliyun.com/dataset/649 (UserBehavior.csv.zip).
 
     Args:
-        path: the .csv, .csv.gz, or the .zip as it comes.
-        behaviors: which to keep of "pv" (a click), "buy", "cart" and "fav"; the paper's are
-            clicks.
-        min_count, filtering: keep users and items with so many events, see `sifting.frequent`.
-        name: what to call the data; the file's name if it is not given.
-        block_bytes: how much of the text is in memory at once.
+        path: the .csv, .csv.gz, or the .zip as downloaded.
+        behaviors: some of "pv" (a click), "buy", "cart" and "fav"; the paper uses clicks.
+        min_count, filtering: keep frequent users and items, see `filter_by_count`.
+        name: the data set's name; the file's name if it is not given.
+        block_bytes: the size of the text in memory at once.
 
     Raises:
-        FileNotFoundError, ValueError: the file is missing, damaged, or has a line of another
-            form; an argument is out of range; or nothing is left.
+        FileNotFoundError, ValueError: the file is missing or damaged, or a line has another
+            format; an argument is out of range; or nothing is left.
     """
     unknown = [behavior for behavior in behaviors if behavior not in BEHAVIORS]
     if unknown or not behaviors or isinstance(behaviors, str):
@@ -63,14 +61,14 @@ def taobao_behaviors(
             f"behaviors={behaviors!r}: expected a tuple of some of "
             f"{', '.join(map(repr, BEHAVIORS))}"
         )
-    check_counts(min_count, filtering)
+    check_filter(min_count, filtering)
     path = Path(path).expanduser()
     parts, seen, outside = [], dict.fromkeys(BEHAVIORS, 0), 0
-    for block in blocks(path, block_bytes):
-        rows = csv_rows(block, COLUMNS, list(COLUMNS))
+    for block in read_blocks(path, block_bytes):
+        rows = parse_csv(block, COLUMNS, list(COLUMNS))
         counts = dict(rows["behavior"].value_counts().iter_rows())
         if counts.keys() - seen.keys():
-            raise block.fault(
+            raise block.line_error(
                 _read_behavior, f"one of {', '.join(BEHAVIORS)} in the fourth of five fields"
             )
         seen = {behavior: seen[behavior] + counts.get(behavior, 0) for behavior in BEHAVIORS}
@@ -82,19 +80,19 @@ def taobao_behaviors(
     if log.is_empty():
         raise ValueError(
             f"{path} has no event of {', '.join(behaviors)} from 2017-11-25 to 2017-12-03; it has "
-            f"{', '.join(f'{count:,} {behavior}' for behavior, count in seen.items())}, and of "
-            f"those chosen {outside:,} lie outside these days"
+            f"{', '.join(f'{count:,} {behavior}' for behavior, count in seen.items())}; "
+            f"{outside:,} selected events lie outside these days"
         )
     if outside:
         warnings.warn(
-            f"{path}: left out {outside:,} of {outside + len(log):,} events, which lie outside "
+            f"{path}: dropped {outside:,} of {outside + len(log):,} events, which lie outside "
             f"2017-11-25 to 2017-12-03 (China time)",
             stacklevel=2,
         )
     categories = _most_frequent_category(log)
-    return build(
+    return build_interactions(
         path,
-        frequent(in_order(log), min_count, filtering),
+        filter_by_count(sort_events(log), min_count, filtering, path),
         items=categories,
         item_fields=["category"],
         name=name or path.name.split(".")[0],
@@ -102,15 +100,15 @@ def taobao_behaviors(
 
 
 def is_taobao(path: Path) -> bool:
-    """Whether the file's first line has the form of UserBehavior.csv."""
+    """Whether the file's first line has the format of UserBehavior.csv."""
     if path.suffix == ".zip" and not path.name.startswith("UserBehavior"):
-        return False  # any archive may lie in a folder
+        return False  # do not open other archives of the folder
     fields = first_line(path).split(b",")
     return len(fields) == len(COLUMNS) and fields[3].decode(errors="replace") in BEHAVIORS
 
 
 def _narrow(column: pl.Series) -> pl.Series:
-    """Whole numbers in 4 bytes, where they fit."""
+    """Store integers in 4 bytes if they fit."""
     fits = column.is_between(-(2**31), 2**31 - 1).all()
     return column.cast(pl.Int32) if fits else column
 

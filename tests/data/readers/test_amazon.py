@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mindlib.data import Interactions, amazon_reviews, load
-from mindlib.data.interactions import FeatureTable
+from mindlib.data.feature_table import FeatureTable
 
 DAY = 86_400
 START = 1_300_000_000 // DAY * DAY
@@ -332,7 +332,7 @@ def test_wrong_files_are_refused(tmp_path: Path):
         amazon_reviews(write(tmp_path / "Books.csv", HEADER + "A,B,5.0,1300000000\n"))
     with pytest.raises(ValueError, match=r"expected reviews in .json or .jsonl, or .csv"):
         amazon_reviews(write(tmp_path / "Books.txt", "x"))
-    with pytest.raises(ValueError, match="cannot tell users from items: both of the first two"):
+    with pytest.raises(ValueError, match="users and items: both of the first two columns"):
         amazon_reviews(write(tmp_path / "Books.csv", "AUSER00001,B000000001,5.0,1300000000\n"))
     with pytest.raises(ValueError, match="min_count=0"):
         amazon_reviews(path, min_count=0)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindlib.data.readers.blocks import Block, blocks, csv_rows, first_line
+from mindlib.data.readers.blocks import Block, first_line, parse_csv, read_blocks
 
 SCHEMA = {"user": pl.Int64, "name": pl.String}
 
@@ -37,7 +37,7 @@ def test_blocks_are_the_file_in_whole_lines_with_their_numbers(
     path = written(tmp_path_factory.mktemp("blocks"), f"data.csv{suffix}", data)
     all_lines = data.split(b"\n")
     found = {}
-    for block in blocks(path, size):
+    for block in read_blocks(path, size):
         here = block.data.removesuffix(b"\n").split(b"\n")
         found |= {block.first + place: line for place, line in enumerate(here)}
     wanted = {number: line for number, line in enumerate(all_lines, 1) if line.strip()}
@@ -47,7 +47,7 @@ def test_blocks_are_the_file_in_whole_lines_with_their_numbers(
 
 def test_no_more_than_a_block_is_held(tmp_path: Path):
     path = written(tmp_path, "data.csv.gz", b"1,a\n" * 10_000)
-    assert max(len(block.data) for block in blocks(path, 1000)) <= 1000
+    assert max(len(block.data) for block in read_blocks(path, 1000)) <= 1000
 
 
 def test_a_byte_order_mark_is_no_text(tmp_path: Path):
@@ -60,15 +60,15 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path):
 def test_a_wrong_line_of_csv_is_named(tmp_path: Path, line: bytes, size: int):
     path = written(tmp_path, "data.csv", b"1,a\n\n2,b\n" + line + b"\n3,c\n")
     shown = line.decode(errors="replace")
-    read = (csv_rows(block, SCHEMA, ["user", "name"]) for block in blocks(path, size))
+    read = (parse_csv(block, SCHEMA, ["user", "name"]) for block in read_blocks(path, size))
     with pytest.raises(ValueError, match=r"data.csv, line 4, is .*; expected 2 fields, user \(a"):
         list(read)
     with pytest.raises(ValueError, match=f"is {shown!r}"):
-        csv_rows(Block(path, 1, line), SCHEMA, ["user", "name"])
+        parse_csv(Block(path, 1, line), SCHEMA, ["user", "name"])
 
 
 def test_csv_passes_over_blank_lines_and_what_is_not_wanted(tmp_path: Path):
-    rows = csv_rows(Block(tmp_path, 1, b"\n1,a\r\n\n2,\n"), SCHEMA, ["user"])
+    rows = parse_csv(Block(tmp_path, 1, b"\n1,a\r\n\n2,\n"), SCHEMA, ["user"])
     assert rows.to_dict(as_series=False) == {"user": [1, 2]}
 
 
@@ -79,7 +79,7 @@ def test_a_cut_archive_is_refused(tmp_path: Path, suffix: str, keep: float):
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(ValueError, match=rf"data.csv{suffix} is damaged or cut short"):
-        list(blocks(path))
+        list(read_blocks(path))
 
 
 def test_a_zip_must_hold_one_file(tmp_path: Path):
@@ -87,4 +87,4 @@ def test_a_zip_must_hold_one_file(tmp_path: Path):
         archive.writestr("a.csv", "1")
         archive.writestr("b.csv", "1")
     with pytest.raises(ValueError, match=r"two.zip holds 2 files \(a.csv, b.csv\); expected one"):
-        list(blocks(tmp_path / "two.zip"))
+        list(read_blocks(tmp_path / "two.zip"))

