@@ -10,13 +10,13 @@ LEAVE_LAST_OUT = IN_SPLITS + "test_no_leakage_leave_last_out"
 
 MUTANTS = [
     mutant(
-        "words of one title kept", WORDS,
+        "words of a single title kept", WORDS,
         ".filter(pl.len().over(\"word\") >= min_items)", ".filter(pl.len() >= min_items)",
         IN_WORDS + "test_words_of_too_few_titles_are_left_out",
         IN_WORDS + "test_titles_that_are_ids_have_no_words",
     ),
     mutant(
-        "words in the case that they have", WORDS,
+        "words not lower-cased", WORDS,
         ".str.to_lowercase()", "",
         IN_WORDS + "test_case_does_not_matter",
     ),
@@ -27,27 +27,27 @@ MUTANTS = [
     ),
     # Splits
     mutant(
-        "a target's own basket in its past", SPLITS,
+        "a target's own basket in its history", SPLITS,
         "last = log.step_starts[ends - 1]", "last = ends - 1",
         LEAVE_LAST_OUT, IN_SPLITS + "test_leave_last_out_keeps_steps_whole",
     ),
     mutant(
-        "a target's own basket in the past of a held out user", SPLITS,
+        "a target's own basket in the history of a held out user", SPLITS,
         "cut = log.step_starts[np.minimum(cut, ends - 1)]", "cut = np.minimum(cut, ends - 1)",
         IN_SPLITS + "test_no_leakage_held_out_users",
     ),
     mutant(
-        "a target's own basket in the past of the random split", SPLITS,
+        "a target's own basket in the history of the random split", SPLITS,
         "np.r_[0, np.cumsum(visible)][log.step_starts]", "np.r_[0, np.cumsum(visible)][:-1]",
         IN_SPLITS + "test_no_leakage_random",
     ),
     mutant(
-        "held out events learnt from", SPLITS,
-        "train_events[place >= 0] = False", "pass",
+        "held-out events used for training", SPLITS,
+        "train_events[np.arange(len(log)) >= first_held_out] = False", "pass",
         LEAVE_LAST_OUT,
     ),
     mutant(
-        "popularity counts held out events", SPLITS,
+        "popularity counts held-out events", SPLITS,
         "np.bincount(self.log.items[self.train_events],", "np.bincount(self.log.items,",
         LEAVE_LAST_OUT,
     ),

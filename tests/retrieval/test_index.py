@@ -167,7 +167,7 @@ def test_another_dimension_is_refused(kind):
 def test_wrong_ids_are_refused(kind):
     with pytest.raises(ValueError, match="item id 5 twice: expected every id once"):
         kind.build(torch.eye(3), ids([5, 4, 5]))
-    with pytest.raises(ValueError, match="item id 0: expected at least 1"):
+    with pytest.raises(ValueError, match="item id 0: ids start at 1"):
         kind.build(torch.eye(3), ids([0, 4, 5]))
 
 
