@@ -81,7 +81,7 @@ from mindlib.lessons.n06_online.exercises import ASSIGN, ATTRACTION, IN_TIME, SA
 from mindlib.lessons.n06_online.refresh_figures import refresh_week
 from mindlib.lessons.n06_online.refresh_week import FROZEN, planted_week
 from mindlib.online.ranking import TwoTower
-from mindlib.online.refresh import Follower, Refused, Registry, load_version, refresh
+from mindlib.online.refresh import Follower, GateRejected, Registry, load_version, refresh
 from mindlib.online.serving.platform import PersonalityPlatform, PlatformConfig
 from mindlib.online.simulation import (
     DYNAMIC_K,
@@ -304,7 +304,7 @@ show_table(
     ],
 )  # fmt: skip
 din = rankers["DIN"]
-print(f"{din.quality.judged} of {din.quality.lists} lists have the item that came next; "
+print(f"{din.quality.evaluated} of {din.quality.lists} lists have the item that came next; "
       f"DIN is {'better' if din.lead.low > 0 else 'worse' if din.lead.high < 0 else 'not told apart'}")  # fmt: skip
 assert all(0.5 < j.quality.gauc < 1 for j in rankers.values())
 assert deployment.RANKING.epochs == 3
@@ -671,7 +671,7 @@ show_table(
     ["night", "version", "start", "events", "items", "epochs", "seconds", "Recall@10 of the gate's cases"],
     [
         (n, r.number, r.facts["start"], f"{r.facts['events']:,}", r.facts["items"],
-         r.facts["epochs"], r.facts["seconds"], f"{r.verdict.figures['Recall@10']:.2f}")
+         r.facts["epochs"], r.facts["seconds"], f"{r.gate.metrics['Recall@10']:.2f}")
         for n, r in enumerate((first_night, second_night), 1)
     ],
 )  # fmt: skip
@@ -692,8 +692,8 @@ wrong = replace(nights.CONFIG, index=nights.misnumbered, seed=seed)
 try:
     refresh(registry, shows[2], wrong)
     raise AssertionError("it was served")
-except Refused as error:
-    reasons = error.verdict.reasons
+except GateRejected as error:
+    reasons = error.gate.reasons
     print(error)
 print("current:", registry.current())
 assert registry.current() == 2
@@ -716,7 +716,7 @@ shop_two = PersonalityPlatform(
 rest.callback(shop_two.close)
 follower = Follower(registry, shop_two.use)
 turn = nights.under_traffic(
-    lambda user: shop_two.recommend(user, 10).version, living.users(50), follower.look
+    lambda user: shop_two.recommend(user, 10).version, living.users(50), follower.poll
 )
 print(f"{len(turn.requests)} requests, {len(turn.errors)} errors; ended before: {turn.versions(old=True)}, "
       f"begun after: {turn.versions(old=False)}; loading, rehearsing and swapping took "
@@ -732,7 +732,7 @@ thread = threading.Thread(target=lambda: answers.append(shop_two.recommend(livin
 thread.start()
 held.begun.wait()
 back = registry.rollback()
-follower.look()
+follower.poll()
 held.released.set()
 thread.join()
 answers.append(shop_two.recommend(living.users(1)[0], 10))
@@ -743,7 +743,7 @@ show_table(
     [(r.number, r.state, r.facts["start"]) for r in registry.history()],
 )
 assert [a.version for a in answers] == ["0002", "0001"]
-assert [r.state for r in registry.history()] == ["current", "rolled back", "refused"]
+assert [r.state for r in registry.history()] == ["current", "rolled back", "rejected"]
 
 # %% [markdown]
 # `registry.rollback()` is one call: nothing is trained, nothing copied, the pointer moves. The old version was never deleted.

@@ -137,8 +137,8 @@ def test_percentiles_are_those_of_the_answers(script):
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shop")
-    model = DIN.of(LOG, DINConfig(dim=8, history_length=8), generator=seeded(0))
-    bundle = write(folder / "version", ranker=DINRanker.of(model, LOG))
+    model = DIN.from_log(LOG, DINConfig(dim=8, history_length=8), generator=seeded(0))
+    bundle = write(folder / "version", ranker=DINRanker.from_model(model, LOG))
     with closing(SqliteStore(folder / "store.sqlite")) as store:
         store.import_log(LOG)
     return bundle, folder / "store.sqlite"

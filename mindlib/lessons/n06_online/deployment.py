@@ -25,11 +25,11 @@ from mindlib.online.ranking import (
     DINRanker,
     RankingConfig,
     RankingQuality,
-    candidate_lists,
+    build_candidate_lists,
+    evaluate_ranker,
     fit_ranker,
-    judge,
 )
-from mindlib.online.ranking.metrics import areas_by_group
+from mindlib.online.ranking.metrics import auc_by_group
 from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.platform import PersonalityPlatform, Timeouts
 from mindlib.online.serving.slate import Slate
@@ -47,7 +47,7 @@ TRAINING = TrainingConfig(
     epochs=6, batch_size=256, negatives=128, learning_rate=2e-2, schedule="cosine",
     monitor="Recall@50",
 )  # fmt: skip
-RANKER = DINConfig(dim=16, activation=16, hidden=(32, 16), history_length=30)
+RANKER = DINConfig(dim=16, activation_units=16, hidden=(32, 16), history_length=30)
 RANKING = RankingConfig(epochs=3, batch_size=128)
 # Whatever else the machine does, nothing is late in the notebook but what is made late.
 PATIENT = Timeouts(store=20.0, extract=20.0, recall=20.0, rank=20.0, rerank=20.0)
@@ -94,7 +94,7 @@ def open_shop(folder: Path, users: int, *, seed: int = 0) -> Shop:
         model=model,
         log=split.log,
         counts=split.train_counts,
-        ranker=DINRanker.of(din, split.log),
+        ranker=DINRanker.from_model(din, split.log),
         category="department",
     )
     store = SqliteStore(folder / "store.sqlite")
@@ -192,7 +192,7 @@ def judge_rankers(
         scorers: by name; the first one is what the others are compared with.
         n: candidates of a list.
     """
-    lists = candidate_lists(cases, recall, n)
+    lists = build_candidate_lists(cases, recall, n)
     shown = lists.items > 0
     labels = lists.labels[shown].numpy()
     users = lists.histories.users[:, None].expand_as(lists.items)[shown].numpy()
@@ -200,9 +200,9 @@ def judge_rankers(
     first: Tensor | None = None
     for name, scorer in scorers.items():
         scores = scorer.score_lists(lists.histories, lists.items)[shown].double().numpy()
-        own = torch.from_numpy(areas_by_group(labels, scores, users)[0])
+        own = torch.from_numpy(auc_by_group(labels, scores, users)[0])
         first = own if first is None else first
-        found[name] = Judged(judge(scorer, lists), compare(own, first))
+        found[name] = Judged(evaluate_ranker(scorer, lists), compare(own, first))
     return found
 
 

@@ -17,7 +17,13 @@ from mindlib.data.planted import PlantedConfig, planted_interests
 from mindlib.layers.routing import RoutingConfig
 from mindlib.lessons.n06_online.refresh_week import FROZEN, Evening
 from mindlib.models.mind import MINDConfig
-from mindlib.online.refresh import GateConfig, RefreshConfig, Warm, days, over_days
+from mindlib.online.refresh import (
+    GateConfig,
+    RefreshConfig,
+    WarmStartConfig,
+    iterate_days,
+    spread_over_days,
+)
 from mindlib.retrieval import ExactIndex, VectorIndex
 from mindlib.training import TrainingConfig
 
@@ -34,7 +40,7 @@ CONFIG = RefreshConfig(
         dim=16, hidden=(16,), history_length=16, routing=RoutingConfig(max_interests=2)
     ),
     training=TRAINING,
-    warm=Warm(replace(TRAINING, epochs=2)),
+    warm_start=WarmStartConfig(replace(TRAINING, epochs=2)),
     held_out=0.8,
     gate=GateConfig(cutoff=10, tolerance=0.3),
     category="department",
@@ -44,8 +50,8 @@ CONFIG = RefreshConfig(
 def evenings(count: int, *, seed: int = 0) -> list[Interactions]:
     """The shop's log as it stands on some evenings, one after another."""
     world = planted_interests(WORLD, seed=seed)
-    log = over_days(world.log, before=FIRST, then=count + 1, seed=seed)
-    return [day.log for day in days(log, FIRST, FIRST + count - 1)]
+    log = spread_over_days(world.log, stable_days=FIRST, growing_days=count + 1, seed=seed)
+    return [day.log for day in iterate_days(log, FIRST, FIRST + count - 1)]
 
 
 def misnumbered(vectors: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]) -> VectorIndex:
@@ -138,7 +144,7 @@ def under_traffic(
 
 def folders(registry: Path) -> list[str]:
     """What lies in a registry's folder, as relative paths; versions without what is in them."""
-    shown = [*registry.glob("*"), *registry.glob("versions/*"), *registry.glob("refused/*")]
+    shown = [*registry.glob("*"), *registry.glob("versions/*"), *registry.glob("rejected/*")]
     return sorted(str(path.relative_to(registry)) + "/" * path.is_dir() for path in shown)
 
 

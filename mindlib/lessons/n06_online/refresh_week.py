@@ -18,8 +18,8 @@ from mindlib.data.planted import PlantedConfig, planted_interests
 from mindlib.evaluation import compare, evaluate
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models.mind import MINDConfig
-from mindlib.online.refresh.days import Day, days, over_days
-from mindlib.online.refresh.nightly import RefreshConfig, Trained, Warm, train
+from mindlib.online.refresh.days import Day, iterate_days, spread_over_days
+from mindlib.online.refresh.pipeline import RefreshConfig, TrainedModel, WarmStartConfig, train
 from mindlib.training import Fit, TrainingConfig
 
 FROZEN = "no refresh"
@@ -64,7 +64,7 @@ class Evening:
 def simulate_week(
     log: Interactions,
     scratch: RefreshConfig,
-    warm: Mapping[str, Warm],
+    warm: Mapping[str, WarmStartConfig],
     *,
     first: int,
     evenings: int = 7,
@@ -76,7 +76,7 @@ def simulate_week(
     with the same one, trained from scratch.
 
     Args:
-        log: of all days, the judge's too; see `over_days`.
+        log: of all days, the judge's too; see `spread_over_days`.
         scratch: its `warm` does not matter.
         warm: the warm ways, by name.
         first: the day of the first evening, day 0 of the table.
@@ -93,13 +93,13 @@ def simulate_week(
     if taken:
         raise ValueError(f"warm={sorted(taken)}: these names are taken; choose others")
     rows: list[Evening] = []
-    models: dict[str, Trained] = {}
-    for day in days(log, first, first + evenings - 1):
+    models: dict[str, TrainedModel] = {}
+    for day in iterate_days(log, first, first + evenings - 1):
         tonight = {"from scratch": train(day.log, scratch, None)}
         for name, way in warm.items():
             before = models.get(name)
             tonight[name] = (
-                train(day.log, replace(scratch, warm=way), before.keep())
+                train(day.log, replace(scratch, warm_start=way), before.warm_state())
                 if before
                 else tonight["from scratch"]
             )
@@ -114,7 +114,7 @@ def simulate_week(
                     way=name,
                     events=len(day.log),
                     items=day.log.num_items,
-                    cases=len(day.judge),
+                    cases=len(day.next_day),
                     known=_known(trained, day),
                     recall=float(found[name].mean()),
                     gain=gain.value,
@@ -149,44 +149,46 @@ def planted_week(seed: int = 0) -> list[Evening]:
         learning_rate=training.learning_rate / part,
     )
     return simulate_week(
-        over_days(world.log, seed=seed),
+        spread_over_days(world.log, seed=seed),
         RefreshConfig(model=model, training=training, held_out=0.4, seed=seed),
         {
-            "warm, all days": Warm(replace(training, epochs=2)),
-            "warm, newest day": Warm(newest, recent_days=1),
+            "warm, all days": WarmStartConfig(replace(training, epochs=2)),
+            "warm, newest day": WarmStartConfig(newest, recent_days=1),
         },
         first=21,
     )
 
 
-def _recall(trained: Trained, day: Day, cutoff: int) -> Float[Tensor, " cases"]:
-    asked = day.judge.asked_of(Catalogue.from_log(trained.split.log))
+def _recall(trained: TrainedModel, day: Day, cutoff: int) -> Float[Tensor, " cases"]:
+    asked = day.next_day.encode_for(Catalogue.from_log(trained.split.log))
     return evaluate(trained.model, asked, (cutoff,)).values[f"Recall@{cutoff}"]
 
 
-def _known(trained: Trained, day: Day) -> float:
-    asked = day.judge.asked_of(Catalogue.from_log(trained.split.log))
+def _known(trained: TrainedModel, day: Day) -> float:
+    asked = day.next_day.encode_for(Catalogue.from_log(trained.split.log))
     return float((asked.targets <= asked.num_items).double().mean())
 
 
-def _cost(trained: Trained | None, scratch: Trained) -> dict[str, Any]:
+def _cost(trained: TrainedModel | None, scratch: TrainedModel) -> dict[str, Any]:
     """What tonight's training took; nothing, if there was none."""
     if trained is None:
         return {"epochs": 0, "steps": 0, "steps_to_scratch": None, "seconds": 0.0}
     return {
         "epochs": len(trained.fit.log),
         "steps": trained.fit.log[-1].step,
-        "steps_to_scratch": reached(trained.at_start, trained.fit, scratch.fit, scratch.monitor),
+        "steps_to_scratch": reached(
+            trained.initial_value, trained.fit, scratch.fit, scratch.monitor
+        ),
         "seconds": trained.seconds / scratch.seconds,
     }
 
 
-def reached(at_start: float, done: Fit, scratch: Fit, monitor: str) -> int | None:
+def reached(initial_value: float, done: Fit, scratch: Fit, monitor: str) -> int | None:
     """The steps after which training was as far as training from scratch at its best.
 
     Args:
-        at_start: the monitored metric before the first step.
+        initial_value: the monitored metric before the first step.
     """
     best = max(record[monitor] for record in scratch.log)
-    values = [(0, at_start), *((record.step, record[monitor]) for record in done.log)]
+    values = [(0, initial_value), *((record.step, record[monitor]) for record in done.log)]
     return next((step for step, value in values if value >= best), None)

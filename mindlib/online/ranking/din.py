@@ -20,8 +20,8 @@ from mindlib.data.interactions import Interactions
 from mindlib.layers.pooling import ItemEmbedding
 
 # Outside training: pairs of a behaviour and a candidate, and hidden units, held at once.
-PAIRS_AT_ONCE = 1 << 14
-UNITS_AT_ONCE = 1 << 16
+MAX_PAIRS = 1 << 14
+MAX_UNITS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,18 @@ class DINConfig:
 
     Attributes:
         dim: of the item embeddings.
-        activation: units of the local activation's hidden layer (36 in the paper).
+        activation_units: units of the local activation's hidden layer (36 in the paper).
         hidden: widths of the Dice layers that judge a candidate beside the pooled behaviours.
         history_length: the behaviours it sees, the last ones.
     """
 
     dim: int = 32
-    activation: int = 36
+    activation_units: int = 36
     hidden: tuple[int, ...] = (200, 80)
     history_length: int = 50
 
     def __post_init__(self) -> None:
-        for name in ("dim", "activation", "history_length"):
+        for name in ("dim", "activation_units", "history_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
         if not self.hidden or min(self.hidden) < 1:
@@ -120,7 +120,7 @@ class LocalActivation(nn.Module):
         shift = self.behavior(behaviors).flatten()
         units = len(shift)
         parts = [candidates.new_zeros((0, len(behaviors)))]
-        for block in candidates.split(max(1, UNITS_AT_ONCE // max(1, units))):
+        for block in candidates.split(max(1, MAX_UNITS // max(1, units))):
             hidden = F.linear(block, scaled.flatten(0, 1), shift)
             parts.append(self._weigh(hidden.unflatten(1, scaled.shape[:2])))
         return torch.cat(parts).T
@@ -150,14 +150,14 @@ class DIN(nn.Module):
             raise ValueError(f"dim={config.dim}: expected the item table's, {items.dim}")
         self.config = config
         self.items = items
-        self.activation = LocalActivation(config.dim, config.activation, generator=generator)
+        self.activation = LocalActivation(config.dim, config.activation_units, generator=generator)
         layers: list[nn.Module] = []
         for fan_in, fan_out in itertools.pairwise((3 * config.dim, *config.hidden)):
             layers += [_linear(fan_in, fan_out, generator), Dice(fan_out)]
-        self.judge = nn.Sequential(*layers, _linear(config.hidden[-1], 1, generator))
+        self.mlp = nn.Sequential(*layers, _linear(config.hidden[-1], 1, generator))
 
     @staticmethod
-    def of(
+    def from_log(
         log: Interactions, config: DINConfig | None = None, *, generator: torch.Generator
     ) -> DIN:
         """An untrained DIN for the catalogue of a log and its features."""
@@ -176,7 +176,7 @@ class DIN(nn.Module):
         weights = self._weights(history.mask, behaviors, seen)
         # A past is summed: a long one speaks louder than a short one.
         user = weights.mT @ behaviors
-        return self.judge(torch.cat([user, seen, user * seen], dim=2)).squeeze(2)
+        return self.mlp(torch.cat([user, seen, user * seen], dim=2)).squeeze(2)
 
     @torch.no_grad()
     def activations(
@@ -197,7 +197,7 @@ class DIN(nn.Module):
         if self.training:
             raise RuntimeError("in training mode a score depends on its neighbours; call eval()")
         length = self.config.history_length
-        at_once = max(1, PAIRS_AT_ONCE // (length * max(1, items.shape[1])))
+        at_once = max(1, MAX_PAIRS // (length * max(1, items.shape[1])))
         scores = [items.new_empty((0, items.shape[1]), dtype=self.items.weight.dtype)]
         for start in range(0, len(histories), at_once):
             part = slice(start, start + at_once)

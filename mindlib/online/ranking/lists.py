@@ -14,7 +14,7 @@ from mindlib.data.splits import Cases
 from mindlib.retrieval import InterestModel, Recommender
 
 # Scores held at once: candidates x interests.
-SCORES_AT_ONCE = 1 << 22
+MAX_SCORES = 1 << 22
 
 
 @runtime_checkable
@@ -43,7 +43,7 @@ class CandidateLists:
     labels: Bool[Tensor, "lists n"]
 
 
-def candidate_lists(cases: Cases, recall: Recommender, n: int) -> CandidateLists:
+def build_candidate_lists(cases: Cases, recall: Recommender, n: int) -> CandidateLists:
     """The lists as the ranking stage meets them, without what the user has had already.
 
     A target that matching has missed is in no list: no order could bring it back.
@@ -71,7 +71,7 @@ class TwoTower:
         """The best interest's inner product with each candidate."""
         vectors, active = self.model.interests(histories)
         table = self.model.item_vectors()
-        at_once = max(1, SCORES_AT_ONCE // max(1, items.shape[1] * table.shape[1]))
+        at_once = max(1, MAX_SCORES // max(1, items.shape[1] * table.shape[1]))
         parts = [table.new_empty((0, items.shape[1]))]
         for start in range(0, len(items), at_once):
             part = slice(start, start + at_once)

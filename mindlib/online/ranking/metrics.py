@@ -42,7 +42,7 @@ def gauc(
     Raises:
         ValueError: a score is NaN, or nobody took some of her candidates and not others.
     """
-    areas, sizes = areas_by_group(labels, scores, groups)
+    areas, sizes = auc_by_group(labels, scores, groups)
     if not len(areas):
         raise ValueError(
             f"{len(labels)} impressions of which {int(labels.sum())} were taken: no user has both "
@@ -51,11 +51,11 @@ def gauc(
     return float(areas @ sizes / sizes.sum())
 
 
-def areas_by_group(
+def auc_by_group(
     labels: Bool[np.ndarray, " n"],
     scores: Float[np.ndarray, " n"],
     groups: Int[np.ndarray, " n"],
-) -> tuple[Float[np.ndarray, " judged"], Int[np.ndarray, " judged"]]:
+) -> tuple[Float[np.ndarray, " evaluated"], Int[np.ndarray, " evaluated"]]:
     """AUC_u and n_u of every user for whom AUC_u exists, in the order of the groups.
 
     By Mann and Whitney: the taken items' ranks, ties sharing their mean, add up to the number of
@@ -94,16 +94,16 @@ class RankingQuality:
 
     Attributes:
         auc, gauc: see above.
-        judged: lists that have both a taken candidate and another, of `lists` in all.
+        evaluated: lists that have both a taken candidate and another, of `lists` in all.
     """
 
     auc: float
     gauc: float
-    judged: int
+    evaluated: int
     lists: int
 
 
-def judge(scorer: CandidateScorer, lists: CandidateLists) -> RankingQuality:
+def evaluate_ranker(scorer: CandidateScorer, lists: CandidateLists) -> RankingQuality:
     """Judge a scorer on lists; two scorers are compared on the same lists.
 
     Raises:
@@ -114,10 +114,10 @@ def judge(scorer: CandidateScorer, lists: CandidateLists) -> RankingQuality:
     labels = lists.labels[shown].numpy()
     users = lists.histories.users.cpu()[:, None].expand_as(lists.items)[shown].numpy()
     taken = lists.labels.sum(1)
-    judged = (taken > 0) & (taken < shown.sum(1))
+    evaluated = (taken > 0) & (taken < shown.sum(1))
     return RankingQuality(
         auc=auc(labels, scores),
         gauc=gauc(labels, scores, users),
-        judged=int(judged.sum()),
+        evaluated=int(evaluated.sum()),
         lists=len(lists.items),
     )

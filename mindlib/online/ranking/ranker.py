@@ -41,7 +41,7 @@ class DINRanker:
     catalogue: str
 
     @staticmethod
-    def of(model: DIN, log: Interactions) -> DINRanker:
+    def from_model(model: DIN, log: Interactions) -> DINRanker:
         """What `fit_ranker` has trained, ready to be served; the model is put into evaluation mode.
 
         Raises:

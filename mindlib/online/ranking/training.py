@@ -30,8 +30,8 @@ from tqdm.auto import tqdm
 from mindlib.data.histories import Histories
 from mindlib.data.splits import Cases, Split
 from mindlib.online.ranking.din import DIN
-from mindlib.online.ranking.lists import candidate_lists
-from mindlib.online.ranking.metrics import judge
+from mindlib.online.ranking.lists import build_candidate_lists
+from mindlib.online.ranking.metrics import evaluate_ranker
 from mindlib.retrieval import Recommender
 from mindlib.training import EpochRecord, Fit, keep_freed_memory
 from mindlib.training.negatives import NegativeSampler, Proposal, proposal_probabilities
@@ -115,7 +115,7 @@ def fit_ranker(
     config = config or RankingConfig()
     cases = split.train
     _check(model, split)
-    lists = candidate_lists(split.validation, recall, config.candidates)
+    lists = build_candidate_lists(split.validation, recall, config.candidates)
     if not lists.labels.any():
         raise ValueError(
             f"none of the {len(lists.items)} validation lists of {config.candidates} candidates "
@@ -156,7 +156,7 @@ def fit_ranker(
                 losses.append(loss)
                 bar.update()
             seconds = time.perf_counter() - started
-            quality = judge(model.eval(), lists)
+            quality = evaluate_ranker(model.eval(), lists)
             log.append(
                 EpochRecord(
                     epoch=len(log) + 1,

@@ -1,40 +1,51 @@
 """The model training platform (§5): a new version every night, and never a worse one."""
 
-from mindlib.online.refresh.days import Day, Judge, days, newest_day, over_days
-from mindlib.online.refresh.follow import Follower
-from mindlib.online.refresh.gate import GateConfig, Verdict
-from mindlib.online.refresh.nightly import (
-    Ranking,
+from mindlib.online.refresh.days import (
+    Day,
+    HeldOutCases,
+    hold_out_newest_day,
+    iterate_days,
+    spread_over_days,
+)
+from mindlib.online.refresh.follower import Follower
+from mindlib.online.refresh.gate import GateConfig, GateResult
+from mindlib.online.refresh.pipeline import (
+    GateRejected,
+    RankerFactory,
     RefreshConfig,
-    Refreshed,
-    Refused,
-    Warm,
+    RefreshResult,
+    WarmStartConfig,
     load_version,
     refresh,
 )
-from mindlib.online.refresh.registry import Busy, Overtaken, Record, Registry
+from mindlib.online.refresh.registry import (
+    ConcurrentUpdate,
+    RefreshInProgress,
+    Registry,
+    VersionRecord,
+)
 from mindlib.online.refresh.warm import RowNames, warm_start
 
 __all__ = [
-    "Busy",
+    "ConcurrentUpdate",
     "Day",
     "Follower",
     "GateConfig",
-    "Judge",
-    "Overtaken",
-    "Ranking",
-    "Record",
+    "GateRejected",
+    "GateResult",
+    "HeldOutCases",
+    "RankerFactory",
     "RefreshConfig",
-    "Refreshed",
-    "Refused",
+    "RefreshInProgress",
+    "RefreshResult",
     "Registry",
     "RowNames",
-    "Verdict",
-    "Warm",
-    "days",
+    "VersionRecord",
+    "WarmStartConfig",
+    "hold_out_newest_day",
+    "iterate_days",
     "load_version",
-    "newest_day",
-    "over_days",
     "refresh",
+    "spread_over_days",
     "warm_start",
 ]

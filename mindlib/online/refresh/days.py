@@ -23,7 +23,7 @@ DAY = 24 * 60 * 60  # seconds
 
 
 @dataclass(frozen=True)
-class Judge:
+class HeldOutCases:
     """Held-out cases that models of different catalogues can be asked.
 
     Attributes:
@@ -37,7 +37,7 @@ class Judge:
     def __len__(self) -> int:
         return len(self.cases)
 
-    def asked_of(self, catalogue: Catalogue) -> Cases:
+    def encode_for(self, catalogue: Catalogue) -> Cases:
         """The same cases in a catalogue's own numbers.
 
         A behaviour with an item that the catalogue lacks is left out, as `Catalogue.drop_unknown`
@@ -75,12 +75,12 @@ class Day:
     Attributes:
         number: t.
         log: all that happened up to day t, with the catalogue of that evening.
-        judge: of each user who has a past and comes on day t + 1, what she takes then.
+        next_day: of each user who has a past and comes on day t + 1, what she takes then.
     """
 
     number: int
     log: Interactions
-    judge: Judge
+    next_day: HeldOutCases
 
 
 def day_numbers(log: Interactions) -> Int[np.ndarray, " events"]:
@@ -89,7 +89,7 @@ def day_numbers(log: Interactions) -> Int[np.ndarray, " events"]:
     return days - days.min()
 
 
-def days(log: Interactions, first: int, last: int) -> Iterator[Day]:
+def iterate_days(log: Interactions, first: int, last: int) -> Iterator[Day]:
     """The evenings of the days `first` to `last`, one after the other.
 
     Args:
@@ -105,10 +105,12 @@ def days(log: Interactions, first: int, last: int) -> Iterator[Day]:
             f"the day after an evening is its judge: choose 0 <= first <= last < {number.max()}"
         )
     for t in range(first, last + 1):
-        yield Day(t, log.select(number <= t), Judge(_cases_of_day(log, number, t + 1), log))
+        yield Day(t, log.select(number <= t), HeldOutCases(_cases_of_day(log, number, t + 1), log))
 
 
-def newest_day(log: Interactions, *, share: float, recent_days: int | None, seed: int) -> Split:
+def hold_out_newest_day(
+    log: Interactions, *, share: float, recent_days: int | None, seed: int
+) -> Split:
     """A split by which tonight's model can be trained and judged tonight.
 
     Of the users who came on the log's last day and have a past before it, a share is drawn.
@@ -155,13 +157,13 @@ def newest_day(log: Interactions, *, share: float, recent_days: int | None, seed
     return split
 
 
-def over_days(
+def spread_over_days(
     log: Interactions,
     *,
-    before: int = 21,
-    then: int = 8,
-    newcomers: float = 0.2,
-    releases: float = 0.2,
+    stable_days: int = 21,
+    growing_days: int = 8,
+    new_users: float = 0.2,
+    new_items: float = 0.2,
     seed: int,
 ) -> Interactions:
     """Give the events of a generated log times, so that there are days.
@@ -171,30 +173,32 @@ def over_days(
     what was to happen with an item before that day does not happen.
 
     Args:
-        before: days before the last ones.
-        then: the last days, on which the catalogue and the users grow.
-        newcomers, releases: shares of users and items.
+        stable_days: days before the last ones.
+        growing_days: the last days, on which the catalogue and the users grow.
+        new_users, new_items: shares of users and items.
         seed: draws all of it.
 
     Raises:
         ValueError: fewer than one day, or a share that is none.
     """
-    if before < 1 or then < 1:
-        raise ValueError(f"before={before}, then={then}: expected at least one day each")
-    for name, value in (("newcomers", newcomers), ("releases", releases)):
+    if stable_days < 1 or growing_days < 1:
+        raise ValueError(
+            f"stable_days={stable_days}, growing_days={growing_days}: expected at least 1 of each"
+        )
+    for name, value in (("new_users", new_users), ("new_items", new_items)):
         if not 0 <= value < 1:
             raise ValueError(f"{name}={value}: expected a share, 0 or more and below 1")
     rng = np.random.default_rng(seed)
     first_day = np.zeros(log.num_users + 1)
     release = np.zeros(log.num_items + 1)
-    for start, share in ((first_day, newcomers), (release, releases)):
+    for start, share in ((first_day, new_users), (release, new_items)):
         late = rng.random(len(start)) < share
-        start[late] = before + rng.integers(then, size=late.sum())
+        start[late] = stable_days + rng.integers(growing_days, size=late.sum())
     # Sorted times of one user are her numbers in [0, 1) sorted: sort by (user, luck).
     luck = rng.random(len(log))
     luck = luck[np.lexsort((luck, log.users))]
     begin = first_day[log.users]
-    time = begin + luck * (before + then - begin)
+    time = begin + luck * (stable_days + growing_days - begin)
     seconds = (time * DAY).astype(np.int64)
     return replace(log, timestamps=seconds).select(time >= release[log.items])
 

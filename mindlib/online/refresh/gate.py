@@ -16,7 +16,7 @@ from torch import Tensor
 from mindlib.data.catalogue import Catalogue
 from mindlib.data.histories import Histories
 from mindlib.evaluation import compare, evaluate
-from mindlib.online.refresh.days import Judge
+from mindlib.online.refresh.days import HeldOutCases
 from mindlib.online.serving.bundle import Bundle
 from mindlib.retrieval import IndexRecommender, InterestModel, Recommender
 
@@ -55,16 +55,16 @@ class GateConfig:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateResult:
     """What the gate says.
 
     Attributes:
         reasons: why the version is refused; none if it passes.
-        figures: what was measured, as far as it could be.
+        metrics: what was measured, as far as it could be.
     """
 
     reasons: tuple[str, ...] = ()
-    figures: dict[str, float | int] = field(default_factory=dict)
+    metrics: dict[str, float | int] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -72,13 +72,13 @@ class Verdict:
         return not self.reasons
 
 
-def examine(
+def check_version(
     version: Bundle,
     model: InterestModel,
-    cases: Judge,
+    cases: HeldOutCases,
     yesterday: Bundle | None,
     config: GateConfig,
-) -> Verdict:
+) -> GateResult:
     """Ask the gate's questions.
 
     Args:
@@ -99,8 +99,8 @@ def examine(
             f"{own.fingerprint[:12]}…): its numbers would mean other items"
         )
     if reasons:  # there is nothing to be searched with, or for
-        return Verdict(tuple(reasons), figures)
-    asked = cases.asked_of(version.catalogue)
+        return GateResult(tuple(reasons), figures)
+    asked = cases.encode_for(version.catalogue)
     some = asked.head(USERS_COMPARED).histories
     for name, limit, what, share in (
         (
@@ -125,7 +125,7 @@ def examine(
                 f"{what}; expected at least {limit:.1%}"
             )
     reasons += _good_enough(version, cases, yesterday, config, figures)
-    return Verdict(tuple(reasons), figures)
+    return GateResult(tuple(reasons), figures)
 
 
 def _sound(version: Bundle) -> tuple[list[str], dict[str, float | int]]:
@@ -155,7 +155,7 @@ def _agreement(one: Recommender, other: Recommender, histories: Histories, n: in
 
 def _good_enough(
     version: Bundle,
-    cases: Judge,
+    cases: HeldOutCases,
     yesterday: Bundle | None,
     config: GateConfig,
     figures: dict[str, float | int],
@@ -164,7 +164,7 @@ def _good_enough(
     metric = f"Recall@{config.cutoff}"
 
     def recall(bundle: Bundle) -> Tensor:
-        asked = cases.asked_of(bundle.catalogue)
+        asked = cases.encode_for(bundle.catalogue)
         found = evaluate(IndexRecommender(bundle.model, bundle.index), asked, (config.cutoff,))
         return found.values[metric]
 

@@ -3,7 +3,7 @@
     registry/
       current              {"served": [1, 2, 4], "rolled_back": [3], ...}: the last of served is it
       versions/0004/       a whole version; it appears under this name or not at all
-      refused/0003.json    why a version never was one
+      rejected/0003.json    why a version never was one
       refresh.lock         held while a refresh runs, with refresh.holder beside it
       pointer.lock         held for the moment in which `current` is read and replaced
 
@@ -28,26 +28,26 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-FORMAT = "mindlib registry 1"
+FORMAT = "mindlib registry 2"
 NAME = re.compile(r"(\d{4,})")
 FACTS = "version.json"
 # A pointer is held for the time of a read and a rename; who waits longer than this waits for a
 # machine that hangs.
 POINTER_SECONDS = 10.0
 
-State = Literal["current", "served before", "rolled back", "refused"]
+State = Literal["current", "served before", "rolled back", "rejected"]
 
 
-class Busy(RuntimeError):
+class RefreshInProgress(RuntimeError):
     """Another refresh is running; the message says which."""
 
 
-class Overtaken(RuntimeError):
+class ConcurrentUpdate(RuntimeError):
     """Another version became the current one while this one was made."""
 
 
 @dataclass(frozen=True)
-class Record:
+class VersionRecord:
     """One version, in the history.
 
     Attributes:
@@ -79,9 +79,9 @@ class Registry:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).expanduser()
-        self.versions, self.refused = self.folder / "versions", self.folder / "refused"
+        self.versions, self.rejected = self.folder / "versions", self.folder / "rejected"
         try:
-            for place in (self.versions, self.refused):
+            for place in (self.versions, self.rejected):
                 place.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise type(error)(
@@ -104,16 +104,18 @@ class Registry:
         served = self._pointer().served
         return served[-1] if served else None
 
-    def history(self) -> list[Record]:
+    def history(self) -> list[VersionRecord]:
         """Every version that was served or refused, the first one first."""
         pointer = self._pointer()
         states: dict[int, State] = dict.fromkeys(pointer.served, "served before")
         states |= dict.fromkeys(pointer.rolled_back, "rolled back")
         if pointer.served:
             states[pointer.served[-1]] = "current"
-        found = [Record(n, state, _read(self.path(n) / FACTS)) for n, state in states.items()]
-        for path in self.refused.glob("*.json"):
-            found.append(Record(int(path.stem), "refused", _read(path)))
+        found = [
+            VersionRecord(n, state, _read(self.path(n) / FACTS)) for n, state in states.items()
+        ]
+        for path in self.rejected.glob("*.json"):
+            found.append(VersionRecord(int(path.stem), "rejected", _read(path)))
         return sorted(found, key=lambda record: record.number)
 
     def rollback(self) -> int:
@@ -137,11 +139,11 @@ class Registry:
         return before[-1]
 
     @contextmanager
-    def refreshing(self) -> Iterator[None]:
+    def refresh_lock(self) -> Iterator[None]:
         """While a refresh runs, no second one may; what a killed one left is swept away first.
 
         Raises:
-            Busy: another one runs; the message names its process.
+            RefreshInProgress: another one runs; the message names its process.
         """
         holder = self.folder / "refresh.holder"
         try:
@@ -151,13 +153,13 @@ class Registry:
             who: dict[str, Any] = {}
             with suppress(OSError):  # it has not said so yet, or has just ended
                 who = _read(holder)
-            raise Busy(
+            raise RefreshInProgress(
                 f"a refresh of {self.folder} is running already: process {who.get('process', '?')} "
                 f"on {who.get('host', '?')}, since {who.get('since', 'just now')}; wait for its "
                 f"end, or stop that process"
             ) from None
         try:
-            me = {"process": os.getpid(), "host": socket.gethostname(), "since": now()}
+            me = {"process": os.getpid(), "host": socket.gethostname(), "since": utc_now()}
             _write(holder, me)
             self._sweep()
             yield
@@ -167,10 +169,10 @@ class Registry:
             lock.release()
 
     @contextmanager
-    def workshop(self) -> Iterator[tuple[int, Path]]:
+    def staging_dir(self) -> Iterator[tuple[int, Path]]:
         """A new number, and a folder to make its version in, which is gone afterwards."""
         taken = [*self._pointer().served, *self._pointer().rolled_back]
-        taken += [int(path.stem) for path in self.refused.glob("*.json")]
+        taken += [int(path.stem) for path in self.rejected.glob("*.json")]
         number = 1 + max(taken, default=0)
         folder = self.versions / f".{number:04d}.partial"
         folder.mkdir()
@@ -187,7 +189,7 @@ class Registry:
             before: the current version when the refresh began.
 
         Raises:
-            Overtaken: it is another one now; nothing is changed.
+            ConcurrentUpdate: it is another one now; nothing is changed.
         """
         _write(folder / FACTS, facts)
         for path in (*folder.rglob("*"), folder):
@@ -196,7 +198,7 @@ class Registry:
             pointer = self._pointer()
             current = pointer.served[-1] if pointer.served else None
             if current != before:
-                raise Overtaken(
+                raise ConcurrentUpdate(
                     f"version {number:04d} was made to follow {_name(before)}, and the current one "
                     f"is {_name(current)} by now (a rollback?); it is not served: refresh again"
                 )
@@ -204,9 +206,9 @@ class Registry:
             _to_disk(self.versions)
             self._point(_Pointer([*pointer.served, number], pointer.rolled_back))
 
-    def refuse(self, number: int, facts: dict[str, Any]) -> None:
+    def reject(self, number: int, facts: dict[str, Any]) -> None:
         """Remember why a version is none."""
-        _write(self.refused / f"{number:04d}.json", facts)
+        _write(self.rejected / f"{number:04d}.json", facts)
 
     def _sweep(self) -> None:
         """Delete what a killed refresh left: half a version, or a whole one never served."""
@@ -216,7 +218,7 @@ class Registry:
             for path in self.versions.iterdir():
                 if not (NAME.fullmatch(path.name) and int(path.name) in known):
                     shutil.rmtree(path, ignore_errors=True)
-            for folder in (self.folder, self.refused):
+            for folder in (self.folder, self.rejected):
                 for path in folder.glob(".*.part"):
                     path.unlink(missing_ok=True)
 
@@ -244,7 +246,7 @@ class Registry:
         _write(self.folder / "current", {"format": FORMAT, **vars(pointer)})
 
 
-def now() -> str:
+def utc_now() -> str:
     """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 

@@ -39,7 +39,7 @@ class RowNames:
     profile: tuple[Name | None, ...]
 
     @staticmethod
-    def of(model: VectorModel, log: Interactions) -> RowNames:
+    def from_model(model: VectorModel, log: Interactions) -> RowNames:
         """Those of a model, from the log that it was built with.
 
         Raises:
@@ -130,7 +130,7 @@ def warm_start(
             than theirs. The model is then untouched.
     """
     here = model.state_dict()
-    ours = RowNames.of(model, log)
+    ours = RowNames.from_model(model, log)
     for name in sorted(here.keys() | weights.keys()):
         by_row = name in (ITEMS, PROFILE)
         shapes = [tuple(w[name].shape[by_row:]) if name in w else None for w in (weights, here)]

@@ -70,9 +70,9 @@ def train_models(split: Split) -> tuple[MIND, DINRanker]:
     generator = torch.Generator().manual_seed(0)
     model = MIND(split.log, generator=generator)
     fit(model, split, TRAINING)
-    din = DIN.of(split.log, generator=generator)
+    din = DIN.from_log(split.log, generator=generator)
     fit_ranker(din, split, model, RANKING)
-    return model, DINRanker.of(din, split.log)
+    return model, DINRanker.from_model(din, split.log)
 
 
 def category_field(log: Interactions) -> str | None:

@@ -12,8 +12,8 @@ import torch
 from mindlib.data import PlantedConfig
 from mindlib.lessons.n06_online import deployment
 from mindlib.models import Popularity
-from mindlib.online.ranking import RankingConfig, judge
-from mindlib.online.ranking.lists import candidate_lists
+from mindlib.online.ranking import RankingConfig, evaluate_ranker
+from mindlib.online.ranking.lists import build_candidate_lists
 from mindlib.online.serving.platform import PersonalityPlatform
 from mindlib.online.serving.slate import Fallback, Slate
 from mindlib.training import TrainingConfig
@@ -92,8 +92,8 @@ def test_scorers_are_judged_on_the_same_lists_and_the_truth_leads():
     )
     assert found["random"].lead.value == 0
     assert found["truth"].lead.low > 0
-    lists = candidate_lists(SPLIT.test, recall, 150)
-    assert found["truth"].quality == judge(Truth(), lists)
+    lists = build_candidate_lists(SPLIT.test, recall, 150)
+    assert found["truth"].quality == evaluate_ranker(Truth(), lists)
 
 
 def test_a_click_is_a_behaviour(bundle):

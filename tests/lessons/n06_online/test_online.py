@@ -159,9 +159,11 @@ def test_the_worlds_have_more_clusters_than_candidates():
 
 def test_replay_is_of_the_last_weeks(monkeypatch):
     from mindlib.data import planted_interests
-    from mindlib.online.refresh.days import over_days
+    from mindlib.online.refresh.days import spread_over_days
 
-    log = over_days(planted_interests(replace(WORLD, num_users=60)).log, before=60, then=5, seed=0)
+    log = spread_over_days(
+        planted_interests(replace(WORLD, num_users=60)).log, stable_days=60, growing_days=5, seed=0
+    )
     monkeypatch.setattr(online, "load", lambda name: {"x": log}[name])
     found = online.replay_purchases("x", ARMS, seed=0)
     assert found.arms == (YOUTUBE_DNN, fixed_k(1), fixed_k(2), DYNAMIC_K, online.POPULARITY)

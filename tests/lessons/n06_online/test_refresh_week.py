@@ -8,8 +8,8 @@ import pytest
 
 from mindlib.data import PlantedConfig, planted_interests
 from mindlib.lessons.n06_online.refresh_week import FROZEN, Evening, reached, simulate_week
-from mindlib.online.refresh import Warm
-from mindlib.online.refresh.days import over_days
+from mindlib.online.refresh import WarmStartConfig
+from mindlib.online.refresh.days import spread_over_days
 from mindlib.training import EpochRecord, Fit
 from tests.online.refresh.world import CONFIG, FIRST, training
 
@@ -23,8 +23,11 @@ def rows() -> list[Evening]:
             num_users=60, num_clusters=6, items_per_cluster=8, max_interests=2, num_segments=2
         )
     )
-    log = over_days(world.log, before=FIRST, then=3, releases=0.5, seed=0)
-    ways = {"warm": Warm(training(1)), "newest day": Warm(training(1), recent_days=1)}
+    log = spread_over_days(world.log, stable_days=FIRST, growing_days=3, new_items=0.5, seed=0)
+    ways = {
+        "warm": WarmStartConfig(training(1)),
+        "newest day": WarmStartConfig(training(1), recent_days=1),
+    }
     return simulate_week(log, SCRATCH, ways, first=FIRST, evenings=2, cutoff=5)
 
 
@@ -70,10 +73,10 @@ def test_training_is_counted(rows):
 
 
 @pytest.mark.parametrize(
-    ("at_start", "values", "expected"),
+    ("initial_value", "values", "expected"),
     [(0.6, [0.7, 0.5], 0), (0.5, [0.6, 0.4], 10), (0.5, [0.5, 0.7], 20), (0.5, [0.5, 0.5], None)],
 )
-def test_steps_until_training_was_as_far_as_from_scratch(at_start, values, expected):
+def test_steps_until_training_was_as_far_as_from_scratch(initial_value, values, expected):
     def fit(metrics: list[float]) -> Fit:
         records = [
             EpochRecord(n, 10 * n, 1.0, {"Recall@5": value}, 1e-3, 1.0, 1.0)
@@ -82,11 +85,14 @@ def test_steps_until_training_was_as_far_as_from_scratch(at_start, values, expec
         return Fit(records, 1, "cpu")
 
     scratch = fit([0.2, 0.6, 0.55])
-    assert reached(at_start, fit(values), scratch, "Recall@5") == expected
+    assert reached(initial_value, fit(values), scratch, "Recall@5") == expected
 
 
 def test_names_that_are_taken_are_refused():
     with pytest.raises(ValueError, match="names are taken"):
         simulate_week(
-            planted_interests(PlantedConfig(num_users=12)).log, CONFIG, {FROZEN: Warm()}, first=0
+            planted_interests(PlantedConfig(num_users=12)).log,
+            CONFIG,
+            {FROZEN: WarmStartConfig()},
+            first=0,
         )

@@ -14,7 +14,7 @@ from mindlib.data.histories import History
 from mindlib.layers.pooling import ItemEmbedding
 from mindlib.online.ranking import DIN, Dice, DINConfig, LocalActivation
 from tests.conftest import unchecked
-from tests.online.ranking.world import din, stirred, tiny
+from tests.online.ranking.world import din, randomized, tiny
 
 LOG = tiny().log
 PASTS = [[3, 1, 7], [2], [5, 6, 7, 8, 9, 4], list(range(1, 15))]
@@ -61,13 +61,13 @@ def by_hand(model: DIN, past: list[int], candidate: int) -> float:
     x = [*user, *seen, *(u * c for u, c in zip(user, seen, strict=True))]
     layers = len(model.config.hidden)
     for layer in range(layers):
-        x = dice(f"judge.{2 * layer + 1}", times(f"judge.{2 * layer}", x))
-    return times(f"judge.{2 * layers}", x)[0]
+        x = dice(f"mlp.{2 * layer + 1}", times(f"mlp.{2 * layer}", x))
+    return times(f"mlp.{2 * layers}", x)[0]
 
 
 @pytest.mark.parametrize("together", [True, False])
 def test_scores_are_those_of_the_formulas(together):
-    model = stirred(LOG, dim=4, activation=5, hidden=(6, 3), history_length=8)
+    model = randomized(LOG, dim=4, activation_units=5, hidden=(6, 3), history_length=8)
     history = window(PASTS, 8)
     with torch.no_grad():
         if together:
@@ -90,7 +90,7 @@ def test_padding_never_matters(training):
     """Neither its number nor what stands in its places, not even for Dice's statistics."""
     found = []
     for length, rubbish in ((14, 0), (30, 0), (30, 13)):
-        model = stirred(LOG, history_length=30).train(training)
+        model = randomized(LOG, history_length=30).train(training)
         history = window(PASTS, length)
         items = history.items.masked_fill(~history.mask, rubbish)
         scores = model(History(items, history.mask, history.profile), CANDIDATES)
@@ -104,7 +104,7 @@ def test_padding_never_matters(training):
 
 @given(st.permutations(range(20)), st.integers(1, 20))
 def test_a_score_does_not_depend_on_the_other_candidates(order, size):
-    model = stirred(LOG)
+    model = randomized(LOG)
     histories = Histories.from_lists([[3, 1, 7, 2]])
     alone = torch.cat([model.score_lists(histories, torch.tensor([[c + 1]])) for c in order], dim=1)
     part = torch.tensor([order[:size]]) + 1
@@ -114,14 +114,14 @@ def test_a_score_does_not_depend_on_the_other_candidates(order, size):
 
 
 def test_a_score_does_not_depend_on_the_other_users(monkeypatch):
-    model = stirred(LOG)
+    model = randomized(LOG)
     histories = Histories.from_lists(PASTS)
     alone = model.score_lists(histories, CANDIDATES)  # by blocks of users
-    monkeypatch.setattr(din_module, "PAIRS_AT_ONCE", 1)
+    monkeypatch.setattr(din_module, "MAX_PAIRS", 1)
     torch.testing.assert_close(
         model.score_lists(histories, CANDIDATES), alone, rtol=1e-4, atol=1e-5
     )
-    monkeypatch.setattr(din_module, "UNITS_AT_ONCE", 1)  # by blocks of candidates, too
+    monkeypatch.setattr(din_module, "MAX_UNITS", 1)  # by blocks of candidates, too
     torch.testing.assert_close(
         model.score_lists(histories, CANDIDATES), alone, rtol=1e-4, atol=1e-5
     )
@@ -133,7 +133,7 @@ def test_scores_need_the_running_statistics():
 
 
 def test_a_user_without_behaviours_has_scores_that_depend_on_the_candidate():
-    model = stirred(LOG)
+    model = randomized(LOG)
     scores = model.score_lists(Histories.from_lists([[], [1]]), CANDIDATES[:2])
     assert scores.isfinite().all()
     assert scores[0].std() > 0.01
@@ -142,7 +142,7 @@ def test_a_user_without_behaviours_has_scores_that_depend_on_the_candidate():
 
 
 def test_weights_depend_on_the_candidate_and_are_not_normalised():
-    weights = stirred(LOG).activations(window(PASTS, 8), CANDIDATES)
+    weights = randomized(LOG).activations(window(PASTS, 8), CANDIDATES)
     assert (weights[~window(PASTS, 8).mask] == 0).all()
     past = weights[2, :6]
     assert past.std(1).min() > 0.01, "every candidate sees the same"
@@ -152,7 +152,7 @@ def test_weights_depend_on_the_candidate_and_are_not_normalised():
 
 
 def test_a_repeated_behaviour_counts_twice():
-    model = stirred(LOG)
+    model = randomized(LOG)
     twice = model.activations(window([[3, 5], [3, 3, 5]], 5), CANDIDATES[:2])[1]
     torch.testing.assert_close(twice[:2, :], twice[:1].expand(2, -1))
     scores = model.score_lists(Histories.from_lists([[3, 5], [3, 3, 5]]), CANDIDATES[[0, 0]])
@@ -160,7 +160,7 @@ def test_a_repeated_behaviour_counts_twice():
 
 
 def test_the_last_behaviours_are_seen():
-    model = stirred(LOG, history_length=3)
+    model = randomized(LOG, history_length=3)
     long, short, other = Histories.from_lists([[9, 1, 2, 3]]), [[1, 2, 3]], [[9, 1, 2]]
     scores = model.score_lists(long, CANDIDATES[:1])
     torch.testing.assert_close(
@@ -224,7 +224,7 @@ def test_both_orders_of_the_products_give_the_same_weights(generator):
 
 @pytest.mark.parametrize(
     "options",
-    [{"dim": 0}, {"activation": 0}, {"hidden": ()}, {"hidden": (0,)}, {"history_length": 0}],
+    [{"dim": 0}, {"activation_units": 0}, {"hidden": ()}, {"hidden": (0,)}, {"history_length": 0}],
 )
 def test_impossible_shapes_are_refused(options: dict[str, Any]):
     with pytest.raises(ValueError, match="expected at least"):
@@ -247,7 +247,7 @@ def test_weights_come_from_the_generator():
 
 def test_items_are_embedded_with_their_features():
     assert LOG.item_features is not None
-    model = stirred(LOG)
+    model = randomized(LOG)
     assert len(model.items.weight) > LOG.num_items + 1
     scores = model.score_lists(Histories.from_lists([[1]]), CANDIDATES[:1])
     with torch.no_grad():

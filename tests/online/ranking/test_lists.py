@@ -6,9 +6,9 @@ import torch
 import mindlib.online.ranking.lists as lists_module
 from mindlib.data import Histories
 from mindlib.models import MaxMF, MaxMFConfig, Popularity, Random
-from mindlib.online.ranking import CandidateScorer, Reranked, TwoTower, candidate_lists
+from mindlib.online.ranking import CandidateScorer, Reranked, TwoTower, build_candidate_lists
 from mindlib.retrieval import Recommender
-from tests.online.ranking.world import seeded, stirred, tiny
+from tests.online.ranking.world import randomized, seeded, tiny
 
 SPLIT = tiny()
 ITEMS = SPLIT.log.num_items
@@ -21,7 +21,7 @@ def maxmf():
 
 def test_a_list_is_what_matching_found_and_its_labels_are_what_came_next():
     cases, recall = SPLIT.test, Popularity(SPLIT.train_counts)
-    lists = candidate_lists(cases, recall, 10)
+    lists = build_candidate_lists(cases, recall, 10)
     assert torch.equal(lists.items, recall.recommend(cases.histories, 10).items)
     missed = 0
     for row in range(len(cases)):
@@ -34,7 +34,7 @@ def test_a_list_is_what_matching_found_and_its_labels_are_what_came_next():
 
 
 def test_lists_hold_nothing_of_the_past_and_padding_is_no_target():
-    lists = candidate_lists(SPLIT.test, Random(ITEMS, 0), 1000)
+    lists = build_candidate_lists(SPLIT.test, Random(ITEMS, 0), 1000)
     assert lists.items.shape[1] == ITEMS  # the catalogue has no more
     rows, items = SPLIT.test.histories.pairs()
     had = torch.zeros((len(lists.items), ITEMS + 1), dtype=torch.bool)
@@ -54,7 +54,7 @@ def test_two_towers_score_by_the_best_interest(maxmf, monkeypatch):
     scores = TwoTower(maxmf).score_lists(histories, found.items)
     there = found.items > 0
     torch.testing.assert_close(scores[there], found.scores[there])
-    monkeypatch.setattr(lists_module, "SCORES_AT_ONCE", 100)
+    monkeypatch.setattr(lists_module, "MAX_SCORES", 100)
     torch.testing.assert_close(TwoTower(maxmf).score_lists(histories, found.items), scores)
 
 
@@ -75,7 +75,7 @@ def test_an_inactive_interest_has_no_say():
 
 
 def test_the_ranker_orders_what_matching_has_found(maxmf):
-    histories, ranker = SPLIT.test.histories, stirred(SPLIT.log)
+    histories, ranker = SPLIT.test.histories, randomized(SPLIT.log)
     both = Reranked(maxmf, ranker, ITEMS, candidates=8)
     assert isinstance(both, Recommender)
     found = both.recommend(histories, 3)
@@ -94,10 +94,10 @@ def test_the_ranker_orders_what_matching_has_found(maxmf):
 
 def test_reranked_lists_end_where_the_candidates_do():
     past = Histories.from_lists([list(range(1, ITEMS - 1))])
-    both = Reranked(Random(ITEMS, 0), stirred(SPLIT.log), ITEMS, candidates=10)
+    both = Reranked(Random(ITEMS, 0), randomized(SPLIT.log), ITEMS, candidates=10)
     found = both.recommend(past, 5)
     assert sorted(found.items[0].tolist()) == [0, 0, 0, ITEMS - 1, ITEMS]
     assert found.scores[0, 2:].tolist() == 3 * [-torch.inf]
     assert 0 < (both.recommend(past, 5, exclude_history=False).items > 0).sum() == 5
     with pytest.raises(ValueError, match="candidates=0"):
-        Reranked(Random(ITEMS, 0), stirred(SPLIT.log), ITEMS, candidates=0)
+        Reranked(Random(ITEMS, 0), randomized(SPLIT.log), ITEMS, candidates=0)

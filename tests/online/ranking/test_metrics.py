@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from mindlib.data import Histories
-from mindlib.online.ranking import CandidateLists, auc, gauc, judge
-from mindlib.online.ranking.metrics import areas_by_group
+from mindlib.online.ranking import CandidateLists, auc, evaluate_ranker, gauc
+from mindlib.online.ranking.metrics import auc_by_group
 
 # Few distinct scores, so that ties are common.
 IMPRESSIONS = st.lists(
@@ -42,7 +42,7 @@ def test_gauc_is_the_mean_of_the_users_auc_weighted_by_impressions(rows):
         area = plain_auc(own)
         if area is not None:
             judged.append((area, len(own)))
-    areas, sizes = areas_by_group(*columns(rows))
+    areas, sizes = auc_by_group(*columns(rows))
     np.testing.assert_allclose(areas, [area for area, _ in judged])
     assert sizes.tolist() == [size for _, size in judged]
     if judged:
@@ -64,8 +64,8 @@ def test_auc_is_scikit_learns(rows):
 @given(IMPRESSIONS, st.integers(-3, 3))
 def test_what_a_user_adds_to_all_her_scores_changes_auc_but_not_gauc(rows, shift):
     labels, scores, groups = columns(rows)
-    areas, _ = areas_by_group(labels, scores, groups)
-    moved, _ = areas_by_group(labels, scores + 10 * shift * groups, groups)
+    areas, _ = auc_by_group(labels, scores, groups)
+    moved, _ = auc_by_group(labels, scores + 10 * shift * groups, groups)
     np.testing.assert_allclose(moved, areas)
 
 
@@ -109,8 +109,8 @@ def test_judge_leaves_out_padding_and_counts_the_lists_that_can_be_judged():
         torch.tensor([[False, True, False], [True, True, False], [True, False, False]]),
     )
     # Padding (0) has a score that would win.
-    quality = judge(Given([9.0, 3.0, 2.0, 1.0, 0.0]), lists)
-    assert (quality.judged, quality.lists) == (2, 3)
+    quality = evaluate_ranker(Given([9.0, 3.0, 2.0, 1.0, 0.0]), lists)
+    assert (quality.evaluated, quality.lists) == (2, 3)
     assert quality.gauc == pytest.approx((3 * 0.5 + 2 * 1.0) / 5)
     labels, scores = [0, 1, 0, 1, 1, 1, 0], [3, 2, 1, 0, 3, 2, 1]
     assert quality.auc == pytest.approx(roc_auc_score(labels, scores))

@@ -14,7 +14,7 @@ from mindlib.data.catalogue import Catalogue
 from mindlib.online.ranking import DINRanker
 from mindlib.online.ranking.ranker import FORMAT
 from mindlib.online.serving.stages import Ranker
-from tests.online.ranking.world import din, stirred, tiny, world
+from tests.online.ranking.world import din, randomized, tiny, world
 
 LOG = tiny().log
 PAST, CANDIDATES = np.array([3, 1, 7]), np.arange(1, LOG.num_items + 1)
@@ -22,7 +22,7 @@ PAST, CANDIDATES = np.array([3, 1, 7]), np.arange(1, LOG.num_items + 1)
 
 @pytest.fixture
 def ranker():
-    return DINRanker.of(stirred(LOG), LOG)
+    return DINRanker.from_model(randomized(LOG), LOG)
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ def test_numbers_outside_the_catalogue_are_refused(ranker, item):
 
 
 def test_serving_never_uses_a_batchs_statistics():
-    model = stirred(LOG).train()
-    ranker = DINRanker.of(model, LOG)
+    model = randomized(LOG).train()
+    ranker = DINRanker.from_model(model, LOG)
     mean = model.activation.dice.standardize.running_mean
     assert mean is not None
     before = mean.clone()
@@ -83,11 +83,11 @@ def test_serving_never_uses_a_batchs_statistics():
 def test_what_cannot_be_served_is_refused():
     model = din(LOG)
     with pytest.raises(ValueError, match="the log has 80; pass the log that it was trained with"):
-        DINRanker.of(model, world(0).log)
+        DINRanker.from_model(model, world(0).log)
     with torch.no_grad():
         model.items.weight[2, 1] = torch.nan
     with pytest.raises(ValueError, match=r"items\.weight has NaN"):
-        DINRanker.of(model, LOG)
+        DINRanker.from_model(model, LOG)
 
 
 # The file

@@ -15,9 +15,9 @@ from mindlib.online.ranking import (
     CandidateLists,
     RankingConfig,
     RankingQuality,
-    candidate_lists,
+    build_candidate_lists,
+    evaluate_ranker,
     fit_ranker,
-    judge,
 )
 from mindlib.online.ranking.training import ImpressionBatch, Impressions, Taken, training_step
 from tests.conftest import unchecked
@@ -208,14 +208,14 @@ def test_the_epoch_with_the_best_gauc_on_validation_is_kept(monkeypatch):
         assert not scorer.training
         return RankingQuality(0.5, next(values), 1, 1)
 
-    monkeypatch.setattr(training, "judge", fake)
+    monkeypatch.setattr(training, "evaluate_ranker", fake)
     model, recall = din(SPLIT.log), Popularity(SPLIT.train_counts)
     done = fit_ranker(model, SPLIT, recall, replace(QUICK, epochs=9), progress=False)
     assert (done.best_epoch, len(done.log)) == (2, 4)  # patience 2
     assert torch.equal(model.items.weight, weights[1])
     assert not model.training
     assert [record["GAUC"] for record in done.log] == [0.6, 0.8, 0.7, 0.75]
-    expected = candidate_lists(SPLIT.validation, recall, 12)
+    expected = build_candidate_lists(SPLIT.validation, recall, 12)
     assert torch.equal(judged[0].items, expected.items)
     assert torch.equal(judged[0].labels, expected.labels)
 
@@ -293,14 +293,14 @@ def test_local_activation_beats_mean_pooling(seed, monkeypatch):
     config = RankingConfig(
         epochs=6, batch_size=128, candidates=40, recalled=0, proposal="uniform", learning_rate=1e-2
     )
-    lists = candidate_lists(split.test, recall, 40)
+    lists = build_candidate_lists(split.test, recall, 40)
 
     def trained(mean: bool) -> float:
         model = din(split.log, seed)
         if mean:
             monkeypatch.setattr(model.activation, "forward", mean_pooling)
         fit_ranker(model, split, recall, config, progress=False)
-        return judge(model, lists).gauc
+        return evaluate_ranker(model, lists).gauc
 
     local, mean = trained(False), trained(True)
     assert local > mean + 0.02

@@ -28,10 +28,10 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def din(log: Interactions, seed: int = 0, **options: Any) -> DIN:
-    return DIN.of(log, DINConfig(**(SMALL | options)), generator=seeded(seed))
+    return DIN.from_log(log, DINConfig(**(SMALL | options)), generator=seeded(seed))
 
 
-def stirred(log: Interactions, seed: int = 0, **options: Any) -> DIN:
+def randomized(log: Interactions, seed: int = 0, **options: Any) -> DIN:
     """A DIN with running statistics and slopes like a trained one's, in evaluation mode."""
     model = din(log, seed, **options)
     generator = seeded(seed + 1)

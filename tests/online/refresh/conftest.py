@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from mindlib.online.refresh import Registry, nightly, refresh
-from mindlib.online.refresh.nightly import Kept, Trained
-from mindlib.online.refresh.nightly import train as really_train
+from mindlib.online.refresh import Registry, pipeline, refresh
+from mindlib.online.refresh.pipeline import TrainedModel, WarmState
+from mindlib.online.refresh.pipeline import train as really_train
 from mindlib.online.serving.bundle import Bundle
-from tests.online.refresh.world import CONFIG, evenings
+from tests.online.refresh.world import CONFIG, daily_logs
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Made:
     """Two nights of refreshing, and what a third one trains and writes."""
 
     folder: Path
-    trained: Trained
+    trained: TrainedModel
     bundle: Path
 
 
@@ -28,9 +28,9 @@ class Made:
 def made(tmp_path_factory) -> Made:
     """The real thing, once: three trainings, three exports."""
     registry = Registry(tmp_path_factory.mktemp("refresh") / "registry")
-    for log in evenings()[:2]:
+    for log in daily_logs()[:2]:
         refresh(registry, log, CONFIG)
-    trained = really_train(evenings()[2], CONFIG, nightly.load_kept(registry.path(2)))
+    trained = really_train(daily_logs()[2], CONFIG, pipeline.load_warm_state(registry.path(2)))
     log = trained.split.log
     bundle = Bundle.write(
         registry.folder.parent / "third",
@@ -60,7 +60,7 @@ def third(made, monkeypatch) -> Third:
         damage: Callable[[Path], Any] = lambda bundle: None,
         meanwhile: Callable[[], Any] = lambda: None,
     ) -> None:
-        def train(log: object, config: object, before: Kept | None) -> Trained:
+        def train(log: object, config: object, before: WarmState | None) -> TrainedModel:
             assert before is not None
             meanwhile()
             return made.trained
@@ -70,7 +70,7 @@ def third(made, monkeypatch) -> Third:
             damage(folder)
             return folder
 
-        monkeypatch.setattr(nightly, "train", train)
+        monkeypatch.setattr(pipeline, "train", train)
         monkeypatch.setattr(Bundle, "write", staticmethod(write))
 
     return prepare

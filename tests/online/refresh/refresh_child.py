@@ -1,6 +1,6 @@
 """Refreshes in processes that are killed; run by test_killed.py, prints JSON.
 
-    python -m tests.refresh.refresh_child FOLDER
+    python -m tests.online.refresh.refresh_child FOLDER
 
 A killed process leaves the folder as it was at that moment. So one refresh is watched, the folder
 copied before each of its steps, and every copy gone on from; at the steps that matter most, a
@@ -23,33 +23,35 @@ from typing import Any
 
 import torch
 
-import mindlib.online.refresh.nightly as nightly
+import mindlib.online.refresh.pipeline as pipeline
 import mindlib.online.refresh.registry as registries
 from mindlib.data.splits import Split
 from mindlib.models import MIND
 from mindlib.online.refresh import Registry, load_version, refresh
-from mindlib.online.refresh.days import newest_day
-from mindlib.online.refresh.nightly import Kept, Trained
+from mindlib.online.refresh.days import hold_out_newest_day
+from mindlib.online.refresh.pipeline import TrainedModel, WarmState
 from mindlib.online.refresh.warm import WarmStart
 from mindlib.online.serving.bundle import Bundle
 from mindlib.training import EpochRecord, Fit
-from tests.online.refresh.world import CONFIG, evenings
+from tests.online.refresh.world import CONFIG, daily_logs
 from tests.training.checkpoint_child import forked, status
 
-Train = Callable[[Any, Any, Kept | None], Trained]
+Train = Callable[[Any, Any, WarmState | None], TrainedModel]
 
 
 def as_before(home: Path) -> Train:
     """A training that takes no time: the same weights every night, good enough for the gate."""
 
-    def train(log: Any, config: Any, before: Kept | None) -> Trained:
-        split: Split = newest_day(log, share=CONFIG.held_out, recent_days=None, seed=CONFIG.seed)
+    def train(log: Any, config: Any, before: WarmState | None) -> TrainedModel:
+        split: Split = hold_out_newest_day(
+            log, share=CONFIG.held_out, recent_days=None, seed=CONFIG.seed
+        )
         model = MIND(log, CONFIG.model, generator=torch.Generator().manual_seed(0))
         model.load_state_dict(torch.load(home / "weights.pt"))
         model.eval()
         record = EpochRecord(1, 1, 1.0, {"Recall@5": 0.5}, 1e-3, 1.0, 1.0)
         carried = None if before is None else WarmStart(1, 1)
-        return Trained(model, split, Fit([record], 1, "cpu"), "Recall@5", 0.5, carried, 1.0)
+        return TrainedModel(model, split, Fit([record], 1, "cpu"), "Recall@5", 0.5, carried, 1.0)
 
     return train
 
@@ -57,10 +59,10 @@ def as_before(home: Path) -> Train:
 def prepare(home: Path) -> None:
     """A registry of two versions, and what the third will write. All of one evening."""
     written = home / "written"
-    log = evenings()[0]
-    model = nightly.train(log, CONFIG, None).model
+    log = daily_logs()[0]
+    model = pipeline.train(log, CONFIG, None).model
     torch.save(model.state_dict(), home / "weights.pt")
-    nightly.train = as_before(home)
+    pipeline.train = as_before(home)
     Bundle.write(written, version="any", model=model, log=log, counts=log.item_counts())
     registry = Registry(home / "template")
     copy_instead(home)
@@ -105,9 +107,9 @@ class Events:
         self.watch(Path, "write_text")
         self.watch(registries.shutil, "rmtree")
         self.watch(registries.shutil, "copy")
-        self.watch(nightly, "train")
-        self.watch(nightly, "save_file")
-        self.watch(nightly, "examine")
+        self.watch(pipeline, "train")
+        self.watch(pipeline, "save_file")
+        self.watch(pipeline, "check_version")
 
     def watch(self, owner: Any, name: str) -> None:
         original = getattr(owner, name)
@@ -153,18 +155,18 @@ def look(folder: Path) -> dict[str, Any]:
 
 def night(home: Path, folder: Path, fatal: int | None) -> None:
     """One refresh, killed at a step. The same log, so that what was written fits."""
-    nightly.train = as_before(home)
+    pipeline.train = as_before(home)
     copy_instead(home)
-    log = evenings()[0]
+    log = daily_logs()[0]
     Events(folder, fatal)
     refresh(Registry(folder), log, CONFIG)
 
 
 def record(home: Path) -> None:
     """One refresh that nobody kills, and the folder before each of its steps."""
-    nightly.train = as_before(home)
+    pipeline.train = as_before(home)
     copy_instead(home)
-    log, folder = evenings()[0], home / "dry"
+    log, folder = daily_logs()[0], home / "dry"
     shutil.copytree(home / "template", folder)
     (home / "steps").mkdir()
     events = Events(folder, None, home / "steps")
@@ -175,12 +177,12 @@ def record(home: Path) -> None:
 
 def go_on(home: Path, folders: list[Path], into: Path) -> None:
     """What each of these folders serves, and what it does after another refresh."""
-    nightly.train = as_before(home)
+    pipeline.train = as_before(home)
     copy_instead(home)
     outcomes = {}
     for folder in folders:
         after = look(folder)
-        refresh(Registry(folder), evenings()[0], CONFIG)
+        refresh(Registry(folder), daily_logs()[0], CONFIG)
         outcomes[folder.name] = {"after": after, "again": look(folder)}
     into.write_text(json.dumps(outcomes), encoding="utf-8")
 
@@ -192,7 +194,9 @@ def main(home: Path) -> dict[str, Any]:
     events: list[str] = json.loads((home / "events.json").read_text(encoding="utf-8"))
     killed = []
     last = {name: number for number, name in enumerate(events)}
-    for fatal in sorted(last[name] for name in ("train", "copy", "examine", "rename", "replace")):
+    for fatal in sorted(
+        last[name] for name in ("train", "copy", "check_version", "rename", "replace")
+    ):
         folder = home / "kills" / f"{fatal:03d}"
         shutil.copytree(home / "template", folder)
         code = status(forked(lambda folder=folder, fatal=fatal: night(home, folder, fatal)))

@@ -16,7 +16,14 @@ from mindlib.data import Catalogue, Interactions, PlantedConfig, planted_interes
 from mindlib.data.splits import Cases
 from mindlib.evaluation import evaluate
 from mindlib.models import Popularity
-from mindlib.online.refresh.days import DAY, Judge, day_numbers, days, newest_day, over_days
+from mindlib.online.refresh.days import (
+    DAY,
+    HeldOutCases,
+    day_numbers,
+    hold_out_newest_day,
+    iterate_days,
+    spread_over_days,
+)
 
 LAST = 4
 EVENTS = st.lists(
@@ -78,14 +85,14 @@ def test_an_evening_knows_the_days_so_far_and_is_judged_by_the_next(events):
         right = expected(events, t)
         if not right:
             with pytest.raises(ValueError, match=f"comes on day {t + 1}"):
-                list(days(log, t, t))
+                list(iterate_days(log, t, t))
             continue
-        (day,) = days(log, t, t)
+        (day,) = iterate_days(log, t, t)
         assert sorted(events_of(day.log)) == sorted(
             event for event in events if event[2] // DAY - start <= t
         )
         assert set(day.log.item_ids[1:]) == {item for _, item, _ in events_of(day.log)}
-        assert told(day.judge.cases, day.judge.log) == right
+        assert told(day.next_day.cases, day.next_day.log) == right
 
 
 @given(EVENTS, EVENTS)
@@ -98,7 +105,7 @@ def test_what_happens_later_changes_nothing_that_an_evening_knows(events, others
     late = [e for e in others if e[2] // DAY - start > t]
     other = log_of(early + late)
     assume(late and expected(early + late, t))
-    (one,), (two,) = days(log, t, t), days(other, t, t)
+    (one,), (two,) = iterate_days(log, t, t), iterate_days(other, t, t)
     for name, value in vars(one.log).items():
         if isinstance(value, np.ndarray):
             assert np.array_equal(value, getattr(two.log, name)), name
@@ -111,9 +118,9 @@ def test_any_catalogue_can_be_asked_in_its_own_numbers(events, known):
     t = int(day_numbers(log).max()) - 1
     right = expected(events, max(t, 0))
     assume(t >= 0 and right)
-    (day,) = days(log, t, t)
+    (day,) = iterate_days(log, t, t)
     catalogue = Catalogue(tuple(sorted(known, reverse=True)), ("segment",), (("unknown", "y"),))
-    asked = day.judge.asked_of(catalogue)
+    asked = day.next_day.encode_for(catalogue)
     assert len(asked) == len(right)
     assert asked.num_items == len(known)
     past = asked.histories
@@ -142,7 +149,7 @@ def test_tonights_split_learns_nothing_of_what_is_held_out(events, share, recent
     right = expected(events, last - 1) if last else {}
     assume(len(right) > 1)
     try:
-        split = newest_day(log, share=share, recent_days=recent, seed=seed)
+        split = hold_out_newest_day(log, share=share, recent_days=recent, seed=seed)
     except ValueError:  # in so small a log there may be nothing left to learn from
         reject()
     held_out = told(split.validation, log) | told(split.test, log)
@@ -163,9 +170,9 @@ def test_tonights_split_learns_nothing_of_what_is_held_out(events, share, recent
 
 
 def test_who_is_held_out_hangs_on_the_seed_alone():
-    log = over_days(planted_interests(PlantedConfig(num_users=60), seed=0).log, seed=0)
+    log = spread_over_days(planted_interests(PlantedConfig(num_users=60), seed=0).log, seed=0)
     one, same, other = (
-        newest_day(log, share=0.5, recent_days=None, seed=seed) for seed in (0, 0, 1)
+        hold_out_newest_day(log, share=0.5, recent_days=None, seed=seed) for seed in (0, 0, 1)
     )
     assert torch.equal(one.test.histories.users, same.test.histories.users)
     assert not torch.equal(one.test.histories.users, other.test.histories.users)
@@ -173,7 +180,9 @@ def test_who_is_held_out_hangs_on_the_seed_alone():
 
 def test_over_days_keeps_each_users_order_and_lets_users_and_items_come_late():
     world = planted_interests(PlantedConfig(num_users=200, num_clusters=6), seed=0)
-    log = over_days(world.log, before=10, then=5, newcomers=0.3, releases=0.25, seed=0)
+    log = spread_over_days(
+        world.log, stable_days=10, growing_days=5, new_users=0.3, new_items=0.25, seed=0
+    )
     number = day_numbers(log)
     assert number.max() == 14
     whole = defaultdict(list)
@@ -195,48 +204,48 @@ def test_over_days_keeps_each_users_order_and_lets_users_and_items_come_late():
     # Events are as many on one day as on another, but for who and what comes late.
     per_day = np.bincount(number)
     assert per_day[:10].max() < 1.6 * per_day[:10].min()
-    assert len(over_days(world.log, newcomers=0.0, releases=0.0, seed=0)) == len(world.log)
+    assert len(spread_over_days(world.log, new_users=0.0, new_items=0.0, seed=0)) == len(world.log)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"before": 0}, "before=0"),
-        ({"then": 0}, "then=0"),
-        ({"newcomers": 1.0}, "newcomers=1.0"),
-        ({"releases": -0.1}, "releases=-0.1"),
+        ({"stable_days": 0}, "stable_days=0"),
+        ({"growing_days": 0}, "growing_days=0"),
+        ({"new_users": 1.0}, "new_users=1.0"),
+        ({"new_items": -0.1}, "new_items=-0.1"),
     ],
 )
 def test_over_days_refuses(options, message):
     log = log_of([(0, 10, DAY), (1, 11, 2 * DAY)])
     with pytest.raises(ValueError, match=message):
-        over_days(log, seed=0, **options)
+        spread_over_days(log, seed=0, **options)
 
 
 def test_days_that_are_not_there_are_refused():
     log = log_of([(0, 10, DAY), (0, 11, 2 * DAY), (1, 11, 3 * DAY)])
     for first, last in ((0, 2), (-1, 0), (1, 0)):
         with pytest.raises(ValueError, match="days 0 to 2"):
-            list(days(log, first, last))
+            list(iterate_days(log, first, last))
 
 
 def test_a_split_that_cannot_be_is_refused():
     log = log_of([(0, 10, DAY), (0, 11, 2 * DAY), (1, 11, 2 * DAY)])
     with pytest.raises(ValueError, match="last day 1 users"):
-        newest_day(log, share=0.5, recent_days=None, seed=0)
+        hold_out_newest_day(log, share=0.5, recent_days=None, seed=0)
     for share in (0.0, 1.0):
         with pytest.raises(ValueError, match="share="):
-            newest_day(log, share=share, recent_days=None, seed=0)
+            hold_out_newest_day(log, share=share, recent_days=None, seed=0)
     with pytest.raises(ValueError, match="recent_days=0"):
-        newest_day(log, share=0.5, recent_days=0, seed=0)
+        hold_out_newest_day(log, share=0.5, recent_days=0, seed=0)
     both = log_of([(u, 10 + day, (1 + day) * DAY) for u in (0, 1) for day in (0, 1)])
     with pytest.raises(ValueError, match="no training case"):
-        newest_day(both, share=0.9, recent_days=1, seed=0)
+        hold_out_newest_day(both, share=0.9, recent_days=1, seed=0)
 
 
 def test_a_log_without_profiles_or_with_other_fields_has_unknown_values():
     log = replace(log_of([(0, 10, DAY), (0, 11, 2 * DAY)]), profiles=None)
-    (day,) = days(log, 0, 0)
-    assert isinstance(day.judge, Judge)
-    asked = day.judge.asked_of(Catalogue((10, 11), ("age",), (("unknown", "35"),)))
+    (day,) = iterate_days(log, 0, 0)
+    assert isinstance(day.next_day, HeldOutCases)
+    asked = day.next_day.encode_for(Catalogue((10, 11), ("age",), (("unknown", "35"),)))
     assert asked.histories.window(3).profile.tolist() == [[0]]

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mindlib.data import Catalogue, Histories
 from mindlib.models import MIND
-from mindlib.online.refresh.days import Judge
-from mindlib.online.refresh.gate import GateConfig, examine
-from mindlib.online.refresh.nightly import load_version
+from mindlib.online.refresh.days import HeldOutCases
+from mindlib.online.refresh.gate import GateConfig, check_version
+from mindlib.online.refresh.pipeline import load_version
 from mindlib.online.serving.bundle import Bundle
 from mindlib.retrieval import (
     ExactIndex,
@@ -32,8 +32,8 @@ def version(made) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def cases(made) -> Judge:
-    return Judge(made.trained.split.test, made.trained.split.log)
+def cases(made) -> HeldOutCases:
+    return HeldOutCases(made.trained.split.test, made.trained.split.log)
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +72,9 @@ def of(model: InterestModel, version: Bundle) -> Bundle:
 def test_a_good_version_passes_beside_yesterdays(made, version, cases, registry):
     yesterday = load_version(registry, 2)
     assert len(yesterday.catalogue) < len(version.catalogue)
-    verdict = examine(version, made.trained.model, cases, yesterday, CONFIG.gate)
+    verdict = check_version(version, made.trained.model, cases, yesterday, CONFIG.gate)
     assert verdict.passed, verdict.reasons
-    figures = verdict.figures
+    figures = verdict.metrics
     assert figures["cases"] == len(cases)
     assert figures["difference, low"] < figures["difference, high"]
     assert figures["Recall@5"] > 2 * 5 / len(version.catalogue)
@@ -84,9 +84,9 @@ def test_a_sound_version_that_finds_less_than_yesterdays_is_refused(
     made, version, cases, untrained, registry
 ):
     bad = of(untrained, version)
-    verdict = examine(bad, untrained, cases, load_version(registry, 2), CONFIG.gate)
+    verdict = check_version(bad, untrained, cases, load_version(registry, 2), CONFIG.gate)
     (reason,) = verdict.reasons
-    new, old = verdict.figures["Recall@5"], verdict.figures["Recall@5 of yesterday's"]
+    new, old = verdict.metrics["Recall@5"], verdict.metrics["Recall@5 of yesterday's"]
     assert new < 0.9 * old
     for number in (new, old, 0.9 * old):
         assert f"{number:.4f}" in reason
@@ -96,15 +96,15 @@ def test_a_sound_version_that_finds_less_than_yesterdays_is_refused(
 
 def test_the_tolerance_decides_and_nothing_else(made, version, cases, untrained):
     bad = of(untrained, version)
-    figures = examine(bad, untrained, cases, version, CONFIG.gate).figures
+    figures = check_version(bad, untrained, cases, version, CONFIG.gate).metrics
     loss = 1 - figures["Recall@5"] / figures["Recall@5 of yesterday's"]
     assert 0 < loss < 1
     for tolerance, passes in ((loss - 1e-6, False), (loss + 1e-6, True)):
         config = GateConfig(cutoff=5, tolerance=tolerance)
-        assert examine(bad, untrained, cases, version, config).passed == passes
+        assert check_version(bad, untrained, cases, version, config).passed == passes
     # Beside itself a version always passes, even with no tolerance at all.
     config = GateConfig(cutoff=5, tolerance=0.0)
-    assert examine(version, made.trained.model, cases, version, config).passed
+    assert check_version(version, made.trained.model, cases, version, config).passed
 
 
 def test_yesterdays_version_misses_what_it_does_not_know(made, version, cases, registry):
@@ -116,21 +116,21 @@ def test_yesterdays_version_misses_what_it_does_not_know(made, version, cases, r
             Catalogue.from_log(cases.log).encode_items(list(yesterday.catalogue.item_ids))
         ),
     )
-    asked = cases.asked_of(yesterday.catalogue)
+    asked = cases.encode_for(yesterday.catalogue)
     assert bool(new.any())
     assert torch.equal(asked.targets > asked.num_items, new)
     assert len(asked) == len(cases)
 
 
 def test_the_first_version_has_to_beat_chance(made, version, cases):
-    assert examine(version, made.trained.model, cases, None, CONFIG.gate).passed
+    assert check_version(version, made.trained.model, cases, None, CONFIG.gate).passed
     taken = torch.bincount(cases.cases.targets, minlength=cases.log.num_items + 1)
     dull = Dull(-1.0 - taken[:, None].float())
-    verdict = examine(of(dull, version), dull, cases, None, CONFIG.gate)
+    verdict = check_version(of(dull, version), dull, cases, None, CONFIG.gate)
     (reason,) = verdict.reasons
-    assert verdict.figures["Recall@5"] < verdict.figures["chance"]
+    assert verdict.metrics["Recall@5"] < verdict.metrics["chance"]
     assert "random items" in reason
-    assert f"{verdict.figures['chance']:.4f}" in reason
+    assert f"{verdict.metrics['chance']:.4f}" in reason
 
 
 @pytest.mark.parametrize(

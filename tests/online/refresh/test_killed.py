@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reas
 
 def test_killed_at_each_step_the_old_version_or_the_new_one_is_served(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "tests.refresh.refresh_child", str(tmp_path)],
+        [sys.executable, "-m", "tests.online.refresh.refresh_child", str(tmp_path)],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from mindlib.online.refresh.registry import Busy, Overtaken, Registry
+from mindlib.online.refresh.registry import ConcurrentUpdate, RefreshInProgress, Registry
 
 ROOT = Path(__file__).resolve().parents[3]
 HOLD = """
 import sys, time
 from mindlib.online.refresh.registry import Registry
-with Registry(sys.argv[1]).refreshing():
+with Registry(sys.argv[1]).refresh_lock():
     print("holding", flush=True)
     time.sleep(600)
 """
@@ -24,7 +24,7 @@ with Registry(sys.argv[1]).refreshing():
 
 def make(registry: Registry, word: str = "good") -> int:
     """A version of one file."""
-    with registry.refreshing(), registry.workshop() as (number, folder):
+    with registry.refresh_lock(), registry.staging_dir() as (number, folder):
         (folder / "content").write_text(word)
         registry.promote(number, folder, {"word": word}, registry.current())
     return number
@@ -71,7 +71,7 @@ def test_another_registry_on_the_folder_sees_the_same(registry):
 
 def test_what_is_not_promoted_leaves_nothing(registry):
     make(registry)
-    with registry.workshop() as (number, folder):
+    with registry.staging_dir() as (number, folder):
         (folder / "content").write_text("half")
     assert number == 2
     assert not folder.exists()
@@ -80,10 +80,10 @@ def test_what_is_not_promoted_leaves_nothing(registry):
 
 def test_a_refusal_is_remembered_and_uses_up_its_number(registry):
     make(registry)
-    with registry.refreshing(), registry.workshop() as (number, _):
-        registry.refuse(number, {"reasons": ["no good"]})
+    with registry.refresh_lock(), registry.staging_dir() as (number, _):
+        registry.reject(number, {"reasons": ["no good"]})
     assert registry.current() == 1
-    assert registry.history()[-1].state == "refused"
+    assert registry.history()[-1].state == "rejected"
     assert registry.history()[-1].facts == {"reasons": ["no good"]}
     assert make(registry) == 3
 
@@ -91,10 +91,10 @@ def test_a_refusal_is_remembered_and_uses_up_its_number(registry):
 def test_a_version_does_not_replace_another_than_it_was_made_to_follow(registry):
     make(registry, "a")
     make(registry, "b")
-    with registry.refreshing(), registry.workshop() as (number, folder):
+    with registry.refresh_lock(), registry.staging_dir() as (number, folder):
         before = registry.current()
         registry.rollback()  # does not wait for the refresh that runs
-        with pytest.raises(Overtaken, match=r"0003 was made to follow 0002.* is 0001"):
+        with pytest.raises(ConcurrentUpdate, match=r"0003 was made to follow 0002.* is 0001"):
             registry.promote(number, folder, {}, before)
     assert registry.current() == 1
     assert states(registry) == [(1, "current"), (2, "rolled back")]
@@ -107,23 +107,23 @@ def test_half_of_a_version_is_swept_away_and_so_is_one_that_was_never_served(reg
     for name in (".0003.partial", "0003", "0007"):
         (registry.versions / name).mkdir()
         (registry.versions / name / "content").write_text("half")
-    for folder in (registry.folder, registry.refused):
+    for folder in (registry.folder, registry.rejected):
         (folder / ".x.1.part").write_text("half")
-    with registry.refreshing():
+    with registry.refresh_lock():
         assert sorted(path.name for path in registry.versions.iterdir()) == ["0001", "0002"]
-        assert not [*registry.folder.glob(".*.part"), *registry.refused.glob(".*.part")]
+        assert not [*registry.folder.glob(".*.part"), *registry.rejected.glob(".*.part")]
     assert make(registry) == 3
 
 
 def test_one_refresh_at_a_time(registry):
-    with registry.refreshing():
+    with registry.refresh_lock():
         me = f"process {os.getpid()} on .*, since 20"
-        with pytest.raises(Busy, match=me), Registry(registry.folder).refreshing():
+        with pytest.raises(RefreshInProgress, match=me), Registry(registry.folder).refresh_lock():
             pass
         # Who is refused takes nothing with him.
-        with pytest.raises(Busy, match=me), Registry(registry.folder).refreshing():
+        with pytest.raises(RefreshInProgress, match=me), Registry(registry.folder).refresh_lock():
             pass
-    with registry.refreshing():
+    with registry.refresh_lock():
         pass
 
 
@@ -138,7 +138,10 @@ def test_one_refresh_at_a_time_among_processes_and_a_dead_one_holds_nothing(regi
         try:
             assert other.stdout is not None
             assert other.stdout.readline() == "holding\n"
-            with pytest.raises(Busy, match=f"process {other.pid} on "), registry.refreshing():
+            with (
+                pytest.raises(RefreshInProgress, match=f"process {other.pid} on "),
+                registry.refresh_lock(),
+            ):
                 pass
             assert registry.current() == 1  # readers do not wait
         finally:
@@ -150,7 +153,7 @@ def test_one_refresh_at_a_time_among_processes_and_a_dead_one_holds_nothing(regi
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"format": "another"}', '{"format": "mindlib registry 1"}']
+    "content", ["", "{", "[]", '{"format": "another"}', '{"format": "mindlib registry 2"}']
 )
 def test_a_damaged_pointer_is_named_with_its_remedy(registry, content):
     make(registry)

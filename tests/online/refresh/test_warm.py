@@ -62,9 +62,9 @@ def test_each_name_has_its_old_row_or_a_fresh_one(before, after, old_users, new_
     after = {item: before.get(item, features) for item, features in after.items()}
     old_log, new_log = log_of(before, old_users), log_of(after, new_users)
     old, new, fresh = mind(old_log, 1, **form), mind(new_log, 2, **form), mind(new_log, 2, **form)
-    told = RowNames.of(old, old_log)
+    told = RowNames.from_model(old, old_log)
     done = warm_start(new, new_log, old.state_dict(), RowNames.from_json(told.to_json()))
-    names = RowNames.of(new, new_log)
+    names = RowNames.from_model(new, new_log)
     carried = 0
     for table, was, then, now in (
         ("items", told.items, old.items.weight, new.items.weight),
@@ -87,7 +87,7 @@ def test_each_name_has_its_old_row_or_a_fresh_one(before, after, old_users, new_
 def test_an_item_is_the_sum_of_the_rows_that_bear_its_names(items, users, form):
     log = log_of(items, users)
     model = mind(log, 0, **form)
-    names = RowNames.of(model, log)
+    names = RowNames.from_model(model, log)
     for number, item in enumerate(log.item_ids[1:], 1):
         brand, word = items[item]
         own = {("id", item), ("field brand", brand), ("title word", word), ("title word", "no")}
@@ -100,7 +100,7 @@ def test_in_an_unchanged_catalogue_the_model_is_yesterdays():
     config = PlantedConfig(num_users=30, num_clusters=4, items_per_cluster=5, num_segments=2)
     log = planted_interests(config, seed=0).log
     old, new = mind(log, 1), mind(log, 2)
-    warm_start(new, log, old.state_dict(), RowNames.of(old, log))
+    warm_start(new, log, old.state_dict(), RowNames.from_model(old, log))
     for name, weight in new.state_dict().items():
         assert torch.equal(weight, old.state_dict()[name])
 
@@ -111,7 +111,7 @@ def test_a_user_whose_items_all_stay_keeps_her_interests_when_the_catalogue_grow
     after = {1: ("C", "rice"), 2: ("C", "rice")} | before
     old_log, new_log = log_of(before, ["x", "y"]), log_of(after, ["x", "y", "z"])
     old, new = mind(old_log, 1), mind(new_log, 2)
-    warm_start(new, new_log, old.state_dict(), RowNames.of(old, old_log))
+    warm_start(new, new_log, old.state_dict(), RowNames.from_model(old, old_log))
     shift = new_log.num_items - old_log.num_items
     assert shift == 2
     torch.testing.assert_close(
@@ -137,7 +137,7 @@ def test_weights_of_another_model_are_refused_and_nothing_is_changed(build, mess
     other, new = build(log), mind(log, 2)
     kept = {name: weight.clone() for name, weight in new.state_dict().items()}
     with pytest.raises(ValueError, match=message):
-        warm_start(new, log, other.state_dict(), RowNames.of(other, log))
+        warm_start(new, log, other.state_dict(), RowNames.from_model(other, log))
     assert all(torch.equal(weight, kept[name]) for name, weight in new.state_dict().items())
 
 
@@ -146,14 +146,16 @@ def test_another_logs_names_are_refused():
     larger = log_of({1: ("A", "tea"), 2: ("A", "tea"), 3: ("B", "milk")}, ["x", "y"])
     model = mind(log, 0)
     with pytest.raises(ValueError, match="2 items, the log 3"):
-        RowNames.of(model, larger)
+        RowNames.from_model(model, larger)
     with pytest.raises(ValueError, match=r"rows and .* names"):
-        warm_start(mind(log, 1), log, model.state_dict(), RowNames.of(mind(larger, 0), larger))
+        warm_start(
+            mind(log, 1), log, model.state_dict(), RowNames.from_model(mind(larger, 0), larger)
+        )
     segments = replace(log, profiles=larger.profiles)
     with pytest.raises(ValueError, match="profile values"):
-        RowNames.of(model, segments)
+        RowNames.from_model(model, segments)
     # The same items under other titles: the rows of words would be another's.
     titles = np.array(log.titles)
     titles[1:] = ["tea no 1", "no tea 1"]
     with pytest.raises(ValueError, match="disagree"):
-        RowNames.of(model, replace(log, titles=tuple(titles.tolist())))
+        RowNames.from_model(model, replace(log, titles=tuple(titles.tolist())))

@@ -1,4 +1,4 @@
-"""A small shop with days, and a nightly refresh that takes seconds."""
+"""A small shop with days, and a daily refresh that takes seconds."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mindlib.data import Interactions, PlantedConfig, planted_interests
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models import MINDConfig
 from mindlib.online.exported import checksum
-from mindlib.online.refresh import GateConfig, RefreshConfig, Warm
-from mindlib.online.refresh.days import days, over_days
+from mindlib.online.refresh import GateConfig, RefreshConfig, WarmStartConfig
+from mindlib.online.refresh.days import iterate_days, spread_over_days
 from mindlib.training import TrainingConfig
 
 FIRST = 6  # the first evening
@@ -38,7 +38,7 @@ CONFIG = RefreshConfig(
         behavior_dropout=0.0,
     ),
     training=training(8),
-    warm=Warm(training(2)),
+    warm_start=WarmStartConfig(training(2)),
     held_out=0.8,
     gate=GateConfig(cutoff=5),
     category="department",
@@ -46,8 +46,8 @@ CONFIG = RefreshConfig(
 
 
 @cache
-def evenings() -> list[Interactions]:
-    """The log on three evenings."""
+def daily_logs() -> list[Interactions]:
+    """The log on three days."""
     config = PlantedConfig(
         num_users=400,  # the gate judges by 50 to 70 of them: fewer, and chance decides
         num_clusters=6,
@@ -57,10 +57,14 @@ def evenings() -> list[Interactions]:
         noise=0.0,
         num_segments=2,
     )
-    log = over_days(
-        planted_interests(config, seed=0).log, before=FIRST, then=4, releases=0.4, seed=0
+    log = spread_over_days(
+        planted_interests(config, seed=0).log,
+        stable_days=FIRST,
+        growing_days=4,
+        new_items=0.4,
+        seed=0,
     )
-    return [day.log for day in days(log, FIRST, FIRST + 2)]
+    return [day.log for day in iterate_days(log, FIRST, FIRST + 2)]
 
 
 def own(bundle: Path) -> None:

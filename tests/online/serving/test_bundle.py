@@ -109,8 +109,10 @@ def test_without_a_ranker_there_is_none(tmp_path):
 def test_a_ranker_is_read_as_din_unless_told_otherwise(whole, tmp_path):
     with pytest.raises(MismatchedPart, match="no ranker"):
         Bundle.load(whole)
-    model = DIN.of(LOG, DINConfig(dim=4, hidden=(4,)), generator=torch.Generator().manual_seed(0))
-    ranker = DINRanker.of(model, LOG)
+    model = DIN.from_log(
+        LOG, DINConfig(dim=4, hidden=(4,)), generator=torch.Generator().manual_seed(0)
+    )
+    ranker = DINRanker.from_model(model, LOG)
     read = Bundle.load(write(tmp_path / "v1", ranker=ranker)).ranker
     items = np.arange(1, 9)
     assert read is not None

@@ -15,7 +15,7 @@ from mindlib.online.refresh import Follower, Registry, load_version
 from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.platform import PersonalityPlatform, PlatformConfig
 from mindlib.online.serving.store import SqliteStore
-from tests.online.refresh.world import evenings
+from tests.online.refresh.world import daily_logs
 from tests.online.serving.conftest import NO_TIMEOUTS
 
 pytestmark = pytest.mark.slow
@@ -26,7 +26,7 @@ USERS = (3, 4, 5, 6)
 @pytest.fixture
 def platform(registry, tmp_path) -> Iterator[PersonalityPlatform]:
     with closing(SqliteStore(tmp_path / "store.sqlite")) as store:
-        store.import_log(evenings()[1])
+        store.import_log(daily_logs()[1])
         config = PlatformConfig(
             max_candidates=30, max_slate_size=10, workers=2, timeouts=NO_TIMEOUTS
         )
@@ -38,11 +38,11 @@ def test_the_follower_takes_what_is_current_and_goes_back_with_it(registry):
     taken: list[Bundle] = []
     follower = Follower(registry, taken.append)
     assert follower.serving is None
-    assert follower.look()
+    assert follower.poll()
     assert follower.serving == 2
-    assert not follower.look()
+    assert not follower.poll()
     registry.rollback()
-    assert follower.look()
+    assert follower.poll()
     assert [bundle.version for bundle in taken] == ["0002", "0001"]
     assert follower.error is None
 
@@ -50,7 +50,7 @@ def test_the_follower_takes_what_is_current_and_goes_back_with_it(registry):
 def test_before_the_first_version_there_is_nothing_to_take(tmp_path):
     taken: list[Bundle] = []
     follower = Follower(Registry(tmp_path / "empty"), taken.append)
-    assert not follower.look()
+    assert not follower.poll()
     assert taken == []
     assert follower.error is None
 
@@ -60,11 +60,11 @@ def test_a_damaged_version_is_not_taken_and_the_old_one_serves_on(registry, plat
     index = registry.path(2) / "bundle" / "index.safetensors"
     whole = index.read_bytes()
     index.write_bytes(whole[:-10])
-    assert not follower.look()
+    assert not follower.poll()
     assert isinstance(follower.error, DamagedPart)
     assert platform.bundle.version == "0001"
     index.write_bytes(whole)
-    assert follower.look()
+    assert follower.poll()
     assert follower.error is None
     assert platform.bundle.version == "0002"
 
@@ -74,7 +74,7 @@ def test_a_version_that_the_platform_refuses_is_not_the_one_that_serves(registry
         raise RuntimeError("it cannot answer")
 
     follower = Follower(registry, use)
-    assert not follower.look()
+    assert not follower.poll()
     assert follower.serving is None
     assert "cannot answer" in str(follower.error)
 

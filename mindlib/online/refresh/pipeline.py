@@ -26,9 +26,9 @@ from mindlib.data.splits import Split
 from mindlib.evaluation import evaluate
 from mindlib.models.mind import MIND, MINDConfig
 from mindlib.online.artifacts import ArtifactError
-from mindlib.online.refresh.days import Judge, newest_day
-from mindlib.online.refresh.gate import GateConfig, Verdict, examine
-from mindlib.online.refresh.registry import Registry, now
+from mindlib.online.refresh.days import HeldOutCases, hold_out_newest_day
+from mindlib.online.refresh.gate import GateConfig, GateResult, check_version
+from mindlib.online.refresh.registry import Registry, utc_now
 from mindlib.online.refresh.warm import RowNames, WarmStart, warm_start
 from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.stages import Ranker
@@ -39,7 +39,7 @@ BUNDLE, WEIGHTS, ROWS = "bundle", "weights.safetensors", "rows.json"
 
 
 @dataclass(frozen=True)
-class Warm:
+class WarmStartConfig:
     """How a model goes on from yesterday's weights.
 
     Attributes:
@@ -59,7 +59,7 @@ class RefreshConfig:
         model: of MIND.
         training: from scratch: the first night, and every night if `warm` is None.
         warm: the nights after the first.
-        held_out: the share of the newest day's users that is held out (see `newest_day`).
+        held_out: the share of the newest day's users that is held out (see `hold_out_newest_day`).
         gate: what a version has to hold.
         index: the engine of the index, as `Bundle.write`.
         category: the item field that re-ranking looks at, if any.
@@ -68,7 +68,7 @@ class RefreshConfig:
 
     model: MINDConfig = field(default_factory=MINDConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    warm: Warm | None = field(default_factory=Warm)
+    warm_start: WarmStartConfig | None = field(default_factory=WarmStartConfig)
     held_out: float = 0.2
     gate: GateConfig = field(default_factory=GateConfig)
     index: Engine = "exact"
@@ -77,7 +77,7 @@ class RefreshConfig:
 
 
 @dataclass(frozen=True)
-class Ranking:
+class RankerFactory:
     """How a version gets its ranker: trained on the same split, and read back from its file."""
 
     train: Callable[[Split], Ranker]
@@ -85,7 +85,7 @@ class Ranking:
 
 
 @dataclass(frozen=True)
-class Kept:
+class WarmState:
     """What a warm start needs of a model: its weights, and the names of its tables' rows."""
 
     weights: dict[str, Tensor]
@@ -93,12 +93,12 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A model after tonight's training.
 
     Attributes:
         monitor: the metric on the validation cases that chose the epoch.
-        at_start: the same before the first step.
+        initial_value: the same before the first step.
         warm: what was carried over; None: from scratch.
         seconds: of training and validation.
     """
@@ -107,17 +107,17 @@ class Trained:
     split: Split
     fit: Fit
     monitor: str
-    at_start: float
-    warm: WarmStart | None
+    initial_value: float
+    warm_start: WarmStart | None
     seconds: float
 
-    def keep(self) -> Kept:
+    def warm_state(self) -> WarmState:
         """For tomorrow."""
-        return Kept(self.model.state_dict(), RowNames.of(self.model, self.split.log))
+        return WarmState(self.model.state_dict(), RowNames.from_model(self.model, self.split.log))
 
 
 @dataclass(frozen=True)
-class Refreshed:
+class RefreshResult:
     """A version that is served now.
 
     Attributes:
@@ -127,11 +127,11 @@ class Refreshed:
     """
 
     number: int
-    verdict: Verdict
+    gate: GateResult
     facts: dict[str, Any]
 
 
-class Refused(RuntimeError):
+class GateRejected(RuntimeError):
     """The gate refused tonight's version, and yesterday's stays.
 
     Attributes:
@@ -139,15 +139,15 @@ class Refused(RuntimeError):
         verdict: the reasons and the figures.
     """
 
-    def __init__(self, number: int, verdict: Verdict, stays: int | None) -> None:
-        self.number, self.verdict = number, verdict
+    def __init__(self, number: int, verdict: GateResult, stays: int | None) -> None:
+        self.number, self.gate = number, verdict
         what = "nothing is served" if stays is None else f"version {stays:04d} stays"
         super().__init__(
             f"version {number:04d} is refused, and {what}: {'; '.join(verdict.reasons)}"
         )
 
 
-def train(log: Interactions, config: RefreshConfig, before: Kept | None) -> Trained:
+def train(log: Interactions, config: RefreshConfig, before: WarmState | None) -> TrainedModel:
     """Tonight's model: of the epoch that is best on the validation cases.
 
     Of a warm start this may be epoch 0, yesterday's weights in tonight's catalogue: where a short
@@ -155,16 +155,16 @@ def train(log: Interactions, config: RefreshConfig, before: Kept | None) -> Trai
 
     Args:
         log: of the days up to tonight.
-        before: yesterday's weights; None, or no `config.warm`: from scratch.
+        before: yesterday's weights; None, or no `config.warm_start`: from scratch.
 
     Raises:
-        ValueError: the log is too small, or the weights do not fit (see `newest_day`, `fit`,
-            `warm_start`).
+        ValueError: the log is too small, or the weights do not fit (see `hold_out_newest_day`,
+            `fit`, `warm_start`).
         FloatingPointError: the loss became NaN or infinite.
     """
     started = time.perf_counter()
-    way = config.warm if before is not None else None
-    split = newest_day(
+    way = config.warm_start if before is not None else None
+    split = hold_out_newest_day(
         log,
         share=config.held_out,
         recent_days=way.recent_days if way else None,
@@ -177,14 +177,16 @@ def train(log: Interactions, config: RefreshConfig, before: Kept | None) -> Trai
     training = way.training if way else config.training
     model.eval()
     n = int(training.monitor.partition("@")[2])
-    at_start = evaluate(model, split.validation, (n,), exclude_history=training.exclude_history)
-    value = at_start.means()[training.monitor]
+    initial_value = evaluate(
+        model, split.validation, (n,), exclude_history=training.exclude_history
+    )
+    value = initial_value.means()[training.monitor]
     start = {name: weight.clone() for name, weight in model.state_dict().items()}
     done = fit(model, split, training, device="cpu", progress=False)
     if carried and value > done.log[done.best_epoch - 1][training.monitor]:
         model.load_state_dict(start)
         done = replace(done, best_epoch=0)
-    return Trained(
+    return TrainedModel(
         model,
         split,
         done,
@@ -200,8 +202,8 @@ def refresh(
     log: Interactions,
     config: RefreshConfig | None = None,
     *,
-    ranking: Ranking | None = None,
-) -> Refreshed:
+    ranking: RankerFactory | None = None,
+) -> RefreshResult:
     """Make a version of the log's days, and serve it if the gate lets it pass.
 
     Whatever happens on the way, the current version stays what it was until the one step in which
@@ -212,32 +214,32 @@ def refresh(
         ranking: None: versions without a ranker.
 
     Raises:
-        Busy: another refresh runs.
-        Refused: by the gate; the reasons name figures.
-        Overtaken: a rollback came in between.
+        RefreshInProgress: another refresh runs.
+        GateRejected: by the gate; the reasons name figures.
+        ConcurrentUpdate: a rollback came in between.
         ValueError: as `train`; or yesterday's version is damaged.
         OSError: the version cannot be written.
     """
     config = config or RefreshConfig()
-    with registry.refreshing(), registry.workshop() as (number, folder):
+    with registry.refresh_lock(), registry.staging_dir() as (number, folder):
         current = registry.current()
         yesterday = before = None
         if current is not None:
             yesterday = load_version(registry, current, ranking)
-            before = load_kept(registry.path(current)) if config.warm else None
+            before = load_warm_state(registry.path(current)) if config.warm_start else None
         _check(log, yesterday, config)
         trained = train(log, config, before)
         facts = _facts(trained, log, current)
         verdict = _write_and_judge(trained, f"{number:04d}", folder, yesterday, config, ranking)
-        facts |= {"figures": verdict.figures, "reasons": list(verdict.reasons)}
+        facts |= {"metrics": verdict.metrics, "reasons": list(verdict.reasons)}
         if not verdict.passed:
-            registry.refuse(number, facts)
-            raise Refused(number, verdict, current)
+            registry.reject(number, facts)
+            raise GateRejected(number, verdict, current)
         registry.promote(number, folder, facts, current)
-    return Refreshed(number, verdict, facts)
+    return RefreshResult(number, verdict, facts)
 
 
-def load_version(registry: Registry, number: int, ranking: Ranking | None = None) -> Bundle:
+def load_version(registry: Registry, number: int, ranking: RankerFactory | None = None) -> Bundle:
     """A version, to be served.
 
     Raises:
@@ -248,7 +250,7 @@ def load_version(registry: Registry, number: int, ranking: Ranking | None = None
     )
 
 
-def load_kept(folder: Path) -> Kept:
+def load_warm_state(folder: Path) -> WarmState:
     """The weights of a version, for a warm start.
 
     Raises:
@@ -256,24 +258,24 @@ def load_kept(folder: Path) -> Kept:
     """
     try:
         names = RowNames.from_json((folder / ROWS).read_text(encoding="utf-8"))
-        return Kept(load_file(folder / WEIGHTS), names)
+        return WarmState(load_file(folder / WEIGHTS), names)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"the weights in {folder} cannot be read ({error}); train from scratch: pass "
-            f"RefreshConfig(warm=None)"
+            f"RefreshConfig(warm_start=None)"
         ) from error
 
 
 def _write_and_judge(
-    trained: Trained,
+    trained: TrainedModel,
     version: str,
     folder: Path,
     yesterday: Bundle | None,
     config: RefreshConfig,
-    ranking: Ranking | None,
-) -> Verdict:
+    ranking: RankerFactory | None,
+) -> GateResult:
     model, split = trained.model, trained.split
-    kept = trained.keep()
+    kept = trained.warm_state()
     save_file({name: w.contiguous() for name, w in kept.weights.items()}, folder / WEIGHTS)
     (folder / ROWS).write_text(kept.names.to_json(), encoding="utf-8")
     Bundle.write(
@@ -289,8 +291,10 @@ def _write_and_judge(
     try:
         written = Bundle.load(folder / BUNDLE, read_ranker=ranking.load if ranking else None)
     except ArtifactError as error:
-        return Verdict((str(error),))
-    return examine(written, model, Judge(split.test, split.log), yesterday, config.gate)
+        return GateResult((str(error),))
+    return check_version(
+        written, model, HeldOutCases(split.test, split.log), yesterday, config.gate
+    )
 
 
 def _check(log: Interactions, yesterday: Bundle | None, config: RefreshConfig) -> None:
@@ -303,12 +307,12 @@ def _check(log: Interactions, yesterday: Bundle | None, config: RefreshConfig) -
         )
 
 
-def _facts(trained: Trained, log: Interactions, base: int | None) -> dict[str, Any]:
+def _facts(trained: TrainedModel, log: Interactions, base: int | None) -> dict[str, Any]:
     """What the history says of a version, before the gate's figures."""
     last = datetime.fromtimestamp(int(log.timestamps.max()), UTC)
-    warm = trained.warm
+    warm = trained.warm_start
     return {
-        "made": now(),
+        "made": utc_now(),
         "day": last.date().isoformat(),
         "events": len(log),
         "items": log.num_items,

@@ -14,22 +14,22 @@ import torch
 from mindlib.data import Catalogue
 from mindlib.models import MIND
 from mindlib.online.refresh import (
-    Busy,
+    ConcurrentUpdate,
     GateConfig,
-    Overtaken,
-    Ranking,
-    Refused,
+    GateRejected,
+    RankerFactory,
+    RefreshInProgress,
     Registry,
-    Warm,
+    WarmStartConfig,
     load_version,
-    nightly,
+    pipeline,
     refresh,
     warm_start,
 )
-from mindlib.online.refresh.days import newest_day
-from mindlib.online.refresh.nightly import WEIGHTS, load_kept, train
+from mindlib.online.refresh.days import hold_out_newest_day
+from mindlib.online.refresh.pipeline import WEIGHTS, load_warm_state, train
 from tests.online.refresh.damage import BROKEN
-from tests.online.refresh.world import CONFIG, evenings, training
+from tests.online.refresh.world import CONFIG, daily_logs, training
 from tests.online.serving.world import Nearest
 
 pytestmark = pytest.mark.slow
@@ -54,32 +54,32 @@ def test_two_nights(registry):
     assert second.facts["rows"]["fresh"] > 0  # the catalogue has grown
     assert second.facts["steps"] < first.facts["steps"]
     assert first.facts["day"] < second.facts["day"]
-    for record, log in zip((first, second), evenings(), strict=False):
+    for record, log in zip((first, second), daily_logs(), strict=False):
         assert record.facts["events"] == len(log)
         version = load_version(registry, record.number)
         assert version.version == f"{record.number:04d}"
         assert version.catalogue.fingerprint == Catalogue.from_log(log).fingerprint
         assert np.array_equal(version.counts, log.item_counts())
-        assert record.facts["figures"]["Recall@5"] > 0
-        assert record.facts["figures"]["export agreement"] >= 0.98
-        assert record.facts["figures"]["index agreement"] == 1
+        assert record.facts["metrics"]["Recall@5"] > 0
+        assert record.facts["metrics"]["export agreement"] >= 0.98
+        assert record.facts["metrics"]["index agreement"] == 1
         assert record.facts["reasons"] == []
-    assert "chance" in first.facts["figures"]
-    assert "Recall@5 of yesterday's" in second.facts["figures"]
+    assert "chance" in first.facts["metrics"]
+    assert "Recall@5 of yesterday's" in second.facts["metrics"]
     assert sorted(path.name for path in registry.versions.iterdir()) == ["0001", "0002"]
 
 
 def test_a_third_night_passes_the_gate_and_is_served(registry, third, made):
     third()
-    done = refresh(registry, evenings()[2], CONFIG)
+    done = refresh(registry, daily_logs()[2], CONFIG)
     assert done.number == registry.current() == 3
-    assert done.verdict.passed
+    assert done.gate.passed
     assert registry.history()[-1].facts == done.facts
     # Tomorrow goes on from these very weights.
-    kept = load_kept(registry.path(3))
+    kept = load_warm_state(registry.path(3))
     for name, weight in made.trained.model.state_dict().items():
         assert torch.equal(kept.weights[name], weight), name
-    assert kept.names == made.trained.keep().names
+    assert kept.names == made.trained.warm_state().names
     assert registry.rollback() == 2
 
 
@@ -88,25 +88,25 @@ def test_a_broken_export_is_refused_with_figures_and_the_old_version_stays(regis
     before = contents(registry.folder)
     third(damage)
     with pytest.raises(
-        Refused, match=f"(?s)0003 is refused, and version 0002 stays: .*{BROKEN[damage]}"
+        GateRejected, match=f"(?s)0003 is refused, and version 0002 stays: .*{BROKEN[damage]}"
     ):
-        refresh(registry, evenings()[2], CONFIG)
+        refresh(registry, daily_logs()[2], CONFIG)
     assert registry.current() == 2
     after = contents(registry.folder)
-    assert {name for name in after if after[name] != before.get(name)} == {"refused/0003.json"}
+    assert {name for name in after if after[name] != before.get(name)} == {"rejected/0003.json"}
     assert before.keys() <= after.keys()
     record = registry.history()[-1]
-    assert record.state == "refused"
+    assert record.state == "rejected"
     assert record.facts["reasons"]
     load_version(registry, 2)
 
 
 def test_the_first_version_stays_out_too_if_it_is_broken(tmp_path, made, third, monkeypatch):
     third(next(iter(BROKEN)))
-    monkeypatch.setattr(nightly, "train", lambda *_: made.trained)
+    monkeypatch.setattr(pipeline, "train", lambda *_: made.trained)
     registry = Registry(tmp_path / "new")
-    with pytest.raises(Refused, match="0001 is refused, and nothing is served"):
-        refresh(registry, evenings()[2], CONFIG)
+    with pytest.raises(GateRejected, match="0001 is refused, and nothing is served"):
+        refresh(registry, daily_logs()[2], CONFIG)
     assert registry.current() is None
 
 
@@ -115,7 +115,7 @@ def test_a_second_refresh_at_once_is_refused_and_the_first_goes_on(registry, thi
 
     def another() -> None:
         try:
-            refresh(Registry(registry.folder), evenings()[2], CONFIG)
+            refresh(Registry(registry.folder), daily_logs()[2], CONFIG)
         except BaseException as error:
             errors.append(error)
 
@@ -125,15 +125,15 @@ def test_a_second_refresh_at_once_is_refused_and_the_first_goes_on(registry, thi
         thread.join()
 
     third(meanwhile=meanwhile)
-    assert refresh(registry, evenings()[2], CONFIG).number == 3
-    assert [type(error) for error in errors] == [Busy]
+    assert refresh(registry, daily_logs()[2], CONFIG).number == 3
+    assert [type(error) for error in errors] == [RefreshInProgress]
     assert "is running already: process" in str(errors[0])
 
 
 def test_a_rollback_while_a_refresh_runs_is_not_undone_by_it(registry, third):
     third(meanwhile=registry.rollback)
-    with pytest.raises(Overtaken, match="rollback"):
-        refresh(registry, evenings()[2], CONFIG)
+    with pytest.raises(ConcurrentUpdate, match="rollback"):
+        refresh(registry, daily_logs()[2], CONFIG)
     assert registry.current() == 1
     assert [(r.number, r.state) for r in registry.history()] == [
         (1, "current"),
@@ -145,7 +145,7 @@ def test_a_rollback_while_a_refresh_runs_is_not_undone_by_it(registry, third):
 def test_after_a_rollback_the_next_version_follows_the_one_gone_back_to(registry, third, made):
     registry.rollback()
     third()
-    done = refresh(registry, evenings()[2], CONFIG)
+    done = refresh(registry, daily_logs()[2], CONFIG)
     assert done.facts["start"] == "version 0001"
     assert registry.rollback() == 1
 
@@ -157,7 +157,7 @@ def test_an_error_in_training_changes_nothing(registry, third):
     before = contents(registry.folder)
     third(meanwhile=fail)
     with pytest.raises(FloatingPointError):
-        refresh(registry, evenings()[2], CONFIG)
+        refresh(registry, daily_logs()[2], CONFIG)
     assert contents(registry.folder) == before
 
 
@@ -168,37 +168,37 @@ def test_a_cutoff_beyond_the_catalogue_is_refused_before_the_training(registry, 
     third(meanwhile=fail)
     config = replace(CONFIG, gate=GateConfig(cutoff=1000))
     with pytest.raises(ValueError, match="cutoff=1000: the catalogues of tonight and yesterday"):
-        refresh(registry, evenings()[2], config)
+        refresh(registry, daily_logs()[2], config)
 
 
 def test_damaged_weights_are_named_and_from_scratch_helps(registry):
     path = registry.path(2) / WEIGHTS
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"pass RefreshConfig\(warm=None\)"):
-        refresh(registry, evenings()[2], CONFIG)
+    with pytest.raises(ValueError, match=r"pass RefreshConfig\(warm_start=None\)"):
+        refresh(registry, daily_logs()[2], CONFIG)
     assert registry.current() == 2
-    scratch = train(evenings()[2], replace(CONFIG, warm=None), None)
-    assert scratch.warm is None
+    scratch = train(daily_logs()[2], replace(CONFIG, warm_start=None), None)
+    assert scratch.warm_start is None
 
 
 def test_a_warm_start_begins_where_yesterday_ended(registry, made):
-    log = evenings()[2]
-    cold = train(log, replace(CONFIG, warm=None), load_kept(registry.path(2)))
-    assert cold.warm is None
-    assert made.trained.warm is not None
+    log = daily_logs()[2]
+    cold = train(log, replace(CONFIG, warm_start=None), load_warm_state(registry.path(2)))
+    assert cold.warm_start is None
+    assert made.trained.warm_start is not None
     # The same split, the same cases: yesterday's weights know something, fresh ones do not.
     assert made.trained.split.validation.targets.equal(cold.split.validation.targets)
-    assert made.trained.at_start > cold.at_start + 0.1
+    assert made.trained.initial_value > cold.initial_value + 0.1
     assert len(made.trained.fit.log) == 2
     assert len(cold.fit.log) == 8
 
 
 def test_a_warm_start_that_training_only_harms_is_kept_as_it_was(registry):
-    log, kept = evenings()[2], load_kept(registry.path(2))
-    harm = Warm(replace(training(1), learning_rate=10.0))
-    harmed = train(log, replace(CONFIG, warm=harm), kept)
+    log, kept = daily_logs()[2], load_warm_state(registry.path(2))
+    harm = WarmStartConfig(replace(training(1), learning_rate=10.0))
+    harmed = train(log, replace(CONFIG, warm_start=harm), kept)
     assert harmed.fit.best_epoch == 0
-    assert harmed.fit.log[0]["Recall@5"] < harmed.at_start
+    assert harmed.fit.log[0]["Recall@5"] < harmed.initial_value
     fresh = MIND(log, CONFIG.model, generator=torch.Generator().manual_seed(CONFIG.seed))
     warm_start(fresh, log, kept.weights, kept.names)
     for name, weight in fresh.state_dict().items():
@@ -207,21 +207,23 @@ def test_a_warm_start_that_training_only_harms_is_kept_as_it_was(registry):
 
 def test_the_gates_cases_are_held_out_of_the_training(made):
     split = made.trained.split
-    again = newest_day(evenings()[2], share=CONFIG.held_out, recent_days=None, seed=CONFIG.seed)
+    again = hold_out_newest_day(
+        daily_logs()[2], share=CONFIG.held_out, recent_days=None, seed=CONFIG.seed
+    )
     assert np.array_equal(split.train_events, again.train_events)
     assert not split.train_events.all()
 
 
 def test_a_version_has_the_ranker_it_was_given(registry, made, monkeypatch):
-    monkeypatch.setattr(nightly, "train", lambda *_: made.trained)
+    monkeypatch.setattr(pipeline, "train", lambda *_: made.trained)
     seen = []
 
     def fit_ranker(split) -> Nearest:
         seen.append(split)
         return Nearest(-1)
 
-    ranking = Ranking(fit_ranker, Nearest.load)
-    done = refresh(registry, evenings()[2], CONFIG, ranking=ranking)
+    ranking = RankerFactory(fit_ranker, Nearest.load)
+    done = refresh(registry, daily_logs()[2], CONFIG, ranking=ranking)
     assert seen == [made.trained.split]
     assert load_version(registry, done.number, ranking).ranker == Nearest(-1)
     manifest = json.loads((registry.path(3) / "bundle" / "manifest.json").read_text())

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
-from mindlib.online.refresh.nightly import Ranking, load_version
+from mindlib.online.refresh.pipeline import RankerFactory, load_version
 from mindlib.online.refresh.registry import Registry
 from mindlib.online.serving.bundle import Bundle
 
@@ -37,7 +37,7 @@ class Follower:
         use: Callable[[Bundle], object],
         *,
         seconds: float = 5.0,
-        ranking: Ranking | None = None,
+        ranking: RankerFactory | None = None,
     ) -> None:
         if not seconds > 0:
             raise ValueError(f"seconds={seconds}: expected a positive time between two looks")
@@ -47,7 +47,7 @@ class Follower:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="follower", daemon=True)
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Whether there was a new version, which the platform has now.
 
         Whatever is wrong with it is kept in `error`: the platform goes on with what it has.
@@ -65,7 +65,7 @@ class Follower:
         return True
 
     def __enter__(self) -> Follower:
-        self.look()
+        self.poll()
         self._thread.start()
         return self
 
@@ -80,4 +80,4 @@ class Follower:
 
     def _watch(self) -> None:
         while not self._stop.wait(self._seconds):
-            self.look()
+            self.poll()
