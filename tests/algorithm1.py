@@ -1,6 +1,6 @@
 """Algorithm 1 of the paper in plain Python: loops over floats, nothing shared with mindlib.
 
-And the form that was found: the same rounds, with cosines, means, and a start at behaviours.
+And the tuned form: the same iterations with cosines, means and farthest-point initialization.
 """
 
 import math
@@ -72,7 +72,7 @@ def farthest(votes, most):
     return seeds
 
 
-def route_found(behaviors, s, iterations, most, scale):
+def route_tuned(behaviors, s, iterations, most, scale):
     """As `route`, but b += scale cos(u_j, S e_i) from cosines to seeds, and u_j is a mean."""
     dim, count = len(s), how_many(len(behaviors), most)
     votes = [[sum(s[a][b] * e[b] for b in range(dim)) for a in range(dim)] for e in behaviors]

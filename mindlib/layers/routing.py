@@ -9,8 +9,7 @@ these weights, and raises the logits of the behaviors that agree with an interes
     Eq. 8  `route`              b_ij <- b_ij + u_j' S e_i
     Eq. 9  `num_interests`      K'_u = max(1, min(K, log2 |I_u|))
 
-`B2IRouting` is the layer (Algorithm 1), `RoutingConfig` has its options, and `dynamic_routing` is
-the original between two layers of capsules (Eqs. 4-7).
+`B2IRouting` is the layer (Algorithm 1); `dynamic_routing` is the original (Eqs. 4-7).
 """
 
 from __future__ import annotations

@@ -7,30 +7,28 @@ POOLING = "layers/pooling.py"
 ROUTING = "layers/routing.py"
 INITIAL_LOGITS = "layers/initial_logits.py"
 IN_ROUTING = "layers/test_routing.py::"
-IN_ROUTING_RULES = "layers/test_routing_rules.py::"
-IN_FARTHEST = "layers/test_farthest.py::"
-IN_FOUND = "layers/test_routing_found.py::"
+IN_INITIAL = "layers/test_initial_logits.py::"
+IN_TUNED = "layers/test_routing_tuned.py::"
 IN_ATTENTION = "layers/test_attention.py::"
 IN_POOLING = "layers/test_pooling.py::"
-IN_POOLING_RULES = "layers/test_pooling_rules.py::"
 IN_SUMS = "layers/test_pooled_sums.py::"
 IN_VECTOR = "models/test_vector.py::"
 IN_MODELS = "models/test_models.py::"
 IN_MIND_RULES = "models/test_mind_rules.py::"
 IN_TRAINING = "training/test_fitting.py::"
 IN_EXPORT = "online/test_export.py::"
-FARTHEST = IN_FARTHEST + "test_the_logits_are_cosines_to_behaviors_that_lie_far_apart"
-FOUND = IN_FOUND + "test_it_equals_its_rounds_in_plain_python"
+FARTHEST = IN_INITIAL + "test_the_logits_are_cosines_to_behaviors_that_lie_far_apart"
+TUNED = IN_TUNED + "test_it_equals_its_iterations_in_plain_python"
 SUMS = IN_SUMS + "test_an_item_is_the_sum_of_what_is_known_and_shared"
 ALGORITHM_1 = IN_ROUTING + "test_routing_equals_algorithm_1"
 K_TABLE = IN_ROUTING + "test_number_of_interests_for_1_to_1000_behaviors"
 K_BY_HAND = IN_ROUTING + "test_number_of_interests_by_hand"
 LAST = IN_ROUTING + "test_gradient_of_the_last_iteration_equals_algorithm_1_with_constant_coupling"
-READINGS = IN_ROUTING_RULES + "test_the_readings_are_the_documented_ones_unless_asked_otherwise"
+READINGS = IN_ROUTING + "test_the_readings_are_the_documented_ones_unless_asked_otherwise"
 REPRODUCIBLE = IN_MODELS + "test_evaluation_is_reproducible_whatever_else_is_in_the_batch"
 ATTENDED = IN_ATTENTION + "test_inactive_interests_take_no_part_in_attention"
 PADDING_IN_MIND = IN_TRAINING + "test_every_parameter_is_trained"
-PADDING_ALONE = IN_POOLING_RULES + "test_padding_without_features_is_zero_and_is_never_trained"
+PADDING_ALONE = IN_POOLING + "test_padding_without_features_is_zero_and_is_never_trained"
 
 MUTANTS = [
     # §3.3: routing
@@ -102,12 +100,12 @@ MUTANTS = [
     mutant(
         "gradient through all iterations in the paper's form", ROUTING,
         '"gradient": "last"', '"gradient": "all"',
-        READINGS, IN_ROUTING_RULES + "test_no_gradient_reaches_the_logits_of_the_paper",
+        READINGS, IN_ROUTING + "test_no_gradient_reaches_the_logits_of_the_paper",
     ),
     mutant(
         "gradient through all iterations always", ROUTING,
         'torch.is_grad_enabled() and config.gradient == "all"', "torch.is_grad_enabled()",
-        LAST, IN_ROUTING_RULES + "test_no_gradient_reaches_the_logits_of_the_paper",
+        LAST, IN_ROUTING + "test_no_gradient_reaches_the_logits_of_the_paper",
     ),
     mutant(
         "gradient through the last iteration always", ROUTING,
@@ -115,49 +113,49 @@ MUTANTS = [
         IN_ROUTING + "test_gradient_through_all_iterations_equals_algorithm_1",
     ),
     mutant(
-        "zero start in evaluation", INITIAL_LOGITS,
+        "zero initial logits in evaluation", INITIAL_LOGITS,
         "return sigma * torch.sqrt(", "return 0 * torch.sqrt(",
-        IN_ROUTING + "test_evaluation_logits_depend_on_the_item_and_not_on_its_place",
+        IN_INITIAL + "test_evaluation_logits_depend_on_the_item_and_not_on_its_position",
         IN_MIND_RULES + "test_the_interests_of_a_user_differ_in_training_and_in_evaluation",
     ),
     mutant(
         "sigma ignored in evaluation", INITIAL_LOGITS,
         "return sigma * torch.sqrt(", "return torch.sqrt(",
-        IN_ROUTING + "test_evaluation_logits_are_standard_gaussian_and_independent",
+        IN_INITIAL + "test_evaluation_logits_are_standard_gaussian_and_independent",
     ),
     mutant(
-        "evaluation logits by place instead of by item", INITIAL_LOGITS,
+        "evaluation logits by position instead of by item", INITIAL_LOGITS,
         "items[:, None, :] * max_interests",
         "torch.arange(items.shape[1]).expand_as(items)[:, None, :] * max_interests",
-        IN_ROUTING + "test_evaluation_logits_depend_on_the_item_and_not_on_its_place",
+        IN_INITIAL + "test_evaluation_logits_depend_on_the_item_and_not_on_its_position",
         IN_MODELS + "test_the_order_of_behaviors_changes_nothing",
     ),
-    # The form that was found: its start, its routing
+    # The tuned form: initial logits, routing, pooling
     mutant(
         "gradient through the choice of seeds", INITIAL_LOGITS,
         "directions = torch.where(distinct, unit.gather(1, index),",
         "soft = (-(unit @ unit.transpose(1, 2)).sum(2)).softmax(1)[:, None] @ unit\n"
         "    directions = torch.where(distinct, unit.gather(1, index) + soft - soft.detach(),",
-        IN_FARTHEST + "test_the_gradient_runs_through_the_cosines_and_not_through_the_choice",
+        IN_INITIAL + "test_the_gradient_runs_through_the_cosines_and_not_through_the_choice",
     ),
     mutant(
         "no gradient through the seeds", INITIAL_LOGITS,
         "directions = torch.where(distinct, unit.gather(1, index),",
         "directions = torch.where(distinct, unit.gather(1, index).detach(),",
-        IN_FARTHEST + "test_the_gradient_runs_through_the_cosines_and_not_through_the_choice",
-        IN_FOUND + "test_its_gradient_runs_through_all_rounds_and_the_start",
+        IN_INITIAL + "test_the_gradient_runs_through_the_cosines_and_not_through_the_choice",
+        IN_TUNED + "test_its_gradient_runs_through_all_iterations_and_the_initial_logits",
     ),
     mutant(
         "the first seed is the first behaviour", INITIAL_LOGITS,
         "[_first_minimum(to_all)], [mask.any(1)]", "[mask.int().argmax(1)], [mask.any(1)]",
-        FARTHEST, IN_FARTHEST + "test_seeds_by_hand",
-        IN_FARTHEST + "test_the_order_of_behaviors_moves_the_columns_and_nothing_else",
+        FARTHEST, IN_INITIAL + "test_seeds_by_hand",
+        IN_INITIAL + "test_the_order_of_behaviors_moves_the_columns_and_nothing_else",
     ),
     mutant(
         "the first seed is the behaviour most like all", INITIAL_LOGITS,
         "[_first_minimum(to_all)], [mask.any(1)]",
         "[_first_minimum((-to_all).masked_fill(~mask, torch.inf))], [mask.any(1)]",
-        FARTHEST, IN_FARTHEST + "test_seeds_by_hand",
+        FARTHEST, IN_INITIAL + "test_seeds_by_hand",
     ),
     mutant(
         "seeds far from the last seed only", INITIAL_LOGITS,
@@ -169,66 +167,66 @@ MUTANTS = [
         "padding among the seeds", INITIAL_LOGITS,
         "torch.full_like(to_all, -torch.inf).masked_fill(~mask, torch.inf)",
         "torch.full_like(to_all, -torch.inf)",
-        IN_FARTHEST + "test_padding_and_other_users_never_matter",
+        IN_INITIAL + "test_padding_and_other_users_never_matter",
     ),
     mutant(
         "seeds repeated where behaviours are few", INITIAL_LOGITS,
         "is_distinct.append(to_seeds.amin(1) < 1 - DUPLICATE_TOLERANCE)",
         "is_distinct.append(to_seeds.amin(1) < 2)",
-        IN_FARTHEST + "test_interests_without_a_behavior_of_their_own_start_at_the_mean",
+        IN_INITIAL + "test_interests_without_a_behavior_of_their_own_start_at_the_mean",
     ),
     mutant(
         "rounding chooses among equal behaviours", INITIAL_LOGITS,
         "return (values <= values.amin(1, keepdim=True) + DUPLICATE_TOLERANCE).int().argmax(1)",
         "values = values + 1e-6 * torch.rand_like(values)\n    return values.argmin(1)",
-        IN_FARTHEST + "test_of_equal_behaviors_the_first_is_the_seed",
+        IN_INITIAL + "test_of_equal_behaviors_the_first_is_the_seed",
     ),
     mutant(
-        "the start scaled by nothing", INITIAL_LOGITS,
+        "initial logits without inverse temperature", INITIAL_LOGITS,
         "return inverse_temperature * (directions @ unit.transpose(1, 2))",
         "return directions @ unit.transpose(1, 2)",
-        FARTHEST, FOUND,
+        FARTHEST, TUNED,
     ),
     mutant(
         "a mean capsule that is a sum", ROUTING,
         "return sums / coupling.sum(2, keepdim=True).clamp(min=MIN_WEIGHT)", "return sums",
-        FOUND, IN_FOUND + "test_one_interest_is_the_map_of_the_mean",
-        IN_FOUND + "test_an_interest_is_a_weighted_mean_of_what_the_map_makes_of_behaviors",
+        TUNED, IN_TUNED + "test_one_interest_is_the_map_of_the_mean",
+        IN_TUNED + "test_an_interest_is_a_weighted_mean_of_mapped_behaviors",
         IN_VECTOR + "test_mind_1_with_the_identity_and_a_quiet_head_is_youtube_dnn",
     ),
     mutant(
         "a mean over all behaviours", ROUTING,
         "return sums / coupling.sum(2, keepdim=True).clamp(min=MIN_WEIGHT)",
         "return sums / coupling.shape[2]",
-        FOUND, IN_FOUND + "test_one_interest_is_the_map_of_the_mean",
+        TUNED, IN_TUNED + "test_one_interest_is_the_map_of_the_mean",
     ),
     mutant(
         "cosine agreement without the behaviours' lengths", ROUTING,
         "keys = F.normalize(behaviors @ bilinear_map.T, dim=2) if is_cosine",
         "keys = behaviors @ bilinear_map.T if is_cosine",
-        FOUND, IN_FOUND + "test_the_coupling_does_not_depend_on_the_length_of_the_embeddings",
+        TUNED, IN_TUNED + "test_the_coupling_does_not_depend_on_the_length_of_the_embeddings",
     ),
     mutant(
         "cosine agreement without the interests' lengths", ROUTING,
         "queries = F.normalize(interests, dim=2) if is_cosine",
         "queries = interests if is_cosine",
-        FOUND, IN_FOUND + "test_the_coupling_does_not_depend_on_the_length_of_the_embeddings",
+        TUNED, IN_TUNED + "test_the_coupling_does_not_depend_on_the_length_of_the_embeddings",
     ),
     mutant(
         "cosine agreement without the map", ROUTING,
         "keys = F.normalize(behaviors @ bilinear_map.T, dim=2) if is_cosine",
         "keys = F.normalize(behaviors, dim=2) if is_cosine",
-        FOUND,
+        TUNED,
     ),
     mutant(
-        "agreement without its scale", ROUTING,
+        "agreement without inverse temperature", ROUTING,
         "keys.transpose(1, 2), alpha=config.inverse_temperature\n", "keys.transpose(1, 2)\n",
-        FOUND,
+        TUNED,
     ),
     mutant(
-        "what flows ignored", ROUTING,
+        "values ignored", ROUTING,
         "values = behaviors if values is None else values", "values = behaviors",
-        IN_FOUND + "test_what_flows_is_not_what_decides",
+        IN_TUNED + "test_the_coupling_does_not_depend_on_the_values",
         IN_VECTOR + "test_training_drops_behaviors_and_evaluation_does_not_whatever_the_mode",
     ),
     mutant(

@@ -77,3 +77,14 @@ def test_a_profile_is_the_concatenation_of_its_fields(generator):
 def test_no_profile_fields_give_an_empty_profile(generator):
     profile = ProfileEmbedding((), 5, generator=generator)
     assert profile(torch.zeros(3, 0, dtype=torch.int64)).shape == (3, 0)
+
+
+def test_padding_without_features_is_zero_and_is_never_trained(generator):
+    items = ItemEmbedding(4, 6, generator=generator)
+    assert (items(torch.tensor([0])) == 0).all()
+    assert (items.all()[0] == 0).all()
+    items(torch.tensor([0, 1, 0])).sum().backward()
+    assert items.weight.grad is not None
+    gradient = items.weight.grad.to_dense()
+    assert (gradient[0] == 0).all()
+    assert (gradient[1] == 1).all()

@@ -7,9 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
-from mindlib.layers.initial_logits import gaussian_logits
 from mindlib.layers.routing import (
     B2IRouting,
     RoutingConfig,
@@ -205,29 +203,6 @@ def test_zero_logits_make_all_interests_identical(seed):
     assert (spread - spread[:, :1]).abs().max() > 1e-3
 
 
-def test_evaluation_logits_are_standard_gaussian_and_independent():
-    """Gaussian start: mean 0, deviation sigma, normal shape, no correlation between interests."""
-    items = torch.arange(1, 20_001).reshape(200, 100)
-    logits = gaussian_logits(items, 4, sigma=2.0, seed=7)
-    flat = logits.flatten().double().numpy() / 2.0
-    assert stats.kstest(flat, "norm").pvalue > 1e-3
-    assert flat.std() == pytest.approx(1, abs=0.01)
-    by_interest = logits.transpose(0, 1).flatten(1).double().numpy()
-    correlation = np.corrcoef(by_interest) - np.eye(4)
-    assert np.abs(correlation).max() < 5 / math.sqrt(20_000)
-    neighbours = np.corrcoef(by_interest[0][:-1], by_interest[0][1:])[0, 1]
-    assert abs(neighbours) < 5 / math.sqrt(20_000)
-
-
-def test_evaluation_logits_depend_on_the_item_and_not_on_its_place():
-    items = torch.tensor([[5, 9, 5]])
-    logits = gaussian_logits(items, 3, sigma=1.0, seed=0)
-    assert torch.equal(logits[..., 0], logits[..., 2])
-    assert not torch.equal(logits[..., 0], logits[..., 1])
-    assert not torch.equal(gaussian_logits(items, 3, sigma=1.0, seed=1), logits)
-    assert (gaussian_logits(items, 3, sigma=0.0, seed=0) == 0).all()
-
-
 def test_one_interest_makes_every_weight_one():
     """The K=1 theorem: under Eq. 6 over interests, routing does nothing for MIND-1."""
     behaviors, mask, logits = draw(0, 3, 9, 1, [9, 4, 1])
@@ -323,8 +298,58 @@ def test_masking_after_a_softmax_over_behaviors_would_shrink_interests():
         ({"sigma": math.nan}, "sigma=nan"),
         ({"softmax_over": "items"}, "softmax_over='items': expected 'interests' or"),
         ({"gradient": "first"}, "gradient='first': expected 'all' or 'last'"),
+        ({"initial_logits": "zeros"}, "initial_logits='zeros': expected 'farthest' or 'gaussian'"),
+        ({"agreement": "l2"}, "agreement='l2': expected 'cosine' or 'dot'"),
+        ({"capsule": "sum"}, "capsule='sum': expected 'mean' or 'squash'"),
+        ({"inverse_temperature": 0.0}, "inverse_temperature=0.0: expected a positive number"),
+        ({"inverse_temperature": math.inf}, "inverse_temperature=inf: expected a positive number"),
+        ({"inverse_temperature": math.nan}, "inverse_temperature=nan: expected a positive number"),
     ],
 )
 def test_bad_routing_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+    with pytest.raises(ValueError, match=message):
         unchecked(RoutingConfig, **options)
+
+
+def test_the_readings_are_the_documented_ones_unless_asked_otherwise():
+    assert RoutingConfig.paper() == RoutingConfig(
+        max_interests=4,
+        iterations=3,
+        initial_logits="gaussian",
+        sigma=1.0,
+        adaptive=True,
+        agreement="dot",
+        inverse_temperature=1.0,
+        capsule="squash",
+        identity_map=False,
+        softmax_over="interests",
+        gradient="last",
+    )
+    assert RoutingConfig() == RoutingConfig(
+        max_interests=4,
+        iterations=3,
+        initial_logits="farthest",
+        sigma=1.0,
+        adaptive=True,
+        agreement="cosine",
+        inverse_temperature=4.0,
+        capsule="mean",
+        identity_map=True,
+        softmax_over="interests",
+        gradient="all",
+    )
+
+
+def test_no_gradient_reaches_the_logits_of_the_paper():
+    """The coupling is a constant for the gradient: only the last weighted sum is derived."""
+    behaviors, mask, logits = draw(0, 2, 8, 4)
+    behaviors.requires_grad_()
+    logits.requires_grad_()
+    routing = module(RoutingConfig.paper())
+    capsules = routing(behaviors, mask, logits)
+    assert not capsules.coupling.requires_grad
+    capsules.vectors.sum().backward()
+    assert logits.grad is None
+    for gradient in (behaviors.grad, routing.bilinear_map.grad):
+        assert gradient is not None
+        assert gradient.abs().max() > 0

@@ -26,7 +26,7 @@ DEVIATION = IN_MODELS + "test_training_logits_have_the_deviation_sigma"
 
 MUTANTS = [
     mutant(
-        "zero start in training", MIND,
+        "zero initial logits in training", MIND,
         "return routing.sigma * noise", "return 0 * noise",
         REDRAWS, DEVIATION,
         IN_MIND_RULES + "test_the_interests_of_a_user_differ_in_training_and_in_evaluation",
@@ -106,7 +106,7 @@ MUTANTS = [
         "residual missing", HEAD,
         'return vectors + output if self.kind == "residual" else output', "return output",
         IN_VECTOR + "test_a_residual_head_starts_near_the_identity",
-        IN_VECTOR + "test_a_residual_head_adds_to_what_the_model_without_head_says",
+        IN_VECTOR + "test_a_residual_head_adds_to_the_vectors_of_the_model_without_head",
     ),
     mutant(
         "a residual head that is not almost the identity", HEAD,
@@ -120,7 +120,7 @@ MUTANTS = [
         IN_VECTOR + "test_a_model_is_built_as_its_configuration_says",
     ),
     mutant(
-        "the literal form without its routing", MIND,
+        "the paper's form without its routing", MIND,
         '{"routing": RoutingConfig.paper(), "power": 2.0}', '{"power": 2.0}',
         IN_VECTOR + "test_minds_presets_field_by_field",
     ),
@@ -141,7 +141,7 @@ MUTANTS = [
         IN_MIND_RULES + "test_training_sees_the_user_through_the_power_of_the_configuration",
     ),
     mutant(
-        "mean over places instead of behaviours in YouTube DNN", YOUTUBE,
+        "mean over positions instead of behaviours in YouTube DNN", YOUTUBE,
         "history.mask.sum(1, keepdim=True).clamp(min=1)", "history.mask.shape[1]",
         IN_MODELS + "test_youtube_dnn_takes_the_mean_over_behaviors_and_not_over_places",
     ),
@@ -152,7 +152,7 @@ MUTANTS = [
     ),
     # §4.2: what MIND is compared with
     mutant(
-        "the mean of MaxMF over places", MAXMF,
+        "the mean of MaxMF over positions", MAXMF,
         "mean = mean_of_behaviors(self.apply_dropout(behaviors, generator), history)",
         "mean = self.apply_dropout(behaviors, generator).mean(1)",
         IN_MAXMF + "test_each_vector_is_a_map_of_the_mean",
@@ -173,7 +173,7 @@ MUTANTS = [
         IN_COMPARED + "test_padding_changes_nothing",
     ),
     mutant(
-        "one matrix for all places of ComiRec-DR", COMIREC,
+        "one matrix for all positions of ComiRec-DR", COMIREC,
         "behaviors, self.maps[:length])", "behaviors, self.maps[:1].expand(length, -1, -1, -1))",
         IN_COMIREC + "test_dynamic_routing_equals_its_algorithm",
     ),

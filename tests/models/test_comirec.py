@@ -7,7 +7,6 @@ import torch
 
 from mindlib.data import Histories, planted_interests
 from mindlib.models import ComiRecDR, ComiRecDRConfig, ComiRecSA, ComiRecSAConfig
-from tests.conftest import unchecked
 from tests.models.compared import SMALL, WORLD, build
 
 PAST = [3, 1, 4, 15, 9]
@@ -121,23 +120,3 @@ def test_no_gradient_runs_through_the_coupling_of_dynamic_routing(log):
     constant = z * z.norm(dim=2, keepdim=True) / (1 + z.square().sum(2, keepdim=True))
     (expected,) = torch.autograd.grad((constant * target).sum(), model.maps)
     torch.testing.assert_close(gradient, expected)
-
-
-@pytest.mark.parametrize("config", [ComiRecSAConfig, ComiRecDRConfig])
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"dim": 0}, "dim=0: expected a dimension >= 1"),
-        ({"hidden": (0,)}, r"hidden=\(0,\): expected dimensions >= 1"),
-        ({"max_interests": 0}, "max_interests=0: expected K >= 1"),
-        ({"history_length": 0}, "history_length=0: expected at least one"),
-    ],
-)
-def test_bad_configurations_are_refused(config, options, message):
-    with pytest.raises(ValueError, match=message):
-        unchecked(config, **options)
-
-
-def test_no_round_of_routing_is_refused():
-    with pytest.raises(ValueError, match="iterations=0: expected r >= 1"):
-        unchecked(ComiRecDRConfig, iterations=0)

@@ -1,6 +1,5 @@
 """WALS: the fold-in against its normal equations, and who is answered."""
 
-import math
 import sys
 
 import numpy as np
@@ -12,7 +11,6 @@ from mindlib.evaluation import evaluate, recovered_interests
 from mindlib.models import WALS, Popularity, WALSConfig
 from mindlib.models.counts import history_counts, training_counts
 from mindlib.retrieval import InterestModel
-from tests.conftest import unchecked
 from tests.models.compared import WORLD
 
 CONFIG = WALSConfig(dim=12, alpha=4.0, regularization=0.5)
@@ -125,19 +123,3 @@ def test_without_implicit_the_error_says_what_to_install(split, monkeypatch):
     monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
     with pytest.raises(ImportError, match=r"pip install 'mindlib\[baselines\]'"):
         WALS.fit(split, CONFIG)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"dim": 0}, "dim=0: expected a dimension >= 1"),
-        ({"iterations": 0}, "iterations=0: expected at least 1"),
-        ({"regularization": 0.0}, "regularization=0.0: expected a positive number"),
-        ({"regularization": math.nan}, "regularization=nan: expected a positive number"),
-        ({"alpha": -1.0}, "alpha=-1.0: expected a positive number"),
-        ({"alpha": math.inf}, "alpha=inf: expected a positive number"),
-    ],
-)
-def test_bad_configurations_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        unchecked(WALSConfig, **options)

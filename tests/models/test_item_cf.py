@@ -10,7 +10,6 @@ from mindlib.data import Histories, leave_last_out, planted_interests
 from mindlib.evaluation import evaluate
 from mindlib.models import ItemCF, ItemCFConfig, Popularity
 from mindlib.retrieval import Recommender
-from tests.conftest import unchecked
 from tests.models.compared import WORLD
 
 
@@ -118,18 +117,3 @@ def test_without_implicit_the_error_says_what_to_install(split, monkeypatch):
     monkeypatch.setitem(sys.modules, "implicit", None)
     with pytest.raises(ImportError, match=r"pip install 'mindlib\[baselines\]'"):
         ItemCF.fit(split)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"similarity": "jaccard"}, "similarity='jaccard': expected 'cosine' or 'bm25'"),
-        ({"neighbors": 0}, "neighbors=0: expected at least 1"),
-        ({"k1": -1.0}, "k1=-1.0: expected a number >= 0"),
-        ({"b": 1.5}, "b=1.5: expected 0"),
-        ({"b": math.nan}, "b=nan: expected 0"),
-    ],
-)
-def test_bad_configurations_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        unchecked(ItemCFConfig, **options)

@@ -5,7 +5,6 @@ import torch
 
 from mindlib.data import Histories, planted_interests
 from mindlib.models import MaxMF, MaxMFConfig, YouTubeDNN, YouTubeDNNConfig
-from tests.conftest import unchecked
 from tests.models.compared import SMALL, WORLD, build
 
 
@@ -51,17 +50,3 @@ def test_one_view_and_the_identity_are_youtube_dnn(log):
     model.load_state_dict({**weights, "maps": torch.eye(16)[None]})
     histories = Histories.from_lists([[3, 1, 4, 15], [9]], [[1], [2]])
     torch.testing.assert_close(model.interests(histories)[0], single.interests(histories)[0])
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"dim": 0}, "dim=0: expected a dimension >= 1"),
-        ({"hidden": (0,)}, r"hidden=\(0,\): expected dimensions >= 1"),
-        ({"max_interests": 0}, "max_interests=0: expected K >= 1"),
-        ({"history_length": 0}, "history_length=0: expected at least one"),
-    ],
-)
-def test_bad_configurations_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        unchecked(MaxMFConfig, **options)

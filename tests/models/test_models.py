@@ -1,7 +1,5 @@
 """What every model must keep, and what only MIND promises."""
 
-import math
-
 import pytest
 import torch
 
@@ -17,7 +15,6 @@ from mindlib.models import (
     YouTubeDNNConfig,
 )
 from mindlib.retrieval import InterestModel, Recommender
-from tests.conftest import unchecked
 
 
 @pytest.fixture(scope="module")
@@ -142,13 +139,6 @@ def test_inactive_interests_are_zero_after_the_head(world):
     assert (vectors[1].norm(dim=1) > 0).all()
 
 
-def test_the_profile_reaches_the_user_vector(world):
-    for _, model in vector_models(world.log):
-        one, _ = model.interests(Histories.from_lists([[1, 2]], [[1]]))
-        two, _ = model.interests(Histories.from_lists([[1, 2]], [[2]]))
-        assert not torch.allclose(one, two)
-
-
 def test_a_user_without_behaviors_is_answered_from_the_profile(world):
     for _, model in vector_models(world.log):
         lists, scores = model.recommend(Histories.from_lists([[]], [[1]]), 5)
@@ -179,19 +169,3 @@ def test_the_oracle_beats_popularity_beats_chance(world, split):
     }
     assert hit["oracle"] > 1.5 * hit["popularity"]
     assert hit["popularity"] > 1.2 * hit["random"]
-
-
-@pytest.mark.parametrize(
-    ("config", "options", "message"),
-    [
-        (MINDConfig, {"dim": 0}, "dim=0: expected a dimension >= 1"),
-        (MINDConfig, {"hidden": (0,)}, r"hidden=\(0,\): expected dimensions >= 1"),
-        (MINDConfig, {"history_length": 0}, "history_length=0: expected at least one"),
-        (MINDConfig, {"power": -1.0}, "power=-1.0: expected p >= 0"),
-        (MINDConfig, {"power": math.nan}, "power=nan: expected p >= 0"),
-        (YouTubeDNNConfig, {"dim": -3}, "dim=-3: expected a dimension >= 1"),
-    ],
-)
-def test_bad_configurations_are_refused(config, options, message):
-    with pytest.raises(ValueError, match=message):
-        unchecked(config, **options)

@@ -7,7 +7,6 @@ import torch
 
 from mindlib.data import Histories, Interactions, planted_interests
 from mindlib.models import SASRec, SASRecConfig
-from tests.conftest import unchecked
 from tests.models.compared import LENGTH, SMALL, WORLD, build
 
 PAST = [3, 1, 4, 15, 9]
@@ -105,20 +104,3 @@ def test_behaviors_come_in_the_order_of_time_whatever_the_order_of_the_log():
     )
     items = [[log.item_ids[i] for i in row if i] for row in histories.window(3).items.tolist()]
     assert items == [[10, 20, 30], [10, 20]]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"dim": 0}, "dim=0: expected a dimension >= 1"),
-        ({"layers": 0}, "layers=0: expected at least one block"),
-        ({"heads": 3}, "heads=3: expected a divisor of dim=64"),
-        ({"heads": 0}, "heads=0: expected a divisor of dim=64"),
-        ({"dropout": 1.0}, "dropout=1.0: expected a probability"),
-        ({"dropout": float("nan")}, "dropout=nan: expected a probability"),
-        ({"history_length": 0}, "history_length=0: expected at least one"),
-    ],
-)
-def test_bad_configurations_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        unchecked(SASRecConfig, **options)

@@ -1,4 +1,4 @@
-"""In planted worlds the form that was found serves more of a user's interests than the paper's."""
+"""In planted worlds the tuned MIND recovers more of a user's interests than the paper's."""
 
 from functools import cache
 
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.slow
 
 CONFIGS = {
     "the paper's": MINDConfig.paper(hidden=(16,), **SMALL),
-    "found": MINDConfig(hidden=(16,), **SMALL),
-    "found, one interest": MINDConfig(
+    "tuned": MINDConfig(hidden=(16,), **SMALL),
+    "tuned, one interest": MINDConfig(
         hidden=(16,), routing=RoutingConfig(max_interests=1), **SMALL
     ),
 }
@@ -39,10 +39,10 @@ def trained(name: str, seed: int) -> tuple[float, float]:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_it_recovers_more_planted_interests_than_the_paper_s_form_and_than_one_vector(seed):
     recovered = {name: trained(name, seed)[0] for name in CONFIGS}
-    assert recovered["found"] > recovered["the paper's"] + 0.1
-    assert recovered["found"] > recovered["found, one interest"] + 0.2
+    assert recovered["tuned"] > recovered["the paper's"] + 0.1
+    assert recovered["tuned"] > recovered["tuned, one interest"] + 0.2
 
 
 def test_it_hits_no_less_than_the_paper_s_form():
     hits = {name: sum(trained(name, seed)[1] for seed in range(3)) / 3 for name in CONFIGS}
-    assert hits["found"] > hits["the paper's"]
+    assert hits["tuned"] > hits["the paper's"]

@@ -1,11 +1,15 @@
-"""The start that knows the behaviours: which are seeds, and what must not matter."""
+"""Initial logits: farthest-point initialization, and Gaussian logits by item."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy import stats
 
-from mindlib.layers.initial_logits import farthest_point_logits
+from mindlib.layers.initial_logits import farthest_point_logits, gaussian_logits
 from tests import algorithm1
 from tests.layers.test_routing import assert_numerical_gradient
 
@@ -169,3 +173,26 @@ def test_the_gradient_runs_through_the_cosines_and_not_through_the_choice(length
     learnt = votes.clone().requires_grad_()
     (gradient,) = torch.autograd.grad((start(learnt, most) * weights).sum(), learnt)
     assert_numerical_gradient(gradient, votes, total)
+
+
+def test_evaluation_logits_are_standard_gaussian_and_independent():
+    """Gaussian start: mean 0, deviation sigma, normal shape, no correlation between interests."""
+    items = torch.arange(1, 20_001).reshape(200, 100)
+    logits = gaussian_logits(items, 4, sigma=2.0, seed=7)
+    flat = logits.flatten().double().numpy() / 2.0
+    assert stats.kstest(flat, "norm").pvalue > 1e-3
+    assert flat.std() == pytest.approx(1, abs=0.01)
+    by_interest = logits.transpose(0, 1).flatten(1).double().numpy()
+    correlation = np.corrcoef(by_interest) - np.eye(4)
+    assert np.abs(correlation).max() < 5 / math.sqrt(20_000)
+    neighbours = np.corrcoef(by_interest[0][:-1], by_interest[0][1:])[0, 1]
+    assert abs(neighbours) < 5 / math.sqrt(20_000)
+
+
+def test_evaluation_logits_depend_on_the_item_and_not_on_its_position():
+    items = torch.tensor([[5, 9, 5]])
+    logits = gaussian_logits(items, 3, sigma=1.0, seed=0)
+    assert torch.equal(logits[..., 0], logits[..., 2])
+    assert not torch.equal(logits[..., 0], logits[..., 1])
+    assert not torch.equal(gaussian_logits(items, 3, sigma=1.0, seed=1), logits)
+    assert (gaussian_logits(items, 3, sigma=0.0, seed=0) == 0).all()

@@ -1,4 +1,4 @@
-"""The form of routing that was found: cosine agreement, mean capsules, a start that knows."""
+"""The tuned form of routing: cosine agreement, mean capsules, farthest-point initialization."""
 
 import math
 from dataclasses import replace
@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 from mindlib.layers.initial_logits import farthest_point_logits
 from mindlib.layers.routing import RoutingConfig
 from tests import algorithm1
-from tests.conftest import unchecked
 from tests.layers.test_routing import DIM, assert_numerical_gradient, draw, module
 
 SEEDS = st.integers(0, 2**31)
 LENGTHS = st.lists(st.integers(0, 12), min_size=1, max_size=4)
 
 
-def found(most=4, **options):
+def tuned(most=4, **options):
     """The module, with a map that is not the identity."""
     routing = module(RoutingConfig(max_interests=most, **options))
     generator = torch.Generator().manual_seed(1)
@@ -34,12 +33,12 @@ def found(most=4, **options):
     most=st.integers(1, 5),
     scale=st.sampled_from([1.0, 4.0]),
 )
-def test_it_equals_its_rounds_in_plain_python(seed, lengths, iterations, most, scale):
+def test_it_equals_its_iterations_in_plain_python(seed, lengths, iterations, most, scale):
     behaviors, mask, _ = draw(seed, len(lengths), 12, most, lengths)
-    routing = found(most, iterations=iterations, inverse_temperature=scale)
+    routing = tuned(most, iterations=iterations, inverse_temperature=scale)
     result = routing(behaviors, mask)
     for user, length in enumerate(lengths):
-        interests, weights = algorithm1.route_found(
+        interests, weights = algorithm1.route_tuned(
             behaviors[user, :length].tolist(),
             routing.bilinear_map.tolist(),
             iterations,
@@ -62,9 +61,9 @@ def summed(interests):
 
 
 @pytest.mark.parametrize("learnt", ["behaviors", "bilinear_map"])
-def test_its_gradient_runs_through_all_rounds_and_the_start(learnt):
+def test_its_gradient_runs_through_all_iterations_and_the_initial_logits(learnt):
     behaviors, mask, _ = draw(4, 1, 9, 3)
-    routing = found(3)
+    routing = tuned(3)
     s = routing.bilinear_map.detach().clone()
     total = summed(routing(behaviors.requires_grad_(), mask).vectors[0])
     assert isinstance(total, torch.Tensor)
@@ -78,30 +77,30 @@ def test_its_gradient_runs_through_all_rounds_and_the_start(learnt):
 
     def function(x):
         e, changed = (x, s) if learnt == "behaviors" else (one, x)
-        return summed(algorithm1.route_found(e.tolist(), changed.tolist(), 3, 3, 4.0)[0])
+        return summed(algorithm1.route_tuned(e.tolist(), changed.tolist(), 3, 3, 4.0)[0])
 
     assert_numerical_gradient(gradient, at, function)
 
 
-def test_with_the_gradient_of_the_last_round_the_start_has_none():
+def test_with_the_gradient_of_the_last_iteration_the_initial_logits_have_none():
     behaviors, mask, _ = draw(4, 2, 9, 3)
-    result = found(3, gradient="last")(behaviors.requires_grad_(), mask)
+    result = tuned(3, gradient="last")(behaviors.requires_grad_(), mask)
     assert not result.coupling.requires_grad
     assert result.vectors.requires_grad
-    assert found(3)(behaviors, mask).coupling.requires_grad
+    assert tuned(3)(behaviors, mask).coupling.requires_grad
 
 
 @given(seed=SEEDS, stretch=st.lists(st.floats(0.01, 100), min_size=9, max_size=9))
 def test_the_coupling_does_not_depend_on_the_length_of_the_embeddings(seed, stretch):
     """All behaviours longer by one factor: the same coupling. (With inner products, another.)"""
     behaviors, mask, _ = draw(seed, 2, 9, 4, [9, 5])
-    routing = found()
+    routing = tuned()
     before, after = routing(behaviors, mask), routing(stretch[0] * behaviors, mask)
     torch.testing.assert_close(after.coupling, before.coupling)
     torch.testing.assert_close(after.vectors, stretch[0] * before.vectors)
     # In one round, where no capsule has been a mean of them yet, each by a factor of its own.
     factors = torch.tensor(stretch, dtype=torch.float64)[:, None]
-    first = found(iterations=1)
+    first = tuned(iterations=1)
     torch.testing.assert_close(
         first(factors * behaviors, mask).coupling, first(behaviors, mask).coupling
     )
@@ -109,16 +108,16 @@ def test_the_coupling_does_not_depend_on_the_length_of_the_embeddings(seed, stre
 
 def test_with_inner_products_the_lengths_do_matter():
     behaviors, mask, _ = draw(0, 2, 9, 4)
-    routing = found(agreement="dot", inverse_temperature=1.0)
+    routing = tuned(agreement="dot", inverse_temperature=1.0)
     before, after = (routing(factor * behaviors, mask).coupling for factor in (1, 3))
     assert (before - after).abs().max() > 0.05
 
 
 @given(seed=SEEDS, lengths=LENGTHS)
-def test_an_interest_is_a_weighted_mean_of_what_the_map_makes_of_behaviors(seed, lengths):
+def test_an_interest_is_a_weighted_mean_of_mapped_behaviors(seed, lengths):
     """So it lies among them: in no direction is it farther out than the farthest."""
     behaviors, mask, _ = draw(seed, len(lengths), 12, 4, lengths)
-    routing = found()
+    routing = tuned()
     result = routing(behaviors, mask)
     votes = behaviors @ routing.bilinear_map.T
     directions = torch.cat([torch.eye(DIM), torch.randn(20, DIM)]).double()
@@ -135,7 +134,7 @@ def test_an_interest_is_a_weighted_mean_of_what_the_map_makes_of_behaviors(seed,
 @given(seed=SEEDS, lengths=LENGTHS)
 def test_one_interest_is_the_map_of_the_mean(seed, lengths):
     behaviors, mask, _ = draw(seed, len(lengths), 12, 1, lengths)
-    routing = found(1)
+    routing = tuned(1)
     mean = behaviors.sum(1) / mask.sum(1).clamp(min=1)[:, None]
     vectors = routing(behaviors, mask).vectors[:, 0]
     torch.testing.assert_close(vectors, mean @ routing.bilinear_map.T)
@@ -144,7 +143,7 @@ def test_one_interest_is_the_map_of_the_mean(seed, lengths):
 @given(seed=SEEDS, lengths=LENGTHS, luck=st.integers(0, 2**31))
 def test_interests_depend_on_neither_order_nor_padding_nor_other_users(seed, lengths, luck):
     behaviors, mask, _ = draw(seed, len(lengths), 12, 4, lengths)
-    routing = found()
+    routing = tuned()
     together = routing(behaviors, mask)
     for user, length in enumerate(lengths):
         order = torch.randperm(length, generator=torch.Generator().manual_seed(luck))
@@ -157,7 +156,7 @@ def test_interests_depend_on_neither_order_nor_padding_nor_other_users(seed, len
 
 def test_a_user_without_behaviors_gets_zeros_and_no_gradient_that_is_not_finite():
     behaviors, mask, _ = draw(0, 3, 4, 4, [0, 4, 1])
-    routing = found()
+    routing = tuned()
     behaviors.requires_grad_()
     with torch.autograd.set_detect_anomaly(True):
         result = routing(behaviors, mask)
@@ -172,11 +171,11 @@ def test_a_user_without_behaviors_gets_zeros_and_no_gradient_that_is_not_finite(
     assert (behaviors.grad[~mask] == 0).all()
 
 
-def test_what_flows_is_not_what_decides():
-    """The capsules are made of `values`; the coupling knows only the behaviours."""
+def test_the_coupling_does_not_depend_on_the_values():
+    """The capsules are sums of `values`; the coupling is computed from the behaviors."""
     behaviors, mask, _ = draw(0, 2, 9, 4)
     values, _, _ = draw(1, 2, 9, 4)
-    routing = found()
+    routing = tuned()
     plain, other = routing(behaviors, mask), routing(behaviors, mask, values=values)
     torch.testing.assert_close(other.coupling, plain.coupling)
     shares = plain.coupling / plain.coupling.sum(2, keepdim=True).clamp(min=1e-9)
@@ -184,9 +183,9 @@ def test_what_flows_is_not_what_decides():
     assert (other.vectors - plain.vectors).abs().max() > 0.1
 
 
-def test_given_logits_replace_the_start():
+def test_given_logits_replace_the_initial_logits():
     behaviors, mask, logits = draw(0, 2, 9, 4)
-    routing = found(iterations=1)
+    routing = tuned(iterations=1)
     weights = routing(behaviors, mask, logits).coupling
     active = routing(behaviors, mask).active
     floored = logits.masked_fill(~active[:, :, None], -math.inf)
@@ -200,28 +199,12 @@ def test_given_logits_replace_the_start():
 
 
 def test_the_map_starts_as_the_identity_unless_the_form_is_the_papers():
-    found_map = module(RoutingConfig()).bilinear_map.detach()
+    tuned_map = module(RoutingConfig()).bilinear_map.detach()
     literal = module(RoutingConfig.paper()).bilinear_map.detach()
-    assert torch.equal(found_map, torch.eye(DIM).double())
+    assert torch.equal(tuned_map, torch.eye(DIM).double())
     assert (literal - torch.eye(DIM)).abs().max() > 0.1
     assert literal.std().item() == pytest.approx((2 / (2 * DIM)) ** 0.5, rel=0.4)
 
 
 def test_the_papers_form_takes_changes():
     assert RoutingConfig.paper(sigma=5.0) == replace(RoutingConfig.paper(), sigma=5.0)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"initial_logits": "zeros"}, "initial_logits='zeros': expected 'farthest' or 'gaussian'"),
-        ({"agreement": "l2"}, "agreement='l2': expected 'cosine' or 'dot'"),
-        ({"capsule": "sum"}, "capsule='sum': expected 'mean' or 'squash'"),
-        ({"inverse_temperature": 0.0}, "inverse_temperature=0.0: expected a positive number"),
-        ({"inverse_temperature": math.inf}, "inverse_temperature=inf: expected a positive number"),
-        ({"inverse_temperature": math.nan}, "inverse_temperature=nan: expected a positive number"),
-    ],
-)
-def test_bad_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        unchecked(RoutingConfig, **options)
