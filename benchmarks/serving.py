@@ -1,14 +1,15 @@
-"""How much of the exact top N an index finds, and how long one user's request takes.
+"""Measure the recall of an index against the exact top N, and the latency of one request.
 
     python benchmarks/serving.py [--items N ...] [--requests R] [--quick]
 
 One request is one user: K interests, a history of 50 items to leave out, N = 1,000 results, on one
-core. Timed is `mindlib.retrieval.search`: the engine, the exclusion and the merging; not the
-model. Recall is the share of the exact list of `ExactIndex`. Beside it stands the naive way on the
-same core in the same run: all items scored by torch, the maximum over the interests, `torch.topk`.
+core. The time is that of `mindlib.retrieval.search` (the engine, the exclusion and the merge)
+without the model. Recall is the share of the exact list of `ExactIndex`. The baseline, on the same
+core in the same run, scores all items by torch and takes the maximum over the interests and
+`torch.topk`.
 
-The vectors are synthetic (`Catalogue`). Built indexes are kept in build/bench. The results go to
-build/bench/serving.json (with --quick: serving-quick.json; its numbers mean nothing).
+The vectors are synthetic (`SyntheticCatalogue`). Indexes are cached in build/bench. The results are
+written to build/bench/serving.json (with --quick, a smoke test, to serving-quick.json).
 """
 
 from __future__ import annotations
@@ -34,37 +35,39 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mindlib.data import Histories
+from mindlib.data.storage import atomic_file
 from mindlib.retrieval import ExactIndex, Recommendations, VectorIndex, search
 from mindlib.retrieval.faiss import FaissConfig, FaissIndex
+from mindlib.retrieval.files import FORMAT
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "bench"
 TOP = 1000
 INTERESTS = 5
-MOST_INTERESTS = 7
+MAX_INTERESTS = 7
 HISTORY = 50
 WARM_UP = 10
-AIM_RECALL, AIM_MILLISECONDS = 0.99, 5.0
+TARGET_RECALL, TARGET_MILLISECONDS = 0.99, 5.0
 
 
 @dataclass(frozen=True)
-class Catalogue:
-    """Item and interest vectors drawn to look like a trained model's.
+class SyntheticCatalogue:
+    """Random item and interest vectors with the statistics of a trained model.
 
-    The numbers were set so that 17,141 items have the statistics of MIND (d = 64, K = 4) trained
-    on The Complete Journey (in brackets, with what this generator has): participation ratio of
-    the covariance of unit vectors (26, 28), cosine with the ten nearest items (.80, .80), length of
-    the mean unit item (.44, .45), cosine between a user's interests (.44, .43), cosine of an
-    interest with its ten best items (.55, .57), and the share of a user's top 100 that belongs to
-    her first, second, … interest (.66 .25 .08 .02, .73 .21 .05 .01). The variances of the
-    dimensions fall as a power law; 1.5 √n clusters of random sizes about one common direction are
-    the items; an interest is a cluster's centre, another common direction, and noise. Of such
-    vectors an inverted file finds less than of MIND's: noise has no structure that it could use.
+    The constants give 17,141 items the statistics of MIND (d = 64, K = 4) trained on The Complete
+    Journey. In brackets are the values of MIND and of this generator: participation ratio of the
+    covariance of unit vectors (26, 28), cosine with the ten nearest items (.80, .80), norm of the
+    mean unit item (.44, .45), cosine between a user's interests (.44, .43), cosine of an interest
+    with its ten best items (.55, .57), and the share of a user's top 100 that belongs to the first,
+    second, … interest (.66 .25 .08 .02, .73 .21 .05 .01). The variances of the dimensions follow a
+    power law. The items are 1.5 √n clusters of random sizes around one common direction; an
+    interest is the sum of a cluster's center, another common direction and noise. The recall of an
+    inverted file is lower on these vectors than on MIND's, because noise has no structure.
 
     Attributes:
         num_items: n.
         dim: d.
-        users: requests that can be made.
-        seed: draws everything.
+        users: the number of different requests.
+        seed: of all random numbers.
     """
 
     num_items: int
@@ -72,8 +75,8 @@ class Catalogue:
     users: int = 200
     seed: int = 0
 
-    def draw(self) -> tuple[Float[Tensor, "items dim"], Float[Tensor, "users interests dim"]]:
-        """The item vectors, and `MOST_INTERESTS` interests for each user."""
+    def sample(self) -> tuple[Float[Tensor, "items dim"], Float[Tensor, "users interests dim"]]:
+        """Return the item vectors, and `MAX_INTERESTS` interests for each user."""
         generator = torch.Generator().manual_seed(self.seed)
 
         def noise(*shape: int) -> Tensor:
@@ -85,31 +88,31 @@ class Catalogue:
         scale = torch.arange(1, self.dim + 1).float() ** -0.37
         scale /= scale.norm()
         common = torch.linalg.qr(torch.randn(self.dim, 2, generator=generator)).Q.T
-        centres = noise(int(1.5 * self.num_items**0.5))
-        of_item = torch.randint(len(centres), (self.num_items,), generator=generator)
-        items = 0.44 * common[0] + 0.9 * (0.8 * centres[of_item] + 0.6 * noise(self.num_items))
+        centers = noise(int(1.5 * self.num_items**0.5))
+        of_item = torch.randint(len(centers), (self.num_items,), generator=generator)
+        items = 0.44 * common[0] + 0.9 * (0.8 * centers[of_item] + 0.6 * noise(self.num_items))
         items *= stretch(self.num_items, deviation=0.09)
-        shape = (self.users, MOST_INTERESTS)
+        shape = (self.users, MAX_INTERESTS)
         liked = of_item[torch.randint(self.num_items, shape, generator=generator)]
         towards = 1.3 * (0.5 * common[0] + 0.87 * common[1])
-        interests = towards + 0.6 * centres[liked] + 1.4 * noise(*shape)
+        interests = towards + 0.6 * centers[liked] + 1.4 * noise(*shape)
         interests = 9.3 * torch.nn.functional.normalize(interests, dim=2)
         return items, interests * stretch(*shape, deviation=0.14)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One point of the curve.
+    """One measured point: an index, its recall and its latency.
 
     Attributes:
         num_items, interests, top: n, K, N.
         index: "torch.topk", "ExactIndex", or Faiss's factory string.
-        search: how hard it searches ("nprobe=64").
+        search: the settings of the search ("nprobe=64").
         recall: the share of the exact top N, the mean over the requests.
-        p50, p99: milliseconds a request.
-        ratio: the naive way's p50 over this p50.
-        build_seconds: 0 if it came from an earlier run.
-        default: whether FaissIndex builds this for this many items, if nothing else is said.
+        p50, p99: milliseconds for a request.
+        ratio: p50 of the baseline over this p50.
+        build_seconds: 0 if the index is from the cache.
+        default: whether `FaissIndex.build` chooses it for this number of items.
     """
 
     num_items: int
@@ -129,25 +132,25 @@ Answer = Callable[[int], Recommendations]
 
 
 class Requests:
-    """The requests, and what is right for each.
+    """The requests of a benchmark.
 
     Args:
-        catalogue: what is searched.
-        requests: how many are timed.
+        catalogue: the items to search, and the users.
+        requests: the number of requests that are timed.
         top: N.
     """
 
-    def __init__(self, catalogue: Catalogue, requests: int, top: int) -> None:
-        self.items, self.interests = catalogue.draw()
+    def __init__(self, catalogue: SyntheticCatalogue, requests: int, top: int) -> None:
+        self.items, self.interests = catalogue.sample()
         self.ids = torch.arange(1, catalogue.num_items + 1)
         self.requests = min(requests, catalogue.users)
         self.top = top
         rng = np.random.default_rng(catalogue.seed)
-        pasts = rng.integers(1, catalogue.num_items + 1, (catalogue.users, HISTORY))
-        self.histories = [Histories.from_lists([past]) for past in pasts.tolist()]
+        histories = rng.integers(1, catalogue.num_items + 1, (catalogue.users, HISTORY))
+        self.histories = [Histories.from_lists([history]) for history in histories.tolist()]
 
-    def naive(self, interests: int) -> Answer:
-        """All items scored, the maximum over the interests, topk."""
+    def answer_naively(self, interests: int) -> Answer:
+        """Return the baseline: score all items, take the maximum over the interests and topk."""
 
         def answer(user: int) -> Recommendations:
             scores = (self.interests[user, :interests] @ self.items.T).amax(0)
@@ -157,8 +160,8 @@ class Requests:
 
         return answer
 
-    def by(self, index: VectorIndex, interests: int) -> Answer:
-        """The search of K interests in an index."""
+    def answer_with(self, index: VectorIndex, interests: int) -> Answer:
+        """Return the search with K interests in an index."""
         active = torch.ones((1, interests), dtype=torch.bool)
 
         def answer(user: int) -> Recommendations:
@@ -168,28 +171,28 @@ class Requests:
         return answer
 
     def time(self, answer: Answer) -> tuple[list[Recommendations], Float[np.ndarray, " requests"]]:
-        """The answers, and the milliseconds of each."""
+        """Return the answers, and the milliseconds of each."""
         for user in range(min(WARM_UP, self.requests)):
             answer(user)
-        answers, taken = [], []
+        answers, seconds = [], []
         for user in range(self.requests):
             start = time.perf_counter()
             answers.append(answer(user))
-            taken.append(time.perf_counter() - start)
-        return answers, 1e3 * np.array(taken)
+            seconds.append(time.perf_counter() - start)
+        return answers, 1e3 * np.array(seconds)
 
 
-def recall(found: Sequence[Recommendations], exact: Sequence[Recommendations]) -> float:
-    """The share of the exact lists' items that were found."""
+def recall(retrieved: Sequence[Recommendations], exact: Sequence[Recommendations]) -> float:
+    """Return the share of the exact lists' items that were retrieved."""
     shares = [
         torch.isin(a.items[a.items > 0], b.items).sum() / b.items.numel()
-        for a, b in zip(found, exact, strict=True)
+        for a, b in zip(retrieved, exact, strict=True)
     ]
     return float(torch.stack(shares).mean())
 
 
 def candidates(num_items: int) -> Iterator[FaissConfig]:
-    """The indexes that are compared: the default first, then its neighbours and rivals."""
+    """Yield the indexes to compare: the default first, then other settings and other kinds."""
     yield FaissConfig.for_size(num_items)
     lists = 2 ** round(np.log2(4 * num_items**0.5))
     shares = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4)
@@ -208,17 +211,17 @@ def curve(
     interests: int = INTERESTS,
     configs: Sequence[FaissConfig] | None = None,
 ) -> list[Row]:
-    """Recall@N against latency for one size of catalogue: the naive way, exact, and each index.
+    """Measure recall and latency on one size of catalogue: baseline, exact search, each index.
 
-    And at the end the default index for K = 1 to 7.
+    The last rows are the default index for K = 1 to 7.
 
     Args:
-        configs: what is compared; `candidates` if it is not given.
+        configs: the indexes to compare; None for `candidates`.
     """
     faiss.omp_set_num_threads(1)
     torch.set_num_threads(1)
-    catalogue = Catalogue(num_items)
-    asked = Requests(catalogue, requests, top)
+    catalogue = SyntheticCatalogue(num_items)
+    requested = Requests(catalogue, requests, top)
     default = FaissConfig.for_size(num_items)
     naive: dict[int, float] = {}
     exact: dict[int, list[Recommendations]] = {}
@@ -227,54 +230,56 @@ def curve(
     def measure(
         name: str, how: str, answer: Answer, k: int, *, seconds: float = 0.0, is_default=False
     ) -> None:
-        answers, taken = asked.time(answer)
-        p50, p99 = np.percentile(taken, (50, 99))
-        naive.setdefault(k, p50)  # the first of each K is the naive way
+        answers, milliseconds = requested.time(answer)
+        p50, p99 = np.percentile(milliseconds, (50, 99))
+        naive.setdefault(k, p50)  # the first row of each K is the baseline
         exact.setdefault(k, answers)
         share, ratio = recall(answers, exact[k]), naive[k] / p50
         row = Row(num_items, k, top, name, how, share, p50, p99, ratio, seconds, is_default)
         rows.append(row)
         print(line(row), flush=True)
 
-    measure("torch.topk", "", asked.naive(interests), interests)
-    index = ExactIndex.build(asked.items, asked.ids)
-    measure("ExactIndex", "", asked.by(index, interests), interests)
+    measure("torch.topk", "", requested.answer_naively(interests), interests)
+    index = ExactIndex.build(requested.items, requested.ids)
+    measure("ExactIndex", "", requested.answer_with(index, interests), interests)
     built: dict[str, tuple[FaissIndex, float]] = {}
     for config in dict.fromkeys(configs or candidates(num_items)):
         if config.factory not in built:
-            built.clear()  # one at a time
-            built[config.factory] = cached(catalogue, asked, config)
+            built.clear()  # one index in memory at a time
+            built[config.factory] = cached(catalogue, requested, config)
         index, seconds = built[config.factory]
         index.config = config
         how = settings_of(config)
         measure(
             config.factory,
             how,
-            asked.by(index, interests),
+            requested.answer_with(index, interests),
             interests,
             seconds=seconds,
             is_default=config == default,
         )
-    index, seconds = cached(catalogue, asked, default)
-    for k in range(1, MOST_INTERESTS + 1):
+    index, seconds = cached(catalogue, requested, default)
+    for k in range(1, MAX_INTERESTS + 1):
         if k != interests:
-            measure("torch.topk", "", asked.naive(k), k)
+            measure("torch.topk", "", requested.answer_naively(k), k)
             name, how = default.factory, settings_of(default)
-            measure(name, how, asked.by(index, k), k, seconds=seconds, is_default=True)
+            measure(name, how, requested.answer_with(index, k), k, seconds=seconds, is_default=True)
     return rows
 
 
-def cached(catalogue: Catalogue, asked: Requests, config: FaissConfig) -> tuple[FaissIndex, float]:
-    """The index, from an earlier run if there was one, and the seconds that it took to build."""
-    what = json.dumps([asdict(catalogue), config.factory, config.seed])
-    digest = hashlib.sha256(what.encode()).hexdigest()[:12]
+def cached(
+    catalogue: SyntheticCatalogue, requests: Requests, config: FaissConfig
+) -> tuple[FaissIndex, float]:
+    """Return an index and the seconds of its build, which are 0 if it is from the cache."""
+    key = json.dumps([FORMAT, asdict(catalogue), config.factory, config.seed])
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
     path = BUILD / f"serving-{catalogue.num_items}-{digest}.index"
     if path.is_file():
-        index = FaissIndex.load(path, dim=catalogue.dim, ids=asked.ids)
+        index = FaissIndex.load(path, dim=catalogue.dim, ids=requests.ids)
         index.config = config
         return index, 0.0
     start = time.perf_counter()
-    index = FaissIndex.build(asked.items, asked.ids, config)
+    index = FaissIndex.build(requests.items, requests.ids, config)
     seconds = time.perf_counter() - start
     BUILD.mkdir(parents=True, exist_ok=True)
     index.save(path)
@@ -282,7 +287,7 @@ def cached(catalogue: Catalogue, asked: Requests, config: FaissConfig) -> tuple[
 
 
 def settings_of(config: FaissConfig) -> str:
-    """How hard an index searches, of what its kind has."""
+    """Return the settings of the search that apply to this kind of index."""
     parts = []
     if "HNSW" in config.factory:
         parts.append(f"ef={config.ef_search}")
@@ -300,7 +305,7 @@ HEAD = (
 
 
 def line(row: Row) -> str:
-    """A row of the printed table; * marks the default."""
+    """Format a row of the printed table; * marks the default."""
     name = f"{row.index}{' *' if row.default else ''}"
     return (
         f"{row.num_items:>9,} {row.interests:>2}  {name:<36} {row.search:<22} "
@@ -309,7 +314,7 @@ def line(row: Row) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers belong to."""
+    """Describe the machine and the versions."""
     cpu = platform.processor()
     info = Path("/proc/cpuinfo")
     if info.is_file():
@@ -328,15 +333,15 @@ def machine() -> dict[str, Any]:
 
 
 def main() -> None:
-    """See the head of this file."""
+    """Run the command line that the module's docstring describes."""
     parser = argparse.ArgumentParser(description="Recall and latency of the indexes.")
     parser.add_argument("--items", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--requests", type=int, default=200, help="timed for each point")
-    parser.add_argument("--quick", action="store_true", help="a smoke test; its numbers are none")
+    parser.add_argument("--requests", type=int, default=200, help="timed for each row")
+    parser.add_argument("--quick", action="store_true", help="a smoke test")
     arguments = parser.parse_args()
     result = machine()
     if result["load"][0] > 0.5:
-        print(f"other programs run (load {result['load'][0]:.1f}): no time means anything")
+        print(f"other programs run (load {result['load'][0]:.1f}): the times are not reliable")
     print(HEAD)
     rows: list[Row] = []
     if arguments.quick:
@@ -347,20 +352,20 @@ def main() -> None:
             rows += curve(num_items, requests=arguments.requests)
     path = BUILD / ("serving-quick.json" if arguments.quick else "serving.json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(result | {"rows": [asdict(row) for row in rows]}, indent=1))
-    part.replace(path)
+    with atomic_file(path) as partial:
+        partial.write_text(json.dumps(result | {"rows": [asdict(row) for row in rows]}, indent=1))
     for num_items in sorted({row.num_items for row in rows}):
         reached = [
             row
             for row in rows
             if (row.num_items, row.interests) == (num_items, INTERESTS)
-            and row.recall >= AIM_RECALL
-            and row.p99 < AIM_MILLISECONDS
+            and row.recall >= TARGET_RECALL
+            and row.p99 < TARGET_MILLISECONDS
         ]
         best = min(reached, key=lambda row: row.p99, default=None)
-        said = f"reached, best by {best.index} {best.search}".strip() if best else "not reached"
-        print(f"{num_items:,} items: recall >= {AIM_RECALL} at p99 < {AIM_MILLISECONDS} ms: {said}")
+        outcome = f"reached, best by {best.index} {best.search}".strip() if best else "not reached"
+        target = f"recall >= {TARGET_RECALL} at p99 < {TARGET_MILLISECONDS} ms"
+        print(f"{num_items:,} items: {target}: {outcome}")
     print(path)
 
 

@@ -1,4 +1,4 @@
-"""What is going on inside a model: interest collapse, routing collapse, recovered interests."""
+"""Diagnostics of a model: interest collapse, routing collapse, recovered interests."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mindlib.retrieval import InterestModel
 def interest_cosine(
     vectors: Float[Tensor, "users interests dim"], active: Bool[Tensor, "users interests"]
 ) -> Float[Tensor, " users"]:
-    """Mean cosine between a user's active interests: near 1 is interest collapse.
+    """Return the mean cosine of a user's pairs of active interests: near 1 is interest collapse.
 
-    NaN for a user with one interest, of whom there is nothing to compare.
+    It is NaN for a user with one interest.
     """
     unit = torch.nn.functional.normalize(vectors, dim=2)
     cosine = unit @ unit.transpose(1, 2)
@@ -27,34 +27,34 @@ def interest_cosine(
 def routing_entropy(
     coupling: Float[Tensor, "users interests length"], active: Bool[Tensor, "users interests"]
 ) -> Float[Tensor, " users"]:
-    """How evenly an interest draws on the behaviours, from 0 (one only) to 1 (all alike).
+    """Return the normalized entropy of the coupling: 0 for a single behaviour, 1 if all are equal.
 
-    The entropy of an interest's coupling, made to sum to 1 over the behaviours and divided by the
-    logarithm of their number; the mean over active interests. Near 0 is routing collapse: each
-    interest copies one behaviour. NaN for a user with fewer than two behaviours.
+    This is the entropy of an interest's coupling, scaled to a sum of 1 over the behaviours and
+    divided by the logarithm of their number; the mean over active interests. Near 0 is routing
+    collapse: each interest copies one behaviour. It is NaN for fewer than two behaviours.
     """
     behaviors = (coupling > 0).any(1).sum(1)
     share = coupling / coupling.sum(2, keepdim=True).clamp(min=torch.finfo(coupling.dtype).tiny)
     entropy = torch.special.entr(share).sum(2) * active
-    normalised = entropy.sum(1) / active.sum(1) / torch.log(behaviors.to(coupling.dtype))
-    return torch.where(behaviors > 1, normalised, torch.nan)
+    normalized = entropy.sum(1) / active.sum(1) / torch.log(behaviors.to(coupling.dtype))
+    return torch.where(behaviors > 1, normalized, torch.nan)
 
 
 def recovered_interests(
     model: InterestModel, world: PlantedWorld, histories: Histories, *, nearest: int = 10
 ) -> Float[Tensor, " users"]:
-    """The share of each user's planted interests that one of her vectors has found.
+    """Return the share of each user's planted interests that one of their vectors recovers.
 
-    A vector stands for the cluster that has most of its `nearest` best items.
+    A vector recovers the cluster that has the most of its `nearest` best items.
     """
     vectors, active = model.interests(histories)
     items = model.item_vectors()
     clusters = torch.from_numpy(world.item_clusters)
     best = (vectors.flatten(0, 1) @ items[1:].T).topk(nearest).indices + 1
     votes = torch.nn.functional.one_hot(clusters[best], world.interests.shape[1]).sum(1)
-    named = votes.argmax(1).unflatten(0, active.shape)
-    found = torch.zeros((len(histories), world.interests.shape[1]), dtype=torch.bool)
+    majority = votes.argmax(1).unflatten(0, active.shape)
+    recovered = torch.zeros((len(histories), world.interests.shape[1]), dtype=torch.bool)
     rows, columns = active.nonzero(as_tuple=True)
-    found[rows, named[rows, columns]] = True
-    truth = torch.from_numpy(world.interests)[histories.users]
-    return (found & truth).sum(1) / truth.sum(1)
+    recovered[rows, majority[rows, columns]] = True
+    planted = torch.from_numpy(world.interests)[histories.users]
+    return (recovered & planted).sum(1) / planted.sum(1)

@@ -1,13 +1,13 @@
-"""HitRate@N and friends, over the whole catalogue (§4.1), and what is going on inside a model.
+"""Metrics over the whole catalogue (§4.1): HitRate, Recall, NDCG, coverage, categories.
 
-A case is a past and the set T of items that came next; L is the recommended list of N items.
+A case is a history and the set T of items that followed it; L is the recommended list of N items.
 
-- HitRate@N: 1 if any target is in L. With one target a case this is Eq. 12.
+- HitRate@N: 1 if any target is in L. With one target for each case this is Eq. 12.
 - Recall@N: the share of the targets that are in L.
-- NDCG@N: sum over hits of 1 / log2(rank + 1), divided by the same sum for the ideal list, which
-  has min(|T|, N) hits at its top.
-- Coverage@N: the share of the catalogue that at least one list shows.
-- Categories@N: how many categories are among the N items, where each item's is known.
+- NDCG@N: sum over hits of 1 / log2(rank + 1), divided by the same sum for the ideal list, whose
+  first min(|T|, N) items are hits.
+- Coverage@N: the share of the catalogue that is in at least one list.
+- Categories@N: the number of categories among the N items, where they are known.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from mindlib.data.histories import Histories
 from mindlib.data.splits import Cases
 from mindlib.retrieval import Recommender
 
-# Lists held at once: cases x N.
+# Entries of the lists in memory at once: cases x N.
 MAX_LIST_ENTRIES = 1 << 22
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's numbers, case by case, so that spread and paired tests are possible.
+    """The metrics of a model for each case, as paired tests need them.
 
     Attributes:
-        values: for each metric, "HitRate@10" and so on, a value for each case. (Categories@N is a
-            number of categories, all others are shares.)
+        values: for each metric ("HitRate@10", …) the value of each case. Categories@N is a number
+            of categories; all others are shares.
         coverage: Coverage@N for each N.
     """
 
@@ -41,12 +41,8 @@ class Evaluation:
     coverage: dict[str, float]
 
     def means(self) -> dict[str, float]:
-        """The mean of each metric over the cases, and the coverages."""
+        """Return the mean of each metric over the cases, and the coverages."""
         return {name: float(v.mean()) for name, v in self.values.items()} | self.coverage
-
-    def standard_errors(self) -> dict[str, float]:
-        """How far each mean may be off because the cases are a sample."""
-        return {name: float(v.std(correction=1)) / len(v) ** 0.5 for name, v in self.values.items()}
 
 
 def evaluate(
@@ -57,20 +53,21 @@ def evaluate(
     exclude_history: bool = True,
     categories: Int[Tensor, " items_plus_one"] | None = None,
 ) -> Evaluation:
-    """Judge a recommender on held-out cases.
+    """Evaluate a recommender on held-out cases.
 
     Args:
-        cutoffs: the N of the metrics; those beyond the catalogue are an error of `recommend`.
-        exclude_history: leave the items of the past out of the lists. (A target that is in the
-            past can then not be hit.)
-        categories: the category of each item, 0 (and of padding) if it has none, as
-            `FeatureTable.column` has them; adds Categories@N.
+        cutoffs: the N of the metrics; `recommend` refuses an N that exceeds the catalogue.
+        exclude_history: leave the items of the history out of the lists. (A target that is in the
+            history then cannot be hit.)
+        categories: the category of each item, 0 for none and for padding, as from
+            `FeatureTable.column`; adds Categories@N.
 
     Raises:
-        ValueError: no case, or no cutoff, or one below 1, or not a category for each item.
+        ValueError: there is no case or no cutoff, a cutoff is below 1, or the number of categories
+            is not that of the items.
     """
     if not len(cases):
-        raise ValueError("there is no case to judge; the split holds out nothing")
+        raise ValueError("there is no case to evaluate; use a split that holds out some cases")
     if not cutoffs or min(cutoffs) < 1:
         raise ValueError(f"cutoffs={tuple(cutoffs)}: expected at least one N, each >= 1")
     if categories is not None and len(categories) != cases.num_items + 1:
@@ -80,49 +77,48 @@ def evaluate(
         )
     longest = max(cutoffs)
     parts: dict[str, list[Tensor]] = {}
-    shown: dict[int, list[Tensor]] = {n: [] for n in cutoffs}
-    at_once = max(1, MAX_LIST_ENTRIES // longest)
-    for start in range(0, len(cases), at_once):
-        stop = min(start + at_once, len(cases))
+    recommended: dict[int, list[Tensor]] = {n: [] for n in cutoffs}
+    step = max(1, MAX_LIST_ENTRIES // longest)
+    for start in range(0, len(cases), step):
+        stop = min(start + step, len(cases))
         lists = recommender.recommend(
             cases.histories.select(slice(start, stop)), longest, exclude_history=exclude_history
         ).items.cpu()
         for n in cutoffs:
-            shown[n].append(lists[:, :n].unique())
+            recommended[n].append(lists[:, :n].unique())
         offsets = cases.offsets[start : stop + 1]
         targets = cases.targets[int(offsets[0]) : int(offsets[-1])]
-        judged = _judge(lists, targets, offsets - offsets[0], cutoffs)
+        values = _accuracy(lists, targets, offsets - offsets[0], cutoffs)
         if categories is not None:
-            judged |= _variety(categories[lists], cutoffs)
-        for name, value in judged.items():
+            values |= _count_categories(categories[lists], cutoffs)
+        for name, value in values.items():
             parts.setdefault(name, []).append(value)
     coverage = {}
     for n in cutoffs:
-        distinct = torch.cat(shown[n]).unique()
+        distinct = torch.cat(recommended[n]).unique()
         coverage[f"Coverage@{n}"] = int((distinct > 0).sum()) / cases.num_items
     return Evaluation({name: torch.cat(value) for name, value in parts.items()}, coverage)
 
 
-def _judge(
+def _accuracy(
     lists: Int[Tensor, "cases n"],
     targets: Int[Tensor, " targets"],
     offsets: Int[Tensor, " cases_plus_one"],
     cutoffs: Sequence[int],
 ) -> dict[str, Float[Tensor, " cases"]]:
-    """The metrics of each case from its list and its targets."""
+    """Return HitRate, Recall and NDCG of each case."""
     sizes = offsets.diff()
     rows = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
     ranks = _ranks(lists, rows, targets)
-    # gain[t] = 1 / log2(rank + 1) of target t, summed into its case.
+    # Entry r is the gain of a hit at rank r; the last entry is that of a miss.
     discount = 1 / torch.log2(torch.arange(2, lists.shape[1] + 2, dtype=torch.float64))
+    discount = torch.cat([discount, discount.new_zeros(1)])
     ideal = torch.cat([discount.new_zeros(1), discount.cumsum(0)])
     values = {}
     for n in cutoffs:
-        hit = ranks < n
-        hits = torch.zeros(len(sizes), dtype=torch.float64)
-        hits.index_add_(0, rows[hit], torch.ones(int(hit.sum()), dtype=torch.float64))
-        gain = torch.zeros(len(sizes), dtype=torch.float64)
-        gain.index_add_(0, rows[hit], discount[ranks[hit]])
+        is_hit = (ranks < n).double()
+        hits = rows.bincount(is_hit, len(sizes))
+        gain = rows.bincount(is_hit * discount[ranks], len(sizes))
         values[f"HitRate@{n}"] = (hits > 0).to(torch.float64)
         values[f"Recall@{n}"] = hits / sizes
         values[f"NDCG@{n}"] = gain / ideal[sizes.clamp(max=n)]
@@ -132,42 +128,43 @@ def _judge(
 def _ranks(
     lists: Int[Tensor, "cases n"], rows: Int[Tensor, " targets"], targets: Int[Tensor, " targets"]
 ) -> Int[Tensor, " targets"]:
-    """The place of each target in its case's list, from 0; n where it is not there."""
+    """Return the position of each target in its case's list, from 0; n if it is not there."""
     n = lists.shape[1]
-    at_once = max(1, MAX_LIST_ENTRIES // n)
+    step = max(1, MAX_LIST_ENTRIES // n)
     parts = []
-    for start in range(0, len(targets), at_once):
-        part = slice(start, start + at_once)
-        # Each target stands in a list at most once; the column behind the last is always found.
-        found = lists[rows[part]] == targets[part, None]
-        parts.append(torch.nn.functional.pad(found.to(torch.int8), (0, 1), value=1).argmax(1))
+    for start in range(0, len(targets), step):
+        part = slice(start, start + step)
+        # A target is in a list at most once; the column that is appended always matches.
+        matches = lists[rows[part]] == targets[part, None]
+        parts.append(torch.nn.functional.pad(matches.to(torch.int8), (0, 1), value=1).argmax(1))
     return torch.cat(parts)
 
 
-def _variety(
+def _count_categories(
     categories: Int[Tensor, "cases n"], cutoffs: Sequence[int]
 ) -> dict[str, Float[Tensor, " cases"]]:
-    """Categories@N from the categories of each list's items, 0 for none."""
-    inorder, places = categories.sort(dim=1, stable=True)
-    first = torch.ones_like(inorder, dtype=torch.bool)
-    first[:, 1:] = inorder[:, 1:] != inorder[:, :-1]
-    first &= inorder > 0
-    # Back from the order of categories to that of the list: new[:, j] says if item j brings one.
-    new = torch.zeros_like(first).scatter(1, places, first)
-    seen = new.cumsum(1)
-    return {f"Categories@{n}": seen[:, n - 1].to(torch.float64) for n in cutoffs}
+    """Return Categories@N from the categories of each list's items, 0 for none."""
+    ordered, positions = categories.sort(dim=1, stable=True)
+    is_first = torch.ones_like(ordered, dtype=torch.bool)
+    is_first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    is_first &= ordered > 0
+    # Back to the order of the list: is_new[:, j] is whether item j has another category than
+    # all items before it.
+    is_new = torch.zeros_like(is_first).scatter(1, positions, is_first)
+    count = is_new.cumsum(1)
+    return {f"Categories@{n}": count[:, n - 1].to(torch.float64) for n in cutoffs}
 
 
 def history_categories(
     histories: Histories, categories: Int[Tensor, " items_plus_one"]
 ) -> Int[Tensor, " cases"]:
-    """How many categories each past touches, its whole length; items without one do not count.
+    """Count the categories in each whole history; items without a category do not count.
 
     Args:
         categories: as in `evaluate`.
     """
     rows, items = histories.pairs()
     width = int(categories.max()) + 1
-    kinds = categories[items]
-    pairs = torch.unique((rows * width + kinds)[kinds > 0])
+    present = categories[items]
+    pairs = torch.unique((rows * width + present)[present > 0])
     return torch.bincount(pairs // width, minlength=len(histories))

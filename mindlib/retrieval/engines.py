@@ -19,10 +19,10 @@ from torch import Tensor
 from mindlib.retrieval import files
 from mindlib.retrieval.index import VectorIndex
 
-# A text as above, or a function for the other settings of an engine.
+# A text as above, or a function for the other settings of an engine, such as `FaissIndex.build`.
 Engine = str | Callable[[Float[Tensor, "items dim"], Int[Tensor, " items"]], VectorIndex]
 
-MODULES = {"ExactIndex": "exact", "FaissIndex": "faiss", "MilvusIndex": "milvus"}
+CLASSES = {"exact": "ExactIndex", "faiss": "FaissIndex", "milvus": "MilvusIndex"}
 
 
 def check_engine(engine: str) -> None:
@@ -32,26 +32,22 @@ def check_engine(engine: str) -> None:
         ImportError: a package is not installed.
         ValueError: there is no such engine, or the address is invalid.
     """
-    if engine.startswith("milvus:"):
-        _module("MilvusIndex").MilvusConfig(engine.removeprefix("milvus:"))
-    elif engine == "faiss":
-        _module("FaissIndex")
-    elif engine != "exact":
+    name, colon, address = engine.partition(":")
+    if name not in CLASSES or bool(colon) != (name == "milvus"):
         raise ValueError(
             f'index={engine!r}: expected "exact", "faiss" or "milvus:ADDRESS" with an address such '
             f"as items.db or http://localhost:19530"
         )
+    if name == "milvus":
+        _import(name).MilvusConfig(address)
+    else:
+        _import(name)
 
 
 def write_index(
     path: Path, engine: Engine, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]
-) -> None:
-    """Build an index and save it.
-
-    Args:
-        path: the index file.
-        engine: the engine's text, or a function such as `FaissIndex.build`.
-        items, ids: as `VectorIndex.build`.
+) -> str:
+    """Build an index, save it, and return the name of its class.
 
     Raises:
         ConnectionError: Milvus does not answer.
@@ -59,28 +55,28 @@ def write_index(
             embedded database exists.
         OSError: the file cannot be written.
     """
-    if not isinstance(engine, str):
-        engine(items, ids).save(path)
-        return
-    check_engine(engine)
-    if engine.startswith("milvus:"):
-        _write_milvus(path, engine.removeprefix("milvus:"), items, ids)
+    if isinstance(engine, str):
+        check_engine(engine)
+        name, _, address = engine.partition(":")
+        if name == "milvus":
+            return _write_milvus(path, address, items, ids)
+        index = getattr(_import(name), CLASSES[name]).build(items, ids)
     else:
-        name = "FaissIndex" if engine == "faiss" else "ExactIndex"
-        getattr(_module(name), name).build(items, ids).save(path)
+        index = engine(items, ids)
+    index.save(path)
+    return type(index).__name__
 
 
 def _write_milvus(
     path: Path, address: str, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]
-) -> None:
-    milvus = _module("MilvusIndex")
+) -> str:
+    milvus = _import("milvus")
+    if not address.startswith("http"):
+        address = str(path.parent / Path(address).expanduser())
+        if Path(address).exists():
+            raise ValueError(f"{address} exists: choose another path for the embedded database")
     # The collections of several indexes share a cluster, hence a unique name.
     config = milvus.MilvusConfig(address, f"items_{uuid.uuid4().hex}")
-    if config.is_embedded:
-        database = path.parent / Path(address).expanduser()
-        if database.exists():
-            raise ValueError(f"{database} exists: choose another path for the embedded database")
-        config = milvus.MilvusConfig(str(database), config.collection)
     index = milvus.MilvusIndex.build(items, ids, config)
     try:
         index.save(path)
@@ -89,6 +85,7 @@ def _write_milvus(
         raise
     finally:
         index.close()
+    return type(index).__name__
 
 
 def load_index(
@@ -101,20 +98,22 @@ def load_index(
         FileNotFoundError, ValueError: as `VectorIndex.load`.
         ImportError: a package of the engine is not installed.
     """
-    name = files.read_engine(path)
-    if name not in MODULES:
-        raise ValueError(
-            f"{path}: the engine is {name!r}; expected one of {', '.join(MODULES)}; {files.REMEDY}"
-        )
-    return getattr(_module(name), name).load(path, dim=dim, ids=ids)
+    contents = files.read(path, dim=dim, ids=ids)
+    for name, cls in CLASSES.items():
+        if cls == contents.engine:
+            return getattr(_import(name), cls)._restore(contents, path.resolve().parent)
+    raise ValueError(
+        f"{path}: the engine is {contents.engine!r}; expected one of "
+        f"{', '.join(CLASSES.values())}; {files.REMEDY}"
+    )
 
 
-def _module(name: str) -> Any:
-    """Import the module of an index class; Faiss and Milvus are optional packages."""
+def _import(name: str) -> Any:
+    """Import the module of an engine; the packages of Faiss and Milvus are optional."""
     try:
-        return importlib.import_module(f"mindlib.retrieval.{MODULES[name]}")
+        return importlib.import_module(f"mindlib.retrieval.{name}")
     except ImportError as error:
-        extra = "milvus" if name == "MilvusIndex" else "serving"
+        extra = "milvus" if name == "milvus" else "serving"
         raise ImportError(
-            f"{name} needs {error.name}: pip install 'mindlib[{extra}]'", name=error.name
+            f"the engine {name!r} needs {error.name}: pip install 'mindlib[{extra}]'"
         ) from error

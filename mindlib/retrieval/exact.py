@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mindlib.retrieval import files
-from mindlib.retrieval.index import check_items
+from mindlib.retrieval.files import IndexContents
+from mindlib.retrieval.index import VectorIndex, check_items
 from mindlib.retrieval.scores import MAX_SCORES, Recommendations, concatenate, top_n
 
 QUERY_BATCH = 64
 
 
-class ExactIndex:
-    """A `VectorIndex` with a recall of 1. It stores the vectors and two blocks of scores.
+class ExactIndex(VectorIndex):
+    """An index with a recall of 1. It stores the vectors and two blocks of scores.
 
     Args:
         items, ids: as `build`, which checks them.
@@ -25,11 +26,7 @@ class ExactIndex:
     def __init__(self, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]) -> None:
         self.items = items
         self.ids = ids
-
-    @property
-    def dim(self) -> int:
-        """The dimension d of the vectors."""
-        return self.items.shape[1]
+        self.dim = items.shape[1]
 
     @classmethod
     def build(cls, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]) -> ExactIndex:
@@ -60,19 +57,9 @@ class ExactIndex:
                 items = items.gather(1, order)
         return Recommendations(items, scores)
 
-    def save(self, path: str | Path) -> None:
-        """See `VectorIndex.save`."""
-        name = type(self).__name__
-        files.write(path, files.IndexContents(name, self.dim, self.ids, {"items": self.items}, {}))
+    def _state(self, folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        return {"items": self.items}, {}
 
     @classmethod
-    def load(
-        cls,
-        path: str | Path,
-        *,
-        dim: int | None = None,
-        ids: Int[Tensor, " items"] | None = None,
-    ) -> ExactIndex:
-        """See `VectorIndex.load`."""
-        contents = files.read(path, cls.__name__, dim=dim, ids=ids)
+    def _restore(cls, contents: IndexContents, folder: Path) -> ExactIndex:
         return cls(contents.tensors["items"], contents.ids)

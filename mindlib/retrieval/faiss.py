@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mindlib.retrieval import files
-from mindlib.retrieval.index import check_items
+from mindlib.retrieval.files import IndexContents
+from mindlib.retrieval.index import VectorIndex, check_items
 from mindlib.retrieval.scores import Recommendations
 
 faiss: Any = untyped_faiss  # the declared types of its wrapper are incomplete
@@ -68,8 +68,8 @@ class FaissConfig:
         return FaissConfig(f"IVF{lists},SQfp16", nprobe=round(5.5 * math.sqrt(lists)))
 
 
-class FaissIndex:
-    """A `VectorIndex` that is one of Faiss's indexes.
+class FaissIndex(VectorIndex):
+    """An index that Faiss builds and searches.
 
     Args:
         engine: a trained index of Faiss, which numbers the items 0, 1, …
@@ -81,11 +81,7 @@ class FaissIndex:
         self.engine = engine
         self.ids = ids
         self.config = config
-
-    @property
-    def dim(self) -> int:
-        """The dimension d of the vectors."""
-        return int(self.engine.d)
+        self.dim = int(engine.d)
 
     @classmethod
     def build(
@@ -196,24 +192,12 @@ class FaissIndex:
             return faiss.SearchParametersHNSW(efSearch=max(self.config.ef_search, n))
         return None
 
-    def save(self, path: str | Path) -> None:
-        """See `VectorIndex.save`."""
+    def _state(self, folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         engine = torch.from_numpy(faiss.serialize_index(self.engine))
-        contents = files.IndexContents(
-            type(self).__name__, self.dim, self.ids, {"engine": engine}, asdict(self.config)
-        )
-        files.write(path, contents)
+        return {"engine": engine}, asdict(self.config)
 
     @classmethod
-    def load(
-        cls,
-        path: str | Path,
-        *,
-        dim: int | None = None,
-        ids: Int[Tensor, " items"] | None = None,
-    ) -> FaissIndex:
-        """See `VectorIndex.load`."""
-        contents = files.read(path, cls.__name__, dim=dim, ids=ids)
+    def _restore(cls, contents: IndexContents, folder: Path) -> FaissIndex:
         engine = faiss.deserialize_index(contents.tensors["engine"].numpy())
         return cls(engine, contents.ids, FaissConfig(**contents.settings))
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +18,6 @@ from torch import Tensor
 from mindlib.data.storage import atomic_file
 
 FORMAT = "mindlib index 2"
-METRIC = "inner product"
 REMEDY = "build it again and save it"
 
 
@@ -43,29 +40,20 @@ class IndexContents:
     settings: dict[str, Any]
 
 
-def fingerprint(ids: Int[Tensor, " items"]) -> str:
-    """Return a digest of a set of ids that does not depend on their order."""
-    ordered = ids.to("cpu", torch.int64).sort().values.numpy().astype("<i8")
-    return hashlib.sha256(ordered.tobytes()).hexdigest()
-
-
-def write(path: str | Path, contents: IndexContents) -> None:
+def write(path: Path, contents: IndexContents) -> None:
     """Write an index file, whole or not at all.
 
     Raises:
         OSError: the file cannot be written.
     """
-    path = Path(path).expanduser()
     tensors = {"ids": contents.ids, **contents.tensors}
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     manifest = {
         "format": FORMAT,
         "mindlib": version("mindlib"),
         "engine": contents.engine,
-        "metric": METRIC,
         "dim": contents.dim,
         "num_items": len(contents.ids),
-        "fingerprint": fingerprint(contents.ids),
         "settings": contents.settings,
     }
     manifest["sha256"] = _digest(manifest, tensors)
@@ -79,72 +67,46 @@ def write(path: str | Path, contents: IndexContents) -> None:
         ) from error
 
 
-def read(
-    path: str | Path, engine: str, *, dim: int | None, ids: Int[Tensor, " items"] | None
-) -> IndexContents:
+def read(path: Path, *, dim: int | None, ids: Int[Tensor, " items"] | None) -> IndexContents:
     """Read an index file, and refuse it if it is damaged or another index than required.
 
     Args:
-        engine: the name of the class that reads it.
         dim, ids: as `VectorIndex.load`.
 
     Raises:
         FileNotFoundError, ValueError: as `VectorIndex.load`.
     """
-    with _open(path) as (file, manifest):
-        for name, value in {"engine": engine, "metric": METRIC}.items():
-            _require(path, manifest, name, value)
-        # Copies, because the file is mapped into memory and may be replaced.
-        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        if manifest.pop("sha256", None) != _digest(manifest, tensors):
-            raise ValueError(f"{path} is damaged (its sha256 is another one); {REMEDY}")
-    if dim is not None and manifest["dim"] != dim:
-        raise ValueError(
-            f"{path}: vectors of dimension {manifest['dim']}; expected {dim}; {REMEDY}"
-        )
-    if ids is not None and manifest["fingerprint"] != fingerprint(ids):
-        raise ValueError(
-            f"{path}: an index of another catalogue ({manifest['num_items']} items with the "
-            f"fingerprint {manifest['fingerprint'][:8]}; expected {len(ids)} with "
-            f"{fingerprint(ids)[:8]}); {REMEDY}"
-        )
-    return IndexContents(engine, manifest["dim"], tensors.pop("ids"), tensors, manifest["settings"])
-
-
-def read_engine(path: str | Path) -> str:
-    """Return the name of the class that wrote an index file.
-
-    Raises:
-        FileNotFoundError, ValueError: as `VectorIndex.load`.
-    """
-    with _open(path) as (_, manifest):
-        return str(manifest.get("engine"))
-
-
-@contextmanager
-def _open(path: str | Path) -> Iterator[tuple[Any, dict[str, Any]]]:
-    path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"there is no index at {path}; build one and save it there")
     try:
         with safe_open(path, framework="pt") as file:
             manifest = json.loads((file.metadata() or {}).get("manifest", "{}"))
-            _require(path, manifest, "format", FORMAT)
-            yield file, manifest
+            # Copies, because the file is mapped into memory and may be replaced.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is damaged or not an index ({error}); {REMEDY}") from error
-
-
-def _require(path: str | Path, manifest: dict[str, Any], name: str, expected: str) -> None:
-    if manifest.get(name) != expected:
+    if manifest.get("format") != FORMAT:
         raise ValueError(
-            f"{path}: the {name} is {manifest.get(name)!r}, written by mindlib "
-            f"{manifest.get('mindlib')}; expected {expected!r}; {REMEDY}"
+            f"{path}: the format is {manifest.get('format')!r}, written by mindlib "
+            f"{manifest.get('mindlib')}; expected {FORMAT!r}; {REMEDY}"
         )
+    if manifest.pop("sha256", None) != _digest(manifest, tensors):
+        raise ValueError(f"{path} is damaged (its contents have another sha256); {REMEDY}")
+    if dim is not None and manifest["dim"] != dim:
+        raise ValueError(
+            f"{path}: vectors of dimension {manifest['dim']}; expected {dim}; {REMEDY}"
+        )
+    own = tensors.pop("ids")
+    if ids is not None and not torch.equal(own.sort().values, ids.cpu().sort().values):
+        raise ValueError(
+            f"{path}: an index of another catalogue ({len(own)} items, "
+            f"{int(torch.isin(own, ids.cpu()).sum())} of the {len(ids)} expected); {REMEDY}"
+        )
+    return IndexContents(manifest["engine"], manifest["dim"], own, tensors, manifest["settings"])
 
 
 def _digest(manifest: dict[str, Any], tensors: dict[str, Tensor]) -> str:
-    """Return the sha256 of everything in the file but the digest itself."""
+    """Return the sha256 of everything in the file except the digest itself."""
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

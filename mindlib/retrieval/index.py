@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mindlib.data.histories import Histories
+from mindlib.retrieval import files
 from mindlib.retrieval.scores import InterestModel, Recommendations, concatenate, merge
 
 # Entries of the lists in memory at once (users x interests x width), and interests in one search.
@@ -17,24 +19,24 @@ MAX_LIST_ENTRIES = 1 << 21
 MAX_QUERIES = 1 << 12
 
 
-@runtime_checkable
-class VectorIndex(Protocol):
+Index = TypeVar("Index", bound="VectorIndex")  # typing.Self, which beartype does not support
+
+
+class VectorIndex(ABC):
     """Item vectors with their ids (1 and up; 0 is padding), searched by inner product.
 
     An index is built once and does not change: after more training, build another one.
+
+    Attributes:
+        dim: the dimension d of the vectors.
+        ids: the ids of the items, each once, in any order.
     """
 
-    @property
-    def dim(self) -> int:
-        """The dimension d of the vectors."""
-        ...
-
-    @property
-    def ids(self) -> Int[Tensor, " items"]:
-        """The ids of its items, each once, in any order."""
-        ...
+    dim: int
+    ids: Int[Tensor, " items"]
 
     @classmethod
+    @abstractmethod
     def build(cls, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]) -> VectorIndex:
         """Build an index of these items.
 
@@ -42,8 +44,8 @@ class VectorIndex(Protocol):
             ValueError: there is no item, a vector has a NaN or an infinity, an id is below 1 or
                 occurs twice, or the numbers of vectors and ids differ.
         """
-        ...
 
+    @abstractmethod
     def nearest(
         self,
         queries: Float[Tensor, "queries dim"],
@@ -62,7 +64,15 @@ class VectorIndex(Protocol):
                 work among the queries of one user, whose lists will be merged; without owners it
                 searches for each query separately.
         """
-        ...
+
+    @abstractmethod
+    def _state(self, folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors and settings that a file in a folder must hold besides the ids."""
+
+    @classmethod
+    @abstractmethod
+    def _restore(cls: type[Index], contents: files.IndexContents, folder: Path) -> Index:
+        """Make an index of the contents of a file in a folder."""
 
     def save(self, path: str | Path) -> None:
         """Write the index to one file, which appears whole or not at all.
@@ -70,16 +80,18 @@ class VectorIndex(Protocol):
         Raises:
             OSError: the file cannot be written. An older file of this name is unchanged.
         """
-        ...
+        path = Path(path).expanduser().resolve()
+        state = self._state(path.parent)
+        files.write(path, files.IndexContents(type(self).__name__, self.dim, self.ids, *state))
 
     @classmethod
     def load(
-        cls,
+        cls: type[Index],
         path: str | Path,
         *,
         dim: int | None = None,
         ids: Int[Tensor, " items"] | None = None,
-    ) -> VectorIndex:
+    ) -> Index:
         """Read an index that `save` wrote.
 
         Args:
@@ -90,7 +102,14 @@ class VectorIndex(Protocol):
             ValueError: the file is damaged, has another engine or format, or the index has another
                 dimension or other ids than required.
         """
-        ...
+        path = Path(path).expanduser().resolve()
+        contents = files.read(path, dim=dim, ids=ids)
+        if contents.engine != cls.__name__:
+            raise ValueError(
+                f"{path}: the engine is {contents.engine!r}; expected {cls.__name__!r}; "
+                f"{files.REMEDY}"
+            )
+        return cls._restore(contents, path.parent)
 
 
 def catalogue(model: InterestModel) -> tuple[Float[Tensor, "items dim"], Int[Tensor, " items"]]:

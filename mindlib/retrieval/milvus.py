@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from pymilvus import DataType, MilvusClient, MilvusException
 from torch import Tensor
 
-from mindlib.retrieval import files
-from mindlib.retrieval.index import check_items
+from mindlib.retrieval.files import IndexContents
+from mindlib.retrieval.index import VectorIndex, check_items
 from mindlib.retrieval.scores import Recommendations
 
 # Milvus refuses messages beyond some tens of MB, and more than 16,384 results or queries.
@@ -62,11 +62,12 @@ class MilvusConfig:
         return self.uri.endswith(".db") and "://" not in self.uri
 
 
-class MilvusIndex:
-    """A `VectorIndex` that is a collection of Milvus.
+class MilvusIndex(VectorIndex):
+    """An index whose vectors are a collection of Milvus; its file only names the collection.
 
-    The vectors stay in Milvus. The file that `save` writes only names the collection. Only one
-    process at a time can use an embedded database.
+    Only one process at a time can use an embedded database. One below the folder of the file may
+    move with it. Loading fails if the collection does not exist, or has another number of items
+    than when it was saved (ValueError), or if Milvus does not answer (ConnectionError).
 
     Args:
         config: names the collection.
@@ -85,19 +86,15 @@ class MilvusIndex:
         cls,
         items: Float[Tensor, "items dim"],
         ids: Int[Tensor, " items"],
-        config: MilvusConfig | None = None,
+        config: MilvusConfig = MilvusConfig("mindlib.db"),  # in the working directory
     ) -> MilvusIndex:
         """See `VectorIndex.build`. If it fails, the collection is dropped again.
-
-        Args:
-            config: None for mindlib.db in the working directory.
 
         Raises:
             ValueError: as `VectorIndex.build`, or the collection exists.
             ConnectionError: Milvus does not answer at this address.
         """
         items, ids = check_items(items, ids)
-        config = config or MilvusConfig("mindlib.db")
         index = cls(config, items.shape[1], ids)
         client, name = index.client, config.collection
         if client.has_collection(name):
@@ -165,41 +162,24 @@ class MilvusIndex:
                 scores[row, : len(hits)] = torch.tensor([hit["distance"] for hit in hits])
         return Recommendations(items, scores)
 
-    def save(self, path: str | Path) -> None:
-        """See `VectorIndex.save`. An embedded database below the file's folder may move with it."""
+    def _state(self, folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         self.client.flush(self.config.collection)
         settings = asdict(self.config)
         if self.config.is_embedded:
-            folder, database = (Path(p).expanduser().resolve() for p in (path, self.config.uri))
-            is_inside = database.is_relative_to(folder.parent)
-            settings["uri"] = str(database.relative_to(folder.parent) if is_inside else database)
-        files.write(
-            path, files.IndexContents(type(self).__name__, self.dim, self.ids, {}, settings)
-        )
+            database = Path(self.config.uri).expanduser().resolve()
+            is_inside = database.is_relative_to(folder)
+            settings["uri"] = str(database.relative_to(folder) if is_inside else database)
+        return {}, settings
 
     @classmethod
-    def load(
-        cls,
-        path: str | Path,
-        *,
-        dim: int | None = None,
-        ids: Int[Tensor, " items"] | None = None,
-    ) -> MilvusIndex:
-        """See `VectorIndex.load`.
-
-        Raises:
-            ValueError: as `VectorIndex.load`; or the collection does not exist, or has another
-                number of items than when it was saved.
-            ConnectionError: Milvus does not answer at this address.
-        """
-        contents = files.read(path, cls.__name__, dim=dim, ids=ids)
+    def _restore(cls, contents: IndexContents, folder: Path) -> MilvusIndex:
         config = MilvusConfig(**contents.settings)
         if config.is_embedded:
-            config = replace(config, uri=str(Path(path).expanduser().resolve().parent / config.uri))
+            config = replace(config, uri=str(folder / config.uri))
             if not Path(config.uri).exists():
                 raise ValueError(
-                    f"{path}: its vectors are in {config.uri}, which does not exist; "
-                    f"move it there, or build the index again"
+                    f"the vectors of the index in {folder} are in {config.uri}, which does not "
+                    f"exist; move it there, or build the index again"
                 )
         index = cls(config, contents.dim, contents.ids)
         name = config.collection

@@ -9,10 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mindlib.data import Cases, Histories
-from mindlib.evaluation import (
-    evaluate,
-    history_categories,
-)
+from mindlib.evaluation import evaluate, history_categories
 from mindlib.retrieval import Recommendations
 
 
@@ -71,12 +68,6 @@ def test_metrics_equal_plain_python(seed, sizes, cutoffs):
                 len(hits) / sizes[user]
             )
             assert result.values[f"NDCG@{n}"][user].item() == pytest.approx(gain / best)
-
-
-def test_standard_error_is_that_of_the_mean():
-    result = evaluate(Fixed([[1], [2], [1], [2]]), cases_of([[1], [1], [1], [1]]), (1,))
-    assert result.means()["HitRate@1"] == 0.5
-    assert result.standard_errors()["HitRate@1"] == pytest.approx(math.sqrt(1 / 3) / 2)
 
 
 def test_history_exclusion_is_passed_on():

@@ -60,10 +60,7 @@ def test_the_manifest_says_what_the_file_holds(saved):
     with safe_open(saved, framework="pt") as file:
         manifest = json.loads(file.metadata()["manifest"])
     assert manifest["format"] == files.FORMAT
-    assert manifest["metric"] == "inner product"
     assert (manifest["engine"], manifest["dim"], manifest["num_items"]) == ("ExactIndex", 16, 50)
-    assert manifest["fingerprint"] == files.fingerprint(torch.arange(50, 0, -1))
-    assert manifest["fingerprint"] != files.fingerprint(torch.arange(2, 52))
     assert manifest["mindlib"] == "0.1.0"
 
 
@@ -80,14 +77,14 @@ def test_another_dimension_is_refused(saved):
 
 
 def test_another_catalogue_is_refused(saved):
-    with pytest.raises(ValueError, match=r"another catalogue \(50 items .* expected 51"):
+    with pytest.raises(ValueError, match=r"another catalogue \(50 items, 50 of the 51 expected"):
         ExactIndex.load(saved, ids=torch.arange(1, 52))
     with pytest.raises(ValueError, match="another catalogue"):
         ExactIndex.load(saved, ids=torch.arange(2, 52))
 
 
 def test_another_engine_is_refused(saved):
-    with pytest.raises(ValueError, match=r"the engine is 'ExactIndex', .* expected 'FaissIndex'"):
+    with pytest.raises(ValueError, match="the engine is 'ExactIndex'; expected 'FaissIndex'"):
         FaissIndex.load(saved)
 
 

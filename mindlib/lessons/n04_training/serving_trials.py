@@ -45,6 +45,9 @@ class CountingIndex(ExactIndex):
     queries: list[int] = field(default_factory=list)
     widths: list[int] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.dim = self.items.shape[1]
+
     def nearest(
         self,
         queries: Float[Tensor, "queries dim"],

@@ -42,7 +42,6 @@ from mindlib.online.serving.stages import (
     Ranker,
 )
 from mindlib.retrieval import Engine, InterestModel, VectorIndex, catalogue, load_index, write_index
-from mindlib.retrieval.files import read_engine
 
 FORMAT = "mindlib bundle 2"
 MANIFEST, MODEL = "manifest.json", "model"
@@ -173,7 +172,7 @@ class Bundle:
             partial.mkdir(parents=True)
             export(model, log, partial / MODEL)
             exported = ExportedModel.load(partial / MODEL)
-            write_index(partial / INDEX, index, *catalogue(exported))
+            engine = write_index(partial / INDEX, index, *catalogue(exported))
             np.save(partial / POPULARITY, counts)
             text = {"titles": metadata.titles, "categories": metadata.categories.tolist()}
             (partial / METADATA).write_text(json.dumps(text), encoding="utf-8")
@@ -185,7 +184,7 @@ class Bundle:
                 "version": version,
                 "mindlib": installed("mindlib"),
                 "catalogue": exported.catalogue.fingerprint,
-                "engine": read_engine(partial / INDEX),
+                "engine": engine,
                 "files": {name: checksum(partial / name) for name in parts},
             }
             (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
