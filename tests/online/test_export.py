@@ -36,6 +36,8 @@ from mindlib.online.export import export
 from mindlib.online.exported import ExportedModel, measure_skew
 from mindlib.retrieval import InterestModel
 
+pytestmark = pytest.mark.slow
+
 M = TypeVar("M", bound=VectorModel)
 LENGTH = 12
 LOG = planted_interests(PlantedConfig(num_users=200, num_clusters=6), seed=0).log

@@ -18,6 +18,8 @@ from mindlib.online import export as export_module
 from mindlib.online.export import export
 from mindlib.online.exported import CATALOGUE, GRAPH, ITEMS, MANIFEST, ExportedModel
 
+pytestmark = pytest.mark.slow
+
 LOG = planted_interests(PlantedConfig(num_users=60, num_clusters=6), seed=0).log
 FILES = {CATALOGUE, GRAPH, ITEMS, MANIFEST}
 

@@ -25,6 +25,8 @@ from mindlib.models import MIND, MINDConfig, YouTubeDNN, YouTubeDNNConfig
 from mindlib.training import TrainingConfig, fit
 from mindlib.training.checkpoints import Checkpoint, Checkpoints
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 4
 CONFIG = TrainingConfig(
     epochs=EPOCHS, batch_size=64, negatives=16, monitor="Recall@10", patience=EPOCHS

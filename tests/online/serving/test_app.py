@@ -21,6 +21,8 @@ from tests.online.serving.conftest import NO_TIMEOUTS
 from tests.online.serving.test_platform import HANGS, USER, Faulty, broken
 from tests.online.serving.world import LOG
 
+pytestmark = pytest.mark.slow
+
 ITEM = LOG.item_ids[1]
 TRACES = ("Traceback", 'File "', ".py", "secret", "sqlite")
 

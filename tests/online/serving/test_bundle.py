@@ -28,6 +28,8 @@ from mindlib.retrieval import ExactIndex, IndexRecommender
 from mindlib.retrieval.faiss import FaissIndex
 from tests.online.serving.world import LOG, SPLIT, Nearest, make_model, write
 
+pytestmark = pytest.mark.slow
+
 PARTS = {INDEX, METADATA, MANIFEST, MODEL, POPULARITY, RANKER}
 
 

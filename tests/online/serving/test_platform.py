@@ -21,6 +21,8 @@ from tests.conftest import unchecked
 from tests.online.serving.conftest import NO_TIMEOUTS
 from tests.online.serving.world import LOG, SPLIT, Nearest
 
+pytestmark = pytest.mark.slow
+
 USER = LOG.user_ids[1]
 NOBODY = "nobody"
 HANGS = 0.05  # the budget of a stage that never answers in time
