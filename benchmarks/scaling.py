@@ -69,7 +69,6 @@ def measure(items: int, kind: Kind, steps: int) -> dict[str, Any]:
         keep_freed_memory,
         make_optimizers,
         make_sampler,
-        parameters,
         training_step,
     )
 
@@ -91,8 +90,8 @@ def measure(items: int, kind: Kind, steps: int) -> dict[str, Any]:
     routing = RoutingConfig.paper(max_interests=bench.INTERESTS, iterations=bench.ITERATIONS)
     config = mindlib.MINDConfig.paper(dim=bench.DIM, history_length=bench.LENGTH, routing=routing)
     model = mindlib.MIND(log, config, generator=generator)
-    table, _ = parameters(model)
-    optimizers = make_optimizers(model, training.learning_rate)
+    table = model.items.weight
+    optimizers = make_optimizers(model, table, training.learning_rate)
     if kind == "dense Adam":
         optimizers[0] = torch.optim.Adam([table], lr=training.learning_rate, fused=True)
     seconds = []

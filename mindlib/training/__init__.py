@@ -1,22 +1,16 @@
 """Training (§3.5): `fit` for every vector model, with sampled softmax and Adam."""
 
-from mindlib.training.config import Loss, TrainingConfig
-from mindlib.training.fitting import (
-    EpochRecord,
-    Fit,
-    choose_device,
-    fit,
-    keep_freed_memory,
-    make_optimizers,
-    parameters,
-)
+from mindlib.training.config import Loss, Proposal, TrainingConfig
+from mindlib.training.device import choose_device, keep_freed_memory
+from mindlib.training.epochs import EpochRecord, Fit
+from mindlib.training.fitting import fit
 from mindlib.training.negatives import (
     NegativeSampler,
-    Proposal,
     proposal_probabilities,
     sampled_softmax_loss,
     target_probabilities,
 )
+from mindlib.training.optimizers import make_optimizers
 from mindlib.training.step import Batch, batches, make_sampler, training_step
 
 __all__ = [
@@ -33,7 +27,6 @@ __all__ = [
     "keep_freed_memory",
     "make_optimizers",
     "make_sampler",
-    "parameters",
     "proposal_probabilities",
     "sampled_softmax_loss",
     "target_probabilities",

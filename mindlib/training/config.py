@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from mindlib.training.negatives import Proposal
-from mindlib.training.optimizers import Schedule
-
+Proposal = Literal["uniform", "log-uniform", "popularity"]
+Schedule = Literal["constant", "cosine"]
 Loss = Literal["label", "best"]
 
 

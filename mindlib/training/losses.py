@@ -1,9 +1,9 @@
-"""Other losses than Eq. 11 for models with several interests (§3.5).
+"""Losses besides Eq. 11 for models with several interests (§3.5).
 
-In Eq. 10 the label chooses an interest, and all negatives are scored by that one. Two answers to
-what follows from it: MaxMF's (Weston et al. 2013), which scores a negative as serving does, and
-REMI's (Xie et al. 2023), harder negatives for the chosen interest. And REMI's penalty on routing.
-They take what `mindlib.training.negatives.sampled_softmax_loss` takes.
+In Eq. 10 the label selects an interest, and all negatives are scored by that interest. MaxMF
+(Weston et al. 2013) scores a negative as serving does, by its own best interest; REMI (Xie et al.
+2023) takes harder negatives for the selected interest, and penalizes routing collapse. Arguments
+are those of `mindlib.training.negatives.sampled_softmax_loss`.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ def best_interest_loss(
     negative_ids: Int[Tensor, " n"],
     log_expected: Float[Tensor, " n"] | None,
 ) -> Float[Tensor, ""]:
-    """Sampled softmax of f_score = max_k e_i' v_u^k (Eq. 3), for the label and for negatives.
+    """Sampled softmax of f_score = max_k e_i' v_u^k (Eq. 3), for the label and the negatives.
 
-    Training then asks what serving asks. In Eq. 10 an interest that the label did not choose
-    costs nothing, however well it scores negatives: K vectors that are the same for every user
-    and share the catalogue among them lower that loss by up to log K, and recommend nothing to
-    anybody. With one interest both are the same.
+    The objective is that of serving. In Eq. 10 an interest that the label did not select costs
+    nothing, however high it scores negatives: K vectors that are the same for every user and
+    divide the catalogue among them lower that loss by up to log K without any recommendation value.
+    With one interest both losses are equal.
 
     Args:
         interests, active: V_u, and which of its columns the user has.
-        targets, negatives, target_ids, negative_ids, log_expected: as `sampled_softmax_loss`.
+        targets, negatives, target_ids, negative_ids, log_expected: see `sampled_softmax_loss`.
     """
     own = (interests @ targets[:, :, None]).squeeze(2).masked_fill(~active, -torch.inf)
     scores = (interests @ negatives.T).masked_fill(~active[:, :, None], -torch.inf).amax(1)
@@ -52,20 +52,19 @@ def hard_negative_loss(
     *,
     beta: float,
 ) -> Float[Tensor, ""]:
-    """Sampled softmax with interest-aware hard negatives.
+    """Sampled softmax with interest-aware hard negatives (REMI).
 
-    Once the label has chosen an interest, most items drawn at random are easy to tell from it.
-    So the sum over negatives is taken as if they had been drawn with a probability proportional
-    to exp(beta v'e_j), by importance sampling: the term exp(v'e_j) of a negative gets the weight
-    exp(beta v'e_j) divided by the mean of exp(beta v'e_l) over the negatives. That mean, like the
-    sum, is over the catalogue: each negative stands in it for 1 / (n q_j) items. The gradient
-    runs through the weights too, as in the published code. With beta = 0 this is
-    `sampled_softmax_loss`.
+    Most random items are easy to distinguish from the selected interest. Therefore the sum over
+    negatives is estimated as if they had been sampled proportionally to exp(beta v'e_j), by
+    importance sampling: the term exp(v'e_j) has the weight exp(beta v'e_j) divided by the mean of
+    exp(beta v'e_l). That mean, like the sum, is over the catalogue, in which a negative represents
+    1 / (n q_j) items. The gradient includes the weights, as in the published code. With beta = 0
+    this is `sampled_softmax_loss`.
 
     Args:
-        users: v_u, the interest that the label chose.
-        targets, negatives, target_ids, negative_ids, log_expected: as `sampled_softmax_loss`.
-        beta: how hard; 0 is not at all.
+        users: v_u, the interest that the label selected.
+        targets, negatives, target_ids, negative_ids, log_expected: see `sampled_softmax_loss`.
+        beta: the hardness; 0 weights all negatives equally.
 
     Raises:
         ValueError: beta is negative.
@@ -74,13 +73,13 @@ def hard_negative_loss(
         raise ValueError(f"beta={beta}: expected 0 (the sampled softmax) or more")
     scores = users @ negatives.T
     hits = target_ids[:, None] == negative_ids
-    stands_for = torch.zeros_like(negatives[:, 0]) if log_expected is None else -log_expected
-    # Finite, so that a row of nothing but hits has no NaN; what is a hit is taken out at the end.
-    nothing = torch.finfo(scores.dtype).min / 4
-    shares = stands_for.expand_as(scores).masked_fill(hits, nothing)
-    hardness = (beta * scores + stands_for).masked_fill(hits, nothing)
-    mean = hardness.logsumexp(1, keepdim=True) - shares.logsumexp(1, keepdim=True)
-    logits = (scores + stands_for + beta * scores - mean).masked_fill(hits, -torch.inf)
+    log_weight = torch.zeros_like(negatives[:, 0]) if log_expected is None else -log_expected
+    # A finite value instead of -inf, so that a row of accidental hits only has no NaN gradient.
+    lowest = torch.finfo(scores.dtype).min / 4
+    log_weights = log_weight.expand_as(scores).masked_fill(hits, lowest)
+    hardness = (beta * scores + log_weight).masked_fill(hits, lowest)
+    mean = hardness.logsumexp(1, keepdim=True) - log_weights.logsumexp(1, keepdim=True)
+    logits = (scores + log_weight + beta * scores - mean).masked_fill(hits, -torch.inf)
     own = (users * targets).sum(1, keepdim=True)
     return (torch.cat([own, logits], dim=1).logsumexp(1) - own[:, 0]).mean()
 
@@ -88,18 +87,18 @@ def hard_negative_loss(
 def routing_penalty(
     coupling: Float[Tensor, "batch interests length"], mask: Bool[Tensor, "batch length"]
 ) -> Float[Tensor, ""]:
-    """How far interests are from drawing evenly on the behaviours: REMI's routing regularisation.
+    """Penalize uneven coupling over the behaviors: REMI's routing regularization.
 
-    Sum over interests of the squared variance of their coupling over the behaviours, that is the
-    squared Frobenius norm of the diagonal of the coupling's covariance matrix; the mean over
-    users. It is largest where an interest copies one behaviour (routing collapse), and 0 where
-    all behaviours weigh the same. (The published code divides by d instead of the number of
-    behaviours, lets padding take part, and sums over the batch: its lambda = 100 is another one.)
+    The sum over interests of the squared variance of their coupling over the behaviors, that is
+    the squared Frobenius norm of the diagonal of the coupling's covariance; the mean over users.
+    It is 0 for equal weights and largest where an interest copies one behavior (routing collapse).
+    The published code divides by d instead of the number of behaviors, includes padding, and sums
+    over the batch, so its lambda = 100 is on another scale.
 
     Args:
-        coupling: w, `Interests.coupling`. Only a model whose coupling has a gradient learns from
-            this: ComiRec-SA, or MIND with `gradient="all"`.
-        mask: True where there is a behaviour.
+        coupling: w, `Interests.coupling`. It must have a gradient: ComiRec-SA, or MIND with
+            `gradient="all"`.
+        mask: True where there is a behavior.
     """
     count = mask.sum(1).clamp(min=1)[:, None]
     present = mask[:, None, :]

@@ -1,9 +1,8 @@
-"""The sampled softmax of Eqs. 10-11 (§3.5), and where its negatives come from."""
+"""The sampled softmax (Eqs. 10-11) and the distributions of its negatives (§3.5)."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 import torch
@@ -11,19 +10,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mindlib.data.splits import Cases
-
-Proposal = Literal["uniform", "log-uniform", "popularity"]
+from mindlib.training.config import Proposal
 
 
 def proposal_probabilities(
     proposal: Proposal, counts: Int[np.ndarray, " items"], alpha: float = 0.75
 ) -> Float[np.ndarray, " items"]:
-    """q, with which each item is drawn as a negative; entry 0 (padding) is 0.
+    """Return q, the probability of each item as a negative; entry 0 (padding) is 0.
 
-    Every item has a positive probability, for the sampled softmax estimates a sum over all items.
+    All items have a positive probability, because the sampled softmax estimates a sum over all.
 
     Args:
-        counts: how often each item occurs in the training events; entry 0 is ignored.
+        counts: occurrences of each item in the training events; entry 0 is ignored.
         alpha: exponent of "popularity".
     """
     if proposal == "uniform":
@@ -38,10 +36,10 @@ def proposal_probabilities(
 
 
 def target_probabilities(cases: Cases) -> Float[np.ndarray, " items"]:
-    """p, with which each item is the target of a training pair; entry 0 (padding) is 0.
+    """Return p, the probability of each item as the target of a training pair; entry 0 is 0.
 
-    A pair is a case drawn evenly, and one of its targets drawn evenly: an item of a basket of ten
-    counts a tenth.
+    A pair is a case sampled uniformly and one of its targets sampled uniformly, so an item of a
+    basket of ten counts a tenth.
     """
     sizes = cases.offsets.diff().cpu().numpy()
     share = np.repeat(1 / sizes, sizes) / len(sizes)
@@ -49,11 +47,11 @@ def target_probabilities(cases: Cases) -> Float[np.ndarray, " items"]:
 
 
 class NegativeSampler:
-    """Draws negatives with replacement, in time that hardly depends on the catalogue's size.
+    """Samples negatives with replacement, in time that hardly depends on the catalogue's size.
 
     Args:
         probabilities: q, see `proposal_probabilities`.
-        targets: p, see `target_probabilities`; needed by `add_in_batch` only.
+        targets: p, see `target_probabilities`; only needed by `add_in_batch`.
     """
 
     def __init__(
@@ -70,7 +68,7 @@ class NegativeSampler:
     def draw(
         self, n: int, generator: torch.Generator
     ) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
-        """n item ids, and the logarithm of how often each is expected among them, log(n q)."""
+        """Sample n item ids; return them and the logarithms of their expected counts, log(n q)."""
         uniform = torch.rand(
             n, generator=generator, dtype=torch.float64, device=self._cumulative.device
         )
@@ -79,23 +77,25 @@ class NegativeSampler:
         return index + 1, self._log_q[index] + math.log(n)
 
     def add_in_batch(
-        self, drawn: Int[Tensor, " n"], in_batch: Int[Tensor, " batch"]
+        self, sampled: Int[Tensor, " n"], in_batch: Int[Tensor, " batch"]
     ) -> tuple[Int[Tensor, " n_plus_batch"], Float[Tensor, " n_plus_batch"]]:
-        """Drawn negatives and the batch's targets, each expected log(n q + (batch - 1) p) times.
+        """Append the batch's targets to the sampled negatives, and correct for both sources.
 
-        The others' targets are negatives of a user that cost nothing to gather. They come from p
-        and not from q. Whichever way an item came in, what counts is how often it was to be
-        expected: n times q by drawing, and p times for each of the batch - 1 other users. (A
-        user's own target is an accidental hit, and is taken out by the loss.)
+        The expected count of an item is n q + (batch - 1) p, whichever source it came from: the
+        targets of the batch - 1 other users have the distribution p, not q. (A user's own target
+        is an accidental hit, which the loss removes.)
 
         Raises:
             ValueError: the sampler was made without p.
         """
         if self._p is None:
-            raise ValueError("the sampler does not know p; give it `target_probabilities`")
-        ids = torch.cat([drawn, in_batch])
+            raise ValueError(
+                "in-batch negatives need the target distribution p; make the sampler with "
+                "`target_probabilities`"
+            )
+        ids = torch.cat([sampled, in_batch])
         q, p = self._log_q[ids - 1].exp(), self._p[ids - 1]
-        return ids, (len(drawn) * q + (len(in_batch) - 1) * p).log()
+        return ids, (len(sampled) * q + (len(in_batch) - 1) * p).log()
 
 
 def sampled_softmax_loss(
@@ -106,17 +106,17 @@ def sampled_softmax_loss(
     negative_ids: Int[Tensor, " n"],
     log_expected: Float[Tensor, " n"] | None,
 ) -> Float[Tensor, ""]:
-    """-log Pr(i | u) (Eqs. 10-11), with the sum over the catalogue estimated from negatives.
+    """Estimate -log Pr(i | u) (Eqs. 10-11), with the sum over the catalogue from negatives.
 
-    The denominator is exp(v'e_i) + sum over j != i of exp(v'e_j). Of the second part, negatives
-    drawn with probability q give the unbiased estimate sum exp(v'e_j) / (n q_j): in logits, the
-    correction -log(n q_j). A negative that is the target itself is an accidental hit: it must not
-    be counted, for the target already stands in the first part.
+    The denominator is exp(v'e_i) + sum over j != i of exp(v'e_j). Negatives sampled with
+    probability q give the unbiased estimate sum exp(v'e_j) / (n q_j) of the second term; in
+    logits this is the logQ correction -log(n q_j). A negative that is the target itself is an
+    accidental hit and left out, because the target is already the first term.
 
     Args:
-        users: v_u, as seen from the target.
+        users: v_u, from label-aware attention with the target.
         targets, negatives: item embeddings.
-        target_ids, negative_ids: which items they are.
+        target_ids, negative_ids: their item ids.
         log_expected: log(n q_j), or None for no correction.
     """
     hits = target_ids[:, None] == negative_ids
@@ -127,8 +127,8 @@ def sampled_softmax_loss(
 class _SampledSoftmax(torch.autograd.Function):
     """The mean of logsumexp([v'e_i, v'e_j + shift_j for j no hit]) - v'e_i, in few passes.
 
-    Autograd would keep and walk a batch x negatives matrix at every step of this formula; the
-    gradient of a softmax is known, so one such matrix is enough.
+    Autograd would store several batch x negatives matrices. The gradient of a softmax is known in
+    closed form, so one matrix suffices.
     """
 
     @staticmethod

@@ -1,10 +1,9 @@
-"""Adam for a table of which a step touches few rows, and how fast to learn when (§3.5)."""
+"""Adam for an item table of which a step touches few rows, and learning rate schedules (§3.5)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -12,21 +11,20 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 from torch.optim.lr_scheduler import LambdaLR
 
-Schedule = Literal["constant", "cosine"]
+from mindlib.training.config import Schedule, TrainingConfig
 
 
 class RowAdam(torch.optim.Optimizer):
     """Adam that updates only the rows with a gradient ("lazy Adam").
 
-    Those rows, gathered, go through torch's own fused Adam; the moments of the others wait. The
-    cost of a step depends on the rows touched and not on the size of the table.
+    These rows are gathered and updated by torch's fused Adam; the moments of the others stay as
+    they are. Therefore the cost of a step depends on the rows touched, not on the table's size.
 
-    Beside `torch.optim.Adam` on the whole table: the number of steps that corrects the moments'
-    bias is the table's and not the row's, so a row gets the same update as there as long as it
-    was touched at every step since the first that touched it. Where it is left out, dense Adam
-    still shrinks its moments by the betas and moves it along the old ones; here it rests, and
-    meets its next gradient with the moments as they were. `torch.optim.SparseAdam` does the same
-    as this, but adds epsilon before the correction of the second moment and not after it.
+    In contrast to dense Adam, a row without a gradient is not moved along its old moments, and its
+    moments do not decay. The bias correction counts the steps of the table, not those of the row,
+    so a row that has been touched in every step since its first one gets the update of dense Adam.
+    `torch.optim.SparseAdam` differs from this class only in adding epsilon before the bias
+    correction of the second moment.
 
     Args:
         table: a 2-D parameter whose gradient is sparse.
@@ -50,66 +48,75 @@ class RowAdam(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update of the rows in the gradient."""
+        """Update the rows that have a gradient."""
         group = self.param_groups[0]
         table = group["params"][0]
         if table.grad is None:
             return
         state = self.state[table]
         rows, values = distinct_rows(table.grad)
-        whole = (table, state["exp_avg"], state["exp_avg_sq"])
-        weights, mean, square = (tensor.index_select(0, rows) for tensor in whole)
+        tables = (table, state["exp_avg"], state["exp_avg_sq"])
+        weights, mean, square = (tensor.index_select(0, rows) for tensor in tables)
         beta1, beta2 = group["betas"]
         adam(
             [weights], [values], [mean], [square], [], [state["step"]],
             fused=True, amsgrad=False, maximize=False, weight_decay=0.0,
             beta1=beta1, beta2=beta2, lr=group["lr"], eps=group["eps"],
         )  # fmt: skip
-        for tensor, part in zip(whole, (weights, mean, square), strict=True):
+        for tensor, part in zip(tables, (weights, mean, square), strict=True):
             tensor.index_copy_(0, rows, part)
 
 
 def distinct_rows(gradient: Tensor) -> tuple[Int[Tensor, " rows"], Float[Tensor, "rows dim"]]:
-    """The rows of a sparse gradient, each once, and their values."""
+    """Return the rows of a sparse gradient in ascending order, each once, and their values."""
     rows = gradient._indices()[0]
-    if bool((rows[1:] > rows[:-1]).all()):  # sorted and distinct already: spare another sort
+    if bool((rows[1:] > rows[:-1]).all()):  # sorted and distinct already
         return rows, gradient._values()
     gradient = gradient.coalesce()
     return gradient.indices()[0], gradient.values()
 
 
-def learning_rate_factor(step: int, steps: int, *, warmup_steps: int, schedule: Schedule) -> float:
-    """What the learning rate is multiplied by at one step of training.
+def dense_parameters(model: nn.Module, table: nn.Parameter) -> list[nn.Parameter]:
+    """Return all parameters but the item table, the only one whose gradient is sparse."""
+    return [p for p in model.parameters() if p is not table and p.numel()]
 
-    It rises linearly over the first `warmup_steps`, to 1 at the last of them; then it stays there,
-    or falls along half a cosine, to 0 just after the last step.
+
+def make_optimizers(
+    model: nn.Module, table: nn.Parameter, learning_rate: float
+) -> list[torch.optim.Optimizer]:
+    """Return `RowAdam` for the item table and Adam for the other parameters."""
+    dense = dense_parameters(model, table)
+    return [RowAdam(table, learning_rate), torch.optim.Adam(dense, lr=learning_rate, fused=True)]
+
+
+def learning_rate_factor(step: int, steps: int, *, warmup_steps: int, schedule: Schedule) -> float:
+    """Return the factor of the learning rate at one step of a training run.
+
+    It rises linearly to 1 over the first `warmup_steps`. Then it stays there ("constant") or falls
+    along half a cosine, to 0 just after the last step.
 
     Args:
         step: counted from 0.
-        steps: of the whole training.
+        steps: of the whole run.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     if schedule == "constant":
         return 1.0
-    done = (step - warmup_steps) / max(1, steps - warmup_steps)
-    return (1 + math.cos(math.pi * min(1.0, done))) / 2
+    share = (step - warmup_steps) / max(1, steps - warmup_steps)
+    return (1 + math.cos(math.pi * min(1.0, share))) / 2
 
 
 def make_schedulers(
-    optimizers: Sequence[torch.optim.Optimizer],
-    *,
-    steps: int,
-    done: int,
-    warmup_steps: int,
-    schedule: Schedule,
+    optimizers: Sequence[torch.optim.Optimizer], config: TrainingConfig, *, steps: int, done: int
 ) -> list[LambdaLR]:
-    """One scheduler for each optimiser, to be stepped after it; none where the rate is constant.
+    """Return a scheduler for each optimizer, or none if the learning rate is constant.
 
     Args:
-        steps: of the whole training.
-        done: how many of them are behind us already.
+        steps: of the whole run.
+        done: steps made before, if the run is resumed.
     """
+    warmup_steps, schedule = config.warmup_steps, config.schedule
     if schedule == "constant" and not warmup_steps:
         return []
 

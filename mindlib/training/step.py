@@ -1,4 +1,4 @@
-"""One step of training (§3.5): a batch of pairs, its negatives, its loss."""
+"""One step of training (§3.5): a batch of pairs (user, target), its negatives, its loss."""
 
 from __future__ import annotations
 
@@ -24,14 +24,25 @@ from mindlib.training.negatives import (
 
 
 class Batch(NamedTuple):
-    """Training pairs (u, i): pasts, and of each an item that followed.
+    """Training pairs (u, i): histories, and for each one of the items that followed it.
 
-    `global_targets` are the targets of all processes, of which `targets` are the shard of this one.
+    Attributes:
+        histories: of this process's shard.
+        targets: of this process's shard.
+        global_targets: of all processes.
     """
 
     histories: Histories
     targets: Int[Tensor, " shard"]
     global_targets: Int[Tensor, " batch"]
+
+
+def sample_targets(cases: Cases, generator: torch.Generator) -> Int[Tensor, " cases"]:
+    """Sample one target of each case uniformly, so that every basket counts as one pair."""
+    uniform = torch.rand(
+        len(cases), generator=generator, device=generator.device, dtype=torch.float64
+    )
+    return cases.targets[cases.offsets[:-1] + (uniform * cases.offsets.diff()).to(torch.int64)]
 
 
 def batches(
@@ -42,35 +53,29 @@ def batches(
     *,
     length_bucket_batches: int = 1,
 ) -> Iterator[Batch]:
-    """Every case once, in random order, each with one of its targets drawn at random (§4.1).
-
-    Drawing one costs a basket of ten no more than a basket of one; over the epochs all have
-    their turn. Of several processes each gathers its part of every batch.
+    """Yield every case once, in random order, with one of its targets sampled at random (§4.1).
 
     Args:
-        length_bucket_batches: see `TrainingConfig`. Which pairs share a bucket and the order of
-            its batches are still random.
+        length_bucket_batches: see `TrainingConfig`. Which cases share a bucket and the order of
+            the batches remain random.
     """
     device = generator.device
     order = torch.randperm(len(cases), generator=generator, device=device)
-    uniform = torch.rand(len(cases), generator=generator, device=device, dtype=torch.float64)
-    sizes = cases.offsets.diff()
-    chosen = cases.targets[cases.offsets[:-1] + (uniform * sizes).to(torch.int64)]
+    targets = sample_targets(cases, generator)
     steps = order.split(batch_size)
     if length_bucket_batches > 1:
         lengths = cases.histories.lengths
-        pools = order.split(batch_size * length_bucket_batches)
-        steps = [part for p in pools for part in p[lengths[p].argsort()].split(batch_size)]
+        buckets = order.split(batch_size * length_bucket_batches)
+        steps = [rows for b in buckets for rows in b[lengths[b].argsort()].split(batch_size)]
         turns = torch.randperm(len(steps), generator=generator, device=device)
         steps = [steps[turn] for turn in turns.tolist()]
     for rows in steps:
-        shard, global_targets = workers.shard(rows), chosen[rows]
-        targets = workers.shard(global_targets)
-        yield Batch(cases.histories.select(shard), targets, global_targets)
+        shard, global_targets = workers.shard(rows), targets[rows]
+        yield Batch(cases.histories.select(shard), targets[shard], global_targets)
 
 
 def make_sampler(split: Split, config: TrainingConfig, device: torch.device) -> NegativeSampler:
-    """The sampler that the configuration asks for."""
+    """Return the sampler of the configuration's proposal distribution."""
     q = proposal_probabilities(config.proposal, split.train_counts, config.alpha)
     p = target_probabilities(split.train) if config.in_batch else None
     return NegativeSampler(q, device, p)
@@ -84,24 +89,27 @@ def training_step(
     generator: torch.Generator,
     local_generator: torch.Generator | None = None,
 ) -> Float[Tensor, ""]:
-    """The loss of one batch; its gradients are left in the parameters.
+    """Compute the mean loss of a batch and leave its gradients in the parameters.
+
+    With several processes the gradients are those of the shard's part of the global mean, so that
+    their sum over the processes is the gradient of the global batch.
 
     Args:
-        generator: draws the negatives; it must be in the same state in all processes.
-        local_generator: for random numbers of the model, which differ between processes;
+        generator: for the negatives; in the same state in all processes.
+        local_generator: for the random numbers of the model, which differ between processes;
             `generator` if it is None.
     """
     model.zero_grad(set_to_none=True)
     negative_ids, log_expected = sampler.draw(config.negatives, generator)
     if config.in_batch:
         negative_ids, log_expected = sampler.add_in_batch(negative_ids, batch.global_targets)
-    if not len(batch.targets):  # fewer pairs than processes are left
+    if not len(batch.targets):  # the global batch has fewer pairs than there are processes
         return torch.zeros((), device=batch.targets.device)
     window = model.history_length
-    if config.length_bucket_batches > 1:  # otherwise hardly a batch is without a long past
+    if config.length_bucket_batches > 1:  # without buckets hardly a batch has short histories only
         window = max(1, min(window, int(batch.histories.lengths.max())))
     history = batch.histories.window(window)
-    # Every item of the step is embedded once, however often it occurs in it.
+    # Each item of the step is embedded once, however often it occurs.
     ids = torch.cat([history.items.flatten(), batch.targets, negative_ids])
     distinct, index = torch.unique(ids, return_inverse=True)
     vectors = model.items(distinct)
@@ -124,6 +132,6 @@ def training_step(
         loss = loss + config.routing_penalty * penalty
     if len(batch.targets) == len(batch.global_targets):
         loss.backward()
-    else:  # so that the sum over the processes is the gradient of the mean over all
+    else:
         (loss * (len(batch.targets) / len(batch.global_targets))).backward()
     return loss

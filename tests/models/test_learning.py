@@ -84,7 +84,7 @@ def test_four_vectors_find_more_of_the_planted_interests_than_one(name):
 def test_trained_as_it_is_served_maxmf_recommends_better_than_by_eq_10():
     """Eq. 10 lets four vectors that hardly depend on the user share the catalogue."""
     model = new("maxmf", 4)
-    optimizers = make_optimizers(model, TRAINING.learning_rate)
+    optimizers = make_optimizers(model, model.items.weight, TRAINING.learning_rate)
     sampler = make_sampler(split(), TRAINING, torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
     for _ in range(TRAINING.epochs):

@@ -91,7 +91,7 @@ class Events:
         self.watch(os, "fsync")
         self.watch(Path, "unlink")
         self.watch(Path, "mkdir")
-        self.watch(checkpoints.shutil, "rmtree")
+        self.watch(Path, "touch")
         self.watch(mindlib.training.fitting, "training_step")
 
     def watch(self, owner: Any, name: str) -> None:

@@ -4,6 +4,8 @@ from tests.mutants import mutant
 
 CHECKPOINTS = "training/checkpoints.py"
 CONFIG = "training/config.py"
+EPOCHS = "training/epochs.py"
+RESUME = "training/resume.py"
 DISTRIBUTED = "training/distributed.py"
 LOSSES = "training/losses.py"
 SAMPLING = "training/negatives.py"
@@ -84,31 +86,31 @@ MUTANTS = [
         IN_TRAINING + "test_only_hits_among_the_negatives_leave_a_loss_of_zero",
     ),
     mutant(
-        "the last epoch kept instead of the best", TRAINING,
+        "the last epoch kept instead of the best", EPOCHS,
         "model.load_state_dict(state.best_weights)", "pass",
         BEST_EPOCH,
     ),
     mutant(
-        "the weights of the best epoch trained on", TRAINING,
-        "state.best_weights = copy.deepcopy(model.state_dict())",
-        "state.best_weights = model.state_dict()",
+        "the weights of the best epoch trained on", EPOCHS,
+        "self.best_weights = copy.deepcopy(self.model.state_dict())",
+        "self.best_weights = self.model.state_dict()",
         BEST_EPOCH,
     ),
     mutant(
         "in-batch negatives corrected as if they were drawn", SAMPLING,
-        "(len(drawn) * q + (len(in_batch) - 1) * p).log()", "(len(ids) * q).log()",
+        "(len(sampled) * q + (len(in_batch) - 1) * p).log()", "(len(ids) * q).log()",
         MIXED, MIXED_IN_STEP,
     ),
     mutant(
         "in-batch negatives corrected by their own source alone", SAMPLING,
-        "(len(drawn) * q + (len(in_batch) - 1) * p).log()",
-        "torch.cat([(len(drawn) * q)[: len(drawn)],\n"
-        "            ((len(in_batch) - 1) * p)[len(drawn) :].clamp(min=1)]).log()",
+        "(len(sampled) * q + (len(in_batch) - 1) * p).log()",
+        "torch.cat([(len(sampled) * q)[: len(sampled)],\n"
+        "            ((len(in_batch) - 1) * p)[len(sampled) :].clamp(min=1)]).log()",
         MIXED, MIXED_IN_STEP,
     ),
     mutant(
         "in-batch negatives not corrected", SAMPLING,
-        "(len(drawn) * q + (len(in_batch) - 1) * p).log()", "0 * q",
+        "(len(sampled) * q + (len(in_batch) - 1) * p).log()", "0 * q",
         MIXED, MIXED_IN_STEP,
     ),
     mutant(
@@ -144,56 +146,57 @@ MUTANTS = [
     ),
     mutant(
         "in-batch negatives of the own part only", STEPS,
-        "yield Batch(cases.histories.select(shard), targets, global_targets)",
-        "yield Batch(cases.histories.select(shard), targets, targets)",
+        "yield Batch(cases.histories.select(shard), targets[shard], global_targets)",
+        "yield Batch(cases.histories.select(shard), targets[shard], targets[shard])",
         TWO_AS_ONE,
     ),
     # Checkpoints
     mutant(
-        "the generator not restored", CHECKPOINTS,
-        'generator.set_state(tensors["generator"].cpu())', "pass",
+        "the generator not restored", RESUME,
+        'state.generator.set_state(tensors["generator"].cpu())', "pass",
         INTERRUPTED,
     ),
     mutant(
-        "the optimisers not restored", CHECKPOINTS,
-        'optimizer.load_state_dict({"state": state, "param_groups": groups})', "pass",
+        "the optimisers not restored", RESUME,
+        'optimizer.load_state_dict({"state": values, "param_groups": groups})', "pass",
         INTERRUPTED,
     ),
     mutant(
-        "the step counts of the optimisers not restored", CHECKPOINTS,
-        "state.setdefault(int(index), {})[key] = value",
-        'state.setdefault(int(index), {})[key] = value * (key != "step")',
+        "the step counts of the optimisers not restored", RESUME,
+        "values.setdefault(int(index), {})[key] = value",
+        'values.setdefault(int(index), {})[key] = value * (key != "step")',
         INTERRUPTED,
     ),
     mutant(
         "the schedule begun anew", TRAINING,
-        "done=len(state.log) * steps", "done=0",
+        "len(state.log) * steps", "0",
         INTERRUPTED,
     ),
     mutant(
-        "the last weights taken for the best after an interruption", TRAINING,
-        "if state.best_epoch not in (0, epoch):", "if False:",
+        "the last weights taken for the best after an interruption", RESUME,
+        "if best_epoch not in (0, epoch):", "if False:",
         PATIENCE,
     ),
     mutant(
-        "patience begun anew after an interruption", TRAINING,
-        'state.best_epoch = facts["best_epoch"]', "state.best_epoch = epoch",
+        "patience begun anew after an interruption", RESUME,
+        'self.state.best_epoch = facts["best_epoch"]', "self.state.best_epoch = epoch",
         PATIENCE,
     ),
     mutant(
         "a checkpoint written under its final name", CHECKPOINTS,
-        "unfinished = staging / self.path(epoch).name", "unfinished = self.path(epoch)",
+        "save_file(tensors, partial, metadata)",
+        "save_file(tensors, self.path(epoch), metadata)\n"
+        "                partial.write_bytes(self.path(epoch).read_bytes())",
         KILLED,
     ),
     mutant(
-        "earlier checkpoints deleted before the next is written", TRAINING,
-        "    folder.write(epoch, Checkpoint(tensors, facts))\n",
-        "    folder.keep(())\n    folder.write(epoch, Checkpoint(tensors, facts))\n",
+        "earlier checkpoints deleted before the next is written", RESUME,
+        "self.folder.write(epoch, ", "self.folder.keep(()) or self.folder.write(epoch, ",
         KILLED,
     ),
     mutant(
         "a checkpoint's content not checked", CHECKPOINTS,
-        'if found != metadata["sha256"]:', "if False:",
+        'if digest != metadata["sha256"]:', "if False:",
         IN_CHECKPOINTS + "test_a_flipped_bit_is_refused",
         IN_CHECKPOINTS + "test_a_damaged_file_is_named_before_anything_is_trained",
     ),
@@ -206,7 +209,7 @@ MUTANTS = [
     ),
     mutant(
         "hard negatives weighed by the mean over what was drawn", LOSSES,
-        "shares = stands_for.expand_as(scores)", "shares = torch.zeros_like(scores)",
+        "log_weights = log_weight.expand_as(scores)", "log_weights = torch.zeros_like(scores)",
         IN_LOSSES + "test_with_logq_it_converges_to_the_same_loss_whatever_the_proposal",
     ),
     mutant(

@@ -259,7 +259,9 @@ def test_another_model_is_refused_by_name(split, trained, options, message):
 def test_weights_of_another_shape_are_refused_by_name(split, trained):
     wider = make(split, hidden=(16,))
     wider.config = make(split).config
-    with pytest.raises(ValueError, match=r"head.layers.0.bias has the shape \(8,\), the model's"):
+    with pytest.raises(
+        ValueError, match=r"in the checkpoint head.layers.0.bias has the shape \(8,\), in the model"
+    ):
         train(wider, split, CONFIG, trained)
 
 
@@ -289,12 +291,12 @@ def test_another_log_is_refused(split, trained):
 
 
 def test_another_number_of_processes_or_device_is_refused(split, trained, monkeypatch):
-    original = mindlib.training.fitting.identity
+    original = mindlib.training.fitting.run_identity
     for name, value in (("processes", 2), ("device", "cuda")):
         monkeypatch.setattr(
             mindlib.training.fitting,
-            "identity",
-            lambda *a, name=name, value=value, **o: original(*a, **o | {name: value}),
+            "run_identity",
+            lambda *a, name=name, value=value: original(*a) | {name: value},
         )
         with pytest.raises(ValueError, match=f"was trained with {name}="):
             train(make(split), split, CONFIG, trained)
@@ -313,7 +315,7 @@ def test_a_truncated_file_is_refused(trained, tmp_path, share):
     folder = copied(trained, tmp_path)
     whole = folder.path(2).read_bytes()
     folder.path(2).write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ValueError, match=r"epoch-00002.*delete it, and training goes on"):
+    with pytest.raises(ValueError, match=r"epoch-00002.*delete it, and training resumes"):
         folder.read(2)
 
 
@@ -342,7 +344,7 @@ def test_a_damaged_file_is_named_before_anything_is_trained(split, trained, tmp_
     content = bytearray(folder.path(2).read_bytes())
     content[-100] ^= 1
     folder.path(2).write_bytes(content)
-    with pytest.raises(ValueError, match="is damaged: its content has the sha256"):
+    with pytest.raises(ValueError, match="is damaged: the sha256 of its content is"):
         train(model, split, CONFIG, folder.folder)
     assert torch.equal(model.items.weight, before)
 
@@ -350,7 +352,7 @@ def test_a_damaged_file_is_named_before_anything_is_trained(split, trained, tmp_
 def test_other_files_of_that_name_are_refused(trained, tmp_path):
     folder = copied(trained, tmp_path)
     save_file(load_file(folder.path(2)), folder.path(3))
-    with pytest.raises(ValueError, match="is no checkpoint of mindlib: its header has"):
+    with pytest.raises(ValueError, match="is not a checkpoint of mindlib: its header has"):
         folder.read(3)
     facts = {"format": 0} | {k: v for k, v in folder.read(2).facts.items() if k != "format"}
     folder.write(4, Checkpoint(folder.read(2).tensors, facts))
@@ -363,7 +365,7 @@ def test_a_missing_best_checkpoint_is_named(split, tmp_path, monkeypatch):
     config = replace(CONFIG, epochs=3)
     train(make(split), split, config, tmp_path)
     Checkpoints(tmp_path).path(1).unlink()
-    with pytest.raises(ValueError, match=r"epoch-00001\.safetensors is missing, and a later"):
+    with pytest.raises(ValueError, match=r"epoch-00001\.safetensors is missing, but a later"):
         train(make(split), split, config, tmp_path)
 
 
@@ -379,14 +381,14 @@ def test_a_file_in_place_of_the_folder_is_refused(split, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_refused_before_training(split, tmp_path, monkeypatch):
     """Permissions do not bind root, who runs the tests in many a container: simulated."""
-    original = Path.mkdir
+    original = Path.touch
 
     def read_only(path, *arguments, **options):
         if path.parent == tmp_path:
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         original(path, *arguments, **options)
 
-    monkeypatch.setattr(Path, "mkdir", read_only)
+    monkeypatch.setattr(Path, "touch", read_only)
     monkeypatch.setattr("mindlib.training.fitting.training_step", lambda *_: pytest.fail("trained"))
     with pytest.raises(
         PermissionError, match=r"written to this folder \(Permission denied\); pass"

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 import mindlib.training.distributed
 from mindlib.training.checkpoints import Checkpoints
-from mindlib.training.distributed import SINGLE_PROCESS, Workers, join_process_group, local_device
+from mindlib.training.device import local_device
+from mindlib.training.distributed import SINGLE_PROCESS, Workers, join_process_group
 from tests.training import distributed_child
 from tests.training.distributed_child import CONFIG, SCENARIOS, made_split, train
 

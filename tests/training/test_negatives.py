@@ -165,5 +165,5 @@ def test_a_basket_counts_as_one_pair():
 
 def test_a_sampler_without_target_probabilities_does_not_mix():
     sampler = NegativeSampler(proposal_probabilities("uniform", COUNTS), CPU)
-    with pytest.raises(ValueError, match="does not know p; give it `target_probabilities`"):
+    with pytest.raises(ValueError, match="make the sampler with `target_probabilities`"):
         sampler.add_in_batch(torch.tensor([1]), torch.tensor([2]))

@@ -95,12 +95,12 @@ def test_the_learning_rate_rises_and_falls_as_the_configuration_says(split, monk
         rates.append([g["lr"] for o in optimizers for g in o.param_groups])
         return original(*arguments)
 
-    def kept(model, learning_rate):
-        optimizers.extend(make_optimizers(model, learning_rate))
+    def kept(*arguments):
+        optimizers.extend(make_optimizers(*arguments))
         return optimizers
 
     monkeypatch.setattr("mindlib.training.fitting.training_step", watched)
-    monkeypatch.setattr("mindlib.training.fitting.make_optimizers", kept)
+    monkeypatch.setattr("mindlib.training.epochs.make_optimizers", kept)
     options: dict[str, Any] = {
         "epochs": 2,
         "batch_size": math.ceil(len(split.train) / steps),
@@ -153,7 +153,7 @@ def test_validation_never_sees_the_test_cases(split, monkeypatch):
 
 def test_the_loss_is_looked_at_within_a_long_epoch(split, monkeypatch):
     """The first step without a finite loss is named, and not many are made after it."""
-    monkeypatch.setattr("mindlib.training.fitting.STEPS_UNSEEN", 4)
+    monkeypatch.setattr("mindlib.training.epochs.STEPS_BETWEEN_CHECKS", 4)
     original, calls = mindlib.training.fitting.training_step, []
 
     def spoiled(*arguments):

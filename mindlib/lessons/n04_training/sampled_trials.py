@@ -71,10 +71,10 @@ class MistakenSampler(NegativeSampler):
     """Takes the batch's items for drawn ones: log((n + batch - 1) q) for all."""
 
     def add_in_batch(
-        self, drawn: Int[Tensor, " n"], in_batch: Int[Tensor, " batch"]
+        self, sampled: Int[Tensor, " n"], in_batch: Int[Tensor, " batch"]
     ) -> tuple[Int[Tensor, " n_plus_batch"], Float[Tensor, " n_plus_batch"]]:
         """See `NegativeSampler.add_in_batch`."""
-        ids = torch.cat([drawn, in_batch])
+        ids = torch.cat([sampled, in_batch])
         return ids, self._log_q[ids - 1] + float(np.log(len(ids) - 1))
 
 
@@ -111,7 +111,7 @@ class Laboratory:
         kind = MistakenSampler if setting.mistaken else NegativeSampler
         q = proposal_probabilities(config.proposal, split.train_counts, config.alpha)
         sampler = kind(q, CPU, target_probabilities(split.train) if config.in_batch else None)
-        optimizers = make_optimizers(model, config.learning_rate)
+        optimizers = make_optimizers(model, model.items.weight, config.learning_rate)
         generator = torch.Generator().manual_seed(seed)
         for _ in range(setting.passes * self.epochs):
             for batch in batches(split.train, config.batch_size, generator):

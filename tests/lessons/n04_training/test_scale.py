@@ -76,7 +76,7 @@ def test_memory_and_rows_are_those_of_a_model_that_is_really_there():
     paper = Scale(split.log.num_items, 200, len(split.log), 8, 5, 16, 100, 1, 1.0)
     table = model.items.weight
     assert paper.table_bytes == table.numel() * table.element_size()
-    moments = list(make_optimizers(model, 0.1)[0].state[table].values())[1:]
+    moments = list(make_optimizers(model, model.items.weight, 0.1)[0].state[table].values())[1:]
     assert paper.optimizer_bytes == sum(m.numel() * m.element_size() for m in moments)
 
     generator = torch.Generator().manual_seed(0)

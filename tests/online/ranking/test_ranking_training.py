@@ -19,7 +19,12 @@ from mindlib.online.ranking import (
     evaluate_ranker,
     fit_ranker,
 )
-from mindlib.online.ranking.training import ImpressionBatch, Impressions, Taken, training_step
+from mindlib.online.ranking.training import (
+    FirstEvents,
+    ImpressionBatch,
+    Impressions,
+    ranking_step,
+)
 from tests.conftest import unchecked
 from tests.online.ranking.world import din, seeded, tiny, world
 
@@ -43,7 +48,7 @@ def one_pass(config: RankingConfig = QUICK, seed: int = 0) -> ImpressionBatch:
         },
     )
     return ImpressionBatch(
-        joined, torch.cat([p.items for p in parts]), torch.cat([p.counts for p in parts])
+        joined, torch.cat([p.items for p in parts]), torch.cat([p.mask for p in parts])
     )
 
 
@@ -57,7 +62,7 @@ def test_a_pass_has_every_case_once_with_one_of_its_targets():
     for end, target in zip(batch.histories.ends.tolist(), batch.items[:, 0].tolist(), strict=True):
         row = row_of[end]
         assert target in cases.targets[int(cases.offsets[row]) : int(cases.offsets[row + 1])]
-    assert batch.counts[:, 0].all()
+    assert batch.mask[:, 0].all()
 
 
 def test_behaviours_are_strictly_before_the_target():
@@ -113,19 +118,19 @@ def test_what_a_user_takes_at_any_time_is_no_negative_of_hers():
     }
     pairs = zip(batch.histories.users.tolist(), batch.items[:, 1:].tolist(), strict=True)
     hit = torch.tensor([[(user, item) in taken for item in row] for user, row in pairs])
-    assert torch.equal(batch.counts[:, 1:], ~hit & (batch.items[:, 1:] > 0))
+    assert torch.equal(batch.mask[:, 1:], ~hit & (batch.items[:, 1:] > 0))
     assert hit.any()
     assert (batch.items == 0).any(), "no list ended early: nothing is tested"
 
 
 def test_held_out_events_are_not_known_to_training():
     """A validation or test target may be drawn as a negative like anything else she has not had."""
-    taken = Taken(SPLIT)
+    first_events = FirstEvents(SPLIT)
     users, items = SPLIT.test.histories.users[SPLIT.test.rows], SPLIT.test.targets
-    assert (taken.first(users, items) == taken.never).all()
+    assert (first_events.find(users, items) == first_events.none).all()
     events = np.flatnonzero(SPLIT.train_events)
     users, items = torch.from_numpy(SPLIT.log.users), torch.from_numpy(SPLIT.log.items)
-    first = taken.first(users[events], items[events])
+    first = first_events.find(users[events], items[events])
     assert torch.equal(first, torch.from_numpy(events))  # first interactions only
 
 
@@ -138,7 +143,7 @@ def test_a_repeat_is_no_target():
     counted = 0
     for batch in impressions.batches(seeded(0)):
         for start, end, target, counts in zip(
-            batch.histories.starts, batch.histories.ends, batch.items[:, 0], batch.counts[:, 0],
+            batch.histories.starts, batch.histories.ends, batch.items[:, 0], batch.mask[:, 0],
             strict=True,
         ):  # fmt: skip
             assert bool(counts) == (int(target) not in log.items[int(start) : int(end)])
@@ -164,20 +169,20 @@ def basket_log(*, repeats: bool = False) -> Interactions:
 
 def test_the_loss_is_the_logistic_loss_of_what_counts():
     batch = next(Impressions(SPLIT, found_lists(), QUICK).batches(seeded(0)))
-    assert not batch.counts.all()
-    loss = training_step(din(SPLIT.log), batch)
+    assert not batch.mask.all()
+    loss = ranking_step(din(SPLIT.log), batch)
     model = din(SPLIT.log).train()
     logits = model(batch.histories.window(20), batch.items).detach().double()
     p = logits.sigmoid()
     terms = -torch.cat([p[:, :1].log(), (1 - p[:, 1:]).log()], dim=1)
-    assert loss == pytest.approx(float(terms[batch.counts].mean()), rel=1e-5)
+    assert loss == pytest.approx(float(terms[batch.mask].mean()), rel=1e-5)
 
 
 def test_a_batch_in_which_nothing_counts_teaches_nothing():
     """Such as a last one of a single repeat, whose negatives she takes at another time."""
     batch = next(Impressions(SPLIT, found_lists(), QUICK).batches(seeded(0)))
     model = din(SPLIT.log)
-    assert training_step(model, batch._replace(counts=torch.zeros_like(batch.counts))) == 0
+    assert ranking_step(model, batch._replace(mask=torch.zeros_like(batch.mask))) == 0
     for name, weight in model.named_parameters():
         if weight.grad is not None:
             assert not weight.grad.to_dense().any(), name
@@ -185,7 +190,7 @@ def test_a_batch_in_which_nothing_counts_teaches_nothing():
 
 def test_every_weight_gets_a_gradient():
     model = din(SPLIT.log).train()
-    training_step(model, next(Impressions(SPLIT, found_lists(), QUICK).batches(seeded(0))))
+    ranking_step(model, next(Impressions(SPLIT, found_lists(), QUICK).batches(seeded(0))))
     for name, weight in model.named_parameters():
         assert weight.grad is not None, name
         # A shift before batch statistics is part of the mean that they take away, but for alpha.
@@ -241,7 +246,7 @@ def test_a_loss_that_is_no_number_ends_training():
 
 def test_what_cannot_be_trained_is_refused():
     recall = Random(SPLIT.log.num_items, 0)
-    with pytest.raises(ValueError, match="the model knows 80 items and the log has 24"):
+    with pytest.raises(ValueError, match="the model has 80 items and the log has 24"):
         fit_ranker(din(world(0).log), SPLIT, recall, QUICK)
     empty = replace(SPLIT, validation=SPLIT.validation.head(0))
     with pytest.raises(ValueError, match="no validation case"):

@@ -1,0 +1,60 @@
+"""The device of a training run, and the memory allocator of its process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+
+import torch
+
+
+def choose_device(device: str) -> torch.device:
+    """Return the device with this name; "auto" is a GPU if there is one, otherwise the CPU.
+
+    Raises:
+        ValueError: the device does not exist, or torchrun started more processes than this
+            machine has GPUs.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = local_device(torch.device(device))
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device={device!r} cannot be used here ({str(error).splitlines()[0]}); "
+            f'expected "auto", "cpu" or, with a GPU, "cuda"'
+        ) from error
+    return chosen
+
+
+def local_device(device: torch.device) -> torch.device:
+    """Return the GPU that torchrun assigned to this process if `device` is "cuda" without index.
+
+    Raises:
+        ValueError: there are more processes on this machine than GPUs.
+    """
+    local_rank = os.environ.get("LOCAL_RANK")
+    if device.type != "cuda" or device.index is not None or local_rank is None:
+        return device
+    if int(local_rank) >= torch.cuda.device_count():
+        raise ValueError(
+            f"LOCAL_RANK={local_rank}: this machine has {torch.cuda.device_count()} GPUs, and each "
+            f'process needs its own; lower --nproc-per-node, or pass device="cpu"'
+        )
+    return torch.device("cuda", int(local_rank))
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep large freed blocks for the next step instead of returning them.
+
+    By default glibc unmaps every block above 128 kB when it is freed, and the next step pays for
+    each page again. The setting applies to the whole process. Without glibc nothing happens.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    trim_threshold, mmap_threshold, limit = -1, -3, 1 << 30
+    libc = ctypes.CDLL(None)
+    libc.mallopt(trim_threshold, limit)
+    libc.mallopt(mmap_threshold, limit)

@@ -1,0 +1,191 @@
+"""Resume a training run from a checkpoint as if it had never been interrupted."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from mindlib.data.interactions import Interactions
+from mindlib.data.splits import Split
+from mindlib.models.vector import VectorModel
+from mindlib.training.checkpoints import Checkpoint, Checkpoints, update_digest
+from mindlib.training.config import TrainingConfig
+from mindlib.training.distributed import Workers
+from mindlib.training.epochs import EpochRecord, TrainingState
+
+
+class ResumableRun:
+    """A training run whose state after each epoch is written to a folder.
+
+    Args:
+        folder: of the checkpoints.
+        identity: all that the weights depend on, see `run_identity`.
+        state: of the run.
+    """
+
+    def __init__(self, folder: str | Path, identity: dict[str, Any], state: TrainingState) -> None:
+        self.folder, self.identity, self.state = Checkpoints(folder), identity, state
+
+    def save(self) -> None:
+        """Write the checkpoint of the last epoch; keep this one and that of the best epoch."""
+        epoch, best_epoch = len(self.state.log), self.state.best_epoch
+        log = [dataclasses.asdict(record) for record in self.state.log]
+        facts = {"run": self.identity, "best_epoch": best_epoch, "log": log}
+        self.folder.write(epoch, Checkpoint(pack(self.state), facts))
+        self.folder.keep({epoch, best_epoch})
+
+    def resume(self, epochs: int, workers: Workers) -> None:
+        """Prepare the folder, and load the newest checkpoint if there is one.
+
+        Raises:
+            OSError: the folder cannot be written.
+            ValueError: a checkpoint is damaged, of another run, or of more than `epochs` epochs.
+        """
+        workers.run_on_rank_zero(self.folder.prepare)
+        epoch = max(workers.run_on_rank_zero(self.folder.epochs), default=0)
+        if not epoch:
+            return
+
+        def newest() -> Checkpoint:
+            checkpoint = self.folder.read(epoch)
+            check_compatible(checkpoint.facts["run"], self.identity, self.folder.path(epoch))
+            if epoch > epochs:
+                raise ValueError(
+                    f"epochs={epochs}: {self.folder.path(epoch)} has been trained for more "
+                    f"already; pass at least {epoch}, or checkpoints= another folder"
+                )
+            return checkpoint
+
+        device = self.state.generator.device
+        tensors, facts = workers.broadcast(newest, device)
+        unpack(tensors, self.state)
+        self.state.log += [EpochRecord(**record) for record in facts["log"]]
+        best_epoch = self.state.best_epoch = facts["best_epoch"]
+        if best_epoch not in (0, epoch):
+            tensors, _ = workers.broadcast(lambda: self.folder.read(best_epoch), device)
+        self.state.best_weights = _below(tensors, "model.")
+
+
+def pack(state: TrainingState) -> dict[str, Tensor]:
+    """Return all tensors that the next step depends on, by name."""
+    tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
+    for number, optimizer in enumerate(state.optimizers):
+        for index, values in optimizer.state_dict()["state"].items():
+            for key, value in values.items():
+                tensors[f"optimizer.{number}.{index}.{key}"] = value
+    return tensors | {"generator": state.generator.get_state()}
+
+
+def unpack(tensors: Mapping[str, Tensor], state: TrainingState) -> None:
+    """Load the tensors of `pack` in place.
+
+    Raises:
+        ValueError: the model has other weights, or weights of other shapes.
+    """
+    weights = _below(tensors, "model.")
+    theirs = {name: tuple(value.shape) for name, value in weights.items()}
+    ours = {name: tuple(value.shape) for name, value in state.model.state_dict().items()}
+    for name in sorted(theirs.keys() | ours.keys()):
+        if theirs.get(name) != ours.get(name):
+            raise ValueError(
+                f"in the checkpoint {name} has the shape {theirs.get(name, 'None')}, in the model "
+                f"{ours.get(name, 'None')}; build the model as it was built for the checkpoint, or "
+                f"pass checkpoints= another folder"
+            )
+    state.model.load_state_dict(weights)
+    for number, optimizer in enumerate(state.optimizers):
+        values: dict[int, dict[str, Tensor]] = {}
+        for name, value in _below(tensors, f"optimizer.{number}.").items():
+            index, key = name.split(".")
+            values.setdefault(int(index), {})[key] = value
+        # The parameter groups are made from the configuration.
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": values, "param_groups": groups})
+    state.generator.set_state(tensors["generator"].cpu())
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def run_identity(
+    model: VectorModel, split: Split, config: TrainingConfig, workers: Workers
+) -> dict[str, Any]:
+    """Return all that the weights after an epoch depend on, apart from the initial weights.
+
+    The number of epochs is left out where the steps do not depend on it, so that a run can be
+    prolonged.
+    """
+    identity = {
+        "model": type(model).__name__,
+        **_fields("model", getattr(model, "config", None)),
+        "catalogue": _digest_catalogue(split.log),
+        "cases": _digest_cases(split),
+        **_fields("training", config),
+        "device": model.items.weight.device.type,
+        "processes": workers.size,
+    }
+    epochs = identity.pop("training.epochs")
+    if config.schedule != "constant":
+        identity["training.epochs"] = epochs
+    return json.loads(json.dumps(identity))  # tuples become lists, as in the file
+
+
+def check_compatible(theirs: Mapping[str, Any], ours: Mapping[str, Any], path: Path) -> None:
+    """Compare the identity of a checkpoint's run with that of this one.
+
+    Raises:
+        ValueError: they differ; the message names the first difference.
+    """
+    for name in [*ours, *(name for name in theirs if name not in ours)]:
+        if theirs.get(name) == ours.get(name):
+            continue
+        if name == "catalogue":
+            difference = "on another catalogue (item ids, features or profile fields)"
+        elif name == "cases":
+            difference = "on other cases (another log, split or popularity)"
+        else:
+            difference = f"with {name}={theirs.get(name)!r}, not {ours.get(name)!r}"
+        raise ValueError(
+            f"{path} was trained {difference}, so this run cannot resume from it; train with what "
+            f"the checkpoint was trained with, or pass checkpoints= another folder"
+        )
+
+
+def _fields(prefix: str, config: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass, and those of nested dataclasses, by dotted name."""
+    if not dataclasses.is_dataclass(config):
+        return {}
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        name, value = f"{prefix}.{field.name}", getattr(config, field.name)
+        fields |= _fields(name, value) if dataclasses.is_dataclass(value) else {name: value}
+    return fields
+
+
+def _digest_catalogue(log: Interactions) -> str:
+    digest = hashlib.sha256()
+    for item in log.item_ids[1:]:
+        digest.update(f"{item}\0".encode())
+    if log.item_features:
+        digest.update(repr((log.item_features.fields, log.item_features.vocabularies)).encode())
+        update_digest(digest, [log.item_features.codes])
+    if log.profiles:
+        digest.update(repr((log.profiles.fields, log.profiles.vocabularies)).encode())
+    return digest.hexdigest()
+
+
+def _digest_cases(split: Split) -> str:
+    """Return the sha256 of the events that training and validation read."""
+    digest = hashlib.sha256()
+    for cases in (split.train, split.validation):
+        columns = [*vars(cases.histories).values(), cases.targets, cases.offsets]
+        update_digest(digest, [column.cpu().numpy() for column in columns])
+    update_digest(digest, [split.train_counts])
+    return digest.hexdigest()
