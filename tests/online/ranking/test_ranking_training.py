@@ -170,7 +170,7 @@ def basket_log(*, repeats: bool = False) -> Interactions:
 def test_the_loss_is_the_logistic_loss_of_what_counts():
     batch = next(Impressions(SPLIT, found_lists(), QUICK).batches(seeded(0)))
     assert not batch.mask.all()
-    loss = ranking_step(din(SPLIT.log), batch)
+    loss = ranking_step(din(SPLIT.log), batch).item()
     model = din(SPLIT.log).train()
     logits = model(batch.histories.window(20), batch.items).detach().double()
     p = logits.sigmoid()
