@@ -51,7 +51,7 @@ def split():
 
 @pytest.fixture
 def trainings(monkeypatch):
-    """How often something was trained."""
+    """Record every call of `fit`."""
     calls = []
 
     def counted(*args, **options):
@@ -64,7 +64,7 @@ def trainings(monkeypatch):
 
 @pytest.fixture
 def evaluated(monkeypatch):
-    """The cases that were evaluated on."""
+    """Record the cases of every evaluation."""
     seen = []
 
     def counted(recommender, cases, *args, **options):
@@ -105,7 +105,7 @@ def test_a_run_is_what_fit_and_evaluate_make_of_it(split):
     assert found.seconds == pytest.approx(sum(e.seconds for e in found.fit.log))
 
 
-def test_what_is_in_the_cache_is_not_trained_again_and_has_every_case(split, tmp_path, trainings):
+def test_a_cached_run_is_not_trained_again_and_has_every_case(split, tmp_path, trainings):
     first = run(split, MIND_TRIAL, tmp_path)
     second = run(split, dataclasses.replace(MIND_TRIAL, name="another name"), tmp_path)
     assert len(trainings) == 1
@@ -273,7 +273,7 @@ def test_a_damaged_entry_is_computed_again_with_a_warning(split, tmp_path, train
     ],
     ids=lambda trial: trial.name,
 )
-def test_what_is_not_trained_is_kept_alike(split, tmp_path, trial, evaluated):
+def test_models_without_gradient_steps_are_cached_too(split, tmp_path, trial, evaluated):
     first = run(split, trial, tmp_path)
     assert len(evaluated) == 2
     second = run(split, trial, tmp_path)
@@ -283,7 +283,7 @@ def test_what_is_not_trained_is_kept_alike(split, tmp_path, trial, evaluated):
     assert len(first.evaluation.values["NDCG@5"]) == len(split.test)
 
 
-def test_of_what_is_not_trained_the_training_does_not_count(split, tmp_path, evaluated):
+def test_the_training_does_not_matter_without_gradient_steps(split, tmp_path, evaluated):
     trial = Trial("Popularity", Popularity)
     run(split, trial, tmp_path)
     run(split, dataclasses.replace(trial, training=TRAINING), tmp_path)
@@ -300,13 +300,13 @@ def test_of_what_is_not_trained_the_training_does_not_count(split, tmp_path, eva
     assert not torch.equal(with_past, without)
 
 
-def test_another_seed_of_chance_is_another_run(split, tmp_path, evaluated):
+def test_another_seed_of_random_is_another_run(split, tmp_path, evaluated):
     one, two = (run(split, Trial("Random", Random, seed=seed), tmp_path) for seed in (0, 1))
     assert len(evaluated) == 4
     assert not torch.equal(one.evaluation.values["NDCG@10"], two.evaluation.values["NDCG@10"])
 
 
-def test_a_seed_decides_the_factors_of_what_draws_them(split):
+def test_the_seed_determines_random_factors(split):
     trial = Trial("WALS", WALS, WALSConfig(dim=4, iterations=1))
     one, same, two = (
         run(split, dataclasses.replace(trial, seed=seed)).evaluation.values["NDCG@10"]
@@ -326,7 +326,7 @@ def test_the_trained_model_of_a_run_has_the_weights_that_were_judged(split, tmp_
         assert torch.equal(values, found.evaluation.values[name])
 
 
-def test_a_trial_that_cannot_be_is_refused():
+def test_an_invalid_trial_is_refused():
     with pytest.raises(ValueError, match="model=dict: expected a VectorModel, a class with"):
         Trial("?", dict, WALSConfig())
     with pytest.raises(ValueError, match="config=None: expected the configuration for MIND"):

@@ -1,4 +1,4 @@
-"""The script that makes the recorded tables: whole, in any order, and again from the cache."""
+"""The script of the recorded tables: complete, in any order, and again from the cache."""
 
 import importlib.util
 import json
@@ -57,7 +57,7 @@ def test_every_row_is_there_in_its_order_with_its_seeds(results):
     ]
 
 
-def test_the_results_say_where_they_come_from(results, folder):
+def test_the_results_have_their_provenance(results, folder):
     assert results["command"].startswith("python benchmarks/experiments.py --quick --cache cache ")
     assert str(folder) not in json.dumps(results)
     assert results["data"]["name"] == "planted"
@@ -68,7 +68,7 @@ def test_the_results_say_where_they_come_from(results, folder):
     assert results["settings"]["budget"] == 4
 
 
-def test_a_row_has_its_numbers_on_both_parts_and_how_it_was_chosen(results):
+def test_a_row_has_the_metrics_of_both_parts_and_its_tuning(results):
     row = results["rows"][1]
     for part in ("validation", "test"):
         for metric in ("Recall@50", "HitRate@100", "NDCG@10", "Categories@50", "Coverage@10"):
@@ -108,7 +108,7 @@ def test_the_comparisons_are_minds_with_all_and_a_studys_rows_with_those_before(
     assert results["comparisons"][1]["all"][0]["p_value"] <= 1
 
 
-def test_the_readers_of_recorded_results_can_read_them(results):
+def test_the_readers_of_recorded_results_accept_them(results):
     assert "| MIND-4 | 2 |" in recorded_table(results, ("Recall@50", "Categories@50"))
     assert len(study_points(results, "adaptive", "Recall@50")) == 3
     assert gains(results, "MIND-4", "WALS", "Recall@50")
@@ -129,7 +129,7 @@ def test_every_pair_that_a_claim_needs_is_compared(script):
     assert (None, "MIND-1", "MIND-4") not in pairs
 
 
-def test_the_same_command_again_trains_nothing_and_only_says_what_is_wanted(
+def test_the_same_command_again_trains_nothing_and_only_makes_the_wanted_rows(
     script, folder, results, monkeypatch
 ):
     def no_training(*args, **options):
@@ -145,7 +145,7 @@ def test_the_same_command_again_trains_nothing_and_only_says_what_is_wanted(
     assert some["rows"][-1]["test"] == results["rows"][-1]["test"]
 
 
-def test_a_row_may_have_a_number_of_seeds_of_its_own(script, folder, results):
+def test_a_row_may_have_its_own_number_of_seeds(script, folder, results):
     again = command(folder, "fewer.json")
     again[again.index("--models") + 1] = "wals:1,mind-4"
     script.main(again)
@@ -153,7 +153,7 @@ def test_a_row_may_have_a_number_of_seeds_of_its_own(script, folder, results):
     assert [(row["name"], len(row["seeds"])) for row in rows] == [("WALS", 1), ("MIND-4", 2)]
 
 
-def test_what_was_finished_is_written_before_what_breaks(script, folder, results, monkeypatch):
+def test_finished_rows_are_written_before_a_failure(script, folder, results, monkeypatch):
     real = tuning.run_trial
 
     def broken(split, trial, *args, **options):
@@ -170,7 +170,7 @@ def test_what_was_finished_is_written_before_what_breaks(script, folder, results
     assert not list(folder.glob(".*"))
 
 
-def test_a_training_that_breaks_down_is_a_row_that_says_so(script, folder, results, monkeypatch):
+def test_a_diverged_training_run_is_recorded_as_failed(script, folder, results, monkeypatch):
     real = tuning.run_trial
 
     def diverging(split, trial, *args, **options):
@@ -186,7 +186,7 @@ def test_a_training_that_breaks_down_is_a_row_that_says_so(script, folder, resul
     assert [(x["a"], x["b"]) for x in there["comparisons"]] == [("MIND-4", "Popularity")]
 
 
-def test_a_row_that_nothing_makes_is_named(script, folder, results):
+def test_an_unknown_row_of_only_is_named(script, folder, results):
     with pytest.raises(SystemExit, match="--only: no row mind-9 among those"):
         script.main(command(folder, "none.json", "--only", "mind-9,popularity"))
 
