@@ -166,21 +166,19 @@ class B2IRouting(nn.Module):
             values: what the capsules sum up, if not `behaviors`: the embeddings after dropout,
                 while the coupling is computed from those before it.
         """
-        config = self.config
+        config, bilinear_map = self.config, self.bilinear_map
         active = active_interests(mask.sum(1), config.max_interests, adaptive=config.adaptive)
         with torch.set_grad_enabled(torch.is_grad_enabled() and config.gradient == "all"):
             if initial_logits is None:
                 initial_logits = farthest_point_logits(
-                    behaviors @ self.bilinear_map.T,
+                    behaviors @ bilinear_map.T,
                     mask,
                     config.max_interests,
                     inverse_temperature=config.inverse_temperature,
                 )
-            coupling, logits = route(
-                behaviors, self.bilinear_map, mask, active, initial_logits, config
-            )
+            coupling, logits = route(behaviors, bilinear_map, mask, active, initial_logits, config)
         values = behaviors if values is None else values
-        interests = compute_interests(coupling, values, self.bilinear_map, config.capsule)
+        interests = compute_interests(coupling, values, bilinear_map, config.capsule)
         return Capsules(interests, active, coupling, logits)
 
 

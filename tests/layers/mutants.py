@@ -56,12 +56,12 @@ MUTANTS = [
     ),
     mutant(
         "logits kept from call to call", ROUTING,
-        "            coupling, logits = route(\n",
+        "            coupling, logits = route(",
         "            kept = getattr(self, 'kept', initial_logits)\n"
         "            if kept.shape == initial_logits.shape:\n"
         "                initial_logits = kept\n"
         "            self.kept = 2 * initial_logits.detach()\n"
-        "            coupling, logits = route(\n",
+        "            coupling, logits = route(",
         IN_ROUTING + "test_no_state_between_calls", REPRODUCIBLE,
     ),
     mutant(
@@ -87,8 +87,8 @@ MUTANTS = [
     ),
     mutant(
         "squash missing at the end of routing", ROUTING,
-        "interests = compute_interests(coupling, values, self.bilinear_map, config.capsule)",
-        "interests = coupling @ values @ self.bilinear_map.T",
+        "interests = compute_interests(coupling, values, bilinear_map, config.capsule)",
+        "interests = coupling @ values @ bilinear_map.T",
         ALGORITHM_1,
     ),
     mutant(

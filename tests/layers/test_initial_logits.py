@@ -31,7 +31,7 @@ def start(votes, most, mask=None):
 
 @given(seed=SEEDS, length=st.integers(1, 12), most=st.integers(1, 6))
 def test_the_logits_are_cosines_to_behaviors_that_lie_far_apart(seed, length, most):
-    assume(length != 2)  # each of two is as far from the other: rounding says which is the first
+    assume(length != 2)  # a tie: rounding decides which of the two is the first seed
     votes = drawn(seed, length)
     directions = algorithm1.farthest(votes.tolist(), most)
     expected = [[SCALE * algorithm1.cosine(d, v) for v in votes.tolist()] for d in directions]
@@ -80,16 +80,16 @@ def test_of_two_behaviors_that_come_equally_often_neither_is_the_first_by_right(
 
 
 @given(
-    seed=SEEDS, length=st.integers(1, 8), padding=st.integers(1, 9), place=st.integers(0, 2)
+    seed=SEEDS, length=st.integers(1, 8), padding=st.integers(1, 9), row=st.integers(0, 2)
 )  # fmt: skip
-def test_padding_and_other_users_never_matter(seed, length, padding, place):
-    """Whatever stands in the places that are padding."""
+def test_padding_and_other_users_never_matter(seed, length, padding, row):
+    """Even if padding has arbitrary vectors."""
     votes = drawn(seed, length)
     batch = drawn(seed + 1, 3, length + padding)
     mask = torch.rand(batch.shape[:2], generator=torch.Generator().manual_seed(seed)) < 0.5
-    batch[place, :length] = votes
-    mask[place] = torch.arange(length + padding) < length
-    found = start(batch, 4, mask)[place, :, :length]
+    batch[row, :length] = votes
+    mask[row] = torch.arange(length + padding) < length
+    found = start(batch, 4, mask)[row, :, :length]
     torch.testing.assert_close(found, start(votes, 4))
 
 

@@ -1,4 +1,4 @@
-"""The rules of §3.3, each by a test that bears its name."""
+"""The rules of §3.3, each with a test of its name."""
 
 import math
 
@@ -99,11 +99,11 @@ def test_gradient_through_all_iterations_equals_algorithm_1():
 
 def assert_numerical_gradient(gradient, at, function, step=1e-6):
     assert gradient.abs().max() > 1e-3  # otherwise anything would agree
-    for place in np.ndindex(*at.shape):
+    for index in np.ndindex(*at.shape):
         shift = torch.zeros_like(at)
-        shift[place] = step
+        shift[index] = step
         numerical = (function(at + shift) - function(at - shift)) / (2 * step)
-        assert gradient[place].item() == pytest.approx(numerical, abs=1e-7)
+        assert gradient[index].item() == pytest.approx(numerical, abs=1e-7)
 
 
 @pytest.mark.parametrize("softmax_over", ["interests", "behaviors"])
@@ -170,7 +170,7 @@ def test_coupling_sums_to_one_over_behaviors_in_the_other_reading(seed, lengths)
 
 @given(seed=st.integers(0, 2**31), lengths=st.lists(st.integers(1, 20), min_size=1, max_size=4))
 def test_inactive_interests_take_no_part_in_routing(seed, lengths):
-    """What the unused capsules' logits are must not matter at all."""
+    """The logits of inactive interests have no effect."""
     behaviors, mask, logits = draw(seed, len(lengths), 20, 6, lengths)
     routing = module(RoutingConfig.paper(max_interests=6))
     result = routing(behaviors, mask, logits)
@@ -224,7 +224,7 @@ def test_gradient_all_reaches_the_initial_logits():
 
 
 def test_routing_separates_two_planted_groups():
-    """Behaviours in two orthogonal groups: one interest each, in most draws."""
+    """Behaviours in two orthogonal groups: one interest each, for most random logits."""
     generator = torch.Generator().manual_seed(0)
     draws, behaviors = 200, torch.zeros(1, 8, DIM)
     behaviors[:, :4, 0], behaviors[:, 4:, 1] = 4, 4

@@ -140,13 +140,13 @@ def test_one_interest_is_the_map_of_the_mean(seed, lengths):
     torch.testing.assert_close(vectors, mean @ routing.bilinear_map.T)
 
 
-@given(seed=SEEDS, lengths=LENGTHS, luck=st.integers(0, 2**31))
-def test_interests_depend_on_neither_order_nor_padding_nor_other_users(seed, lengths, luck):
+@given(seed=SEEDS, lengths=LENGTHS, shuffle_seed=st.integers(0, 2**31))
+def test_interests_depend_on_neither_order_nor_padding_nor_other_users(seed, lengths, shuffle_seed):
     behaviors, mask, _ = draw(seed, len(lengths), 12, 4, lengths)
     routing = tuned()
     together = routing(behaviors, mask)
     for user, length in enumerate(lengths):
-        order = torch.randperm(length, generator=torch.Generator().manual_seed(luck))
+        order = torch.randperm(length, generator=torch.Generator().manual_seed(shuffle_seed))
         window = torch.cat([order, torch.tensor([length])]) if length < 12 else order
         alone = routing(behaviors[user, window][None], mask[user, window][None])
         torch.testing.assert_close(alone.vectors[0], together.vectors[user])

@@ -1,4 +1,4 @@
-"""The models that MIND is compared with, small, and the world that their tests share."""
+"""Small instances of the models that MIND is compared with, and a planted world."""
 
 from collections.abc import Callable
 from typing import Any

@@ -146,7 +146,7 @@ MUTANTS = [
         IN_MODELS + "test_youtube_dnn_takes_the_mean_over_behaviors_and_not_over_places",
     ),
     mutant(
-        "history excluded whatever is asked for", VECTOR,
+        "history always excluded", VECTOR,
         "num_items, exclude_history=exclude_history)", "num_items, exclude_history=True)",
         IN_MIND_RULES + "test_the_history_may_be_recommended_where_that_is_asked_for",
     ),
@@ -207,7 +207,7 @@ MUTANTS = [
     mutant(
         "confidence without the 1", FACTORIZATION,
         "confidence.data = 1 + alpha * counts.data", "confidence.data = alpha * counts.data",
-        IN_FACTORIZATION + "test_a_user_is_the_solution_for_her_past",
+        IN_FACTORIZATION + "test_a_user_vector_solves_the_normal_equations_of_the_history",
     ),
     mutant(
         "held out events factorised", COUNTS,

@@ -62,14 +62,14 @@ def test_self_attention_equals_its_equation(log, positions):
     assert found.active.all()
 
 
-def routed(model, past, rounds):
-    """Sabour's routing from zero logits, with a matrix for each place and interest."""
+def routed(model, past, iterations):
+    """Sabour's routing from zero logits, with a matrix for each position and interest."""
     items, maps = model.item_vectors().tolist(), model.maps.tolist()
     interests = range(model.config.max_interests)
     votes = [[times(maps[i][k], items[item]) for k in interests] for i, item in enumerate(past)]
     logits = [[0.0 for _ in interests] for _ in past]
     capsules, weights = [], []
-    for _ in range(rounds):
+    for _ in range(iterations):
         weights = [softmax(row) for row in logits]
         capsules = [
             squashed(added([vote[k] for vote in votes], [w[k] for w in weights])) for k in interests
@@ -86,7 +86,7 @@ def test_dynamic_routing_equals_its_algorithm(log, iterations):
     config = ComiRecDRConfig.paper(iterations=iterations, **SMALL)
     model = ComiRecDR(log, config, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        model.maps.mul_(4)  # so that the rounds differ
+        model.maps.mul_(4)  # so that the iterations differ
     found = model.encode_histories(Histories.from_lists([PAST], [[1]]))
     capsules, weights = routed(model, PAST, iterations)
     assert found.coupling is not None

@@ -1,4 +1,4 @@
-"""What every model that MIND is compared with must keep."""
+"""Properties of every model that MIND is compared with."""
 
 import pytest
 import torch
@@ -56,7 +56,7 @@ def test_batch_equals_single_in_whatever_mode_the_model_is(world, split, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_padding_changes_nothing(world, name):
-    """One past beside another of any length: more or fewer empty places."""
+    """A history with more or fewer padding positions."""
     model = build(name, world.log)
     past = Histories.from_lists([[3, 1, 4, 15, 9]], [[1]])
     tight, padded = (encoded(model, past, length) for length in (5, LENGTH))
@@ -171,7 +171,7 @@ def test_the_label_meets_the_interest_that_scores_it_best(world, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_window_has_the_latest_behaviors_in_the_order_of_time(world, name):
-    """What a sequence model takes for granted: whatever lies before the window is not seen."""
+    """Behaviors before the window do not affect the vectors."""
     model = build(name, world.log)
     past = list(range(1, LENGTH + 1))
     alone, with_more = (

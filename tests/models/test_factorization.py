@@ -1,4 +1,4 @@
-"""WALS: the fold-in against its normal equations, and who is answered."""
+"""WALS: the fold-in against its normal equations."""
 
 import sys
 
@@ -41,8 +41,8 @@ def solved(vectors, counts):
     return np.linalg.solve(left, right)
 
 
-def test_a_user_is_the_solution_for_her_past(model):
-    """Whoever she is, however often an item comes, and in whatever order."""
+def test_a_user_vector_solves_the_normal_equations_of_the_history(model):
+    """For repeated items and any order of the behaviors."""
     pasts = [[3, 1, 4, 15], [9, 9, 2, 9], [5]]
     found, active = model.interests(Histories.from_lists(pasts))
     vectors = model.item_vectors().double().numpy()

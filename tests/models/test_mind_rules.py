@@ -1,4 +1,4 @@
-"""What a model must do with its configuration, and with what it is asked for."""
+"""The power of the attention, Gaussian initial logits, and the exclusion of the history."""
 
 import math
 
@@ -40,7 +40,7 @@ def test_training_sees_the_user_through_the_power_of_the_configuration(log):
 
 
 def test_the_interests_of_a_user_differ_in_training_and_in_evaluation(log):
-    """The Gaussian start breaks the symmetry in both."""
+    """Gaussian initial logits break the symmetry in both."""
     model = mind(log, routing=RoutingConfig.paper(max_interests=4), history_length=16)
     history = Histories.from_lists([list(range(1, 17))], [[1]]).window(16)
     behaviors = model.items(history.items.flatten()).unflatten(0, history.items.shape)

@@ -1,4 +1,4 @@
-"""What every model must keep, and what only MIND promises."""
+"""Properties of every recommender, and of MIND."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""SASRec against its blocks in numpy, and what dropout may touch."""
+"""SASRec against its blocks in NumPy, and its dropout."""
 
 import numpy as np
 import polars as pl
@@ -24,7 +24,7 @@ def normed(x, weights, name):
 
 
 def by_hand(model, past):
-    """The last state of each place: embeddings, two pre-norm blocks, a last norm."""
+    """The state of the last position: embeddings, two pre-norm blocks, a last norm."""
     weights = {name: value.double().numpy() for name, value in model.blocks.state_dict().items()}
     n, dim, heads = len(past), model.config.dim, model.config.heads
     items, positions = model.item_vectors().double().numpy(), model.positions.detach().numpy()

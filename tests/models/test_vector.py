@@ -1,4 +1,4 @@
-"""What all vector models share: their configuration, dropout of behaviours, the residual head."""
+"""All vector models: configuration, dropout of the behaviors, residual head."""
 
 import dataclasses
 import math
@@ -161,7 +161,7 @@ def test_what_is_dropped_comes_from_the_generator_alone(name, log):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_without_dropout_training_and_evaluation_give_the_same_vectors(name, log):
-    """Of MIND too, since its start draws nothing."""
+    """Of MIND too, because farthest-point initialization is deterministic."""
     model = new(name, log, behavior_dropout=0.0)
     fixed, drawn = encode(model), encode(model, generator=seeded(0))
     torch.testing.assert_close(drawn.vectors, fixed.vectors)
@@ -170,7 +170,7 @@ def test_without_dropout_training_and_evaluation_give_the_same_vectors(name, log
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "sasrec"])
 def test_at_rate_0_nothing_is_drawn(name, log):
-    """A run without dropout has the luck that it had before there was any."""
+    """Without dropout, the generator is not used."""
     generator = seeded(0)
     before = generator.get_state()
     encode(new(name, log, behavior_dropout=0.0), generator=generator)
@@ -191,7 +191,7 @@ def test_what_goes_into_which_interest_is_decided_before_anything_is_dropped(nam
 
 @pytest.mark.parametrize("name", ["youtube-dnn", "maxmf", "mind", "comirec-sa"])
 def test_in_the_mean_over_many_draws_nothing_is_lost(name, log):
-    """Where the vectors are linear in what flows: without head."""
+    """Without head, where the vectors are linear in the values."""
     model = new(name, log, behavior_dropout=0.25, hidden=None)
     many = Histories.from_lists([list(range(1, 17))] * 4000, [[1]] * 4000)
     drawn = encode(model, many, seeded(0)).vectors
