@@ -5,10 +5,8 @@ from tests.mutants import mutant
 RETRIEVAL = "retrieval/scores.py"
 INDEX = "retrieval/index.py"
 INDEX_FILES = "retrieval/files.py"
-ENGINES = "retrieval/engines.py"
 FAISS = "retrieval/faiss.py"
 IN_MODELS = "models/test_models.py::"
-IN_ENGINES = "retrieval/test_engines.py::"
 IN_RETRIEVAL = "retrieval/test_scores.py::"
 IN_INDEX = "retrieval/test_index.py::"
 IN_INDEX_FILES = "retrieval/test_files.py::"
@@ -85,11 +83,6 @@ MUTANTS = [
         "a damaged index loaded", INDEX_FILES,
         'manifest.pop("sha256", None) != _digest(manifest, tensors)', "not manifest.pop('sha256')",
         IN_INDEX_FILES + "test_a_flipped_bit_anywhere_is_refused",
-    ),
-    mutant(
-        "an embedded Milvus left open after writing", ENGINES,
-        "index.close()", "pass",
-        IN_ENGINES + "test_every_engine_writes_an_index_that_moves_with_its_folder",
     ),
     mutant(
         "the lists of one user's interests do not compete", FAISS,
