@@ -234,6 +234,13 @@ def test_an_absent_device_is_refused():
         ({"alpha": math.inf}, "alpha=inf: expected a finite"),
         ({"monitor": "AUC"}, "monitor='AUC': expected HitRate@N"),
         ({"monitor": "Recall@0"}, "monitor='Recall@0'"),
+        ({"loss": "served"}, "loss='served': expected 'label' or 'best'"),
+        ({"hardness": -1.0}, "hardness=-1.0: expected 0"),
+        ({"hardness": math.inf}, "hardness=inf: expected 0"),
+        ({"hardness": math.nan}, "hardness=nan: expected 0"),
+        ({"routing_penalty": -0.5}, "routing_penalty=-0.5: expected 0"),
+        ({"routing_penalty": math.nan}, "routing_penalty=nan: expected 0"),
+        ({"hardness": 1.0, "loss": "best"}, "hardness=1.0 with loss='best': .* pass loss='label'"),
     ],
 )
 def test_bad_training_options_are_refused(options, message):

@@ -14,26 +14,11 @@ from mindlib.training.negatives import (
     sampled_softmax_loss,
     target_probabilities,
 )
+from tests.training.test_fitting import COUNTS, CPU, full_softmax_gradient, small_problem
 
-CPU = torch.device("cpu")
-COUNTS = np.array([0, 100, 50, 20, 10, 5, 2, 1, 1, 0, 0])
 # How often each item is a target: not as the proposal has it, and some never.
 TARGETS = np.array([0, 0.05, 0.05, 0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0, 0])
-DIM, USERS = 4, 6
-
-
-def problem():
-    """A catalogue of ten items, six users whose gradients are looked at, and their targets."""
-    generator = torch.Generator().manual_seed(0)
-    users = torch.randn(USERS, DIM, generator=generator, dtype=torch.float64)
-    items = torch.randn(11, DIM, generator=generator, dtype=torch.float64)
-    return users, items, torch.tensor([1, 2, 3, 1, 9, 10])
-
-
-def full_softmax(users, items, targets):
-    users = users.clone().requires_grad_()
-    loss = torch.nn.functional.cross_entropy(users @ items[1:].T, targets - 1)
-    return loss.item(), torch.autograd.grad(loss, users)[0]
+USERS = 6
 
 
 def mixture(proposal, n, batch, *, correction="mixture", seed=0):
@@ -41,7 +26,7 @@ def mixture(proposal, n, batch, *, correction="mixture", seed=0):
 
     The others' targets come from TARGETS, as in training; of the drawn ones there are n.
     """
-    users, items, targets = problem()
+    users, items, targets = small_problem()
     users = users.clone().requires_grad_()
     generator = torch.Generator().manual_seed(seed)
     p = torch.from_numpy(TARGETS)
@@ -65,7 +50,7 @@ def mixture(proposal, n, batch, *, correction="mixture", seed=0):
 
 def distance(**options):
     """How far the mixture's gradient is from that of the full softmax, relative to it."""
-    _, gradient = full_softmax(*problem())
+    _, gradient = full_softmax_gradient(*small_problem())
     return float((mixture(**options)[1] - gradient).norm() / gradient.norm())
 
 
@@ -73,7 +58,7 @@ def distance(**options):
 @pytest.mark.parametrize(("n", "batch"), [(200_000, 5_000), (100_000, 100_000), (50_000, 200_000)])
 def test_drawn_and_in_batch_negatives_converge_to_the_full_softmax(proposal, n, batch):
     """Whatever the shares: few in the batch, half and half, few drawn."""
-    loss, gradient = full_softmax(*problem())
+    loss, gradient = full_softmax_gradient(*small_problem())
     found, sampled = mixture(proposal, n, batch)
     assert found == pytest.approx(loss, abs=0.02)
     assert (sampled - gradient).norm() < 0.03 * gradient.norm()
@@ -99,7 +84,7 @@ def test_the_error_falls_as_negatives_are_added():
 
 def test_in_a_batch_every_occurrence_of_a_users_target_is_an_accidental_hit():
     """Users who share a target: neither is the other's negative."""
-    users, items, _ = problem()
+    users, items, _ = small_problem()
     targets = torch.tensor([4, 4, 4, 7, 7, 7])
     sampler = NegativeSampler(proposal_probabilities("uniform", COUNTS), CPU, TARGETS)
     ids, log_expected = sampler.add_in_batch(torch.tensor([4, 7]), targets)

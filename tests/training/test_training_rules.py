@@ -1,19 +1,18 @@
-"""What `fit` does with its configuration, where the loss alone could not tell."""
+"""How `fit` follows its configuration, where the loss alone would not show it."""
 
 import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import mindlib.training.fitting
-from mindlib.data import PlantedConfig, leave_last_out, planted_interests
 from mindlib.evaluation import Evaluation
 from mindlib.models import YouTubeDNN, YouTubeDNNConfig
 from mindlib.training import (
     EpochRecord,
-    NegativeSampler,
     TrainingConfig,
     batches,
     fit,
@@ -27,12 +26,6 @@ from mindlib.training import (
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def split():
-    config = PlantedConfig(num_users=80, num_clusters=4, items_per_cluster=5, num_segments=2)
-    return leave_last_out(planted_interests(config, seed=0).log)
-
-
 def seeded(seed):
     return torch.Generator().manual_seed(seed)
 
@@ -42,49 +35,38 @@ def youtube(split):
     return YouTubeDNN(split.log, config, generator=seeded(0))
 
 
-@pytest.mark.parametrize("options", [{}, {"logq": False}])
-def test_a_training_step_corrects_for_the_proposal_unless_told_not_to(split, options):
+def assert_loss_of_a_step(split, in_batch, options):
+    """A step's loss is the sampled softmax with -log(n q + (batch - 1) p), written out."""
     config = TrainingConfig(negatives=50, proposal="popularity", **options)
-    probabilities = proposal_probabilities("popularity", split.train_counts)
-    sampler = NegativeSampler(probabilities, CPU, target_probabilities(split.train))
-    batch = next(batches(split.train, 32, seeded(1)))
-    model = youtube(split)
-    loss = training_step(model, batch, sampler, config, seeded(2))
-
-    negatives, log_expected = sampler.draw(50, seeded(2))
-    users = model.interests(batch.histories)[0][:, 0]
-    items = model.item_vectors()
-    logits = users @ items[negatives].T
-    if "logq" not in options:
-        logits = logits - log_expected
-    logits[batch.targets[:, None] == negatives] = -torch.inf
-    own = (users * items[batch.targets]).sum(1)
-    expected = (torch.logaddexp(logits.logsumexp(1), own) - own).mean()
-    torch.testing.assert_close(loss.detach(), expected)
-
-
-@pytest.mark.parametrize("logq", [True, False])
-def test_a_training_step_takes_the_targets_of_the_batch_for_negatives_when_told_to(split, logq):
-    config = TrainingConfig(negatives=50, proposal="popularity", in_batch=True, logq=logq)
     sampler = make_sampler(split, config, CPU)
     batch = next(batches(split.train, 32, seeded(1)))
     model = youtube(split)
     loss = training_step(model, batch, sampler, config, seeded(2))
 
-    drawn, _ = sampler.draw(50, seeded(2))
-    negatives = torch.cat([drawn, batch.targets])
+    expected = 50 * proposal_probabilities("popularity", split.train_counts, config.alpha)
+    negatives, _ = sampler.draw(50, seeded(2))
+    if in_batch:
+        expected += 31 * target_probabilities(split.train)
+        negatives = torch.cat([negatives, batch.targets])
     users = model.interests(batch.histories)[0][:, 0]
     items = model.item_vectors()
     logits = users @ items[negatives].T
-    if logq:
-        q = proposal_probabilities("popularity", split.train_counts, config.alpha)
-        expected = 50 * q + 31 * target_probabilities(split.train)
+    if "logq" not in options:
         logits = logits - torch.from_numpy(expected).float().log()[negatives]
     logits[batch.targets[:, None] == negatives] = -torch.inf
     own = (users * items[batch.targets]).sum(1)
-    torch.testing.assert_close(
-        loss.detach(), (torch.logaddexp(logits.logsumexp(1), own) - own).mean()
-    )
+    by_hand = (torch.logaddexp(logits.logsumexp(1), own) - own).mean()
+    torch.testing.assert_close(loss.detach(), by_hand)
+
+
+@pytest.mark.parametrize("options", [{}, {"logq": False}])
+def test_a_training_step_corrects_for_the_proposal_unless_told_not_to(split, options):
+    assert_loss_of_a_step(split, False, options)
+
+
+@pytest.mark.parametrize("options", [{}, {"logq": False}])
+def test_a_training_step_takes_the_targets_of_the_batch_for_negatives_when_told_to(split, options):
+    assert_loss_of_a_step(split, True, {"in_batch": True, **options})
 
 
 def test_the_learning_rate_rises_and_falls_as_the_configuration_says(split, monkeypatch):
@@ -118,32 +100,41 @@ def test_the_learning_rate_rises_and_falls_as_the_configuration_says(split, monk
     assert done.log[-1].learning_rate == pytest.approx(0, abs=1e-12)
 
 
-def test_a_warm_up_as_long_as_training_is_refused(split):
-    config = TrainingConfig(epochs=1, batch_size=10_000, warmup_steps=1, monitor="Recall@10")
-    with pytest.raises(ValueError, match=r"warmup_steps=1: 1 epochs of .* are 1 steps"):
-        fit(youtube(split), split, config, device="cpu", progress=False)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"epochs": 1, "batch_size": 10_000, "warmup_steps": 1, "monitor": "Recall@10"},
+            r"warmup_steps=1: 1 epochs of .* are 1 steps",
+        ),
+        ({}, r"monitor='Recall@50': .* has only 20 items; choose a smaller N"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_the_split_is_refused(split, options, message):
+    with pytest.raises(ValueError, match=message):
+        fit(youtube(split), split, TrainingConfig(**options), device="cpu", progress=False)
 
 
-def test_more_items_to_judge_by_than_there_are_is_refused(split):
-    with pytest.raises(ValueError, match=r"monitor='Recall@50': .* has only 20 items; choose a sm"):
-        fit(youtube(split), split, TrainingConfig(), device="cpu", progress=False)
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_a_split_without_cases_is_refused(split, part):
+    cases = getattr(split, part).head(0)
+    empty = replace(split, validation=cases) if part == "validation" else without_training(split)
+    with pytest.raises(ValueError, match=f"has no {part}"):
+        fit(youtube(split), empty, TrainingConfig(monitor="Recall@10"), progress=False)
 
 
-def test_a_split_without_validation_is_refused(split):
-    empty = replace(split, validation=split.validation.head(0))
-    config = TrainingConfig(monitor="Recall@10")
-    with pytest.raises(ValueError, match="has no validation case"):
-        fit(youtube(split), empty, config, device="cpu", progress=False)
+def without_training(split):
+    return replace(split, train_events=np.zeros(len(split.log), dtype=bool))
 
 
 def test_validation_never_sees_the_test_cases(split, monkeypatch):
     seen = []
 
-    def judge(model, cases, cutoffs, *, exclude_history):
+    def evaluate(model, cases, cutoffs, *, exclude_history):
         seen.append(cases)
         return Evaluation({"Recall@10": torch.tensor([0.5])}, {})
 
-    monkeypatch.setattr("mindlib.training.fitting.evaluate", judge)
+    monkeypatch.setattr("mindlib.training.fitting.evaluate", evaluate)
     config = TrainingConfig(epochs=2, monitor="Recall@10", negatives=8)
     blind = replace(split, test=split.test.head(0))
     fit(youtube(split), blind, config, device="cpu", progress=False)
@@ -179,11 +170,11 @@ def test_a_record_is_read_by_name():
 def test_the_weights_of_the_best_epoch_are_kept_and_not_the_last_ones(split, monkeypatch):
     values, seen = [0.1, 0.5, 0.3, 0.4, 0.9], []
 
-    def judge(model, cases, cutoffs, *, exclude_history):
+    def evaluate(model, cases, cutoffs, *, exclude_history):
         seen.append({name: value.clone() for name, value in model.state_dict().items()})
         return Evaluation({"Recall@10": torch.tensor([values[len(seen) - 1]])}, {})
 
-    monkeypatch.setattr("mindlib.training.fitting.evaluate", judge)
+    monkeypatch.setattr("mindlib.training.fitting.evaluate", evaluate)
     model = youtube(split)
     config = TrainingConfig(epochs=5, patience=2, batch_size=64, negatives=16, monitor="Recall@10")
     result = fit(model, split, config, device="cpu", progress=False)
