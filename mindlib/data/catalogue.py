@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
@@ -33,15 +33,8 @@ class UnknownItems(ValueError):
         super().__init__(
             f"{len(self.items)} items are not in the catalogue: {listed}"
             f"{f' and {more} more' if more > 0 else ''}; expected {expected}. "
-            f"Catalogue.drop_unknown drops such items and counts them"
+            f"Catalogue.drop_unknown drops such items"
         )
-
-
-class KnownItems(NamedTuple):
-    """The items of a request that are in the catalogue, in order, and the number dropped."""
-
-    items: list[ItemId]
-    dropped: int
 
 
 @dataclass(frozen=True)
@@ -106,13 +99,12 @@ class Catalogue:
         vocabularies = tuple(map(tuple, content["vocabularies"]))
         return Catalogue(tuple(content["item_ids"]), tuple(content["fields"]), vocabularies)
 
-    def drop_unknown(self, items: Sequence[ItemId]) -> KnownItems:
+    def drop_unknown(self, items: Sequence[ItemId]) -> list[ItemId]:
         """Drop items that are not in the catalogue: new ones, or ones that a k-core removed.
 
         Training treats them equally, because a log contains only its own items.
         """
-        kept = [item for item in items if item in self._item_codes]
-        return KnownItems(kept, len(items) - len(kept))
+        return [item for item in items if item in self._item_codes]
 
     def encode_items(self, items: Sequence[ItemId]) -> list[int]:
         """Convert original ids to the model's item ids.

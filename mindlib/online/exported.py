@@ -145,7 +145,8 @@ class ExportedModel:
         if history.profile.shape[1] != len(sizes) or (history.profile >= sizes).any():
             raise ValueError(
                 f"profile codes {history.profile[:3].tolist()}: expected {len(sizes)} columns, "
-                f"each below {self.catalogue.sizes}: let Catalogue.histories encode the profile"
+                f"each below {self.catalogue.sizes}: encode the profile with "
+                f"Catalogue.encode_requests"
             )
 
 

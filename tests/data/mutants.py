@@ -23,7 +23,7 @@ MUTANTS = [
     mutant(
         "accents cut words in two", WORDS,
         '.str.normalize("NFKC")', "",
-        IN_WORDS + "test_letters_of_all_scripts_make_words_in_whatever_form_they_are_stored",
+        IN_WORDS + "test_words_of_all_scripts_are_normalized",
     ),
     # Splits
     mutant(

@@ -5,21 +5,23 @@ from hypothesis import strategies as st
 
 from mindlib.data.histories import Histories
 
-PASTS = st.lists(st.lists(st.integers(1, 9), max_size=9), min_size=1, max_size=6)
+HISTORIES = st.lists(st.lists(st.integers(1, 9), max_size=9), min_size=1, max_size=6)
 
 
-@given(PASTS, st.integers(1, 7))
-def test_window_equals_a_python_loop(pasts: list[list[int]], length: int):
-    history = Histories.from_lists(pasts).window(length)
-    for row, past in enumerate(pasts):
-        last = past[-length:]
+@given(HISTORIES, st.integers(1, 7))
+def test_window_equals_a_python_loop(behaviors: list[list[int]], length: int):
+    history = Histories.from_lists(behaviors).window(length)
+    for row, items in enumerate(behaviors):
+        last = items[-length:]
         assert history.items[row].tolist() == last + [0] * (length - len(last))
         assert history.mask[row].tolist() == [True] * len(last) + [False] * (length - len(last))
 
 
-@given(PASTS, st.data())
-def test_slices_of_one_log_see_nothing_outside_them(pasts: list[list[int]], data: st.DataObject):
-    flat = [item for past in pasts for item in past] or [1]
+@given(HISTORIES, st.data())
+def test_windows_contain_nothing_outside_their_slices(
+    behaviors: list[list[int]], data: st.DataObject
+):
+    flat = [item for items in behaviors for item in items] or [1]
     bounds = [sorted(data.draw(st.tuples(*[st.integers(0, len(flat))] * 2))) for _ in range(4)]
     starts, ends = torch.tensor(bounds).T
     histories = Histories(
@@ -38,20 +40,20 @@ def test_slices_of_one_log_see_nothing_outside_them(pasts: list[list[int]], data
     assert list(zip(rows.tolist(), items.tolist(), strict=True)) == expected
 
 
-@given(PASTS)
-def test_pairs_hold_every_behaviour(pasts: list[list[int]]):
-    histories = Histories.from_lists(pasts)
+@given(HISTORIES)
+def test_pairs_contain_every_behavior(behaviors: list[list[int]]):
+    histories = Histories.from_lists(behaviors)
     rows, items = histories.pairs()
-    expected = [(row, item) for row, past in enumerate(pasts) for item in past]
+    expected = [(row, item) for row, items in enumerate(behaviors) for item in items]
     assert list(zip(rows.tolist(), items.tolist(), strict=True)) == expected
-    assert histories.lengths.tolist() == [len(past) for past in pasts]
+    assert histories.lengths.tolist() == [len(items) for items in behaviors]
 
 
-@given(PASTS, st.data())
-def test_select_commutes_with_window(pasts: list[list[int]], data: st.DataObject):
-    rows = data.draw(st.lists(st.integers(0, len(pasts) - 1), max_size=5))
-    profiles = [[row, row + 1] for row in range(len(pasts))]
-    histories = Histories.from_lists(pasts, profiles)
+@given(HISTORIES, st.data())
+def test_select_commutes_with_window(behaviors: list[list[int]], data: st.DataObject):
+    rows = data.draw(st.lists(st.integers(0, len(behaviors) - 1), max_size=5))
+    profiles = [[row, row + 1] for row in range(len(behaviors))]
+    histories = Histories.from_lists(behaviors, profiles)
     index = torch.tensor(rows, dtype=torch.int64)
     part, whole = histories.select(index).window(4), histories.window(4)
     for name in ("items", "mask", "profile"):
@@ -59,12 +61,12 @@ def test_select_commutes_with_window(pasts: list[list[int]], data: st.DataObject
     assert len(histories.select(slice(0, 1))) == 1
 
 
-def test_profiles_stand_beside_their_user():
+def test_profiles_belong_to_their_user():
     history = Histories.from_lists([[1], [2, 3]], [[4, 5], [6, 7]]).window(2)
     assert history.profile.tolist() == [[4, 5], [6, 7]]
 
 
-def test_no_users_at_all_is_an_empty_batch():
+def test_no_users_are_an_empty_batch():
     for histories in (Histories.from_lists([]), Histories.from_lists([], [])):
         assert len(histories) == 0
         assert histories.window(3).items.shape == (0, 3)

@@ -1,4 +1,4 @@
-"""The planted world: what it promises is so."""
+"""The planted world has the properties that its configuration states."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_the_noise_rate_is_as_planted(world):
     log = world.log
     inside = world.interests[log.users, world.item_clusters[log.items]]
     # A random item lies in one of the user's clusters now and then; repeats are rarer in noise,
-    # so that dropping them raises its share: hence the interval and not a point.
+    # so that dropping them raises its share; therefore the test accepts an interval.
     share = world.interests[1:].sum(1).mean() / CONFIG.num_clusters
     assert 0.9 * CONFIG.noise * (1 - share) < (~inside).mean() < 1.8 * CONFIG.noise
 
@@ -43,7 +43,7 @@ def test_the_profile_predicts_an_interest(world):
     assert interests[own].mean() > 2 * interests[~own].mean()
 
 
-def test_features_do_not_give_the_cluster_away(world):
+def test_features_do_not_identify_the_cluster(world):
     departments = world.log.item_features.column("department")
     for department in np.unique(departments[1:]):
         inside = world.item_clusters[departments == department]
@@ -75,6 +75,6 @@ def test_the_same_seed_gives_the_same_world():
         ({"num_segments": 99}, "num_segments=99: expected at most"),
     ],
 )
-def test_bad_worlds_are_refused(options, message):
+def test_invalid_configurations_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         unchecked(PlantedConfig, **options)

@@ -43,7 +43,7 @@ def write(path: Path, text: str | bytes) -> Path:
     return path
 
 
-# The Complete Journey, a small one under the same names.
+# A small log with the columns of The Complete Journey.
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_recbole_keeps_ratings_of_at_least(atomic: Path):
         recbole(atomic, min_rating=6)
 
 
-def test_recbole_without_timestamps_goes_by_the_rows(tmp_path: Path):
+def test_recbole_without_timestamps_uses_the_row_order(tmp_path: Path):
     write(tmp_path / "a.inter", "user_id:token\titem_id:token\nu\tb\nu\ta\n")
     assert events(recbole(tmp_path / "a")) == [("u", "b", 0), ("u", "a", 1)]
 
@@ -430,7 +430,7 @@ def test_truncated_gzip_is_refused(tmp_path: Path, keep: int):
         load(path)
 
 
-def test_something_else_called_gz_is_refused(tmp_path: Path):
+def test_a_gz_file_of_another_format_is_refused(tmp_path: Path):
     path = tmp_path / "s.txt.gz"
     path.write_bytes(b"1 2 3\n")
     with pytest.raises(ValueError, match=r"s.txt.gz is damaged or cut short"):
@@ -448,12 +448,12 @@ def test_truncated_parquet_is_refused(tmp_path: Path):
 # Names.
 
 
-def test_load_knows_the_planted_world():
+def test_load_generates_the_planted_world():
     log = load("planted")
     assert isinstance(log, Interactions)
 
 
-def test_load_names_what_it_knows(tmp_path: Path):
+def test_load_lists_the_accepted_names(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match=r"'nothing': .*complete-journey, planted"):
         load("nothing")
     write(tmp_path / "notes.md", "x")
@@ -468,7 +468,7 @@ def test_load_names_what_it_knows(tmp_path: Path):
         sequences(tmp_path)
 
 
-# The real ones, where they are at hand.
+# The real data, if they are available.
 
 
 @pytest.mark.skipif(not is_cached(REAL_JOURNEY), reason="the wheel is not in the cache")

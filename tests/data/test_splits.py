@@ -1,4 +1,4 @@
-"""No leakage: what is judged, and what shares a step with it, is in nobody's past too early."""
+"""No leakage: targets and their steps never occur in a history too early."""
 
 from collections import defaultdict
 from itertools import pairwise
@@ -45,8 +45,8 @@ def times(log: Interactions) -> dict[tuple[int, int], int]:
     return {(user, item): time for user, item, time in events}
 
 
-def pasts(histories: Histories) -> list[list[int]]:
-    """The items of every past, through the same door that exclusion uses."""
+def histories_of(histories: Histories) -> list[list[int]]:
+    """The items of every history, by the function that exclusion uses."""
     found: list[list[int]] = [[] for _ in range(len(histories))]
     rows, items = histories.pairs()
     for row, item in zip(rows.tolist(), items.tolist(), strict=True):
@@ -65,19 +65,22 @@ def held_out_pairs(cases: Cases) -> set[tuple[int, int]]:
 
 
 def train_pairs(split: Split) -> dict[tuple[int, int], list[int]]:
-    """Each training pair with the past that it is learnt from."""
+    """Each training pair with its history."""
     cases = split.train
     return {
         (user, item): sorted(past)
         for user, past, items in zip(
-            cases.histories.users.tolist(), pasts(cases.histories), targets_of(cases), strict=True
+            cases.histories.users.tolist(),
+            histories_of(cases.histories),
+            targets_of(cases),
+            strict=True,
         )
         for item in items
     }
 
 
-def check_training_sees_only_the_past(log: Interactions, split: Split) -> None:
-    """Each training event with a past is a sample once; its past is all that came before it."""
+def check_training_histories_precede_targets(log: Interactions, split: Split) -> None:
+    """Each training event with a history is one sample; its history has all earlier events."""
     when, visible = times(log), times(split.log)
     trained = {pair for pair, learnt in zip(visible, split.train_events, strict=True) if learnt}
     earlier = defaultdict(list)
@@ -94,13 +97,15 @@ def check_training_sees_only_the_past(log: Interactions, split: Split) -> None:
     assert split.train_counts.tolist() == counted.tolist()
 
 
-def check_cases_see_only_the_past(log: Interactions, split: Split, cases: Cases) -> None:
-    """The past of a case is all that the user did, visibly, before the first of its targets."""
+def check_case_histories_precede_targets(log: Interactions, split: Split, cases: Cases) -> None:
+    """The history of a case has all visible events before the first of its targets."""
     when, visible = times(log), times(split.log)
     assert len(cases) > 0
     users = cases.histories.users.tolist()
     assert len(users) == len(set(users))
-    for user, past, targets in zip(users, pasts(cases.histories), targets_of(cases), strict=True):
+    for user, past, targets in zip(
+        users, histories_of(cases.histories), targets_of(cases), strict=True
+    ):
         assert targets
         assert len(targets) == len(set(targets))
         start = min(when[user, item] for item in targets)
@@ -109,7 +114,7 @@ def check_cases_see_only_the_past(log: Interactions, split: Split, cases: Cases)
         assert sorted(past) == sorted(before)
 
 
-def check_nothing_held_out_is_learnt(split: Split) -> None:
+def check_no_held_out_pair_is_trained(split: Split) -> None:
     held_out = held_out_pairs(split.validation) | held_out_pairs(split.test)
     assert not held_out & train_pairs(split).keys()
     assert not held_out_pairs(split.validation) & held_out_pairs(split.test)
@@ -119,15 +124,17 @@ def check_nothing_held_out_is_learnt(split: Split) -> None:
 def test_no_leakage_leave_last_out(seed: int):
     log = random_log(seed)
     split = leave_last_out(log)
-    check_training_sees_only_the_past(log, split)
-    check_cases_see_only_the_past(log, split, split.validation)
-    check_cases_see_only_the_past(log, split, split.test)
-    check_nothing_held_out_is_learnt(split)
-    # No past of training reaches into what is held out.
+    check_training_histories_precede_targets(log, split)
+    check_case_histories_precede_targets(log, split, split.validation)
+    check_case_histories_precede_targets(log, split, split.test)
+    check_no_held_out_pair_is_trained(split)
+    # No training history contains a held-out event.
     held_out = held_out_pairs(split.validation) | held_out_pairs(split.test)
     users = split.train.histories.users.tolist()
     seen = {
-        (u, i) for u, past in zip(users, pasts(split.train.histories), strict=True) for i in past
+        (u, i)
+        for u, past in zip(users, histories_of(split.train.histories), strict=True)
+        for i in past
     }
     assert not held_out & seen
 
@@ -136,10 +143,10 @@ def test_no_leakage_leave_last_out(seed: int):
 def test_no_leakage_held_out_users(seed: int):
     log = random_log(seed)
     split = held_out_users(log, seed % 100)
-    check_training_sees_only_the_past(log, split)
-    check_cases_see_only_the_past(log, split, split.validation)
-    check_cases_see_only_the_past(log, split, split.test)
-    check_nothing_held_out_is_learnt(split)
+    check_training_histories_precede_targets(log, split)
+    check_case_histories_precede_targets(log, split, split.validation)
+    check_case_histories_precede_targets(log, split, split.test)
+    check_no_held_out_pair_is_trained(split)
     validation = set(split.validation.histories.users.tolist())
     test = set(split.test.histories.users.tolist())
     train = set(log.users[split.train_events].tolist())
@@ -152,14 +159,14 @@ def test_no_leakage_held_out_users(seed: int):
 def test_no_leakage_random(seed: int):
     log = random_log(seed)
     split = random_interactions(log, seed % 100)
-    check_training_sees_only_the_past(log, split)
-    check_cases_see_only_the_past(log, split, split.validation)
-    check_cases_see_only_the_past(log, split, split.test)
-    check_nothing_held_out_is_learnt(split)
-    # What is held out is nobody's behaviour at all.
+    check_training_histories_precede_targets(log, split)
+    check_case_histories_precede_targets(log, split, split.validation)
+    check_case_histories_precede_targets(log, split, split.test)
+    check_no_held_out_pair_is_trained(split)
+    # Held-out events occur in no history.
     held_out = held_out_pairs(split.validation) | held_out_pairs(split.test)
     for histories in (split.train.histories, split.validation.histories, split.test.histories):
-        for user, past in zip(histories.users.tolist(), pasts(histories), strict=True):
+        for user, past in zip(histories.users.tolist(), histories_of(histories), strict=True):
             assert not held_out & {(user, item) for item in past}
 
 
@@ -172,17 +179,17 @@ def test_leave_last_out_keeps_steps_whole(seed: int):
         log.users.tolist(), log.items.tolist(), log.timestamps.tolist(), strict=True
     ):
         steps[user][time].add(item)
-    judged = {user for user, of in steps.items() if len(of) >= 3}
+    evaluated = {user for user, of in steps.items() if len(of) >= 3}
     for cases, place in ((split.validation, -2), (split.test, -1)):
         users = cases.histories.users.tolist()
-        assert set(users) == judged
+        assert set(users) == evaluated
         for user, targets in zip(users, targets_of(cases), strict=True):
             assert set(targets) == steps[user][sorted(steps[user])[place]]
-    # A user with fewer steps is used for training, with all that she did.
+    # A user with fewer steps is used for training, with all of their events.
     for event, (user, time) in enumerate(
         zip(log.users.tolist(), log.timestamps.tolist(), strict=True)
     ):
-        held_out = user in judged and time in sorted(steps[user])[-2:]
+        held_out = user in evaluated and time in sorted(steps[user])[-2:]
         assert split.train_events[event] == (not held_out)
 
 
@@ -193,7 +200,7 @@ def test_held_out_users_predict_about_the_last_fifth(seed: int):
     sizes = np.diff(log.offsets)
     for user, past, targets in zip(
         split.test.histories.users.tolist(),
-        pasts(split.test.histories),
+        histories_of(split.test.histories),
         targets_of(split.test),
         strict=True,
     ):
@@ -211,7 +218,7 @@ def test_random_holds_out_a_twentieth_for_each_part():
 
 
 @pytest.mark.parametrize("name", SPLITS)
-def test_a_seed_gives_the_same_split_again(name: str):
+def test_splits_are_deterministic_for_a_seed(name: str):
     log = random_log(1)
     first, second = SPLITS[name](log, 7), SPLITS[name](log, 7)
     assert first.test.targets.tolist() == second.test.targets.tolist()
@@ -227,7 +234,7 @@ def test_rows_and_head_agree_with_the_offsets():
     assert cases.rows.tolist() == expected
     head = cases.head(3)
     assert targets_of(head) == targets_of(cases)[:3]
-    assert pasts(head.histories) == pasts(cases.histories)[:3]
+    assert histories_of(head.histories) == histories_of(cases.histories)[:3]
     assert len(cases.head(10**6)) == len(cases)
 
 

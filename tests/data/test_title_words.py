@@ -27,7 +27,7 @@ def test_case_does_not_matter():
     assert words_of(["ÉTÉ", "été"]) == [[1], [1]]
 
 
-def test_letters_of_all_scripts_make_words_in_whatever_form_they_are_stored():
+def test_words_of_all_scripts_are_normalized():
     titles = ["Crème für Füße", "крем Ночной", "夜 クリーム", "ﬁne"]
     apart = [unicodedata.normalize("NFD", title) for title in titles[:3]] + ["fine"]
     found = words_of(titles + apart)
@@ -44,7 +44,7 @@ def test_a_word_begins_with_a_letter():
     assert words_of(["50 ml 3D x2", "50 ml 3D x2"]) == [[2, 1, 3], [2, 1, 3]]
 
 
-def test_a_repeated_word_counts_once_in_a_title_and_one_title_is_not_two():
+def test_a_repeated_word_counts_once_in_a_title():
     assert words_of(["spa spa Spa", "x"]) == [[], []]
     assert words_of(["spa spa", "spa", "b a b", "a b"]) == [[3], [3], [2, 1], [1, 2]]
 
@@ -62,8 +62,8 @@ def test_titles_that_are_ids_have_no_words():
     assert codes.dtype == np.int64
 
 
-def test_of_a_long_title_the_first_shared_words_count():
-    """A word that no other title has takes no place."""
+def test_long_titles_keep_their_first_shared_words():
+    """A word that no other title has takes no position."""
     assert words_of(["x d c b a", "a b c d"], max_words=2) == [[4, 3], [1, 2]]
     assert encode_titles(["", "x d c b a", "a b c d"], max_words=2).shape == (3, 2)
 

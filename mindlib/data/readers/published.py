@@ -83,16 +83,12 @@ def load_published(dataset: str, **options: Any) -> Interactions:
 
 
 def fetch(url: str, folder: Path, page: str) -> Path:
-    """Return the file of an address in `folder`, downloaded if it is not there yet.
+    """Return the file of an https address in `folder`, downloaded if it is not there yet.
 
     Its sha256 is noted in `digests.json` beside it and compared at every later call.
 
-    Args:
-        url: an https address; its last part names the file.
-        page: where a person finds the file if the download fails.
-
     Raises:
-        OSError: the download failed, or the folder cannot be written.
+        OSError: the download failed (the message refers to `page`), or `folder` is not writable.
         ValueError: the address is not https, or the file is not the one that was noted.
     """
     parts = urlsplit(url)

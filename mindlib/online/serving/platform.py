@@ -250,7 +250,7 @@ class _Request:
         catalogue = self.bundle.catalogue
 
         def read() -> tuple[Int[np.ndarray, " length"], Int[np.ndarray, " fields"]]:
-            items = catalogue.drop_unknown(store.recent(self.user, max_history)).items
+            items = catalogue.drop_unknown(store.recent(self.user, max_history))
             known = store.profile(self.user)
             # Yesterday's version may lack a field that is known by now.
             codes = catalogue.encode_profile({name: known.get(name) for name in catalogue.fields})

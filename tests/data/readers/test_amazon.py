@@ -27,7 +27,7 @@ SORTED = [
     ("A60XNB876KYML", "000100039X", START),
     ("A60XNB876KYML", "B000000003", START + DAY),
 ]
-# What is said of three items, in words of our own.
+# Metadata of three invented items.
 ITEMS: list[dict[str, Any]] = [
     {
         "id": "000100039X",
@@ -153,7 +153,7 @@ def test_every_edition_gives_the_same_log(tmp_path: Path, which: str):
     seed=st.integers(0, 99),
     block=st.integers(1, 600),
 )
-def test_neither_the_order_of_lines_nor_the_blocks_matter(
+def test_the_log_does_not_depend_on_line_order_or_blocks(
     tmp_path_factory: pytest.TempPathFactory, rows: list, which: str, seed: int, block: int
 ):
     folder = tmp_path_factory.mktemp("amazon")
@@ -167,7 +167,7 @@ def test_neither_the_order_of_lines_nor_the_blocks_matter(
 
 
 @pytest.mark.parametrize("describe", [literal, middle_meta])
-def test_of_two_lines_about_an_item_the_fuller_counts(tmp_path: Path, describe):
+def test_the_more_complete_of_two_metadata_lines_counts(tmp_path: Path, describe):
     poor = ITEMS[0] | {"title": "", "brand": "A brand before the other"}
     lines = [describe(poor), describe(ITEMS[0])]
     for order in (1, -1):
@@ -178,7 +178,7 @@ def test_of_two_lines_about_an_item_the_fuller_counts(tmp_path: Path, describe):
         assert features(log).names("brand")[1] == "Acme"
 
 
-def test_a_metadata_line_of_another_type_is_read_by_itself(tmp_path: Path):
+def test_metadata_lines_of_another_type_are_read(tmp_path: Path):
     path = edition(tmp_path, "2018")
     rest = [middle_meta(ITEMS[1])]
     for paths in ('"Books"', '[["Books", "Food"], ["X"]]', "null", "[]"):
@@ -190,7 +190,7 @@ def test_a_metadata_line_of_another_type_is_read_by_itself(tmp_path: Path):
         assert features(log).names("category_1")[1:3] == [known, "Books"]
 
 
-def test_what_says_nothing_is_unknown(tmp_path: Path):
+def test_uninformative_metadata_is_unknown(tmp_path: Path):
     path = edition(tmp_path, "2018")
     script = ITEMS[0] | {"title": "var aPageStart = (new Date()).getTime();", "path": [" ", ""]}
     write(tmp_path / "meta_Books.json.gz", middle_meta(script))
@@ -214,7 +214,7 @@ def test_no_code_in_metadata_is_run(tmp_path: Path):
     assert not witness.exists()
 
 
-def test_without_metadata_it_works_and_says_so(tmp_path: Path):
+def test_without_metadata_a_warning_is_issued(tmp_path: Path):
     path = edition(tmp_path, "2014")
     (tmp_path / "meta_Books.json.gz").unlink()
     with pytest.warns(UserWarning, match=r"no metadata beside it \(meta_Books.json.gz\): items"):
@@ -249,7 +249,7 @@ def dense(reviews: int, seed: int) -> list[Review]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_papers_filter_counts_once_and_the_k_core_until_it_is_one(tmp_path: Path, seed: int):
+def test_the_papers_filter_counts_once_and_the_k_core_repeatedly(tmp_path: Path, seed: int):
     reviews = dense(150, seed)
     path = edition(tmp_path, "2014, ratings", reviews)
     users, items = Counter(u for u, *_ in reviews), Counter(i for _, i, *_ in reviews)
@@ -265,7 +265,7 @@ def test_the_papers_filter_counts_once_and_the_k_core_until_it_is_one(tmp_path: 
 
 
 @pytest.mark.parametrize("which", EDITIONS)
-def test_ratings_are_a_choice_made_before_the_count(tmp_path: Path, which: str):
+def test_ratings_are_filtered_before_the_count(tmp_path: Path, which: str):
     path = edition(tmp_path, which)
     assert {e[1] for e in events(amazon_reviews(path, min_rating=4))} == {
         "000100039X",

@@ -45,12 +45,12 @@ def test_blocks_are_the_file_in_whole_lines_with_their_numbers(
     assert first_line(path) == b"x"
 
 
-def test_no_more_than_a_block_is_held(tmp_path: Path):
+def test_a_block_has_at_most_its_size(tmp_path: Path):
     path = written(tmp_path, "data.csv.gz", b"1,a\n" * 10_000)
     assert max(len(block.data) for block in read_blocks(path, 1000)) <= 1000
 
 
-def test_a_byte_order_mark_is_no_text(tmp_path: Path):
+def test_a_byte_order_mark_is_removed(tmp_path: Path):
     path = written(tmp_path, "data.csv", b"\xef\xbb\xbf1,a\n")
     assert first_line(path) == b"1,a"
 
@@ -67,7 +67,7 @@ def test_a_wrong_line_of_csv_is_named(tmp_path: Path, line: bytes, size: int):
         parse_csv(Block(path, 1, line), SCHEMA, ["user", "name"])
 
 
-def test_csv_passes_over_blank_lines_and_what_is_not_wanted(tmp_path: Path):
+def test_csv_ignores_blank_lines_and_unwanted_columns(tmp_path: Path):
     rows = parse_csv(Block(tmp_path, 1, b"\n1,a\r\n\n2,\n"), SCHEMA, ["user"])
     assert rows.to_dict(as_series=False) == {"user": [1, 2]}
 

