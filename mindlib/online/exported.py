@@ -139,7 +139,7 @@ class ExportedModel:
         if int(history.items.max()) > len(self.catalogue):
             raise ValueError(
                 f"a history has item {int(history.items.max())}; the catalogue has 1 to "
-                f"{len(self.catalogue)}: let Catalogue.histories number the items"
+                f"{len(self.catalogue)}: encode them with Catalogue.encode_requests"
             )
         sizes = torch.tensor(self.catalogue.sizes, dtype=torch.int64)
         if history.profile.shape[1] != len(sizes) or (history.profile >= sizes).any():
