@@ -139,6 +139,7 @@ def trained(split):
     return model, fit(model, split, QUICK, device="cpu", progress=False)
 
 
+@pytest.mark.slow
 def test_a_trained_model_recovers_the_planted_interests_far_above_chance(world, split, trained):
     model, _ = trained
     untrained = make_mind(split, 4)
