@@ -23,6 +23,8 @@ from mindlib.online.serving.stages import (
 )
 from mindlib.retrieval import ExactIndex
 
+pytestmark = pytest.mark.slow
+
 ITEMS = 30
 EMPTY = np.zeros(0, dtype=np.int64)
 
