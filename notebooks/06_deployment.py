@@ -671,7 +671,7 @@ show_table(
     ["night", "version", "start", "events", "items", "epochs", "seconds", "Recall@10 of the gate's cases"],
     [
         (n, r.number, r.facts["start"], f"{r.facts['events']:,}", r.facts["items"],
-         r.facts["epochs"], r.facts["seconds"], f"{r.gate.metrics['Recall@10']:.2f}")
+         r.facts["epochs"], r.facts["seconds"], f"{r.facts['metrics']['Recall@10']:.2f}")
         for n, r in enumerate((first_night, second_night), 1)
     ],
 )  # fmt: skip

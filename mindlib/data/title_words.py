@@ -12,13 +12,12 @@ from jaxtyping import Int
 WORD = r"[\p{L}][\p{L}\p{N}'&-]*"
 
 
-def encode_titles(
-    titles: Sequence[str], *, min_items: int = 2, max_words: int = 24
-) -> Int[np.ndarray, "items words"]:
-    """Encode the words of each title: 1, 2, ... in alphabetical order, 0 for padding.
+def split_titles(titles: Sequence[str], *, min_items: int = 2, max_words: int = 24) -> pl.DataFrame:
+    """Split titles into words: the columns row, position in the title, word and code.
 
-    Words are in lower case and normalized Unicode (NFKC). Each word counts once per title, and
-    only words of several titles count: a word of a single item would be a second id of it.
+    Codes are 1, 2, ... in alphabetical order. Words are in lower case and normalized Unicode
+    (NFKC). Each word counts once per title, and only words of several titles count: a word of a
+    single item would be a second id of it.
 
     Args:
         titles: entry 0 is the padding's.
@@ -28,7 +27,7 @@ def encode_titles(
     frame = pl.DataFrame({"row": np.arange(len(titles)), "title": list(titles)})
     # A combining accent or a typographic apostrophe would split a word.
     plain = pl.col("title").str.normalize("NFKC").str.replace_all("’", "'").str.to_lowercase()
-    words = (
+    return (
         frame.select("row", word=plain.str.extract_all(WORD))
         .explode("word", empty_as_null=True, keep_nulls=True)
         .drop_nulls()
@@ -40,6 +39,13 @@ def encode_titles(
         )
         .filter(pl.col("position") < max_words)
     )
+
+
+def encode_titles(
+    titles: Sequence[str], *, min_items: int = 2, max_words: int = 24
+) -> Int[np.ndarray, "items words"]:
+    """Return the codes of the words of each title, 0 for padding; see `split_titles`."""
+    words = split_titles(titles, min_items=min_items, max_words=max_words)
     positions = words["position"].to_numpy()
     codes = np.zeros((len(titles), int(positions.max(initial=-1)) + 1), np.int64)
     codes[words["row"].to_numpy(), positions] = words["code"].to_numpy()

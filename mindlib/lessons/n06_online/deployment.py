@@ -25,11 +25,11 @@ from mindlib.online.ranking import (
     DINRanker,
     RankingConfig,
     RankingQuality,
+    auc_by_group,
     build_candidate_lists,
     evaluate_ranker,
     fit_ranker,
 )
-from mindlib.online.ranking.metrics import auc_by_group
 from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.platform import PersonalityPlatform, Timeouts
 from mindlib.online.serving.slate import Slate

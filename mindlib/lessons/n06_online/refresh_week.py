@@ -19,7 +19,7 @@ from mindlib.evaluation import compare, evaluate
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models.mind import MINDConfig
 from mindlib.online.refresh.days import Day, iterate_days, spread_over_days
-from mindlib.online.refresh.pipeline import RefreshConfig, TrainedModel, WarmStartConfig, train
+from mindlib.online.refresh.training import RefreshConfig, TrainedModel, WarmStartConfig, train
 from mindlib.training import Fit, TrainingConfig
 
 FROZEN = "no refresh"

@@ -1,15 +1,15 @@
-"""The ranking stage (§5): the candidates that matching has found are put into order, by DIN."""
+"""The ranking stage (§5): DIN orders the candidates that matching has retrieved."""
 
 from mindlib.online.ranking.din import DIN, Dice, DINConfig, LocalActivation
 from mindlib.online.ranking.lists import (
     CandidateLists,
     CandidateScorer,
+    Reranked,
     TwoTower,
     build_candidate_lists,
 )
-from mindlib.online.ranking.metrics import RankingQuality, auc, evaluate_ranker, gauc
+from mindlib.online.ranking.metrics import RankingQuality, auc_by_group, evaluate_ranker
 from mindlib.online.ranking.ranker import DINRanker
-from mindlib.online.ranking.reranked import Reranked
 from mindlib.online.ranking.training import RankingConfig, fit_ranker
 
 __all__ = [
@@ -24,9 +24,8 @@ __all__ = [
     "RankingQuality",
     "Reranked",
     "TwoTower",
-    "auc",
+    "auc_by_group",
     "build_candidate_lists",
     "evaluate_ranker",
     "fit_ranker",
-    "gauc",
 ]

@@ -1,8 +1,8 @@
-"""DIN, the Deep Interest Network (Zhou et al. 2018): a user as each candidate sees her.
+"""DIN, the Deep Interest Network (Zhou et al. 2018): user vectors that depend on the candidate.
 
-Matching gives a user a few vectors, whatever she is shown; that is what lets an index search a
-large catalogue. The ranking stage meets only a thousand items, and can afford to look at the whole
-past once for each: behaviours that have to do with the candidate count, the others do not.
+Matching represents a user by a few vectors that are the same for all items, which is why an index
+can search a large catalogue. Ranking scores only about a thousand items, and can therefore weight
+the user's behaviors anew for each candidate: relevant behaviors count, others do not.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from mindlib.data.histories import Histories, History
 from mindlib.data.interactions import Interactions
 from mindlib.layers.pooling import ItemEmbedding
 
-# Outside training: pairs of a behaviour and a candidate, and hidden units, held at once.
+# Memory bounds of inference: pairs of a behavior and a candidate, and hidden units, at a time.
 MAX_PAIRS = 1 << 14
 MAX_UNITS = 1 << 16
 
 
 @dataclass(frozen=True)
 class DINConfig:
-    """What DIN is built with.
+    """Sizes of DIN.
 
     Attributes:
-        dim: of the item embeddings.
-        activation_units: units of the local activation's hidden layer (36 in the paper).
-        hidden: widths of the Dice layers that judge a candidate beside the pooled behaviours.
-        history_length: the behaviours it sees, the last ones.
+        dim: dimension of the item embeddings.
+        activation_units: hidden units of the local activation unit (36 in the paper).
+        hidden: dimensions of the hidden layers of the MLP.
+        history_length: number of most recent behaviors that are used.
     """
 
     dim: int = 32
@@ -45,18 +45,17 @@ class DINConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
         if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden={self.hidden}: expected at least one layer, widths >= 1")
+            raise ValueError(f"hidden={self.hidden}: expected at least one layer, dimensions >= 1")
 
 
 class Dice(nn.Module):
-    """f(s) = p s + (1 - p) alpha s, p = sigmoid((s - E[s]) / sqrt(Var[s] + 1e-8)).
+    """Dice: f(s) = p s + (1 - p) alpha s, p = sigmoid((s - E[s]) / sqrt(Var[s] + 1e-8)).
 
-    A PReLU whose step is smooth and stands where the data are. E and Var are those of the batch
-    while training, and their running averages otherwise, so that a score depends on nothing else
-    in the batch.
+    A PReLU with a smooth step at the mean of the data. E and Var are those of the batch in
+    training and running averages in evaluation, so that a score does not depend on the batch.
 
     Args:
-        width: the number of units; each has statistics and an alpha of its own.
+        width: number of units; each has its own statistics and alpha.
     """
 
     def __init__(self, width: int) -> None:
@@ -65,19 +64,19 @@ class Dice(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(width))
 
     def forward(self, s: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows width"]:
-        """f(s), unit by unit; every row counts in the statistics."""
+        """Apply f to each unit; all rows count in the statistics."""
         rows = s.flatten(0, -2)
         p = self.standardize(rows).sigmoid_()
         return (rows * torch.lerp(self.alpha, p.new_ones(()), p)).view_as(s)
 
 
 class LocalActivation(nn.Module):
-    """a(b, c): how much a behaviour counts for a candidate; any real number, not normalised.
+    """The local activation unit a(b, c): the weight of a behavior for a candidate, not normalized.
 
-    One Dice layer over the behaviour b, the candidate c and their product b∘c, and a linear unit
-    (the paper's Figure 2). The weights of a past are not divided by their sum: how much of it has
-    to do with the candidate is a thing to know, and a softmax would hide it. Public code feeds
-    the difference b - c as well; before a linear layer it is nothing that b and c are not already.
+    One Dice layer over the behavior b, the candidate c and their product b∘c, and a linear unit
+    (Figure 2 of Zhou et al.). The weights are not divided by their sum, because their sum measures
+    how much of the history is relevant to the candidate. Public implementations add the difference
+    b - c as an input, which a linear layer can compute from b and c.
     """
 
     def __init__(self, dim: int, width: int, *, generator: torch.Generator) -> None:
@@ -94,27 +93,27 @@ class LocalActivation(nn.Module):
         rows: Int[Tensor, " pairs"],
         candidates: Float[Tensor, "batch n dim"],
     ) -> Float[Tensor, "pairs n"]:
-        """a(b, c) for each behaviour and each of its user's candidates.
+        """Return a(b, c) for each behavior and each of its user's candidates.
 
         Args:
-            behaviors: of all users, one after another; padding is not among them, so that Dice
-                never counts it.
-            rows: whose behaviour each is.
+            behaviors: of all users, concatenated without padding, which must not count in the
+                statistics of Dice.
+            rows: the user of each behavior.
             candidates: of each user.
         """
         if len(candidates) == 1 and not self.training:
-            return self._for_one(behaviors, candidates[0])
+            return self._forward_one_user(behaviors, candidates[0])
         products = self.product(behaviors[:, None] * candidates.index_select(0, rows))
         of_candidates = self.candidate(candidates).index_select(0, rows)
         return self._weigh(products + of_candidates + self.behavior(behaviors)[:, None])
 
-    def _for_one(
+    def _forward_one_user(
         self, behaviors: Float[Tensor, "length dim"], candidates: Float[Tensor, "n dim"]
     ) -> Float[Tensor, "length n"]:
-        """The same for one user with many candidates, in blocks that stay in the cache.
+        """Compute the same for one user with many candidates, in blocks that fit the CPU cache.
 
-        W(b∘c) = (W diag b) c: to scale the weights by each behaviour is less than to scale the
-        candidates, and then all that comes before Dice is one matrix product.
+        W(b∘c) = (W diag b) c: scaling the weights by each behavior costs less than scaling the
+        candidates, and everything before Dice becomes one matrix product.
         """
         scaled = behaviors[:, None] * self.product.weight + self.candidate.weight
         shift = self.behavior(behaviors).flatten()
@@ -130,16 +129,15 @@ class LocalActivation(nn.Module):
 
 
 class DIN(nn.Module):
-    """The probability that a user takes a candidate, as a logit.
+    """Deep Interest Network: the logit of the probability that a user interacts with a candidate.
 
-    Published beside it, and not here: a regulariser for the embeddings of a billion ids (early
-    stopping does its work), and profile and context features (the interface of the ranking stage
-    has behaviours and candidates).
+    Not implemented: the regularizer for embeddings of a billion ids (early stopping replaces it),
+    and profile and context features (the ranking stage receives behaviors and candidates only).
 
     Args:
-        items: the item table, its own: what is near for ranking need not be near for matching.
-        config: see `DINConfig`; its `dim` is the table's.
-        generator: draws the initial weights.
+        items: item embeddings of its own, because ranking needs another similarity than matching.
+        config: its `dim` is that of `items`.
+        generator: of the initial weights.
     """
 
     def __init__(
@@ -147,7 +145,7 @@ class DIN(nn.Module):
     ) -> None:
         super().__init__()
         if items.dim != config.dim:
-            raise ValueError(f"dim={config.dim}: expected the item table's, {items.dim}")
+            raise ValueError(f"dim={config.dim}: expected that of the item embeddings, {items.dim}")
         self.config = config
         self.items = items
         self.activation = LocalActivation(config.dim, config.activation_units, generator=generator)
@@ -160,7 +158,7 @@ class DIN(nn.Module):
     def from_log(
         log: Interactions, config: DINConfig | None = None, *, generator: torch.Generator
     ) -> DIN:
-        """An untrained DIN for the catalogue of a log and its features."""
+        """Build an untrained DIN for the items of a log and their features."""
         config = config or DINConfig()
         items = ItemEmbedding(log.num_items, config.dim, log.item_features, generator=generator)
         return DIN(items, config, generator=generator)
@@ -168,39 +166,31 @@ class DIN(nn.Module):
     def forward(
         self, history: History, candidates: Int[Tensor, "batch n"]
     ) -> Float[Tensor, "batch n"]:
-        """The logit of each candidate; that of an id 0 (padding) means nothing.
+        """Return the logit of each candidate; that of id 0 (padding) is meaningless.
 
-        In training mode Dice's statistics are those of everything in the call.
+        In training mode the statistics of Dice are those of this batch.
         """
         behaviors, seen = self._embed(history, candidates)
         weights = self._weights(history.mask, behaviors, seen)
-        # A past is summed: a long one speaks louder than a short one.
-        user = weights.mT @ behaviors
+        user = weights.mT @ behaviors  # a sum, so that more relevant behaviors give larger vectors
         return self.mlp(torch.cat([user, seen, user * seen], dim=2)).squeeze(2)
-
-    @torch.no_grad()
-    def activations(
-        self, history: History, candidates: Int[Tensor, "batch n"]
-    ) -> Float[Tensor, "batch length n"]:
-        """a(b, c) for each behaviour and candidate, 0 at padding: what to explain a score with."""
-        return self._weights(history.mask, *self._embed(history, candidates))
 
     @torch.no_grad()
     def score_lists(
         self, histories: Histories, items: Int[Tensor, "lists n"]
     ) -> Float[Tensor, "lists n"]:
-        """The logit of each candidate of each past, with the running statistics.
+        """Return the logit of each candidate of each history.
 
         Raises:
             RuntimeError: the model is in training mode.
         """
         if self.training:
-            raise RuntimeError("in training mode a score depends on its neighbours; call eval()")
+            raise RuntimeError("in training mode scores depend on the batch; call eval() first")
         length = self.config.history_length
-        at_once = max(1, MAX_PAIRS // (length * max(1, items.shape[1])))
+        rows = max(1, MAX_PAIRS // (length * max(1, items.shape[1])))
         scores = [items.new_empty((0, items.shape[1]), dtype=self.items.weight.dtype)]
-        for start in range(0, len(histories), at_once):
-            part = slice(start, start + at_once)
+        for start in range(0, len(histories), rows):
+            part = slice(start, start + rows)
             history = histories.select(part).to(items.device).window(length)
             scores.append(self(history, items[part]))
         return torch.cat(scores)
@@ -208,7 +198,7 @@ class DIN(nn.Module):
     def _embed(
         self, history: History, candidates: Int[Tensor, "batch n"]
     ) -> tuple[Float[Tensor, "batch length dim"], Float[Tensor, "batch n dim"]]:
-        """e_i of behaviours and candidates; every item is looked up once."""
+        """Embed behaviors and candidates; every distinct item is looked up once."""
         ids = torch.cat([history.items.flatten(), candidates.flatten()])
         distinct, index = torch.unique(ids, return_inverse=True)
         behaviors, seen = F.embedding(index, self.items(distinct)).split(
@@ -225,11 +215,12 @@ class DIN(nn.Module):
         behaviors: Float[Tensor, "batch length dim"],
         candidates: Float[Tensor, "batch n dim"],
     ) -> Float[Tensor, "batch length n"]:
-        places = mask.flatten().nonzero()[:, 0]
-        real = behaviors.flatten(0, 1).index_select(0, places)
-        weights = self.activation(real, places // mask.shape[1], candidates)
+        """Return a(b, c) for each behavior and candidate, 0 at padding."""
+        positions = mask.flatten().nonzero()[:, 0]
+        real = behaviors.flatten(0, 1).index_select(0, positions)
+        weights = self.activation(real, positions // mask.shape[1], candidates)
         padded = weights.new_zeros((mask.numel(), candidates.shape[1]))
-        return padded.index_copy(0, places, weights).unflatten(0, mask.shape)
+        return padded.index_copy(0, positions, weights).unflatten(0, mask.shape)
 
 
 def _linear(

@@ -1,4 +1,4 @@
-"""Lists of candidates with what became of them: what a ranking stage is judged on."""
+"""Candidates retrieved by matching: labelled lists of them, and models that order them (§5)."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from torch import Tensor
 
 from mindlib.data.histories import Histories
 from mindlib.data.splits import Cases
-from mindlib.retrieval import InterestModel, Recommender
+from mindlib.retrieval import InterestModel, Recommendations, Recommender
 
-# Scores held at once: candidates x interests.
+# Memory bound: candidates x interests scored at a time.
 MAX_SCORES = 1 << 22
 
 
 @runtime_checkable
 class CandidateScorer(Protocol):
-    """What gives each candidate of each past a score: DIN, or a matching model by its own."""
+    """Anything that scores candidates: DIN, or a matching model by its own scores."""
 
     def score_lists(
         self, histories: Histories, items: Int[Tensor, "lists n"]
     ) -> Float[Tensor, "lists n"]:
-        """A score for each candidate, the higher the better; any number where the id is 0."""
+        """Return a score for each candidate, higher is better; any number where the id is 0."""
         ...
 
 
 @dataclass(frozen=True)
 class CandidateLists:
-    """For each past the candidates that matching found, and which of them came next.
+    """The candidates that matching retrieved for each history, and which of them came next.
 
     Attributes:
-        histories: the pasts.
-        items: the candidates of each; 0 where fewer were found.
+        histories: one for each list.
+        items: the candidates; 0 where a list is shorter.
         labels: True for the targets among them.
     """
 
@@ -44,37 +44,70 @@ class CandidateLists:
 
 
 def build_candidate_lists(cases: Cases, recall: Recommender, n: int) -> CandidateLists:
-    """The lists as the ranking stage meets them, without what the user has had already.
+    """Retrieve the candidates of each case, without items of its history, and label them.
 
-    A target that matching has missed is in no list: no order could bring it back.
+    A target that matching missed is in no list, because no order could recover it.
 
     Args:
-        n: candidates of each past (1,000 in §5), or the whole catalogue if it has fewer.
+        n: candidates of each history (1,000 in §5), at most the size of the catalogue.
     """
     n = min(n, cases.num_items)
     items = recall.recommend(cases.histories, n, exclude_history=True).items.cpu()
     width = cases.num_items + 1
-    wanted = cases.rows * width + cases.targets
-    found = torch.arange(len(items))[:, None] * width + items
-    return CandidateLists(cases.histories, items, torch.isin(found, wanted))
+    targets = cases.rows * width + cases.targets
+    candidates = torch.arange(len(items))[:, None] * width + items
+    return CandidateLists(cases.histories, items, torch.isin(candidates, targets))
 
 
 @dataclass(frozen=True)
 class TwoTower:
-    """A matching model as a ranker: max_k v_k'e_i (Eq. 3), the score that it retrieved by."""
+    """A matching model as a ranker, by the score that it retrieves by: max_k v_k'e_i (Eq. 3)."""
 
     model: InterestModel
 
     def score_lists(
         self, histories: Histories, items: Int[Tensor, "lists n"]
     ) -> Float[Tensor, "lists n"]:
-        """The best interest's inner product with each candidate."""
+        """Return the largest inner product of each candidate with an active interest."""
         vectors, active = self.model.interests(histories)
         table = self.model.item_vectors()
-        at_once = max(1, MAX_SCORES // max(1, items.shape[1] * table.shape[1]))
+        rows = max(1, MAX_SCORES // max(1, items.shape[1] * table.shape[1]))
         parts = [table.new_empty((0, items.shape[1]))]
-        for start in range(0, len(items), at_once):
-            part = slice(start, start + at_once)
+        for start in range(0, len(items), rows):
+            part = slice(start, start + rows)
             products = table[items[part]] @ vectors[part].mT
             parts.append(products.masked_fill(~active[part, None], -torch.inf).amax(2))
         return torch.cat(parts)
+
+
+@dataclass(frozen=True)
+class Reranked:
+    """A `Recommender` that orders the candidates of another one by a ranking model.
+
+    Attributes:
+        recall: retrieves the candidates.
+        ranker: orders them.
+        num_items: size of the catalogue, which bounds `candidates`.
+        candidates: number of candidates (1,000 in §5), or of recommendations if that is larger.
+    """
+
+    recall: Recommender
+    ranker: CandidateScorer
+    num_items: int
+    candidates: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.candidates < 1:
+            raise ValueError(f"candidates={self.candidates}: expected at least 1")
+
+    def recommend(
+        self, histories: Histories, n: int, *, exclude_history: bool = True
+    ) -> Recommendations:
+        """Return the n candidates with the highest scores of the ranker."""
+        num_candidates = max(n, min(self.candidates, self.num_items))
+        candidates = self.recall.recommend(
+            histories, num_candidates, exclude_history=exclude_history
+        ).items
+        scores = self.ranker.score_lists(histories, candidates)
+        best = scores.masked_fill(candidates == 0, -torch.inf).topk(n)
+        return Recommendations(candidates.gather(1, best.indices), best.values)

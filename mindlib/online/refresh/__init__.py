@@ -1,4 +1,4 @@
-"""The model training platform (§5): a new version every night, and never a worse one."""
+"""The model training platform (§5): daily versions, a gate before serving, rollback."""
 
 from mindlib.online.refresh.days import (
     Day,
@@ -9,21 +9,14 @@ from mindlib.online.refresh.days import (
 )
 from mindlib.online.refresh.follower import Follower
 from mindlib.online.refresh.gate import GateConfig, GateResult
-from mindlib.online.refresh.pipeline import (
-    GateRejected,
-    RankerFactory,
-    RefreshConfig,
-    RefreshResult,
-    WarmStartConfig,
-    load_version,
-    refresh,
-)
+from mindlib.online.refresh.pipeline import GateRejected, load_version, refresh
 from mindlib.online.refresh.registry import (
     ConcurrentUpdate,
     RefreshInProgress,
     Registry,
     VersionRecord,
 )
+from mindlib.online.refresh.training import RefreshConfig, WarmStartConfig
 from mindlib.online.refresh.warm import RowNames, warm_start
 
 __all__ = [
@@ -34,10 +27,8 @@ __all__ = [
     "GateRejected",
     "GateResult",
     "HeldOutCases",
-    "RankerFactory",
     "RefreshConfig",
     "RefreshInProgress",
-    "RefreshResult",
     "Registry",
     "RowNames",
     "VersionRecord",

@@ -1,64 +1,60 @@
-"""A running platform takes up what the registry points at, without losing a request.
+"""Deployment of new versions to a running platform, without losing a request.
 
-The new version is loaded and checked beside the old one; then the platform is handed it, which is
-one assignment. A request that has begun keeps the version it began with.
+A new version is loaded and checked beside the one that serves; then the platform replaces it in one
+assignment. A request keeps the version that it began with.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from types import TracebackType
 
-from mindlib.online.refresh.pipeline import RankerFactory, load_version
+from mindlib.online.refresh.pipeline import load_version
 from mindlib.online.refresh.registry import Registry
 from mindlib.online.serving.bundle import Bundle
 
 
 class Follower:
-    """Looks at the registry from time to time, and hands over each new current version.
+    """Polls a registry and deploys its current version whenever it changes.
 
-    As a context it does so in a thread of its own; `look` does it once.
+    As a context manager it polls in a background thread; `poll` does it once.
 
     Args:
-        registry: whose current version is followed; back, too, after a rollback.
-        use: takes a loaded version, such as `PersonalityPlatform.use`.
-        seconds: between two looks.
-        ranking: as in `refresh`.
+        registry: its current version is deployed, also after a rollback.
+        deploy: receives a loaded version, such as `PersonalityPlatform.use`.
+        seconds: time between two polls.
 
     Attributes:
-        serving: the number of the version that was handed over last; None before the first.
-        error: why the current version is not the one that is served, if so.
+        serving: number of the version deployed last; None before the first.
+        error: why the current version could not be deployed; None if it was.
+
+    Raises:
+        ValueError: `seconds` is not positive.
     """
 
     def __init__(
-        self,
-        registry: Registry,
-        use: Callable[[Bundle], object],
-        *,
-        seconds: float = 5.0,
-        ranking: RankerFactory | None = None,
+        self, registry: Registry, deploy: Callable[[Bundle], object], *, seconds: float = 5.0
     ) -> None:
         if not seconds > 0:
-            raise ValueError(f"seconds={seconds}: expected a positive time between two looks")
-        self._registry, self._use, self._seconds, self._ranking = registry, use, seconds, ranking
+            raise ValueError(f"seconds={seconds}: expected a positive time between two polls")
+        self._registry, self._deploy, self._seconds = registry, deploy, seconds
         self.serving: int | None = None
         self.error: Exception | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="follower", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
     def poll(self) -> bool:
-        """Whether there was a new version, which the platform has now.
+        """Deploy the current version if it is new, and return whether it was.
 
-        Whatever is wrong with it is kept in `error`: the platform goes on with what it has.
+        Every error is stored in `error`, and the platform keeps the version that it has.
         """
         try:
             current = self._registry.current()
             if current is None or current == self.serving:
                 self.error = None
                 return False
-            self._use(load_version(self._registry, current, self._ranking))
-        except Exception as error:  # nothing that a file holds may end the service
+            self._deploy(load_version(self._registry, current))
+        except Exception as error:  # a damaged file must not end the service
             self.error = error
             return False
         self.serving, self.error = current, None
@@ -69,15 +65,10 @@ class Follower:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._stop.set()
         self._thread.join()
 
-    def _watch(self) -> None:
+    def _run(self) -> None:
         while not self._stop.wait(self._seconds):
             self.poll()

@@ -1,16 +1,16 @@
-"""The gate between a version that was made and one that is served.
+"""The gate: checks that decide whether a new version may be served.
 
-Two kinds of question. Is the version what was trained: every number finite, no vector zero, its
-catalogue that of the log, its lists those of the model in training? And is it good: does it find as
-many of the held-out items as yesterday's version, asked the same cases? What is asked is the
-version as it was read back from disk: its exported model and its index.
+The version is read back from disk, and its exported model and its index are checked:
+
+- Integrity: all numbers are finite, no vector is zero, the catalogue is the log's.
+- Agreement: it recommends the same items as the trained model.
+- Quality: its Recall@N on held-out cases is not much below that of the version served now.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from jaxtyping import Int
 from torch import Tensor
 
 from mindlib.data.catalogue import Catalogue
@@ -20,23 +20,23 @@ from mindlib.online.refresh.days import HeldOutCases
 from mindlib.online.serving.bundle import Bundle
 from mindlib.retrieval import IndexRecommender, InterestModel, Recommender
 
-# Of how many users the answers of the version and of the model are held against each other.
+# Number of users whose lists are compared in the agreement checks.
 USERS_COMPARED = 256
 
 
 @dataclass(frozen=True)
 class GateConfig:
-    """What a version has to hold.
+    """Requirements of the gate.
 
     Attributes:
         cutoff: N of Recall@N.
-        tolerance: the share of yesterday's recall that tonight's may be lower. The mean decides,
-            not its interval: with few cases a good version may be refused, which costs a day of
-            freshness; to serve a bad one costs more.
-        export_agreement: the least mean share of its N items that a list of the exported form has
-            in common with the model's own, both by exact search. (Not 1: where two scores or two
-            choices of routing are equal but for rounding, the two may decide otherwise.)
-        index_agreement: the same, of the lists from the index with those by exact search.
+        tolerance: fraction of the current version's recall that the new one may lose. The mean
+            decides, not its interval: with few cases a good version may be rejected, which costs a
+            day of freshness, whereas serving a bad one costs more.
+        export_agreement: smallest mean fraction of items that the lists of the exported and of the
+            trained model share, both by exact search. It is below 1 because two scores that differ
+            only by rounding may be ordered differently.
+        index_agreement: the same for the lists from the index and those by exact search.
     """
 
     cutoff: int = 50
@@ -48,19 +48,21 @@ class GateConfig:
         if self.cutoff < 1:
             raise ValueError(f"cutoff={self.cutoff}: expected N >= 1")
         if not 0 <= self.tolerance < 1:
-            raise ValueError(f"tolerance={self.tolerance}: expected a share, 0 or more, below 1")
+            raise ValueError(f"tolerance={self.tolerance}: expected a fraction, 0 or more, below 1")
         for name in ("export_agreement", "index_agreement"):
             if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected a share above 0, up to 1")
+                raise ValueError(
+                    f"{name}={getattr(self, name)}: expected a fraction above 0, up to 1"
+                )
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """What the gate says.
+    """The outcome of the gate.
 
     Attributes:
-        reasons: why the version is refused; none if it passes.
-        metrics: what was measured, as far as it could be.
+        reasons: why the version is rejected; empty if it passes.
+        metrics: all measured values; later checks are skipped if an integrity check fails.
     """
 
     reasons: tuple[str, ...] = ()
@@ -76,123 +78,131 @@ def check_version(
     version: Bundle,
     model: InterestModel,
     cases: HeldOutCases,
-    yesterday: Bundle | None,
+    current: Bundle | None,
     config: GateConfig,
 ) -> GateResult:
-    """Ask the gate's questions.
+    """Run all checks of the gate.
 
     Args:
         version: read back from disk.
-        model: as it is after training.
-        cases: held out from its training and from yesterday's, in the numbers of tonight's log.
-        yesterday: the version that is served; None: then the lists have to beat chance.
+        model: the trained model that the version was written from.
+        cases: held out from the training of both versions, encoded by the refresh's log.
+        current: the version served now. None: recall has to exceed that of random lists.
 
     Raises:
-        ValueError: the cutoff exceeds a catalogue.
+        ValueError: the cutoff exceeds the size of a catalogue.
     """
-    reasons, figures = _sound(version)
-    own = Catalogue.from_log(cases.log)
-    if version.catalogue.fingerprint != own.fingerprint:
-        reasons.append(
-            f"its catalogue ({len(version.catalogue)} items, "
-            f"{version.catalogue.fingerprint[:12]}…) is not the log's ({len(own)} items, "
-            f"{own.fingerprint[:12]}…): its numbers would mean other items"
-        )
-    if reasons:  # there is nothing to be searched with, or for
-        return GateResult(tuple(reasons), figures)
-    asked = cases.encode_for(version.catalogue)
-    some = asked.head(USERS_COMPARED).histories
-    for name, limit, what, share in (
-        (
-            "export agreement",
-            config.export_agreement,
-            "the model's own",
-            _agreement(version.model, model, some, config.cutoff),
-        ),
-        (
-            "index agreement",
-            config.index_agreement,
-            "those by exact search",
-            _agreement(
-                IndexRecommender(version.model, version.index), version.model, some, config.cutoff
-            ),
-        ),
-    ):
-        figures[name] = share
-        if not share >= limit:
-            reasons.append(
-                f"its lists have {share:.1%} of their {config.cutoff} items in common with "
-                f"{what}; expected at least {limit:.1%}"
-            )
-    reasons += _good_enough(version, cases, yesterday, config, figures)
-    return GateResult(tuple(reasons), figures)
+    metrics: dict[str, float | int] = {}
+    reasons = _check_vectors(version, metrics) + _check_catalogue(version, cases)
+    if not reasons:
+        reasons += _check_agreement(version, model, cases, config, metrics)
+        reasons += _check_recall(version, cases, current, config, metrics)
+    return GateResult(tuple(reasons), metrics)
 
 
-def _sound(version: Bundle) -> tuple[list[str], dict[str, float | int]]:
-    """Of the numbers in a version: are they numbers, and do they say anything?"""
-    reasons: list[str] = []
+def _check_vectors(version: Bundle, metrics: dict[str, float | int]) -> list[str]:
+    """Require finite, nonzero item vectors, and interests of one-item histories."""
     items = version.model.item_vectors()[1:]
-    asked = min(len(items), USERS_COMPARED)
-    unknown = [[0] * len(version.catalogue.fields)] * asked if version.catalogue.fields else None
-    alone = Histories.from_lists([[number + 1] for number in range(asked)], unknown)
-    vectors, active = version.model.interests(alone)
-    figures: dict[str, float | int] = {}
-    for name, some in (("item", items), ("interest", vectors[active])):
-        infinite, zero = int((~some.isfinite()).any(1).sum()), int((some == 0).all(1).sum())
-        figures |= {f"{name} vectors not finite": infinite, f"{name} vectors zero": zero}
-        for number, what in ((infinite, "not finite"), (zero, "zero")):
+    users = min(len(items), USERS_COMPARED)
+    profiles = [[0] * len(version.catalogue.fields)] * users if version.catalogue.fields else None
+    histories = Histories.from_lists([[number + 1] for number in range(users)], profiles)
+    interests, active = version.model.interests(histories)
+    reasons = []
+    for name, vectors in (("item", items), ("interest", interests[active])):
+        for fault, bad in (
+            ("not finite", (~vectors.isfinite()).any(1)),
+            ("zero", (vectors == 0).all(1)),
+        ):
+            number = metrics[f"{name} vectors {fault}"] = int(bad.sum())
             if number:
-                reasons.append(f"{number} of {len(some)} {name} vectors are {what}")
-    return reasons, figures
+                reasons.append(f"{number} of {len(vectors)} {name} vectors are {fault}")
+    return reasons
+
+
+def _check_catalogue(version: Bundle, cases: HeldOutCases) -> list[str]:
+    """Require the log's catalogue: otherwise item numbers would mean other items."""
+    expected, actual = Catalogue.from_log(cases.log), version.catalogue
+    if actual.fingerprint == expected.fingerprint:
+        return []
+    return [
+        f"its catalogue ({len(actual)} items, {actual.fingerprint[:12]}…) is not the log's "
+        f"({len(expected)} items, {expected.fingerprint[:12]}…), so its item numbers mean other "
+        f"items"
+    ]
+
+
+def _check_agreement(
+    version: Bundle,
+    model: InterestModel,
+    cases: HeldOutCases,
+    config: GateConfig,
+    metrics: dict[str, float | int],
+) -> list[str]:
+    """Compare the exported model with the trained one, and the index with exact search."""
+    histories = cases.encode_for(version.catalogue).head(USERS_COMPARED).histories
+    exported, n = version.model, config.cutoff
+    indexed = IndexRecommender(exported, version.index)
+    metrics["export agreement"] = _agreement(exported, model, histories, n)
+    metrics["index agreement"] = _agreement(indexed, exported, histories, n)
+    return [
+        f"its lists share {metrics[name]:.1%} of their {n} items with those {other}; expected at "
+        f"least {minimum:.1%}"
+        for name, minimum, other in (
+            ("export agreement", config.export_agreement, "of the trained model"),
+            ("index agreement", config.index_agreement, "by exact search"),
+        )
+        if not metrics[name] >= minimum
+    ]
 
 
 def _agreement(one: Recommender, other: Recommender, histories: Histories, n: int) -> float:
-    """The mean share of a list of n that two recommenders have in common."""
-    lists: list[Int[Tensor, "users n"]] = [r.recommend(histories, n).items for r in (one, other)]
-    common = (lists[0][:, :, None] == lists[1][:, None, :]) & (lists[0] > 0)[:, :, None]
-    return float(common.any(2).double().mean())
+    """Return the mean fraction of items that the lists of two recommenders share."""
+    first, second = (recommender.recommend(histories, n).items for recommender in (one, other))
+    shared = (first[:, :, None] == second[:, None, :]) & (first > 0)[:, :, None]
+    return float(shared.any(2).double().mean())
 
 
-def _good_enough(
+def _check_recall(
     version: Bundle,
     cases: HeldOutCases,
-    yesterday: Bundle | None,
+    current: Bundle | None,
     config: GateConfig,
-    figures: dict[str, float | int],
+    metrics: dict[str, float | int],
 ) -> list[str]:
-    """Recall beside yesterday's; its figures are added to `figures`."""
+    """Compare the recall with that of the current version, or of random lists if there is none."""
     metric = f"Recall@{config.cutoff}"
 
     def recall(bundle: Bundle) -> Tensor:
-        asked = cases.encode_for(bundle.catalogue)
-        found = evaluate(IndexRecommender(bundle.model, bundle.index), asked, (config.cutoff,))
-        return found.values[metric]
+        recommender = IndexRecommender(bundle.model, bundle.index)
+        encoded = cases.encode_for(bundle.catalogue)
+        return evaluate(recommender, encoded, (config.cutoff,)).values[metric]
 
-    ours = recall(version)
-    new = float(ours.mean())
-    figures |= {"cases": len(cases), metric: new}
-    if yesterday is None:
-        chance = config.cutoff / len(version.catalogue)
-        figures["chance"] = chance
-        if new > chance:
+    new = recall(version)
+    value = float(new.mean())
+    metrics |= {"cases": len(cases), metric: value}
+    if current is None:
+        random = config.cutoff / len(version.catalogue)
+        metrics[f"{metric} of random lists"] = random
+        if value > random:
             return []
         return [
-            f"{metric} is {new:.4f} in {len(cases)} cases, and a list of {config.cutoff} random "
-            f"items of {len(version.catalogue)} has {chance:.4f}"
+            f"{metric} is {value:.4f} in {len(cases)} cases, that of {config.cutoff} random items "
+            f"of {len(version.catalogue)} is {random:.4f}"
         ]
-    theirs = recall(yesterday)
-    old = float(theirs.mean())
-    figures[f"{metric} of yesterday's"] = old
-    between = ""
+    old = recall(current)
+    old_value = float(old.mean())
+    metrics[f"{metric} of the current version"] = old_value
+    interval = ""
     if len(cases) > 1:
-        difference = compare(ours, theirs)
-        figures |= {"difference, low": difference.low, "difference, high": difference.high}
-        between = f"; the 95 % interval of the difference is {difference.low:.4f} to " + (
-            f"{difference.high:.4f}"
+        difference = compare(new, old)
+        metrics |= {"difference, low": difference.low, "difference, high": difference.high}
+        interval = (
+            f" (95 % interval of the difference: {difference.low:.4f} to {difference.high:.4f})"
         )
-    if new >= (1 - config.tolerance) * old:
+    minimum = (1 - config.tolerance) * old_value
+    if value >= minimum:
         return []
     return [
-        f"{metric} is {new:.4f}, that of version {yesterday.version} {old:.4f} in the same "
-        f"{len(cases)} cases{between}; expected at least {(1 - config.tolerance) * old:.4f}"
+        f"{metric} is {value:.4f}, that of version {current.version} {old_value:.4f} in the same "
+        f"{len(cases)} cases{interval}; expected at least {minimum:.4f}"
     ]

@@ -1,15 +1,15 @@
-"""The versions that were made, and which of them is served: a folder that survives a kill.
+"""A folder of model versions and a pointer to the one that is served; it survives kill -9.
 
     registry/
-      current              {"served": [1, 2, 4], "rolled_back": [3], ...}: the last of served is it
-      versions/0004/       a whole version; it appears under this name or not at all
-      rejected/0003.json    why a version never was one
-      refresh.lock         held while a refresh runs, with refresh.holder beside it
-      pointer.lock         held for the moment in which `current` is read and replaced
+      current               {"served": [1, 2, 4], "rolled_back": [3], ...}; the last one is served
+      versions/0004/        a complete version; the name appears when the version is complete
+      rejected/0005.json    the facts of a version that the gate rejected
+      refresh.lock          locked while a refresh runs; refresh.holder names the process
+      pointer.lock          locked while `current` is read and replaced
 
-`current` is one file, replaced in one step: whoever reads it sees the version before or the
-version after, and each is whole. The locks are the operating system's, which lets go of them when
-a process dies, however it dies: a file that is left behind holds nobody up.
+`current` is replaced in one step, so that a reader sees the version before or the version after,
+both complete. The operating system releases the locks of a process that dies, so that leftover
+lock files block nobody.
 """
 
 from __future__ import annotations
@@ -28,32 +28,33 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from mindlib.data.storage import PARTIAL, atomic_file, sync
+
 FORMAT = "mindlib registry 2"
 NAME = re.compile(r"(\d{4,})")
 FACTS = "version.json"
-# A pointer is held for the time of a read and a rename; who waits longer than this waits for a
-# machine that hangs.
-POINTER_SECONDS = 10.0
+# The pointer is locked for one read and one rename: a longer wait means that the machine hangs.
+POINTER_TIMEOUT = 10.0  # seconds
 
 State = Literal["current", "served before", "rolled back", "rejected"]
 
 
 class RefreshInProgress(RuntimeError):
-    """Another refresh is running; the message says which."""
+    """Another refresh is running; the message names its process."""
 
 
 class ConcurrentUpdate(RuntimeError):
-    """Another version became the current one while this one was made."""
+    """The current version changed while a new one was prepared."""
 
 
 @dataclass(frozen=True)
 class VersionRecord:
-    """One version, in the history.
+    """An entry of the registry's history.
 
     Attributes:
-        number: from 1; never given twice.
-        state: what has become of it.
-        facts: what the refresh wrote about it: when, of which day, from where, its figures.
+        number: of the version, from 1; never used twice.
+        state: whether the version is or was served.
+        facts: recorded by the refresh: time, day, initialization, metrics, ....
     """
 
     number: int
@@ -66,102 +67,107 @@ class _Pointer:
     served: list[int] = field(default_factory=list)
     rolled_back: list[int] = field(default_factory=list)
 
+    @property
+    def current(self) -> int | None:
+        return self.served[-1] if self.served else None
+
 
 class Registry:
     """The versions in a folder.
 
     Args:
-        folder: made, if it is not there.
+        folder: created if it does not exist.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be created.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).expanduser()
         self.versions, self.rejected = self.folder / "versions", self.folder / "rejected"
         try:
-            for place in (self.versions, self.rejected):
-                place.mkdir(parents=True, exist_ok=True)
+            for path in (self.versions, self.rejected):
+                path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise type(error)(
                 error.errno,
-                f"no registry can be made here ({error.strerror}); choose a folder that you may "
-                f"write to",
+                f"the registry cannot be created ({error.strerror}); choose a writable folder",
                 str(self.folder),
             ) from error
 
     def path(self, number: int) -> Path:
-        """The folder of a version."""
+        """Return the folder of a version."""
         return self.versions / f"{number:04d}"
 
     def current(self) -> int | None:
-        """The version that is to be served; None before the first.
+        """Return the version to serve; None before the first.
 
         Raises:
             ValueError: the pointer is damaged.
         """
-        served = self._pointer().served
-        return served[-1] if served else None
+        return self._read_pointer().current
 
     def history(self) -> list[VersionRecord]:
-        """Every version that was served or refused, the first one first."""
-        pointer = self._pointer()
+        """List all versions that were served or rejected, ordered by number."""
+        pointer = self._read_pointer()
         states: dict[int, State] = dict.fromkeys(pointer.served, "served before")
         states |= dict.fromkeys(pointer.rolled_back, "rolled back")
-        if pointer.served:
-            states[pointer.served[-1]] = "current"
-        found = [
-            VersionRecord(n, state, _read(self.path(n) / FACTS)) for n, state in states.items()
+        if pointer.current is not None:
+            states[pointer.current] = "current"
+        records = [
+            VersionRecord(number, state, _read(self.path(number) / FACTS))
+            for number, state in states.items()
         ]
-        for path in self.rejected.glob("*.json"):
-            found.append(VersionRecord(int(path.stem), "rejected", _read(path)))
-        return sorted(found, key=lambda record: record.number)
+        records += [
+            VersionRecord(int(path.stem), "rejected", _read(path))
+            for path in self.rejected.glob("*.json")
+        ]
+        return sorted(records, key=lambda record: record.number)
 
     def rollback(self) -> int:
-        """Serve the version before the current one again; which one that is.
+        """Serve the previous version again, and return its number.
 
-        It does not wait for a refresh that runs. That one will not put its version in front: it
-        began with what has just been taken back (see `promote`).
+        A running refresh is not waited for: it will fail with `ConcurrentUpdate`, because it
+        started from the version that is rolled back.
 
         Raises:
-            ValueError: there is no version before.
+            ValueError: there is no previous version.
         """
-        with self._pointing():
-            pointer = self._pointer()
+        with self._pointer_lock():
+            pointer = self._read_pointer()
             if len(pointer.served) < 2:
                 raise ValueError(
-                    f"{self.folder} has served {pointer.served or 'no version'}: there is none "
-                    f"before it to go back to; refresh instead"
+                    f"{self.folder} has served {pointer.served or 'no version'}: there is no "
+                    f"previous version to roll back to; refresh instead"
                 )
-            *before, bad = pointer.served
-            self._point(_Pointer(before, [*pointer.rolled_back, bad]))
-        return before[-1]
+            *served, bad = pointer.served
+            self._write_pointer(_Pointer(served, [*pointer.rolled_back, bad]))
+        return served[-1]
 
     @contextmanager
     def refresh_lock(self) -> Iterator[None]:
-        """While a refresh runs, no second one may; what a killed one left is swept away first.
+        """Exclude other refreshes, and delete the leftovers of one that was killed.
 
         Raises:
-            RefreshInProgress: another one runs; the message names its process.
+            RefreshInProgress: another refresh is running.
         """
         holder = self.folder / "refresh.holder"
         try:
             lock = FileLock(self.folder / "refresh.lock", timeout=0)
             lock.acquire()
         except Timeout:
-            who: dict[str, Any] = {}
-            with suppress(OSError):  # it has not said so yet, or has just ended
-                who = _read(holder)
+            owner: dict[str, Any] = {}
+            with suppress(OSError):  # the other process has just started, or just ended
+                owner = _read(holder)
             raise RefreshInProgress(
-                f"a refresh of {self.folder} is running already: process {who.get('process', '?')} "
-                f"on {who.get('host', '?')}, since {who.get('since', 'just now')}; wait for its "
-                f"end, or stop that process"
+                f"a refresh of {self.folder} is already running: process "
+                f"{owner.get('process', '?')} on {owner.get('host', '?')}, since "
+                f"{owner.get('since', 'just now')}; wait for its end, or stop that process"
             ) from None
         try:
-            me = {"process": os.getpid(), "host": socket.gethostname(), "since": utc_now()}
-            _write(holder, me)
-            self._sweep()
+            owner = {"process": os.getpid(), "host": socket.gethostname(), "since": utc_now()}
+            _write(holder, owner)
+            self._delete_leftovers()
             yield
         finally:
             with suppress(OSError):
@@ -170,67 +176,66 @@ class Registry:
 
     @contextmanager
     def staging_dir(self) -> Iterator[tuple[int, Path]]:
-        """A new number, and a folder to make its version in, which is gone afterwards."""
-        taken = [*self._pointer().served, *self._pointer().rolled_back]
-        taken += [int(path.stem) for path in self.rejected.glob("*.json")]
-        number = 1 + max(taken, default=0)
-        folder = self.versions / f".{number:04d}.partial"
+        """Yield a new version number and a temporary folder to prepare the version in."""
+        pointer = self._read_pointer()
+        used = [*pointer.served, *pointer.rolled_back]
+        used += [int(path.stem) for path in self.rejected.glob("*.json")]
+        number = 1 + max(used, default=0)
+        folder = self.versions / f".{number:04d}{PARTIAL}"
         folder.mkdir()
         try:
             yield number, folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def promote(self, number: int, folder: Path, facts: dict[str, Any], before: int | None) -> None:
-        """Make the version that was built in `folder` the current one.
+    def promote(self, number: int, folder: Path, facts: dict[str, Any], base: int | None) -> None:
+        """Make the version prepared in a staging folder the current one.
 
         Args:
-            facts: for the history; JSON can hold them.
-            before: the current version when the refresh began.
+            facts: for the history; JSON-serializable.
+            base: the current version when the refresh started.
 
         Raises:
-            ConcurrentUpdate: it is another one now; nothing is changed.
+            ConcurrentUpdate: the current version is another one now; nothing is changed.
         """
         _write(folder / FACTS, facts)
         for path in (*folder.rglob("*"), folder):
-            _to_disk(path)
-        with self._pointing():
-            pointer = self._pointer()
-            current = pointer.served[-1] if pointer.served else None
-            if current != before:
+            sync(path)
+        with self._pointer_lock():
+            pointer = self._read_pointer()
+            if pointer.current != base:
                 raise ConcurrentUpdate(
-                    f"version {number:04d} was made to follow {_name(before)}, and the current one "
-                    f"is {_name(current)} by now (a rollback?); it is not served: refresh again"
+                    f"version {number:04d} was made to follow version {_format(base)}, but the "
+                    f"current version is {_format(pointer.current)} now (after a rollback?); the "
+                    f"new version is not served: refresh again"
                 )
             folder.rename(self.path(number))
-            _to_disk(self.versions)
-            self._point(_Pointer([*pointer.served, number], pointer.rolled_back))
+            sync(self.versions)
+            self._write_pointer(_Pointer([*pointer.served, number], pointer.rolled_back))
 
     def reject(self, number: int, facts: dict[str, Any]) -> None:
-        """Remember why a version is none."""
+        """Record a rejected version and the reasons."""
         _write(self.rejected / f"{number:04d}.json", facts)
 
-    def _sweep(self) -> None:
-        """Delete what a killed refresh left: half a version, or a whole one never served."""
-        with self._pointing():  # nobody else is writing now
-            pointer = self._pointer()
+    def _delete_leftovers(self) -> None:
+        """Delete incomplete versions, complete ones that were never served, partial files."""
+        with self._pointer_lock():  # no other process writes now
+            pointer = self._read_pointer()
             known = {*pointer.served, *pointer.rolled_back}
             for path in self.versions.iterdir():
                 if not (NAME.fullmatch(path.name) and int(path.name) in known):
                     shutil.rmtree(path, ignore_errors=True)
             for folder in (self.folder, self.rejected):
-                for path in folder.glob(".*.part"):
+                for path in folder.glob(f".*{PARTIAL}"):
                     path.unlink(missing_ok=True)
 
-    @contextmanager
-    def _pointing(self) -> Iterator[None]:
-        with FileLock(self.folder / "pointer.lock", timeout=POINTER_SECONDS):
-            yield
+    def _pointer_lock(self) -> FileLock:
+        return FileLock(self.folder / "pointer.lock", timeout=POINTER_TIMEOUT)
 
-    def _pointer(self) -> _Pointer:
+    def _read_pointer(self) -> _Pointer:
         path = self.folder / "current"
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = _read(path)
             if content["format"] != FORMAT:
                 raise ValueError(f"the format is {content['format']!r}, expected {FORMAT!r}")
             return _Pointer(content["served"], content["rolled_back"])
@@ -242,16 +247,16 @@ class Registry:
                 f'it: {{"format": "{FORMAT}", "served": [NUMBER], "rolled_back": []}}'
             ) from error
 
-    def _point(self, pointer: _Pointer) -> None:
+    def _write_pointer(self, pointer: _Pointer) -> None:
         _write(self.folder / "current", {"format": FORMAT, **vars(pointer)})
 
 
 def utc_now() -> str:
-    """The time in UTC, to the second."""
+    """Return the time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _name(number: int | None) -> str:
+def _format(number: int | None) -> str:
     return "none" if number is None else f"{number:04d}"
 
 
@@ -260,22 +265,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    """Replace a file in one step."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        _to_disk(part)
-        os.replace(part, path)
-        _to_disk(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _to_disk(path: Path) -> None:
-    if path.is_dir() and os.name != "posix":  # elsewhere a folder cannot be opened
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with atomic_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

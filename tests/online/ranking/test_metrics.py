@@ -1,15 +1,14 @@
-"""AUC and GAUC against plain Python and scikit-learn."""
+"""AUC and GAUC against their definitions and scikit-learn."""
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from mindlib.data import Histories
-from mindlib.online.ranking import CandidateLists, auc, evaluate_ranker, gauc
-from mindlib.online.ranking.metrics import auc_by_group
+from mindlib.online.ranking import CandidateLists, auc_by_group, evaluate_ranker
 
 # Few distinct scores, so that ties are common.
 IMPRESSIONS = st.lists(
@@ -22,78 +21,29 @@ def columns(rows):
     return np.array(labels), np.array(scores, dtype=np.float64), np.array(groups)
 
 
-def plain_auc(rows) -> float | None:
-    """Pair by pair, as it is defined."""
-    pairs = [
-        1.0 if taken[2] > other[2] else 0.5 if taken[2] == other[2] else 0.0
-        for taken in rows
-        if taken[1]
-        for other in rows
-        if not other[1]
-    ]
-    return sum(pairs) / len(pairs) if pairs else None
-
-
 @given(IMPRESSIONS)
-def test_gauc_is_the_mean_of_the_users_auc_weighted_by_impressions(rows):
-    judged = []
-    for user in range(1, 5):
-        own = [row for row in rows if row[0] == user]
-        area = plain_auc(own)
-        if area is not None:
-            judged.append((area, len(own)))
-    areas, sizes = auc_by_group(*columns(rows))
-    np.testing.assert_allclose(areas, [area for area, _ in judged])
-    assert sizes.tolist() == [size for _, size in judged]
-    if judged:
-        expected = sum(a * n for a, n in judged) / sum(n for _, n in judged)
-        assert gauc(*columns(rows)) == pytest.approx(expected)
-    else:
-        with pytest.raises(ValueError, match="no user has both kinds"):
-            gauc(*columns(rows))
-
-
-@given(IMPRESSIONS)
-def test_auc_is_scikit_learns(rows):
-    labels, scores, _ = columns(rows)
-    assume(labels.any() and not labels.all())
-    assert auc(labels, scores) == pytest.approx(roc_auc_score(labels, scores))
-    assert auc(labels, scores) == pytest.approx(plain_auc(rows))
+def test_auc_by_group_equals_scikit_learns_auc_of_each_group(rows):
+    labels, scores, groups = columns(rows)
+    expected = []
+    for user in np.unique(groups):
+        own = groups == user
+        if 0 < labels[own].sum() < own.sum():
+            expected.append((roc_auc_score(labels[own], scores[own]), own.sum()))
+    areas, sizes = auc_by_group(labels, scores, groups)
+    np.testing.assert_allclose(areas, [area for area, _ in expected])
+    assert sizes.tolist() == [size for _, size in expected]
 
 
 @given(IMPRESSIONS, st.integers(-3, 3))
-def test_what_a_user_adds_to_all_her_scores_changes_auc_but_not_gauc(rows, shift):
+def test_a_constant_added_to_a_users_scores_does_not_change_their_auc(rows, shift):
     labels, scores, groups = columns(rows)
     areas, _ = auc_by_group(labels, scores, groups)
     moved, _ = auc_by_group(labels, scores + 10 * shift * groups, groups)
-    np.testing.assert_allclose(moved, areas)
+    np.testing.assert_array_equal(moved, areas)
 
 
-def test_auc_compares_across_users_and_gauc_does_not():
-    labels = np.array([True, False, True, False])
-    groups = np.array([1, 1, 2, 2])
-    scores = np.array([2.0, 1.0, -1.0, -2.0])
-    assert gauc(labels, scores, groups) == 1
-    assert auc(labels, scores) == 0.75
-
-
-def test_impressions_weigh_the_users():
-    # User 1: two impressions, right. User 2: six, wrong.
-    labels = np.array([True, False] + [True] + 5 * [False])
-    scores = np.array([1.0, 0.0] + [0.0] + 5 * [1.0])
-    groups = np.array(2 * [1] + 6 * [2])
-    assert gauc(labels, scores, groups) == pytest.approx(2 / 8)
-
-
-def test_scores_that_cannot_be_ordered_are_refused():
-    with pytest.raises(ValueError, match="1 of 2 scores are NaN"):
-        auc(np.array([True, False]), np.array([np.nan, 1.0]))
-    with pytest.raises(ValueError, match="0 impressions"):
-        auc(np.zeros(0, dtype=bool), np.zeros(0))
-
-
-class Given:
-    """A scorer with a number for each item."""
+class Fixed:
+    """A scorer with a constant score for each item."""
 
     def __init__(self, scores):
         self.scores = torch.tensor(scores)
@@ -102,15 +52,35 @@ class Given:
         return self.scores[items]
 
 
-def test_judge_leaves_out_padding_and_counts_the_lists_that_can_be_judged():
-    lists = CandidateLists(
-        Histories.from_lists([[1], [1], [1]]),
-        torch.tensor([[1, 2, 3], [4, 1, 0], [2, 3, 0]]),
-        torch.tensor([[False, True, False], [True, True, False], [True, False, False]]),
-    )
-    # Padding (0) has a score that would win.
-    quality = evaluate_ranker(Given([9.0, 3.0, 2.0, 1.0, 0.0]), lists)
+def lists_of(items, labels) -> CandidateLists:
+    histories = Histories.from_lists([[1]] * len(items))
+    return CandidateLists(histories, torch.tensor(items), torch.tensor(labels).bool())
+
+
+def test_auc_compares_candidates_across_users_and_gauc_does_not():
+    lists = lists_of([[1, 2], [3, 4]], [[1, 0], [1, 0]])
+    quality = evaluate_ranker(Fixed([0.0, 2.0, 1.0, -1.0, -2.0]), lists)
+    assert (quality.auc, quality.gauc) == (0.75, 1.0)
+
+
+def test_padding_is_ignored_and_users_weigh_by_their_impressions():
+    lists = lists_of([[1, 2, 3], [4, 1, 0], [2, 3, 0]], [[0, 1, 0], [1, 1, 0], [1, 0, 0]])
+    # Padding (item 0) has the highest score.
+    quality = evaluate_ranker(Fixed([9.0, 3.0, 2.0, 1.0, 0.0]), lists)
     assert (quality.evaluated, quality.lists) == (2, 3)
     assert quality.gauc == pytest.approx((3 * 0.5 + 2 * 1.0) / 5)
     labels, scores = [0, 1, 0, 1, 1, 1, 0], [3, 2, 1, 0, 3, 2, 1]
     assert quality.auc == pytest.approx(roc_auc_score(labels, scores))
+
+
+@pytest.mark.parametrize(
+    ("score", "labels", "message"),
+    [
+        (float("nan"), [1, 0], "1 of 2 scores are NaN"),
+        (1.0, [1, 1], "2 candidates with 2 targets: no user has both"),
+        (1.0, [0, 0], "2 candidates with 0 targets: no user has both"),
+    ],
+)
+def test_lists_without_an_order_are_refused(score, labels, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate_ranker(Fixed([0.0, score, 2.0]), lists_of([[1, 2]], [labels]))

@@ -77,8 +77,8 @@ def missing(bundle: Path) -> None:
 BROKEN: dict[Callable[[Path], None], str] = {
     zeros: r"(\d+) of \1 item vectors are zero",
     one_nan: r"1 of \d+ item vectors are not finite",
-    shuffled_vectors: r"have \d+\.\d% of their 5 items in common with the model's own",
-    shuffled_index: r"have \d+\.\d% of their 5 items in common with those by exact search",
+    shuffled_vectors: r"share \d+\.\d% of their 5 items with those of the trained model",
+    shuffled_index: r"share \d+\.\d% of their 5 items with those by exact search",
     shuffled_ids: r"its catalogue \(\d+ items, .*is not the log's",
     truncated: r"interests\.onnx is damaged \(\d+ bytes",
     missing: r"index\.safetensors is missing",

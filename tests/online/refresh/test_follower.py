@@ -1,4 +1,4 @@
-"""A platform takes up new versions under load, and no request is lost or mixed."""
+"""New versions are deployed under load; no request is lost or mixed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def platform(registry, tmp_path) -> Iterator[PersonalityPlatform]:
             yield platform
 
 
-def test_the_follower_takes_what_is_current_and_goes_back_with_it(registry):
+def test_the_current_version_is_deployed_also_after_a_rollback(registry):
     taken: list[Bundle] = []
     follower = Follower(registry, taken.append)
     assert follower.serving is None
@@ -47,15 +47,16 @@ def test_the_follower_takes_what_is_current_and_goes_back_with_it(registry):
     assert follower.error is None
 
 
-def test_before_the_first_version_there_is_nothing_to_take(tmp_path):
+def test_before_the_first_version_nothing_is_deployed(tmp_path):
     taken: list[Bundle] = []
     follower = Follower(Registry(tmp_path / "empty"), taken.append)
     assert not follower.poll()
-    assert taken == []
-    assert follower.error is None
+    assert (taken, follower.error) == ([], None)
+    with pytest.raises(ValueError, match=r"seconds=0\.0"):
+        Follower(Registry(tmp_path / "empty"), taken.append, seconds=0.0)
 
 
-def test_a_damaged_version_is_not_taken_and_the_old_one_serves_on(registry, platform):
+def test_a_damaged_version_is_not_deployed(registry, platform):
     follower = Follower(registry, platform.use)
     index = registry.path(2) / "bundle" / "index.safetensors"
     whole = index.read_bytes()
@@ -69,17 +70,17 @@ def test_a_damaged_version_is_not_taken_and_the_old_one_serves_on(registry, plat
     assert platform.bundle.version == "0002"
 
 
-def test_a_version_that_the_platform_refuses_is_not_the_one_that_serves(registry):
+def test_an_error_of_the_platform_is_kept_and_the_version_not_counted_as_serving(registry):
     def use(bundle: Bundle) -> None:
-        raise RuntimeError("it cannot answer")
+        raise RuntimeError("it cannot be used")
 
     follower = Follower(registry, use)
     assert not follower.poll()
     assert follower.serving is None
-    assert "cannot answer" in str(follower.error)
+    assert "cannot be used" in str(follower.error)
 
 
-def test_under_load_versions_change_and_each_request_is_answered_by_one_of_them(registry, platform):
+def test_under_load_each_request_is_answered_by_one_version(registry, platform):
     expected = {}
     for number in (1, 2):
         platform.use(load_version(registry, number))
@@ -109,7 +110,7 @@ def test_under_load_versions_change_and_each_request_is_answered_by_one_of_them(
         for thread in threads:
             thread.start()
         try:
-            for turn in range(6):  # back and forth, as a registry's pointer goes
+            for turn in range(6):
                 _point(registry.folder, [1, 2] if turn % 2 else [1])
                 wanted, seen = 1 + turn % 2, [len(own) for own in answers]
                 _wait(
@@ -130,20 +131,15 @@ def test_under_load_versions_change_and_each_request_is_answered_by_one_of_them(
         assert items == expected[version, user]
 
 
-def test_a_follower_that_never_looks_is_refused(registry):
-    with pytest.raises(ValueError, match=r"seconds=0\.0"):
-        Follower(registry, lambda bundle: None, seconds=0.0)
-
-
 def _point(folder: Path, served: list[int]) -> None:
     registry = Registry(folder)
-    with registry._pointing():
-        pointer = registry._pointer()
-        registry._point(type(pointer)(served, [n for n in (1, 2) if n not in served]))
+    with registry._pointer_lock():
+        pointer = registry._read_pointer()
+        registry._write_pointer(type(pointer)(served, [n for n in (1, 2) if n not in served]))
 
 
 def _wait(reached, seconds: float = 60.0) -> None:
     until = time.monotonic() + seconds
     while not reached():
-        assert time.monotonic() < until, "it did not come to that in time"
+        assert time.monotonic() < until, "the condition was not reached in time"
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The gate on versions that are sound: it lets the good ones pass, and names what is bad."""
+"""The gate's result on intact versions; broken ones are in test_pipeline.py."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def untrained(made) -> MIND:
 
 
 @dataclass(frozen=True)
-class Dull:
-    """Shows everybody the items with the largest numbers."""
+class Constant:
+    """Recommends the same items to all users."""
 
     items: Float[Tensor, "items one"]
 
@@ -65,28 +65,28 @@ class Dull:
 
 
 def of(model: InterestModel, version: Bundle) -> Bundle:
-    """A version of another model, as if it had been exported."""
+    """Replace the model and the index of a version."""
     return replace(version, model=model, index=ExactIndex.build(*catalogue(model)))
 
 
-def test_a_good_version_passes_beside_yesterdays(made, version, cases, registry):
-    yesterday = load_version(registry, 2)
-    assert len(yesterday.catalogue) < len(version.catalogue)
-    verdict = check_version(version, made.trained.model, cases, yesterday, CONFIG.gate)
-    assert verdict.passed, verdict.reasons
-    figures = verdict.metrics
+def test_a_good_version_passes_the_comparison_with_the_current_one(made, version, cases, registry):
+    current = load_version(registry, 2)
+    assert len(current.catalogue) < len(version.catalogue)
+    result = check_version(version, made.trained.model, cases, current, CONFIG.gate)
+    assert result.passed, result.reasons
+    figures = result.metrics
     assert figures["cases"] == len(cases)
     assert figures["difference, low"] < figures["difference, high"]
     assert figures["Recall@5"] > 2 * 5 / len(version.catalogue)
 
 
-def test_a_sound_version_that_finds_less_than_yesterdays_is_refused(
+def test_a_version_with_lower_recall_than_the_current_one_is_rejected(
     made, version, cases, untrained, registry
 ):
     bad = of(untrained, version)
-    verdict = check_version(bad, untrained, cases, load_version(registry, 2), CONFIG.gate)
-    (reason,) = verdict.reasons
-    new, old = verdict.metrics["Recall@5"], verdict.metrics["Recall@5 of yesterday's"]
+    result = check_version(bad, untrained, cases, load_version(registry, 2), CONFIG.gate)
+    (reason,) = result.reasons
+    new, old = result.metrics["Recall@5"], result.metrics["Recall@5 of the current version"]
     assert new < 0.9 * old
     for number in (new, old, 0.9 * old):
         assert f"{number:.4f}" in reason
@@ -97,40 +97,37 @@ def test_a_sound_version_that_finds_less_than_yesterdays_is_refused(
 def test_the_tolerance_decides_and_nothing_else(made, version, cases, untrained):
     bad = of(untrained, version)
     figures = check_version(bad, untrained, cases, version, CONFIG.gate).metrics
-    loss = 1 - figures["Recall@5"] / figures["Recall@5 of yesterday's"]
+    loss = 1 - figures["Recall@5"] / figures["Recall@5 of the current version"]
     assert 0 < loss < 1
     for tolerance, passes in ((loss - 1e-6, False), (loss + 1e-6, True)):
         config = GateConfig(cutoff=5, tolerance=tolerance)
         assert check_version(bad, untrained, cases, version, config).passed == passes
-    # Beside itself a version always passes, even with no tolerance at all.
+    # Compared with itself, a version passes without any tolerance.
     config = GateConfig(cutoff=5, tolerance=0.0)
     assert check_version(version, made.trained.model, cases, version, config).passed
 
 
-def test_yesterdays_version_misses_what_it_does_not_know(made, version, cases, registry):
-    """Both are asked the same cases, a target that came out today included."""
-    yesterday = load_version(registry, 2)
+def test_a_target_that_the_current_version_lacks_counts_as_its_miss(made, version, cases, registry):
+    current = load_version(registry, 2)
     new = ~torch.isin(
         cases.cases.targets,
-        torch.tensor(
-            Catalogue.from_log(cases.log).encode_items(list(yesterday.catalogue.item_ids))
-        ),
+        torch.tensor(Catalogue.from_log(cases.log).encode_items(list(current.catalogue.item_ids))),
     )
-    asked = cases.encode_for(yesterday.catalogue)
+    encoded = cases.encode_for(current.catalogue)
     assert bool(new.any())
-    assert torch.equal(asked.targets > asked.num_items, new)
-    assert len(asked) == len(cases)
+    assert torch.equal(encoded.targets > encoded.num_items, new)
+    assert len(encoded) == len(cases)
 
 
-def test_the_first_version_has_to_beat_chance(made, version, cases):
+def test_the_first_version_has_to_beat_random_lists(made, version, cases):
     assert check_version(version, made.trained.model, cases, None, CONFIG.gate).passed
-    taken = torch.bincount(cases.cases.targets, minlength=cases.log.num_items + 1)
-    dull = Dull(-1.0 - taken[:, None].float())
-    verdict = check_version(of(dull, version), dull, cases, None, CONFIG.gate)
-    (reason,) = verdict.reasons
-    assert verdict.metrics["Recall@5"] < verdict.metrics["chance"]
+    counts = torch.bincount(cases.cases.targets, minlength=cases.log.num_items + 1)
+    constant = Constant(-1.0 - counts[:, None].float())
+    result = check_version(of(constant, version), constant, cases, None, CONFIG.gate)
+    (reason,) = result.reasons
+    assert result.metrics["Recall@5"] < result.metrics["Recall@5 of random lists"]
     assert "random items" in reason
-    assert f"{verdict.metrics['chance']:.4f}" in reason
+    assert f"{result.metrics['Recall@5 of random lists']:.4f}" in reason
 
 
 @pytest.mark.parametrize(
@@ -144,6 +141,6 @@ def test_the_first_version_has_to_beat_chance(made, version, cases):
         ({"index_agreement": 1.1}, "index_agreement=1.1"),
     ],
 )
-def test_the_gate_refuses_impossible_settings(options, message):
+def test_impossible_requirements_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         unchecked(GateConfig, **options)

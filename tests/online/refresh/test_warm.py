@@ -75,8 +75,8 @@ def test_each_name_has_its_old_row_or_a_fresh_one(before, after, old_users, new_
             known = name is not None and name in was
             assert torch.equal(now[row], then[was.index(name)] if known else start[row]), name
             carried += known and table == "items"
-    assert done.carried == carried
-    assert done.carried + done.fresh == sum(name is not None for name in names.items)
+    assert done.copied == carried
+    assert done.copied + done.new == sum(name is not None for name in names.items)
     assert torch.equal(new.items.weight[0], torch.zeros(4))
     for name, weight in new.state_dict().items():
         if name not in ("items.weight", "profile.weight"):
@@ -94,6 +94,13 @@ def test_an_item_is_the_sum_of_the_rows_that_bear_its_names(items, users, form):
         rows = [row for row, name in enumerate(names.items) if name in own]
         used = model.items.codes[number]
         assert sorted(used[used > 0].tolist()) == rows
+
+
+def test_words_are_normalized_as_in_the_model():
+    titles = ["", "Café ‘Luna’ d’Or", "Cafe\u0301 d'or"]
+    log = replace(log_of({1: ("A", "tea"), 2: ("A", "tea")}, ["x"]), titles=tuple(titles))
+    names = RowNames.from_model(mind(log, 0), log).items
+    assert {name[1] for name in names if name and name[0] == "title word"} == {"café", "d'or"}
 
 
 def test_in_an_unchanged_catalogue_the_model_is_yesterdays():
@@ -130,7 +137,7 @@ def another_kind(log: Interactions) -> VectorModel:
 
 @pytest.mark.parametrize(
     ("build", "message"),
-    [(another_size, r"shape .* from scratch"), (another_kind, "of nothing")],
+    [(another_size, r"previous shape is .* from scratch"), (another_kind, "missing")],
 )
 def test_weights_of_another_model_are_refused_and_nothing_is_changed(build, message):
     log = log_of({1: ("A", "tea"), 2: ("B", "milk")}, ["x"])

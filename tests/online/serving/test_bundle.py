@@ -109,7 +109,7 @@ def test_without_a_ranker_there_is_none(tmp_path):
 
 
 def test_a_ranker_is_read_as_din_unless_told_otherwise(whole, tmp_path):
-    with pytest.raises(MismatchedPart, match="no ranker"):
+    with pytest.raises(MismatchedPart, match="not a ranker"):
         Bundle.load(whole)
     model = DIN.from_log(
         LOG, DINConfig(dim=4, hidden=(4,)), generator=torch.Generator().manual_seed(0)
