@@ -1,1 +1,1 @@
-"""Serving MIND (§5): export, ranking, the platform, the nightly refresh, the simulated A/B test."""
+"""Serving MIND (§5): export, ranking, the platform, the daily refresh, the simulated A/B test."""

@@ -58,7 +58,7 @@ def test_two_towers_score_by_the_best_interest(maxmf, monkeypatch):
     torch.testing.assert_close(TwoTower(maxmf).score_lists(histories, found.items), scores)
 
 
-def test_an_inactive_interest_has_no_say():
+def test_inactive_interests_do_not_count():
     class Two:
         def recommend(self, histories, n, *, exclude_history=True):
             raise NotImplementedError
@@ -74,7 +74,7 @@ def test_an_inactive_interest_has_no_say():
     assert scores.tolist() == [[-1.0, 0.0]]
 
 
-def test_the_ranker_orders_what_matching_has_found(maxmf):
+def test_the_ranker_orders_the_candidates_of_matching(maxmf):
     histories, ranker = SPLIT.test.histories, randomized(SPLIT.log)
     both = Reranked(maxmf, ranker, ITEMS, candidates=8)
     assert isinstance(both, Recommender)

@@ -1,4 +1,4 @@
-"""Ways in which an export can be broken, each called whole by its own manifest."""
+"""Ways to break an export whose manifest matches its files."""
 
 from __future__ import annotations
 

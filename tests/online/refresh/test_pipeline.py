@@ -1,4 +1,4 @@
-"""A night's refresh: what it makes, what it refuses, and what stays."""
+"""The refresh: what a version has, what is rejected, and what is unchanged then."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_two_nights(registry):
+def test_two_refreshes(registry):
     assert registry.current() == 2
     first, second = registry.history()
     assert (first.state, second.state) == ("served before", "current")
@@ -70,12 +70,12 @@ def test_two_nights(registry):
     assert sorted(path.name for path in registry.versions.iterdir()) == ["0001", "0002"]
 
 
-def test_a_third_night_passes_the_gate_and_is_served(registry, third, made):
+def test_a_third_version_passes_the_gate_and_is_served(registry, third, made):
     third()
     done = refresh(registry, daily_logs()[2], CONFIG)
     assert done.number == registry.current() == 3
     assert registry.history()[-1] == done
-    # Tomorrow goes on from these very weights.
+    # The next refresh starts from these weights.
     kept = load_warm_state(registry.path(3))
     for name, weight in made.trained.model.state_dict().items():
         assert torch.equal(kept.weights[name], weight), name
@@ -84,7 +84,9 @@ def test_a_third_night_passes_the_gate_and_is_served(registry, third, made):
 
 
 @pytest.mark.parametrize("damage", BROKEN, ids=lambda damage: damage.__name__)
-def test_a_broken_export_is_refused_with_figures_and_the_old_version_stays(registry, third, damage):
+def test_a_broken_export_is_rejected_with_reasons_and_the_current_version_stays(
+    registry, third, damage
+):
     before = contents(registry.folder)
     third(damage)
     with pytest.raises(
@@ -101,7 +103,7 @@ def test_a_broken_export_is_refused_with_figures_and_the_old_version_stays(regis
     load_version(registry, 2)
 
 
-def test_the_first_version_stays_out_too_if_it_is_broken(tmp_path, made, third, monkeypatch):
+def test_a_broken_first_version_is_rejected(tmp_path, made, third, monkeypatch):
     third(next(iter(BROKEN)))
     monkeypatch.setattr(pipeline, "train", lambda *_: made.trained)
     registry = Registry(tmp_path / "new")
@@ -110,7 +112,7 @@ def test_the_first_version_stays_out_too_if_it_is_broken(tmp_path, made, third, 
     assert registry.current() is None
 
 
-def test_a_second_refresh_at_once_is_refused_and_the_first_goes_on(registry, third):
+def test_a_concurrent_refresh_is_refused_and_the_first_one_ends(registry, third):
     errors: list[BaseException] = []
 
     def another() -> None:
@@ -142,7 +144,7 @@ def test_a_rollback_while_a_refresh_runs_is_not_undone_by_it(registry, third):
     assert sorted(path.name for path in registry.versions.iterdir()) == ["0001", "0002"]
 
 
-def test_after_a_rollback_the_next_version_follows_the_one_gone_back_to(registry, third, made):
+def test_after_a_rollback_the_next_version_starts_from_the_previous_one(registry, third, made):
     registry.rollback()
     third()
     done = refresh(registry, daily_logs()[2], CONFIG)
@@ -181,19 +183,19 @@ def test_damaged_weights_are_named_and_from_scratch_helps(registry):
     assert scratch.copied_rows is None
 
 
-def test_a_warm_start_begins_where_yesterday_ended(registry, made):
+def test_a_warm_start_begins_with_the_previous_quality(registry, made):
     log = daily_logs()[2]
     cold = train(log, replace(CONFIG, warm_start=None), load_warm_state(registry.path(2)))
     assert cold.copied_rows is None
     assert made.trained.copied_rows is not None
-    # The same split, the same cases: yesterday's weights know something, fresh ones do not.
+    # On the same cases, previous weights are better than random ones.
     assert made.trained.split.validation.targets.equal(cold.split.validation.targets)
     assert made.trained.initial_value > cold.initial_value + 0.1
     assert len(made.trained.fit.log) == 2
     assert len(cold.fit.log) == 8
 
 
-def test_a_warm_start_that_training_only_harms_is_kept_as_it_was(registry):
+def test_epoch_0_is_kept_if_training_makes_a_warm_start_worse(registry):
     log, kept = daily_logs()[2], load_warm_state(registry.path(2))
     harm = WarmStartConfig(replace(training(1), learning_rate=10.0))
     harmed = train(log, replace(CONFIG, warm_start=harm), kept)

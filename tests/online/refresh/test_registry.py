@@ -1,4 +1,4 @@
-"""Which version is served, whoever reads, writes or dies meanwhile."""
+"""The current version under concurrent reads, writes and killed processes."""
 
 import json
 import os
@@ -69,7 +69,7 @@ def test_another_registry_on_the_folder_sees_the_same(registry):
     assert Registry(registry.folder).history() == registry.history()
 
 
-def test_what_is_not_promoted_leaves_nothing(registry):
+def test_a_version_that_is_not_promoted_leaves_no_file(registry):
     make(registry)
     with registry.staging_dir() as (number, folder):
         (folder / "content").write_text("half")
@@ -78,7 +78,7 @@ def test_what_is_not_promoted_leaves_nothing(registry):
     assert [path.name for path in registry.versions.iterdir()] == ["0001"]
 
 
-def test_a_refusal_is_remembered_and_uses_up_its_number(registry):
+def test_a_rejection_is_recorded_and_its_number_not_used_again(registry):
     make(registry)
     with registry.refresh_lock(), registry.staging_dir() as (number, _):
         registry.reject(number, {"reasons": ["no good"]})
@@ -100,7 +100,7 @@ def test_a_version_does_not_replace_another_than_it_was_made_to_follow(registry)
     assert states(registry) == [(1, "current"), (2, "rolled back")]
 
 
-def test_half_of_a_version_is_swept_away_and_so_is_one_that_was_never_served(registry):
+def test_incomplete_versions_and_versions_never_served_are_deleted(registry):
     make(registry, "a")
     make(registry, "b")
     registry.rollback()
@@ -120,7 +120,7 @@ def test_one_refresh_at_a_time(registry):
         me = f"process {os.getpid()} on .*, since 20"
         with pytest.raises(RefreshInProgress, match=me), Registry(registry.folder).refresh_lock():
             pass
-        # Who is refused takes nothing with him.
+        # The refused process does not release the lock.
         with pytest.raises(RefreshInProgress, match=me), Registry(registry.folder).refresh_lock():
             pass
     with registry.refresh_lock():
@@ -146,7 +146,7 @@ def test_one_refresh_at_a_time_among_processes_and_a_dead_one_holds_nothing(regi
             assert registry.current() == 1  # readers do not wait
         finally:
             other.send_signal(signal.SIGKILL)
-    # What it left says that it still works, and is not believed.
+    # The file that it left names it, but does not block others.
     left = json.loads((registry.folder / "refresh.holder").read_text())
     assert left["process"] == other.pid
     assert make(registry) == 2
@@ -160,7 +160,7 @@ def test_a_damaged_pointer_is_named_with_its_remedy(registry, content):
     (registry.folder / "current").write_text(content)
     with pytest.raises(ValueError, match=re.escape(str(registry.folder / "current"))) as error:
         registry.current()
-    # What the message says to write is what helps.
+    # The remedy in the message works.
     remedy = re.search(r"into it: (\{.*\})", str(error.value))
     assert remedy is not None
     (registry.folder / "current").write_text(remedy[1].replace("NUMBER", "1"))

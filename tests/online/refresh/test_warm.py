@@ -1,4 +1,4 @@
-"""Yesterday's weights go to where the same names are tonight."""
+"""A warm start copies each row to the row of the same name."""
 
 from dataclasses import replace
 from typing import Any
@@ -103,7 +103,7 @@ def test_words_are_normalized_as_in_the_model():
     assert {name[1] for name in names if name and name[0] == "title word"} == {"café", "d'or"}
 
 
-def test_in_an_unchanged_catalogue_the_model_is_yesterdays():
+def test_in_an_unchanged_catalogue_the_model_is_the_previous_one():
     config = PlantedConfig(num_users=30, num_clusters=4, items_per_cluster=5, num_segments=2)
     log = planted_interests(config, seed=0).log
     old, new = mind(log, 1), mind(log, 2)
@@ -112,7 +112,7 @@ def test_in_an_unchanged_catalogue_the_model_is_yesterdays():
         assert torch.equal(weight, old.state_dict()[name])
 
 
-def test_a_user_whose_items_all_stay_keeps_her_interests_when_the_catalogue_grows():
+def test_item_vectors_are_unchanged_when_the_catalogue_grows():
     before = {item: (BRANDS[item % 2], WORDS[item % 2]) for item in range(10, 18)}
     # New items come first, so that every number shifts.
     after = {1: ("C", "rice"), 2: ("C", "rice")} | before
