@@ -29,7 +29,6 @@ users: int = 600  # of the shop whose requests we follow
 visitors: int = 4000  # who live through the week of the online experiment
 learners: int = 800  # of them, those whose pasts the models are trained on
 tests: int = 1000  # A/A tests
-replay: str = "no"  # "no", or "complete-journey": replay over real purchases, some two minutes more
 seed: int = 0  # of worlds, models and luck
 
 # %%
@@ -40,7 +39,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from mindlib.lessons.common.report import (
-    Choice,
     Number,
     check_parameters,
     save_figure,
@@ -54,7 +52,6 @@ check_parameters(
         "visitors": Number(500, 100_000, whole=True),
         "learners": Number(100, 100_000, whole=True),
         "tests": Number(200, 10_000, whole=True),
-        "replay": Choice(("no", "complete-journey")),
         "seed": Number(0, 10_000, whole=True),
     },
 )
@@ -628,31 +625,6 @@ print(
 )
 assert falls[0] > 1.5 * falls[1]
 assert off.max() < 5
-
-# %% [markdown]
-# ### Replay over a real log
-#
-# There is no button in a log of purchases. *Replay* asks a model that was trained before the last weeks, before each basket
-# of those weeks, for the page it would have shown, and counts how much of the basket was on it. Its limits: she bought
-# what she bought under the shop's own policy, so it rewards foreseeing what happens anyway and not changing it;
-# the place counts for nothing; no page changes tomorrow's past. It ranks guessers, not sellers.
-
-# %%
-if replay == "complete-journey":
-    replayed = online.replay_purchases(seed=seed)
-    show_table(
-        ["The Complete Journey, last four weeks", "share of the next purchases on a page of 100", "less YouTube DNN, points"],
-        [
-            (name, replayed.share(row).percent(2), f"{100 * d.value:+.2f} ({100 * d.low:+.2f} to {100 * d.high:+.2f})")
-            for row, name in enumerate(replayed.arms)
-            for d in [replayed.lift(row, replayed.arms.index(YOUTUBE_DNN))]
-        ],
-    )  # fmt: skip
-    assert replayed.targets.sum() > 0
-else:
-    print(
-        'not run; set the parameter replay="complete-journey" (some two minutes, and the data are fetched)'
-    )
 
 # %% [markdown]
 # ## 4. Every night

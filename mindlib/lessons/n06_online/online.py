@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from mindlib.data import load
 from mindlib.data.planted import PlantedConfig, PlantedWorld, planted_interests
 from mindlib.data.splits import leave_last_out
 from mindlib.evaluation import Estimate, Verdict, verdict
@@ -24,16 +23,13 @@ from mindlib.online.simulation import (
     ArmsConfig,
     Behaviors,
     PlantedRanker,
-    Replay,
     SlateConfig,
     Traffic,
     Week,
     build_pipeline,
     fixed_k,
     information_fractions,
-    last_weeks,
     lift,
-    replay,
     restrict_training,
     run_week,
     searches_per_request,
@@ -219,18 +215,3 @@ def lost(counts: Int[np.ndarray, " arms"], arm: int, share: float) -> Int[np.nda
     found = counts.copy()
     found[arm] = round((1 - share) * counts[arm])
     return found
-
-
-def replay_purchases(
-    data: str = "complete-journey", arms: ArmsConfig | None = None, *, seed: int
-) -> Replay:
-    """Replay over the last four weeks of a real log, of models that were trained before them.
-
-    Args:
-        arms: item-based CF, YouTube DNN, MIND with 1 and 4 interests and with dynamic K, if not
-            given. Popularity is added.
-    """
-    split = last_weeks(load(data))
-    config = arms or replace(ARMS, interests=(1, 4))
-    trained = dict(train_arms(split, config, seed=seed, progress=False))
-    return replay(split, trained | {POPULARITY: Popularity(split.train_counts)})

@@ -27,7 +27,6 @@ from mindlib.online.simulation.arms import (
 from mindlib.online.simulation.assignment import Experiment
 from mindlib.online.simulation.clicks import ClickConfig, Traffic
 from mindlib.online.simulation.oracle_ranker import PlantedRanker
-from mindlib.online.simulation.replay import Replay, last_weeks, replay
 from mindlib.online.simulation.sequential import (
     information_fractions,
     stopped_share,
@@ -48,7 +47,6 @@ __all__ = [
     "ClickConfig",
     "Experiment",
     "PlantedRanker",
-    "Replay",
     "SlateConfig",
     "Traffic",
     "Week",
@@ -60,10 +58,8 @@ __all__ = [
     "fixed_k",
     "impression_rate",
     "information_fractions",
-    "last_weeks",
     "lift",
     "rate",
-    "replay",
     "restrict_training",
     "run_week",
     "sample_ratio",

@@ -179,15 +179,14 @@ def run_week(
 
 
 def build_pipeline(
-    recommender: Recommender, ranker: CandidateScorer | None, slate: SlateConfig, num_items: int
+    recommender: Recommender, ranker: CandidateScorer, slate: SlateConfig, num_items: int
 ) -> Recommender:
-    """Combine retrieval and ranking; without a ranker the order is the recommender's own.
+    """Combine retrieval and ranking.
 
     Raises:
         ValueError: the catalogue does not fill the slate.
     """
-    n = slate.num_candidates(num_items)
-    return recommender if ranker is None else Reranked(recommender, ranker, num_items, n)
+    return Reranked(recommender, ranker, num_items, slate.num_candidates(num_items))
 
 
 def _count_searches(recommender: Recommender, histories: Histories) -> Int[np.ndarray, " users"]:

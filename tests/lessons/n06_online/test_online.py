@@ -1,6 +1,5 @@
 """The week of notebook 06, in small: a divided test, verdicts by rule, and places."""
 
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -155,16 +154,3 @@ def test_the_worlds_have_more_clusters_than_candidates():
         items = world.num_clusters * world.items_per_cluster
         assert online.PAGE.num_candidates(items) < world.num_clusters
     assert online.ONE.max_interests == 1
-
-
-def test_replay_is_of_the_last_weeks(monkeypatch):
-    from mindlib.data import planted_interests
-    from mindlib.online.refresh.days import spread_over_days
-
-    log = spread_over_days(
-        planted_interests(replace(WORLD, num_users=60)).log, stable_days=60, growing_days=5, seed=0
-    )
-    monkeypatch.setattr(online, "load", lambda name: {"x": log}[name])
-    found = online.replay_purchases("x", ARMS, seed=0)
-    assert found.arms == (YOUTUBE_DNN, fixed_k(1), fixed_k(2), DYNAMIC_K, online.POPULARITY)
-    assert found.targets.sum() > 0

@@ -106,8 +106,6 @@ def test_the_ranker_orders_what_the_arm_retrieved():
     candidates = popularity.recommend(histories, PAGE.num_candidates(num_items)).items
     page = build_pipeline(popularity, Backwards(), PAGE, num_items).recommend(histories, 5)
     assert page.items.tolist() == candidates.sort(1, descending=True).values[:, :5].tolist()
-    page = build_pipeline(popularity, None, PAGE, num_items).recommend(histories, 5)
-    assert page.items.tolist() == candidates[:, :5].tolist()
 
 
 def test_an_empty_place_is_shown_to_nobody():
