@@ -6,8 +6,10 @@ from mindlib.data.histories import Histories, History
 from mindlib.data.interactions import Interactions
 from mindlib.data.planted import PlantedConfig, PlantedWorld, planted_interests
 from mindlib.data.readers.amazon import amazon_reviews
+from mindlib.data.readers.complete_journey import complete_journey
+from mindlib.data.readers.recbole import recbole
 from mindlib.data.readers.taobao import taobao_behaviors
-from mindlib.data.sources import complete_journey, load, recbole, sequences, table
+from mindlib.data.sources import load, sequences, table
 from mindlib.data.splits import (
     SPLITS,
     Cases,

@@ -63,11 +63,7 @@ class FeatureTable:
 
     @staticmethod
     def from_frame(
-        frame: pl.DataFrame,
-        key: str,
-        ids: pl.Series,
-        fields: Sequence[str],
-        missing: Missing,
+        frame: pl.DataFrame, key: str, ids: pl.Series, fields: Sequence[str], missing: Missing
     ) -> FeatureTable:
         """Align the rows of a table with the ids of a log, and encode its fields.
 
@@ -81,7 +77,13 @@ class FeatureTable:
             ValueError: a column is missing, an id occurs twice, or (missing="error") has no row.
         """
         require_columns(f"the {key} table", frame.columns, [key, *fields])
-        frame = frame.with_columns(_cast_ids(frame[key], ids))
+        try:
+            frame = frame.with_columns(frame[key].cast(ids.dtype))
+        except pl.exceptions.PolarsError as error:
+            raise ValueError(
+                f"column {key!r} is {frame[key].dtype} in the feature table and {ids.dtype} in the "
+                f"log, and cannot be converted; give both the same type"
+            ) from error
         repeated = frame.filter(pl.col(key).is_duplicated())[key]
         if len(repeated):
             raise ValueError(
@@ -123,7 +125,9 @@ def to_text(values: pl.Series) -> pl.Series:
     return values.cast(pl.String)
 
 
-def require_columns(where: object, found: Sequence[str], wanted: Sequence[str]) -> None:
+def require_columns(
+    where: object, found: Sequence[str], wanted: Sequence[str], remedy: str = ""
+) -> None:
     """Check that a table has the wanted columns.
 
     Raises:
@@ -133,15 +137,5 @@ def require_columns(where: object, found: Sequence[str], wanted: Sequence[str]) 
     if absent:
         raise ValueError(
             f"{where} has no column {', '.join(map(repr, absent))}; "
-            f"its columns are {', '.join(map(repr, found)) or 'none'}"
+            f"its columns are {', '.join(map(repr, found)) or 'none'}{remedy and f': {remedy}'}"
         )
-
-
-def _cast_ids(key: pl.Series, ids: pl.Series) -> pl.Series:
-    try:
-        return key.cast(ids.dtype)
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(
-            f"column {key.name!r} is {key.dtype} in the feature table and {ids.dtype} in the log, "
-            f"and cannot be converted; give both the same type"
-        ) from error

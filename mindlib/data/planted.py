@@ -45,23 +45,19 @@ class PlantedConfig:
     popularity: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("num_users", "num_clusters", "items_per_cluster", "num_segments"):
+        for name in ("num_users", "num_clusters", "items_per_cluster"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
-        if not 1 <= self.max_interests <= self.num_clusters:
-            raise ValueError(
-                f"max_interests={self.max_interests}: expected 1 to num_clusters="
-                f"{self.num_clusters}, because each interest is a cluster of its own"
-            )
+        for name in ("max_interests", "num_segments"):
+            if not 1 <= getattr(self, name) <= self.num_clusters:
+                raise ValueError(
+                    f"{name}={getattr(self, name)}: expected 1 to num_clusters="
+                    f"{self.num_clusters}, because each needs a cluster of its own"
+                )
         if not 1 <= self.events[0] <= self.events[1]:
             raise ValueError(f"events={self.events}: expected (smallest, largest), 1 or more")
         if not 0 <= self.noise <= 1:
             raise ValueError(f"noise={self.noise}: expected a probability, 0 to 1")
-        if self.num_segments > self.num_clusters:
-            raise ValueError(
-                f"num_segments={self.num_segments}: expected at most num_clusters="
-                f"{self.num_clusters}"
-            )
 
 
 @dataclass(frozen=True)
@@ -120,14 +116,13 @@ def planted_interests(config: PlantedConfig | None = None, *, seed: int = 0) -> 
     step = np.arange(len(user)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
     every = np.arange(clusters * per_cluster)
+    departments = every // per_cluster // CLUSTERS_PER_DEPARTMENT
     log = Interactions.from_frames(
         pl.DataFrame({"user": user, "item": item, "timestamp": step * MINUTE}),
         pl.DataFrame(
             {
                 "item": every,
-                "department": [
-                    f"department {i // per_cluster // CLUSTERS_PER_DEPARTMENT}" for i in every
-                ],
+                "department": [f"department {d}" for d in departments],
                 "brand": [f"brand {b}" for b in rng.integers(BRANDS, size=len(every))],
                 "title": [f"cluster {i // per_cluster}, item {i % per_cluster}" for i in every],
             }
@@ -143,9 +138,8 @@ def planted_interests(config: PlantedConfig | None = None, *, seed: int = 0) -> 
     kept_users = log.user_ids[1:].astype(np.int64)
     item_clusters = np.r_[-1, kept_items // per_cluster]
     probabilities = np.zeros((clusters, log.num_items + 1))
-    probabilities[item_clusters[1:], np.arange(1, log.num_items + 1)] = within[
-        kept_items % per_cluster
-    ]
+    popularity = within[kept_items % per_cluster]
+    probabilities[item_clusters[1:], np.arange(1, log.num_items + 1)] = popularity
     probabilities /= probabilities.sum(1, keepdims=True).clip(1e-12)
     interests = np.zeros((log.num_users + 1, clusters), dtype=bool)
     for rank in range(config.max_interests):

@@ -15,10 +15,10 @@ from mindlib.data.feature_table import Missing, require_columns
 from mindlib.data.interactions import Interactions
 from mindlib.data.planted import planted_interests
 from mindlib.data.readers.amazon import amazon_reviews, is_amazon
-from mindlib.data.readers.columns import build_interactions
 from mindlib.data.readers.complete_journey import complete_journey
 from mindlib.data.readers.features import CATEGORIES, TITLES, FeatureFile, side_arguments
 from mindlib.data.readers.files import (
+    build_interactions,
     check_file,
     file_format,
     read_header,
@@ -30,9 +30,14 @@ from mindlib.data.readers.published import is_published, load_published
 from mindlib.data.readers.recbole import recbole
 from mindlib.data.readers.taobao import is_taobao, taobao_behaviors
 
-__all__ = ["FeatureFile", "complete_journey", "load", "recbole", "sequences", "table"]
-
 NAMES = ("complete-journey", "planted", *PUBLISHED)
+# Item tables beside a sequences.txt, with the columns of those without a header.
+ITEM_TABLES = {
+    "items.tsv": None,
+    "items.csv": None,
+    "movies.dat": ("movie_id", "title", "genres"),
+    "items.txt": ("item_id", "name"),
+}
 
 
 def sequences(
@@ -109,23 +114,26 @@ def table(
         FileNotFoundError, ValueError: a file or column is missing, or has the wrong format.
     """
     path = check_file(path)
-    twice = (items is not None and (item_fields or title), users is not None and profile_fields)
-    if any(twice):
+    if (items is not None and (item_fields or title)) or (users is not None and profile_fields):
         raise ValueError(
             "features are given twice, by columns of the log and by a second file; choose one"
         )
     wanted = [user, item, timestamp, *item_fields, *profile_fields, title]
-    require_columns(path, read_header(path), [column for column in wanted if column])
+    remedy = "call mindlib.data.table(path, user=..., item=..., timestamp=...) with their names"
+    require_columns(path, read_header(path), [column for column in wanted if column], remedy)
     sides = side_arguments(items, users)
     rows = read_table(path)
+
+    def first_rows(key: str, column: str, fields: Sequence[str | None]) -> pl.DataFrame:
+        named = {key: column} | {field: field for field in fields if field}
+        return rows.unique(column, keep="first", maintain_order=True).select(**named)
+
     if item_fields or title:
-        first = rows.unique(item, keep="first", maintain_order=True)
-        named = {"item": item} | {field: field for field in (*item_fields, title) if field}
-        sides |= {"items": first.select(**named), "item_fields": item_fields, "title": title}
+        features = first_rows("item", item, [*item_fields, title])
+        sides |= {"items": features, "item_fields": item_fields, "title": title}
     if profile_fields:
-        first = rows.unique(user, keep="first", maintain_order=True)
-        named = {"user": user} | {field: field for field in profile_fields}
-        sides |= {"users": first.select(**named), "profile_fields": profile_fields}
+        profiles = first_rows("user", user, profile_fields)
+        sides |= {"users": profiles, "profile_fields": profile_fields}
     time = pl.col(timestamp) if timestamp else pl.int_range(pl.len())
     log = rows.select(time.alias("timestamp"), user=user, item=item)
     return build_interactions(
@@ -191,18 +199,16 @@ def _load_folder(folder: Path, options: dict[str, Any]) -> Interactions:
     for name in ("interactions.csv", "interactions.csv.gz", "interactions.parquet"):
         if (folder / name).is_file():
             return _load_table(folder / name, {"name": folder.resolve().name} | options)
-    readable = [
-        (file, reader) for file in sorted(folder.iterdir()) if (reader := _find_reader(file))
-    ]
-    if len(readable) == 1:
-        file, reader = readable[0]
-        return reader(file, **options)
-    if readable:
+    files = sorted(folder.iterdir())
+    readers = {file: reader for file in files if (reader := _find_reader(file))}
+    if len(readers) > 1:
         raise ValueError(
-            f"{folder} has {len(readable)} files of reviews or behaviours "
-            f"({', '.join(file.name for file, _ in readable)}); name the one to read"
+            f"{folder} has {len(readers)} files of reviews or behaviours "
+            f"({', '.join(file.name for file in readers)}); name the one to read"
         )
-    found = ", ".join(sorted(file.name for file in folder.iterdir())[:10]) or "nothing"
+    for file, reader in readers.items():
+        return reader(file, **options)
+    found = ", ".join(file.name for file in files[:10]) or "nothing"
     raise ValueError(
         f"{folder} holds {found}; expected a .inter file, sequences.txt or interactions.csv "
         f"(.csv.gz, .parquet): name the file, or call sequences() or table() with its columns"
@@ -219,16 +225,9 @@ def _find_reader(path: Path) -> Callable[..., Interactions] | None:
 
 
 def _load_table(path: Path, options: dict[str, Any]) -> Interactions:
-    found = read_header(path)
-    columns = [options.get(name, name) for name in ("user", "item", "timestamp")]
-    absent = [name for name in columns if name is not None and name not in found]
-    if absent:
-        raise ValueError(
-            f"{path} has no column {', '.join(map(repr, absent))}; its columns are "
-            f"{', '.join(map(repr, found))}: call mindlib.data.table(path, user=..., "
-            f"item=..., timestamp=...) with their names"
-        )
+    """Read a table whose item features have the usual names."""
     if "items" not in options:
+        found = read_header(path)
         options = {
             "item_fields": [name for name in CATEGORIES if name in found],
             "title": next((name for name in TITLES if name in found), None),
@@ -238,24 +237,12 @@ def _load_table(path: Path, options: dict[str, Any]) -> Interactions:
 
 def _known_tables(folder: Path) -> dict[str, Any]:
     """Find the tables beside a sequences.txt, as arguments of `sequences`."""
-    known = {
-        "items.tsv": FeatureFile.guess,
-        "items.csv": FeatureFile.guess,
-        "movies.dat": lambda path: FeatureFile(
-            path,
-            title="title",
-            columns=("movie_id", "title", "genres"),
-            split={"genre": ("genres", 0)},
-        ),
-        "items.txt": lambda path: FeatureFile(path, title="name", columns=("item_id", "name")),
-    }
     tables: dict[str, Any] = {}
-    for name, describe in known.items():
-        if (folder / name).is_file():
-            tables["items"] = describe(folder / name)
-            # Copies of MovieLens-1M exist whose table lacks one or two films.
-            tables["missing"] = "unknown" if name == "movies.dat" else "error"
-            break
+    name = next((name for name in ITEM_TABLES if (folder / name).is_file()), None)
+    if name:
+        tables["items"] = FeatureFile.guess(folder / name, ITEM_TABLES[name])
+        # Copies of MovieLens-1M exist whose table lacks one or two films.
+        tables["missing"] = "unknown" if name == "movies.dat" else "error"
     if (folder / "users.dat").is_file():
         columns = ("user_id", "gender", "age", "occupation", "zip")
         tables["users"] = FeatureFile(folder / "users.dat", columns[1:4], columns=columns)

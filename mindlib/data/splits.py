@@ -43,22 +43,16 @@ class Cases:
 
     def to(self, device: torch.device | str) -> Cases:
         """Copy the cases to another device."""
-        return Cases(
-            self.histories.to(device),
-            self.targets.to(device),
-            self.offsets.to(device),
-            self.num_items,
-        )
+        moved = {
+            name: getattr(self, name).to(device) for name in ("histories", "targets", "offsets")
+        }
+        return replace(self, **moved)
 
     def head(self, n: int) -> Cases:
         """Select the first n cases (all, if there are fewer)."""
         n = min(n, len(self))
-        return Cases(
-            self.histories.select(slice(0, n)),
-            self.targets[: int(self.offsets[n])],
-            self.offsets[: n + 1],
-            self.num_items,
-        )
+        targets, offsets = self.targets[: int(self.offsets[n])], self.offsets[: n + 1]
+        return Cases(self.histories.select(slice(0, n)), targets, offsets, self.num_items)
 
 
 @dataclass(frozen=True)
@@ -189,14 +183,9 @@ def random_interactions(log: Interactions, seed: int) -> Split:
                 f"a twentieth of the {len(log)} interactions of {log.name!r} leaves no target "
                 f"with a history; the random split needs a larger log"
             )
-        cases.append(
-            Cases(
-                _histories(seen, log.users[events], visible_before[events]),
-                torch.from_numpy(log.items[events]),
-                torch.arange(len(events) + 1),
-                log.num_items,
-            )
-        )
+        histories = _histories(seen, log.users[events], visible_before[events])
+        targets = torch.from_numpy(log.items[events])
+        cases.append(Cases(histories, targets, torch.arange(len(events) + 1), log.num_items))
     return Split("random 19:1", seen, np.ones(len(seen), dtype=bool), *cases)
 
 
@@ -228,10 +217,9 @@ def build_cases(
     ends: Int[np.ndarray, " cases"],
 ) -> Cases:
     """Build cases whose targets are the distinct items of the events starts..ends of each user."""
-    lengths = ends - starts
-    rows = np.repeat(np.arange(len(users)), lengths)
-    shift = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
-    pairs = np.unique(rows * (log.num_items + 1) + log.items[np.arange(len(rows)) + shift])
+    events = replace(_histories(log, users, ends), starts=torch.from_numpy(starts))
+    rows, items = (part.numpy() for part in events.pairs())
+    pairs = np.unique(rows * (log.num_items + 1) + items)
     rows, targets = np.divmod(pairs, log.num_items + 1)
     return Cases(
         _histories(log, users, starts),

@@ -72,7 +72,7 @@ def test_the_same_seed_gives_the_same_world():
         ({"max_interests": 99}, "max_interests=99: expected 1 to num_clusters=24"),
         ({"events": (9, 3)}, r"events=\(9, 3\): expected"),
         ({"noise": 1.5}, "noise=1.5: expected a probability"),
-        ({"num_segments": 99}, "num_segments=99: expected at most"),
+        ({"num_segments": 99}, "num_segments=99: expected 1 to num_clusters=24"),
     ],
 )
 def test_invalid_configurations_are_refused(options, message):

@@ -8,11 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from mindlib.data import Interactions
+from mindlib.data import Interactions, complete_journey, recbole
 from mindlib.data.readers import complete_journey as journey
 from mindlib.data.readers.features import FeatureFile
 from mindlib.data.readers.wheels import Wheel, is_cached
-from mindlib.data.sources import complete_journey, load, recbole, sequences, table
+from mindlib.data.sources import load, sequences, table
 
 REAL_JOURNEY = journey.WHEEL
 MEASURING = os.environ.get("MINDLIB_MEASURING_DATA")
@@ -142,15 +142,6 @@ def test_complete_journey_repeats_and_k_core():
     assert len(load("complete-journey", repeats=True, k=2)) < 7
     with pytest.raises(ValueError, match=r"complete-journey: of 6 interactions.*min_count=10"):
         complete_journey()
-
-
-@pytest.mark.usefixtures("small_journey")
-def test_complete_journey_by_product_type():
-    log = complete_journey(item="product_type", k=1)
-    assert sorted(set(log.item_ids.tolist()[1:])) == ["GUM", "SHREDDED CHEESE"]
-    assert len(log) == 3
-    assert features(log, "category")["SHREDDED CHEESE"] == "CHEESE"  # bought 4 times, DIPS once
-    assert log.label(2) == "Shredded Cheese"
 
 
 def test_complete_journey_refuses_bad_arguments_before_it_fetches():

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,6 +62,7 @@ OLD = Keys("reviewerID", "asin", "overall", "unixReviewTime")  # 2014 and 2018
 NEW = Keys("user_id", "parent_asin", "rating", "timestamp", per_second=1000)  # 2023
 # Ratings without a header: the first column is the user in 2014 and the item in 2018.
 BARE = Keys("first", "second", "rating", "timestamp")
+BARE_LINE = re.compile(rb"([A-Z0-9]{10},[A-Z0-9]+|[A-Z0-9]+,[A-Z0-9]{10}),[0-9.]+,\d+")
 
 
 def amazon_reviews(
@@ -81,17 +83,14 @@ def amazon_reviews(
     | 2018 | `X.json.gz`, `X_5.json.gz` | `X.csv` | `meta_X.json.gz` |
     | 2023 | `X.jsonl.gz` | `X.csv.gz`, also the k-cores | `meta_X.jsonl.gz` |
 
-    Ratings are user, item, stars, time in 2014 and item, user, stars, time in 2018, both without
-    a header; 2023 has one.
-
-    The format is recognized by the content, not by the file name; .gz is optional. In 2023 an
-    item is the parent of its variants, and milliseconds are truncated to seconds; in 2014 and
-    2018 a timestamp is a day. Reviews with equal user, item and time are one event; the order of
-    the lines does not matter.
+    The format is recognized by the content, not by the file name; .gz is optional. Ratings have a
+    header in 2023 only; without it they are user, item, stars, time (2014) or item, user, stars,
+    time (2018). In 2023 an item is the parent of its variants, and milliseconds are truncated to
+    seconds; in 2014 and 2018 a timestamp is a day. Reviews with equal user, item and time are one
+    event; the order of the lines does not matter.
 
     Items have a title, a brand (the store in 2023), and the first three levels of their first
-    category path, each with the levels above it ("Books > History"). Items without metadata have
-    unknown features. Without a metadata file there are no features, and a warning is issued.
+    category path, each with the levels above it ("Books > History"), unknown without metadata.
 
     The paper keeps the users and items of Books with at least 10 reviews, which is ambiguous. Its
     393,801 items are more than the 367,982 of the 5-core of 2014 (as counted by others), and the
@@ -101,8 +100,8 @@ def amazon_reviews(
 
     Args:
         path: the reviews or ratings.
-        items: the metadata, .json or .jsonl, also .gz; "beside": `meta_X` in the same folder, if
-            there is one; None: no features.
+        items: the metadata, .json or .jsonl, also .gz; "beside": `meta_X` in the same folder, or
+            no features and a warning if there is none; None: no features.
         min_count, filtering: keep frequent users and items, see `filter_by_count`.
         min_rating: first keep only reviews with at least this many stars.
         name: the data set's name; the file's name if it is not given.
@@ -114,7 +113,11 @@ def amazon_reviews(
     """
     check_filter(min_count, filtering)
     path = check_file(path)
-    meta = _metadata_beside(path) if items == "beside" else items and check_file(items)
+    if items == "beside":
+        beside = [path.with_name(f"meta_{_category(path)}{suffix}") for suffix in SUFFIXES]
+        meta = next((file for file in beside if file.is_file()), None)
+    else:
+        meta = items and check_file(items)
     keys, parts = _reviews(path, block_bytes)
     log = pl.concat(list(_kept(path, keys, parts, min_rating)))
     if log.is_empty():
@@ -153,12 +156,15 @@ def is_amazon(path: Path) -> bool:
     """Whether the file's first line is a review in a format of `amazon_reviews`."""
     if file_format(path) in (".json", ".jsonl"):
         return _json_keys(path) is not None
+    if file_format(path) != ".csv":
+        return False
     line = first_line(path)
-    return file_format(path) == ".csv" and (b"parent_asin" in line.split(b",") or _is_bare(line))
+    return b"parent_asin" in line.split(b",") or BARE_LINE.fullmatch(line) is not None
 
 
 def _reviews(path: Path, size: int) -> tuple[Keys, Iterator[pl.DataFrame]]:
     """Detect the keys of a file, and read its rows block by block."""
+    blocks = read_blocks(path, size)
     if file_format(path) in (".json", ".jsonl"):
         keys = _json_keys(path)
         if keys is None:
@@ -167,24 +173,17 @@ def _reviews(path: Path, size: int) -> tuple[Keys, Iterator[pl.DataFrame]]:
                 f"a review, a JSON object with {', '.join(OLD.wanted)} (2014, 2018) or "
                 f"{', '.join(NEW.wanted)} (2023)"
             )
-        read_line = _json_reader(keys)
-        return keys, (
-            parse_json_lines(block, keys.schema, keys.wanted, read_line)
-            for block in read_blocks(path, size)
-        )
+        check = partial(_check_review, keys)
+        return keys, (parse_json_lines(block, keys.schema, keys.wanted, check) for block in blocks)
     if file_format(path) != ".csv":
         raise ValueError(f"{path}: expected reviews in .json or .jsonl, or .csv, each also .gz")
-    if _is_bare(first_line(path)):
-        return BARE, (
-            parse_csv(block, BARE.schema, list(BARE.schema)) for block in read_blocks(path, size)
-        )
-    found = read_header(path)
-    require_columns(path, found, list(NEW.schema))
-    schema = {column: NEW.schema.get(column, pl.String) for column in found}
-    return NEW, (
-        parse_csv(block, schema, list(NEW.schema))
-        for block in _without_header(read_blocks(path, size))
-    )
+    keys, schema = BARE, BARE.schema
+    if not BARE_LINE.fullmatch(first_line(path)):
+        found = read_header(path)
+        require_columns(path, found, list(NEW.schema))
+        keys, schema = NEW, {column: NEW.schema.get(column, pl.String) for column in found}
+        blocks = _without_header(blocks)
+    return keys, (parse_csv(block, schema, list(keys.schema)) for block in blocks)
 
 
 def _kept(
@@ -224,31 +223,20 @@ def _name_columns(path: Path, log: pl.DataFrame) -> pl.DataFrame:
 
 def _json_keys(path: Path) -> Keys | None:
     try:
-        keys = json.loads(first_line(path))
+        review = json.loads(first_line(path))
     except ValueError:
         return None
-    for known in (OLD, NEW):
-        if isinstance(keys, dict) and keys.keys() >= set(known.wanted):
-            return known
-    return None
+    found = set(review) if isinstance(review, dict) else set()
+    return next((keys for keys in (OLD, NEW) if found.issuperset(keys.wanted)), None)
 
 
-def _json_reader(keys: Keys) -> Callable[[bytes], None]:
-    def read_line(line: bytes) -> None:
-        review = json.loads(line)
-        if any(review[key] is None for key in keys.wanted):
-            raise ValueError("null")
-        if type(review[keys.timestamp]) is not int:
-            raise TypeError(keys.timestamp)
-        float(review.get(keys.rating) or 0)
-
-    return read_line
-
-
-def _is_bare(line: bytes) -> bool:
-    """Whether a line is user, item, stars, time (or item, user, stars, time)."""
-    ids = rb"([A-Z0-9]{10},[A-Z0-9]+|[A-Z0-9]+,[A-Z0-9]{10})"
-    return re.fullmatch(ids + rb",[0-9.]+,\d+", line) is not None
+def _check_review(keys: Keys, line: bytes) -> None:
+    review = json.loads(line)
+    if any(review[key] is None for key in keys.wanted):
+        raise ValueError("null")
+    if type(review[keys.timestamp]) is not int:
+        raise TypeError(keys.timestamp)
+    float(review.get(keys.rating) or 0)
 
 
 def _without_header(parts: Iterator[Block]) -> Iterator[Block]:
@@ -262,8 +250,3 @@ def _without_header(parts: Iterator[Block]) -> Iterator[Block]:
 def _category(path: Path) -> str:
     """The category, X, in the file's name."""
     return re.sub(r"^(reviews|ratings)_|_\d+$", "", path.name.split(".")[0])
-
-
-def _metadata_beside(path: Path) -> Path | None:
-    candidates = [path.with_name(f"meta_{_category(path)}{suffix}") for suffix in SUFFIXES]
-    return next((candidate for candidate in candidates if candidate.is_file()), None)

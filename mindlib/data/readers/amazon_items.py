@@ -6,7 +6,6 @@ import ast
 import html
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -48,7 +47,7 @@ def read_items(path: Path, wanted: pl.Series, size: int) -> pl.DataFrame:
     ids = set(wanted.to_list()) if literal else set()
     parts = []
     for block in read_blocks(path, size):
-        rows = _literals(block, ids) if literal else _json(block)
+        rows = _records(block, ids) if literal else _json(block)
         parts.append(rows.filter(pl.col("item").is_in(wanted.implode())))
     return _most_complete(_clean(pl.concat(parts)))
 
@@ -59,25 +58,19 @@ def _json(block: Block) -> pl.DataFrame:
     try:
         rows = pl.read_ndjson(block.data, schema=schema)
     except pl.exceptions.PolarsError:
-        return _records(block, json.loads, None)  # a string instead of a list, or an error
+        return _records(block)  # a string instead of a list, or an error
     rows = rows.select(pl.coalesce(known).alias(name) for name, known in NAMES.items())
     nested = pl.col("path").list.eval(pl.element().str.starts_with("[")).list.any()
     if rows["item"].null_count() or rows.select(nested.any()).item():
-        return _records(block, json.loads, None)  # several paths are text, not lists
+        return _records(block)  # several paths are text, not lists
     return rows
 
 
-def _literals(block: Block, wanted: set[str]) -> pl.DataFrame:
-    return _records(block, lambda line: ast.literal_eval(line.decode().strip()), wanted)
-
-
-def _records(
-    block: Block, parse: Callable[[bytes], object], wanted: set[str] | None
-) -> pl.DataFrame:
-    """Parse a block line by line; lines that start with an id not in `wanted` are skipped."""
+def _records(block: Block, wanted: set[str] | None = None) -> pl.DataFrame:
+    """Parse a block line by line: JSON, or the Python literals of the wanted items."""
 
     def read_line(line: bytes) -> Record:
-        values = parse(line)
+        values = ast.literal_eval(line.decode().strip()) if wanted else json.loads(line)
         if not isinstance(values, dict):
             raise TypeError(values)
         found = {
@@ -95,8 +88,8 @@ def _records(
 
     records = []
     for line in block.data.split(b"\n"):
-        asin = ASIN.match(line) if wanted is not None else None
-        if not line.strip() or (asin and wanted and asin[1].decode() not in wanted):
+        asin = ASIN.match(line)
+        if not line.strip() or (wanted and asin and asin[1].decode() not in wanted):
             continue
         try:
             records.append(read_line(line))

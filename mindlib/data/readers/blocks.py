@@ -6,17 +6,14 @@ line by line, so that the error names the line.
 
 from __future__ import annotations
 
-import gzip
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import polars as pl
 
-from mindlib.data.readers.files import check_file, error_context
+from mindlib.data.readers.files import check_file, error_context, open_bytes
 
 BLOCK_BYTES = 1 << 26
 Schema = Mapping[str, Any]  # the polars type of each column
@@ -61,7 +58,7 @@ def read_blocks(path: str | Path, size: int = BLOCK_BYTES) -> Iterator[Block]:
     """
     path = check_file(path)
     number, rest = 1, b""
-    with error_context(path), _opened(path) as file:
+    with error_context(path), open_bytes(path) as file:
         while data := file.read(size):
             if number == 1 and not rest:
                 data = data.removeprefix(b"\xef\xbb\xbf")
@@ -97,25 +94,33 @@ def parse_csv(block: Block, schema: Schema, wanted: Sequence[str]) -> pl.DataFra
         ValueError: a line has another number of fields, a missing value, or one of another type;
             the message has its number.
     """
-    expected = f"{len(schema)} fields, {', '.join(_described(schema))}"
+    kinds = {pl.Int64: " (a whole number)", pl.Float64: " (a number)"}
+    fields = [name + kinds.get(kind, "") for name, kind in schema.items()]
+    expected = f"{len(schema)} fields, {', '.join(fields)}"
+
+    def read_line(line: bytes) -> None:
+        fields = line.decode().rstrip("\r").split(",")
+        for (name, kind), text in zip(schema.items(), fields, strict=True):
+            if text == "" and name in wanted:
+                raise ValueError(name)
+            if text:
+                {pl.Int64: int, pl.Float64: float}.get(kind, str)(text)
+
     try:
         rows = pl.read_csv(
             block.data.lstrip(b"\r\n"), has_header=False, schema=schema, quote_char=None
         )
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0]
-        raise block.line_error(_csv_reader(schema, wanted), expected, reason) from error
+        raise block.line_error(read_line, expected, reason) from error
     rows = rows.filter(~pl.all_horizontal(pl.all().is_null())).select(wanted)  # blank lines
     if rows.null_count().sum_horizontal().item():
-        raise block.line_error(_csv_reader(schema, wanted), expected, "a value is missing")
+        raise block.line_error(read_line, expected, "a value is missing")
     return rows
 
 
 def parse_json_lines(
-    block: Block,
-    schema: Schema,
-    wanted: Sequence[str],
-    read_line: Callable[[bytes], object],
+    block: Block, schema: Schema, wanted: Sequence[str], read_line: Callable[[bytes], object]
 ) -> pl.DataFrame:
     """Parse JSON lines; keys that are not in the schema are ignored.
 
@@ -134,45 +139,3 @@ def parse_json_lines(
     if rows.select(wanted).null_count().sum_horizontal().item():
         raise block.line_error(read_line, expected, "a value is missing")
     return rows
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
-    if path.suffix == ".gz":
-        with gzip.open(path) as file:
-            yield file
-    elif path.suffix == ".zip":
-        try:
-            with zipfile.ZipFile(path) as archive:
-                members = [name for name in archive.namelist() if not name.endswith("/")]
-                if len(members) != 1:
-                    raise ValueError(
-                        f"{path} holds {len(members)} files ({', '.join(members[:5]) or 'none'}); "
-                        f"expected one: unpack it and name the one to read"
-                    )
-                with archive.open(members[0]) as file:
-                    yield file
-        except (zipfile.BadZipFile, NotImplementedError) as error:
-            raise ValueError(f"{path} is damaged or cut short ({error}); fetch it again") from error
-    else:
-        with path.open("rb") as file:
-            yield file
-
-
-def _described(schema: Schema) -> list[str]:
-    kinds = {pl.Int64: " (a whole number)", pl.Float64: " (a number)"}
-    return [name + kinds.get(kind, "") for name, kind in schema.items()]
-
-
-def _csv_reader(schema: Schema, wanted: Sequence[str]) -> Callable[[bytes], None]:
-    """A parser of single lines that rejects the same lines as `parse_csv`."""
-
-    def read_line(line: bytes) -> None:
-        fields = line.decode().rstrip("\r").split(",")
-        for (name, kind), text in zip(schema.items(), fields, strict=True):
-            if text == "" and name in wanted:
-                raise ValueError(name)
-            if text:
-                {pl.Int64: int, pl.Float64: float}.get(kind, str)(text)
-
-    return read_line

@@ -10,9 +10,10 @@ from typing import Any
 import polars as pl
 
 from mindlib.data.feature_table import require_columns
-from mindlib.data.readers.branded_paths import BRANDED, parse_branded_paths
+from mindlib.data.readers.amazon_items import BETWEEN_LEVELS, clean_text
 from mindlib.data.readers.files import read_header, read_table
 
+BRANDED = ("brand", "department", "category")
 TITLES = ("title", "movie_title", "name", "text_tags", "asin")
 CATEGORIES = ("brand", "category", "department", "manufacturer", "type", "class", "genre")
 
@@ -84,43 +85,81 @@ class FeatureFile:
         )
 
     @staticmethod
-    def guess(path: Path) -> FeatureFile:
+    def guess(path: Path, columns: tuple[str, ...] | None = None) -> FeatureFile:
         """Describe a table by the usual names of its columns.
 
-        The first column is the id. The first of title, movie_title, name, text_tags and asin is
-        the title; brand, category, department, manufacturer, type, class and genre become fields.
-        A column "attributes" is S3-Rec's `brand|department|...|leaf`, which `parse_branded_paths`
-        splits. A column "genres" is `genre|genre|...`; its first part is the genre.
+        The first column is the id, the first of `TITLES` is the title, and `CATEGORIES` become
+        fields. A column "attributes" is S3-Rec's branded path. A column "genres" is
+        `genre|genre|...`; its first part is the genre.
+
+        Args:
+            columns: the names of the columns of a file without a header.
         """
-        found = read_header(path)
+        found = columns or read_header(path)
         fields = tuple(name for name in CATEGORIES if name in found[1:])
-        titles = [name for name in TITLES if name in found[1:]]
-        branded_path = "attributes" if "attributes" in found else None
-        split = {}
-        if "genres" in found and "genre" not in fields:
-            split["genre"] = ("genres", 0)
-        title = titles[0] if titles else None
-        return FeatureFile(path, fields, title, split=split, branded_path=branded_path)
+        return FeatureFile(
+            path,
+            fields,
+            title=next((name for name in TITLES if name in found[1:]), None),
+            columns=columns,
+            split={"genre": ("genres", 0)} if "genres" in found and "genre" not in fields else {},
+            branded_path="attributes" if "attributes" in found else None,
+        )
 
 
 def side_arguments(
     items: FeatureFile | str | Path | None, users: FeatureFile | str | Path | None
 ) -> dict[str, Any]:
     """Read two feature files as arguments of `from_frames`; both headers are checked first."""
-    pair = [
-        side if isinstance(side, FeatureFile) or side is None else FeatureFile.guess(Path(side))
-        for side in (items, users)
-    ]
-    for side in pair:
-        if side is not None:
-            side.check()
-    sides: dict[str, Any] = {}
-    if pair[0] is not None:
-        sides |= {
-            "items": pair[0].read("item"),
-            "item_fields": pair[0].all_fields,
-            "title": pair[0].title,
-        }
-    if pair[1] is not None:
-        sides |= {"users": pair[1].read("user"), "profile_fields": pair[1].all_fields}
-    return sides
+    given = {"item": items, "user": users}
+    files = {
+        key: side if isinstance(side, FeatureFile) else FeatureFile.guess(Path(side))
+        for key, side in given.items()
+        if side is not None
+    }
+    for side in files.values():
+        side.check()
+    arguments: dict[str, Any] = {}
+    for key, side in files.items():
+        fields = {"item": "item_fields", "user": "profile_fields"}[key]
+        arguments |= {f"{key}s": side.read(key), fields: side.all_fields}
+    if "item" in files:
+        arguments["title"] = files["item"].title
+    return arguments
+
+
+def parse_branded_paths(texts: pl.Series, separator: str = "|") -> pl.DataFrame:
+    """Split each `brand|department|...|leaf`, where the brand may be missing.
+
+    Without a brand, a text begins with the department: in S3-Rec's Beauty four in ten items do.
+    A single text does not tell the two apart, but the table does: a first part that is never a
+    second part is a brand (or "Unknown"), and any second part behind a brand is a department. An
+    item that begins with a department has no brand. A department that never follows a brand is
+    mistaken for one.
+
+    The department is the first level of the path. The category is the whole path ("Skin Care >
+    Body > Moisturizers > Oils"), because leaves of different paths share their names.
+
+    Args:
+        texts: one text per item; null and "" are unknown.
+        separator: the separator of the parts.
+
+    Returns:
+        The columns `BRANDED` in the order of the texts, null where unknown.
+    """
+    parts = texts.cast(pl.String).str.split(separator)
+    parts = parts.list.eval(clean_text(pl.element()).drop_nulls())
+    frame = pl.DataFrame({"parts": parts})
+    first, second = (pl.col("parts").list.get(n, null_on_oob=True) for n in (0, 1))
+    pairs = frame.select(first=first, second=second)
+    brands = pairs.filter(~pl.col("first").is_in(pairs["second"].drop_nulls().implode()))
+    departments = brands["second"].drop_nulls().unique().implode()
+    unbranded = first.is_in(departments)
+    # A few items have a department as their brand: then both parts are departments.
+    start = pl.when(unbranded & ~second.is_in(departments).fill_null(False)).then(0).otherwise(1)
+    path = pl.col("parts").list.slice(start)
+    return frame.select(
+        brand=pl.when(~unbranded & (first.str.to_lowercase() != "unknown")).then(first),
+        department=path.list.first(),
+        category=pl.when(path.list.len() > 0).then(path.list.join(BETWEEN_LEVELS)),
+    )

@@ -1,7 +1,7 @@
 """Tables in CSV, TSV, `::` or Parquet, plain or .gz, which are checked before they are parsed.
 
-All values of text files are read as strings. The few columns that need a type are converted
-afterwards, so that an error can name the wrong value and "007" is not changed.
+All values of text files are read as strings. Ids and timestamps are converted afterwards, so that
+an error can name the wrong value and "007" is not changed.
 """
 
 from __future__ import annotations
@@ -9,23 +9,20 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import polars as pl
 
-SEPARATORS = {
-    ".csv": ",",
-    ".tsv": "\t",
-    ".txt": "\t",
-    ".dat": "::",
-    ".inter": "\t",
-    ".item": "\t",
-    ".user": "\t",
-}
+from mindlib.data.interactions import Interactions
+
+SEPARATORS = {".csv": ",", ".dat": "::"}
+SEPARATORS |= dict.fromkeys((".tsv", ".txt", ".inter", ".item", ".user"), "\t")
 UNIT_SEPARATOR = "\x1f"  # stands in for `::`, which polars cannot split by
 
 
@@ -62,7 +59,7 @@ def read_header(path: str | Path) -> list[str]:
         if file_format(path) == ".parquet":
             return list(pl.read_parquet_schema(path))
         separator = _separator(path)
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with open_bytes(path) as file:
             line = file.readline().decode("utf-8-sig").rstrip("\r\n")
     names = next(csv.reader([line]), []) if separator == "," else line.split(separator)
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -107,6 +104,18 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pl.Dat
     return frame
 
 
+def build_interactions(path: Path, log: pl.DataFrame, **arguments: Any) -> Interactions:
+    """Convert the columns read from `path` and build the log; error messages name the file.
+
+    Ids become integers if all of them are written as integers ("12", but not "012").
+    """
+    try:
+        columns = _to_integers(log["user"]), _to_integers(log["item"]), _to_time(log["timestamp"])
+        return Interactions.from_frames(log.with_columns(columns), **arguments)
+    except (ValueError, pl.exceptions.PolarsError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
 def read_text(path: str | Path) -> str:
     """Read a whole text file, plain or .gz, without trailing line ends.
 
@@ -114,13 +123,29 @@ def read_text(path: str | Path) -> str:
         FileNotFoundError, ValueError: the file does not exist, is empty, truncated or not UTF-8.
     """
     path = check_file(path)
-    with error_context(path):
-        data = path.read_bytes()
-        data = gzip.decompress(data) if path.suffix == ".gz" else data
-        text = data.decode("utf-8-sig").rstrip("\r\n")
+    with error_context(path), open_bytes(path) as file:
+        text = file.read().decode("utf-8-sig").rstrip("\r\n")
     if not text:
         raise ValueError(f"{path} holds no text; it needs at least one line")
     return text
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
+    """Open a file for reading: plain, .gz, or the only file of a .zip."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            members = [name for name in archive.namelist() if not name.endswith("/")]
+            if len(members) != 1:
+                raise ValueError(
+                    f"{path} holds {len(members)} files ({', '.join(members[:5]) or 'none'}); "
+                    f"expected one: unpack it and name the one to read"
+                )
+            with archive.open(members[0]) as file:
+                yield file
+    else:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield file
 
 
 @contextmanager
@@ -134,7 +159,13 @@ def error_context(path: str | Path) -> Iterator[None]:
             f"{path}, line {line}, is not UTF-8 (byte 0x{error.object[error.start]:02x}); "
             f"convert the file, for instance with iconv -f latin1 -t utf-8"
         ) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (
+        EOFError,
+        zlib.error,
+        gzip.BadGzipFile,
+        zipfile.BadZipFile,
+        NotImplementedError,
+    ) as error:
         raise ValueError(f"{path} is damaged or cut short ({error}); fetch it again") from error
     except (pl.exceptions.PolarsError, csv.Error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -148,6 +179,32 @@ def _separator(path: Path) -> str:
             f"(each also with .gz) or .parquet"
         )
     return SEPARATORS[file_format(path)]
+
+
+def _to_integers(ids: pl.Series) -> pl.Series:
+    if ids.dtype != pl.String:
+        return ids
+    numbers = ids.cast(pl.Int64, strict=False)
+    return numbers if numbers.cast(pl.String).eq_missing(ids).all() else ids
+
+
+def _to_time(values: pl.Series) -> pl.Series:
+    """Convert text to numbers, dates or datetimes; other types are unchanged."""
+    if values.dtype != pl.String:
+        return values
+    for convert in (
+        lambda: values.cast(pl.Int64),
+        lambda: values.cast(pl.Float64),
+        lambda: values.str.to_datetime(),
+        lambda: values.str.to_date(),
+    ):
+        with suppress(pl.exceptions.PolarsError):
+            return convert()
+    wrong = values.filter(values.is_not_null() & values.cast(pl.Float64, strict=False).is_null())
+    raise ValueError(
+        f"column {values.name!r} has the value {wrong[0]!r}; expected seconds since 1970, or a "
+        f"date (2017-11-25), or a datetime (2017-11-25 10:30:00), the same in all rows"
+    )
 
 
 def _check_fields(path: Path, data: bytes, separator: str, columns: int) -> None:

@@ -39,11 +39,12 @@ EDITIONS = {
 TAOBAO_PAGE = "https://tianchi.aliyun.com/dataset/649"
 TAOBAO_FILES = ("UserBehavior.csv", "UserBehavior.csv.zip", "UserBehavior.csv.gz")
 DIGESTS = "digests.json"
+AMAZON = re.compile(rf"amazon-({'|'.join(EDITIONS)})-(\w+)")
 
 
 def is_published(name: str) -> bool:
     """Whether `load_published` accepts the name."""
-    return name == "taobao" or _parse_name(name) is not None
+    return name == "taobao" or AMAZON.fullmatch(name) is not None
 
 
 def load_published(dataset: str, **options: Any) -> Interactions:
@@ -69,11 +70,19 @@ def load_published(dataset: str, **options: Any) -> Interactions:
     """
     options.setdefault("name", dataset)
     if dataset == "taobao":
-        return taobao_behaviors(_find_taobao(), **options)
-    parsed = _parse_name(dataset)
+        folder = cache_directory() / "taobao"
+        found = [folder / name for name in TAOBAO_FILES if (folder / name).is_file()]
+        if not found:
+            raise FileNotFoundError(
+                f"Taobao's UserBehavior requires an account, so it is not downloaded: get "
+                f"{TAOBAO_FILES[1]} from {TAOBAO_PAGE} and put it into {folder}, or pass its path "
+                f"to load()"
+            )
+        return taobao_behaviors(found[0], **options)
+    parsed = AMAZON.fullmatch(dataset)
     if parsed is None:
         raise ValueError(f"dataset={dataset!r}: expected one of {', '.join(NAMES)}")
-    edition, category = parsed
+    edition, category = parsed.groups()
     page, ratings, metadata = EDITIONS[edition]
     folder = cache_directory() / f"amazon-{edition}"
     log = fetch(ratings.format(category), folder, page)
@@ -122,19 +131,3 @@ def fetch(url: str, folder: Path, page: str) -> Path:
         with atomic_file(notes) as partial:
             partial.write_text(json.dumps(noted | {path.name: found}, indent=1), encoding="utf-8")
     return path
-
-
-def _parse_name(name: str) -> tuple[str, str] | None:
-    match = re.fullmatch(rf"amazon-({'|'.join(EDITIONS)})-(\w+)", name)
-    return (match[1], match[2]) if match else None
-
-
-def _find_taobao() -> Path:
-    folder = cache_directory() / "taobao"
-    for name in TAOBAO_FILES:
-        if (folder / name).is_file():
-            return folder / name
-    raise FileNotFoundError(
-        f"Taobao's UserBehavior requires an account, so it is not downloaded: get "
-        f"{TAOBAO_FILES[1]} from {TAOBAO_PAGE} and put it into {folder}, or pass its path to load()"
-    )

@@ -9,17 +9,13 @@ import polars as pl
 
 from mindlib.data.feature_table import Missing, require_columns
 from mindlib.data.interactions import Interactions
-from mindlib.data.readers.columns import build_interactions
-from mindlib.data.readers.files import check_file, read_header, read_table
+from mindlib.data.readers.files import build_interactions, check_file, read_header, read_table
 
 TITLES = ("title", "movie_title", "name")
 
 
 def recbole(
-    path: str | Path,
-    *,
-    min_rating: float | int | None = None,
-    missing: Missing = "error",
+    path: str | Path, *, min_rating: float | int | None = None, missing: Missing = "error"
 ) -> Interactions:
     """Read RecBole's atomic files: `.inter`, and `.item` and `.user` if they exist.
 
@@ -38,17 +34,22 @@ def recbole(
         FileNotFoundError, ValueError: a file or field is missing, or has the wrong format.
     """
     inter = _inter_file(Path(path).expanduser())
-    types = _read_types(inter)
     rated = ["rating"] if min_rating is not None else []
-    require_columns(inter, list(types), ["user_id", "item_id", *rated])
+    types = _read_types(inter, "user_id", "item_id", *rated)
     sides = {kind: inter.with_suffix(f".{kind}") for kind in ("item", "user")}
-    kinds = {kind: _read_types(side) for kind, side in sides.items() if side.is_file()}
-    for kind, found in kinds.items():
-        require_columns(sides[kind], list(found), [f"{kind}_id"])
+    kinds = {
+        kind: _read_types(side, f"{kind}_id") for kind, side in sides.items() if side.is_file()
+    }
 
     log = _read_atomic(inter, types)
     if min_rating is not None:
-        log = log.filter(_ratings(inter, log["rating"]) >= min_rating)
+        ratings = log["rating"].cast(pl.Float64, strict=False).fill_null(float("nan"))
+        if ratings.is_nan().any():
+            raise ValueError(
+                f"{inter}: column 'rating' has the value "
+                f"{log['rating'].filter(ratings.is_nan())[0]!r}; expected a number in every row"
+            )
+        log = log.filter(ratings >= min_rating)
         if log.is_empty():
             raise ValueError(
                 f"{inter} has no rating >= {min_rating:g}; choose a smaller min_rating"
@@ -73,10 +74,8 @@ def recbole(
 
 def _inter_file(path: Path) -> Path:
     if path.is_dir():
-        found = sorted(path.glob("*.inter"))
         preferred = path / f"{path.resolve().name}.inter"
-        if preferred in found:
-            return preferred
+        found = [preferred] if preferred.is_file() else sorted(path.glob("*.inter"))
         if len(found) != 1:
             raise ValueError(
                 f"{path} has {len(found)} .inter files "
@@ -86,8 +85,8 @@ def _inter_file(path: Path) -> Path:
     return check_file(path if path.suffix == ".inter" else path.with_name(path.name + ".inter"))
 
 
-def _read_types(path: Path) -> dict[str, str]:
-    """Read the name and type of each field from a file's header."""
+def _read_types(path: Path, *wanted: str) -> dict[str, str]:
+    """Read the name and type of each field from a header, which must have the wanted ones."""
     expected = ("token", "token_seq", "float", "float_seq")
     types = {}
     for column in read_header(path):
@@ -98,6 +97,7 @@ def _read_types(path: Path) -> dict[str, str]:
                 f"{', '.join(expected)}, and tabs between them"
             )
         types[name] = kind
+    require_columns(path, list(types), wanted)
     return types
 
 
@@ -116,13 +116,3 @@ def _categorical(types: dict[str, str], *excluded: str | None) -> list[str]:
     """The names of the token fields that are not excluded."""
     tokens = [name for name, kind in types.items() if kind in ("token", "token_seq")]
     return [name for name in tokens if name not in excluded]
-
-
-def _ratings(path: Path, values: pl.Series) -> pl.Series:
-    ratings = values.cast(pl.Float64, strict=False).fill_null(float("nan"))
-    if ratings.is_nan().any():
-        wrong = values.filter(ratings.is_nan())[0]
-        raise ValueError(
-            f"{path}: column 'rating' has the value {wrong!r}; expected a number in every row"
-        )
-    return ratings

@@ -11,7 +11,7 @@ import polars as pl
 from mindlib.data.filtering import Filtering, check_filter, filter_by_count, sort_events
 from mindlib.data.interactions import Interactions
 from mindlib.data.readers.blocks import BLOCK_BYTES, first_line, parse_csv, read_blocks
-from mindlib.data.readers.columns import build_interactions
+from mindlib.data.readers.files import build_interactions
 
 BEHAVIORS = ("pv", "buy", "cart", "fav")
 COLUMNS = {
@@ -89,11 +89,12 @@ def taobao_behaviors(
             f"2017-11-25 to 2017-12-03 (China time)",
             stacklevel=2,
         )
-    categories = _most_frequent_category(log)
+    categories = log.group_by("item", "category").len()
+    categories = categories.sort("item", "len", "category", descending=[False, True, False])
     return build_interactions(
         path,
         filter_by_count(sort_events(log), min_count, filtering, path),
-        items=categories,
+        items=categories.unique("item", keep="first", maintain_order=True),
         item_fields=["category"],
         name=name or path.name.split(".")[0],
     )
@@ -111,12 +112,6 @@ def _narrow(column: pl.Series) -> pl.Series:
     """Store integers in 4 bytes if they fit."""
     fits = column.is_between(-(2**31), 2**31 - 1).all()
     return column.cast(pl.Int32) if fits else column
-
-
-def _most_frequent_category(log: pl.DataFrame) -> pl.DataFrame:
-    counts = log.group_by("item", "category").len()
-    counts = counts.sort("item", pl.col("len"), "category", descending=[False, True, False])
-    return counts.unique("item", keep="first", maintain_order=True).drop("len")
 
 
 def _read_behavior(line: bytes) -> None:

@@ -34,12 +34,6 @@ class Wheel:
     sha256: str
     filename: str
 
-    def __post_init__(self) -> None:
-        if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
-            raise ValueError(
-                f"sha256={self.sha256!r} of {self.name}: expected 64 lower-case hexadecimal digits"
-            )
-
     @property
     def path(self) -> Path:
         """The archive's path in the cache, whether it exists or not."""

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindlib.data.readers.branded_paths import parse_branded_paths
-from mindlib.data.readers.features import FeatureFile
+from mindlib.data.readers.features import FeatureFile, parse_branded_paths
 
 Row = tuple[str | None, str | None, str | None]
 BEAUTY: dict[str | None, Row] = {
