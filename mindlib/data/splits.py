@@ -43,10 +43,8 @@ class Cases:
 
     def to(self, device: torch.device | str) -> Cases:
         """Copy the cases to another device."""
-        moved = {
-            name: getattr(self, name).to(device) for name in ("histories", "targets", "offsets")
-        }
-        return replace(self, **moved)
+        histories, targets = self.histories.to(device), self.targets.to(device)
+        return Cases(histories, targets, self.offsets.to(device), self.num_items)
 
     def head(self, n: int) -> Cases:
         """Select the first n cases (all, if there are fewer)."""

@@ -70,7 +70,8 @@ def _records(block: Block, wanted: set[str] | None = None) -> pl.DataFrame:
     """Parse a block line by line: JSON, or the Python literals of the wanted items."""
 
     def read_line(line: bytes) -> Record:
-        values = ast.literal_eval(line.decode().strip()) if wanted else json.loads(line)
+        is_json = wanted is None
+        values = json.loads(line) if is_json else ast.literal_eval(line.decode().strip())
         if not isinstance(values, dict):
             raise TypeError(values)
         found = {
@@ -89,7 +90,8 @@ def _records(block: Block, wanted: set[str] | None = None) -> pl.DataFrame:
     records = []
     for line in block.data.split(b"\n"):
         asin = ASIN.match(line)
-        if not line.strip() or (wanted and asin and asin[1].decode() not in wanted):
+        is_unwanted = asin and wanted is not None and asin[1].decode() not in wanted
+        if is_unwanted or not line.strip():
             continue
         try:
             records.append(read_line(line))
