@@ -156,9 +156,7 @@ def is_amazon(path: Path) -> bool:
     """Whether the file's first line is a review in a format of `amazon_reviews`."""
     if file_format(path) in (".json", ".jsonl"):
         return _json_keys(path) is not None
-    if file_format(path) != ".csv":
-        return False
-    line = first_line(path)
+    line = first_line(path) if file_format(path) == ".csv" else b""
     return b"parent_asin" in line.split(b",") or BARE_LINE.fullmatch(line) is not None
 
 

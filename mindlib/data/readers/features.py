@@ -111,10 +111,9 @@ def side_arguments(
     items: FeatureFile | str | Path | None, users: FeatureFile | str | Path | None
 ) -> dict[str, Any]:
     """Read two feature files as arguments of `from_frames`; both headers are checked first."""
-    given = {"item": items, "user": users}
     files = {
         key: side if isinstance(side, FeatureFile) else FeatureFile.guess(Path(side))
-        for key, side in given.items()
+        for key, side in (("item", items), ("user", users))
         if side is not None
     }
     for side in files.values():

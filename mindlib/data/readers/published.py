@@ -53,8 +53,7 @@ def load_published(dataset: str, **options: Any) -> Interactions:
     "amazon-2014-Books" is a category of the edition of 2014, 2018 or 2023, spelled as on the
     owner's page ("CDs_and_Vinyl"): all ratings and the metadata, together gigabytes. **The
     addresses have not been tried** by the authors of mindlib. The owner publishes no checksums;
-    therefore the sha256 of each file is noted at the first download and compared later. The
-    owner's page states the terms and the paper to cite.
+    therefore `fetch` notes them. The owner's page states the terms and the paper to cite.
 
     "taobao" is never fetched, because its owner requires an account: the error says where to get
     the file and where to put it.

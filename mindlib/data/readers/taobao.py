@@ -42,10 +42,9 @@ def taobao_behaviors(
     one event; the order of the lines does not matter. An item with several categories has the
     most frequent one (the smallest among ties).
 
-    The file requires an account: https://tianchi.aliyun.com/dataset/649 (UserBehavior.csv.zip).
-
     Args:
-        path: the .csv, .csv.gz, or the .zip as downloaded.
+        path: the .csv, .csv.gz, or the .zip as downloaded from
+            https://tianchi.aliyun.com/dataset/649, which requires an account.
         behaviors: some of "pv" (a click), "buy", "cart" and "fav"; the paper uses clicks.
         min_count, filtering: keep frequent users and items, see `filter_by_count`.
         name: the data set's name; the file's name if it is not given.
