@@ -15,14 +15,13 @@ from torch import Tensor
 from mindlib.data.interactions import Interactions
 from mindlib.data.planted import PlantedConfig, planted_interests
 from mindlib.layers.routing import RoutingConfig
+from mindlib.lessons.n06_online.days import iterate_days, spread_over_days
 from mindlib.lessons.n06_online.refresh_week import FROZEN, Evening
 from mindlib.models.mind import MINDConfig
 from mindlib.online.refresh import (
     GateConfig,
     RefreshConfig,
     WarmStartConfig,
-    iterate_days,
-    spread_over_days,
 )
 from mindlib.retrieval import ExactIndex, VectorIndex
 from mindlib.training import TrainingConfig

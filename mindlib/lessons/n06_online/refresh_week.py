@@ -17,8 +17,8 @@ from mindlib.data.interactions import Interactions
 from mindlib.data.planted import PlantedConfig, planted_interests
 from mindlib.evaluation import compare, evaluate
 from mindlib.layers.routing import RoutingConfig
+from mindlib.lessons.n06_online.days import Day, iterate_days, spread_over_days
 from mindlib.models.mind import MINDConfig
-from mindlib.online.refresh.days import Day, iterate_days, spread_over_days
 from mindlib.online.refresh.training import RefreshConfig, TrainedModel, WarmStartConfig, train
 from mindlib.training import Fit, TrainingConfig
 

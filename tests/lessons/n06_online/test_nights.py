@@ -81,11 +81,11 @@ def test_an_act_that_fails_ends_the_clients_too():
 
 def test_folders_are_listed_without_what_is_in_versions(tmp_path):
     (tmp_path / "versions" / "0001" / "bundle").mkdir(parents=True)
-    (tmp_path / "refused").mkdir()
-    (tmp_path / "refused" / "0002.json").touch()
+    (tmp_path / "rejected").mkdir()
+    (tmp_path / "rejected" / "0002.json").touch()
     (tmp_path / "current").touch()
     assert nights.folders(tmp_path) == [
-        "current", "refused/", "refused/0002.json", "versions/", "versions/0001/",
+        "current", "rejected/", "rejected/0002.json", "versions/", "versions/0001/",
     ]  # fmt: skip
 
 

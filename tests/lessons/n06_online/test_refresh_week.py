@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from mindlib.data import PlantedConfig, planted_interests
+from mindlib.lessons.n06_online.days import spread_over_days
 from mindlib.lessons.n06_online.refresh_week import FROZEN, Evening, reached, simulate_week
 from mindlib.online.refresh import WarmStartConfig
-from mindlib.online.refresh.days import spread_over_days
 from mindlib.training import EpochRecord, Fit
 from tests.online.refresh.world import CONFIG, FIRST, training
 

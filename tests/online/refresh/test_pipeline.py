@@ -25,11 +25,11 @@ from mindlib.online.refresh import (
     load_version,
     pipeline,
     refresh,
-    warm_start,
 )
 from mindlib.online.refresh.days import hold_out_newest_day
 from mindlib.online.refresh.pipeline import WEIGHTS, load_warm_state
 from mindlib.online.refresh.training import train
+from mindlib.online.refresh.warm import warm_start
 from tests.online.refresh.damage import BROKEN
 from tests.online.refresh.world import CONFIG, daily_logs, training
 

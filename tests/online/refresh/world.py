@@ -9,10 +9,11 @@ from typing import Any
 
 from mindlib.data import Interactions, PlantedConfig, planted_interests
 from mindlib.layers.routing import RoutingConfig
+from mindlib.lessons.n06_online.days import spread_over_days
 from mindlib.models import MINDConfig
 from mindlib.online.exported import checksum
 from mindlib.online.refresh import GateConfig, RefreshConfig, WarmStartConfig
-from mindlib.online.refresh.days import iterate_days, spread_over_days
+from mindlib.online.refresh.days import day_numbers
 from mindlib.training import TrainingConfig
 
 FIRST = 6  # the first evening
@@ -64,7 +65,7 @@ def daily_logs() -> list[Interactions]:
         new_items=0.4,
         seed=0,
     )
-    return [day.log for day in iterate_days(log, FIRST, FIRST + 2)]
+    return [log.select(day_numbers(log) <= day) for day in range(FIRST, FIRST + 3)]
 
 
 def own(bundle: Path) -> None:
