@@ -8,7 +8,6 @@ that the folder can be moved. Credentials are read from the environment variable
 from __future__ import annotations
 
 import importlib
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,10 +37,9 @@ def check_engine(engine: str) -> None:
             f'index={engine!r}: expected "exact", "faiss" or "milvus:ADDRESS" with an address such '
             f"as items.db or http://localhost:19530"
         )
+    module = _import(name)
     if name == "milvus":
-        _import(name).MilvusConfig(address)
-    else:
-        _import(name)
+        module.MilvusConfig(address)
 
 
 def write_index(
@@ -60,9 +58,8 @@ def write_index(
         name, _, address = engine.partition(":")
         if name == "milvus":
             return _write_milvus(path, address, items, ids)
-        index = getattr(_import(name), CLASSES[name]).build(items, ids)
-    else:
-        index = engine(items, ids)
+        engine = getattr(_import(name), CLASSES[name]).build
+    index = engine(items, ids)
     index.save(path)
     return type(index).__name__
 
@@ -75,9 +72,7 @@ def _write_milvus(
         address = str(path.parent / Path(address).expanduser())
         if Path(address).exists():
             raise ValueError(f"{address} exists: choose another path for the embedded database")
-    # The collections of several indexes share a cluster, hence a unique name.
-    config = milvus.MilvusConfig(address, f"items_{uuid.uuid4().hex}")
-    index = milvus.MilvusIndex.build(items, ids, config)
+    index = milvus.MilvusIndex.build(items, ids, milvus.MilvusConfig(address))
     try:
         index.save(path)
     except BaseException:
@@ -91,21 +86,16 @@ def _write_milvus(
 def load_index(
     path: Path, *, dim: int | None = None, ids: Int[Tensor, " items"] | None = None
 ) -> VectorIndex:
-    """Load an index with the engine that wrote it; the arguments are those of `VectorIndex.load`.
+    """Load an index as `VectorIndex.load` does, with the engine that wrote it.
 
     Raises:
         ConnectionError: Milvus does not answer.
         FileNotFoundError, ValueError: as `VectorIndex.load`.
         ImportError: a package of the engine is not installed.
     """
-    contents = files.read(path, dim=dim, ids=ids)
-    for name, cls in CLASSES.items():
-        if cls == contents.engine:
-            return getattr(_import(name), cls)._restore(contents, path.resolve().parent)
-    raise ValueError(
-        f"{path}: the engine is {contents.engine!r}; expected one of "
-        f"{', '.join(CLASSES.values())}; {files.REMEDY}"
-    )
+    contents = files.read(path, tuple(CLASSES.values()), dim=dim, ids=ids)
+    (name,) = (name for name, cls in CLASSES.items() if cls == contents.engine)
+    return getattr(_import(name), contents.engine)._restore(contents, path.resolve().parent)
 
 
 def _import(name: str) -> Any:

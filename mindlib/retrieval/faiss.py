@@ -21,9 +21,6 @@ faiss: Any = untyped_faiss  # the declared types of its wrapper are incomplete
 
 # The largest catalogue in which `FaissConfig.for_size` scores every item.
 MAX_FLAT_ITEMS = 50_000
-# Training vectors for each centroid of an inverted file.
-POINTS_PER_CENTROID = 64
-LARGEST_FP16 = float(torch.finfo(torch.float16).max)
 
 
 @dataclass(frozen=True)
@@ -38,14 +35,12 @@ class FaissConfig:
         ef_search: candidates that a graph search keeps (HNSW); at least n.
         refine: candidates for each result whose scores are computed again in full precision
             ("…,RFlat").
-        seed: of the sample of vectors from which the centroids are trained.
     """
 
     factory: str = "Flat"
     nprobe: int = 64
     ef_search: int = 64
     refine: float = 2.0
-    seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("nprobe", "ef_search", "refine"):
@@ -56,11 +51,10 @@ class FaissConfig:
     def for_size(num_items: int) -> FaissConfig:
         """Return a configuration with a recall of .99 at N = 1,000, K = 5, d = 64.
 
-        benchmarks/serving.py measured it. Every item is scored in a small catalogue. A large one
-        gets an inverted file of about 4 √num_items lists with vectors in half precision, of which
-        5.5 √lists are scanned for each interest. (Product quantization loses more recall than it
-        saves time, and a graph is slower for such long lists. A smaller nprobe trades recall for
-        time.)
+        Every item of a small catalogue is scored. A large one gets an inverted file of about
+        4 √num_items lists in half precision, of which 5.5 √lists are scanned for each interest.
+        benchmarks/serving.py measured it: product quantization loses more recall than it saves
+        time, and a graph is slower for such long lists. A smaller nprobe trades recall for time.
         """
         if num_items <= MAX_FLAT_ITEMS:
             return FaissConfig()
@@ -96,22 +90,28 @@ class FaissIndex(VectorIndex):
             config: None for `FaissConfig.for_size`.
 
         Raises:
-            ValueError: as `VectorIndex.build`, or Faiss cannot build what the factory string
-                describes from these items.
+            ValueError: as `VectorIndex.build`, a number exceeds the factory's half precision, or
+                Faiss cannot build what the factory describes from these items.
         """
         items, ids = check_items(items, ids)
-        config = config or FaissConfig.for_size(len(items))
-        _check_range(items, ids, config)
+        default = FaissConfig.for_size(len(items))
+        config = config or default
+        largest = torch.finfo(torch.float16).max
+        if "fp16" in config.factory and (is_larger := (items.abs() > largest).any(1)).any():
+            raise ValueError(
+                f"the vector of item {int(ids[is_larger][0])} has a number beyond {largest:g}, the "
+                f"largest in half precision; choose a factory without fp16 ({config.factory!r})"
+            )
         try:
             engine = faiss.index_factory(items.shape[1], config.factory, faiss.METRIC_INNER_PRODUCT)
             if not engine.is_trained:
-                engine.train(_sample(items, engine, config.seed).numpy())
+                engine.train(_sample(items, engine).numpy())
             engine.add(items.numpy())
         except RuntimeError as error:
+            cause = str(error).rpartition(": ")[2].strip()  # without the position in Faiss's source
             raise ValueError(
                 f"factory={config.factory!r}: Faiss cannot build it for {len(items)} items of "
-                f"dimension {items.shape[1]} ({_cause(error)}); expected something like "
-                f"{FaissConfig.for_size(len(items)).factory!r}"
+                f"dimension {items.shape[1]} ({cause}); expected something like {default.factory!r}"
             ) from error
         return cls(engine, ids.clone(), config)
 
@@ -161,8 +161,6 @@ class FaissIndex(VectorIndex):
         # One query scans at most four times the average.
         wide = min(4 * nprobe, self.engine.nlist)
         coarse, lists = self.engine.quantizer.search(queries, wide)
-        if wide == nprobe:
-            return lists, coarse
         _, row, count = owners.unique_consecutive(return_inverse=True, return_counts=True)
         column = torch.arange(len(row)) - (count.cumsum(0) - count)[row]
         scores = torch.full((len(count), int(count.max()), wide), -torch.inf)
@@ -202,31 +200,10 @@ class FaissIndex(VectorIndex):
         return cls(engine, contents.ids, FaissConfig(**contents.settings))
 
 
-def _sample(
-    items: Float[Tensor, "items dim"], engine: Any, seed: int
-) -> Float[Tensor, "sample dim"]:
+def _sample(items: Float[Tensor, "items dim"], engine: Any) -> Float[Tensor, "sample dim"]:
     """Return a random sample that suffices to train the centroids and the quantizer."""
     inverted = faiss.try_extract_index_ivf(engine)
-    centroids = max(256, inverted.nlist if inverted is not None else 0)
-    size = POINTS_PER_CENTROID * centroids
+    size = 64 * max(256, inverted.nlist if inverted is not None else 0)  # 64 for each centroid
     if len(items) <= size:
         return items
-    generator = torch.Generator().manual_seed(seed)
-    return items[torch.randperm(len(items), generator=generator)[:size]]
-
-
-def _check_range(
-    items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"], config: FaissConfig
-) -> None:
-    if "fp16" not in config.factory:
-        return
-    if len(too_large := ids[(items.abs() > LARGEST_FP16).any(1)]):
-        raise ValueError(
-            f"the vector of item {int(too_large[0])} has a number beyond {LARGEST_FP16:g}, the "
-            f"largest in half precision; choose a factory without fp16 ({config.factory!r})"
-        )
-
-
-def _cause(error: RuntimeError) -> str:
-    """Return Faiss's message without the position in its source code."""
-    return str(error).rpartition(": ")[2].strip()
+    return items[torch.randperm(len(items), generator=torch.Generator().manual_seed(0))[:size]]

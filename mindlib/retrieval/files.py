@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mindlib.data.storage import atomic_file
 
-FORMAT = "mindlib index 2"
+FORMAT = "mindlib index 3"
 REMEDY = "build it again and save it"
 
 
@@ -41,11 +41,7 @@ class IndexContents:
 
 
 def write(path: Path, contents: IndexContents) -> None:
-    """Write an index file, whole or not at all.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Write an index file, whole or not at all (OSError)."""
     tensors = {"ids": contents.ids, **contents.tensors}
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     manifest = {
@@ -67,15 +63,10 @@ def write(path: Path, contents: IndexContents) -> None:
         ) from error
 
 
-def read(path: Path, *, dim: int | None, ids: Int[Tensor, " items"] | None) -> IndexContents:
-    """Read an index file, and refuse it if it is damaged or another index than required.
-
-    Args:
-        dim, ids: as `VectorIndex.load`.
-
-    Raises:
-        FileNotFoundError, ValueError: as `VectorIndex.load`.
-    """
+def read(
+    path: Path, engines: tuple[str, ...], *, dim: int | None, ids: Int[Tensor, " items"] | None
+) -> IndexContents:
+    """Read an index file of one of these engines, with the refusals of `VectorIndex.load`."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no index at {path}; build one and save it there")
     try:
@@ -102,7 +93,10 @@ def read(path: Path, *, dim: int | None, ids: Int[Tensor, " items"] | None) -> I
             f"{path}: an index of another catalogue ({len(own)} items, "
             f"{int(torch.isin(own, ids.cpu()).sum())} of the {len(ids)} expected); {REMEDY}"
         )
-    return IndexContents(manifest["engine"], manifest["dim"], own, tensors, manifest["settings"])
+    if (engine := manifest["engine"]) not in engines:
+        expected = " or ".join(map(repr, engines))
+        raise ValueError(f"{path}: the engine is {engine!r}; expected {expected}; {REMEDY}")
+    return IndexContents(engine, manifest["dim"], own, tensors, manifest["settings"])
 
 
 def _digest(manifest: dict[str, Any], tensors: dict[str, Tensor]) -> str:

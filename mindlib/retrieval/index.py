@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mindlib.data.histories import Histories
 from mindlib.retrieval import files
-from mindlib.retrieval.scores import InterestModel, Recommendations, concatenate, merge
+from mindlib.retrieval.scores import InterestModel, Recommendations, concatenate, merge, pad
 
 # Entries of the lists in memory at once (users x interests x width), and interests in one search.
 MAX_LIST_ENTRIES = 1 << 21
@@ -103,12 +103,7 @@ class VectorIndex(ABC):
                 dimension or other ids than required.
         """
         path = Path(path).expanduser().resolve()
-        contents = files.read(path, dim=dim, ids=ids)
-        if contents.engine != cls.__name__:
-            raise ValueError(
-                f"{path}: the engine is {contents.engine!r}; expected {cls.__name__!r}; "
-                f"{files.REMEDY}"
-            )
+        contents = files.read(path, (cls.__name__,), dim=dim, ids=ids)
         return cls._restore(contents, path.parent)
 
 
@@ -162,14 +157,16 @@ def search(
     if not len(interests):
         return Recommendations(torch.zeros((0, n), dtype=torch.int64), torch.zeros((0, n)))
 
-    no_events = torch.zeros(0, dtype=torch.int64)
-    rows, history = (no_events, no_events) if histories is None else _distinct_items(histories)
-    excluded = torch.bincount(rows, minlength=len(interests))
+    # One number for each distinct pair of a user and an excluded item, in ascending order.
+    rows, items = torch.zeros((2, 0), dtype=torch.int64) if histories is None else histories.pairs()
+    base = 2 + (int(items.max()) if len(items) else 0)
+    excluded = (rows * base + items).unique().cpu()
+    rows = excluded // base
     # Of the n + |excluded| best items for one interest, at least n are allowed. An item outside
     # this list has a lower score than these n, also after the merge, so one search is enough.
     # (Retrieving fewer and searching again where necessary is no faster: scanning the items takes
     # most of the time, and one interest often contributes most of the list.)
-    widths = (n + excluded).clamp(max=num_items)
+    widths = (n + torch.bincount(rows, minlength=len(interests))).clamp(max=num_items)
     parts = []
     start = 0
     while start < len(interests):
@@ -178,18 +175,9 @@ def search(
         lists = torch.arange(1, len(widest) + 1) * active.shape[1]
         fits = (lists * widest <= MAX_LIST_ENTRIES) & (lists <= MAX_QUERIES)
         users = slice(start, start + max(1, int(fits.sum())))
+        merged = _search(index, interests[users], active[users], int(widths[users].max()))
         is_here = (rows >= users.start) & (rows < users.stop)
-        parts.append(
-            _search(
-                index,
-                interests[users],
-                active[users],
-                n,
-                int(widths[users].max()),
-                rows[is_here] - start,
-                history[is_here],
-            )
-        )
+        parts.append(_exclude(merged, excluded[is_here] - start * base, base, n))
         start = users.stop
     return concatenate(parts)
 
@@ -198,36 +186,29 @@ def _search(
     index: VectorIndex,
     interests: Float[Tensor, "users interests dim"],
     active: Bool[Tensor, "users interests"],
-    n: int,
     width: int,
-    rows: Int[Tensor, " events"],
-    history: Int[Tensor, " events"],
 ) -> Recommendations:
-    """Retrieve all lists with one call of the index, merge them and exclude the histories."""
+    """Retrieve all lists with one call of the index, and merge them."""
     items = torch.zeros((*active.shape, width), dtype=torch.int64)
     scores = torch.full((*active.shape, width), -torch.inf)
     if active.any():
         owners = active.nonzero()[:, 0]
         items[active], scores[active] = index.nearest(interests[active], width, owners)
-    merged = merge(items, scores, width)
-    if not len(rows):
-        return Recommendations(merged.items[:, :n], merged.scores[:, :n])
-    # One number for each pair of user and item, in ascending order because the pairs are.
-    base = 1 + max(int(merged.items.max()), int(history.max()))
-    excluded = rows * base + history
-    retrieved = torch.arange(len(items))[:, None] * base + merged.items
+    return merge(items, scores, width)
+
+
+def _exclude(
+    lists: Recommendations, excluded: Int[Tensor, " pairs"], base: int, n: int
+) -> Recommendations:
+    """Return the n best of each list without the excluded pairs, each user * base + item."""
+    items, scores = lists
+    if not len(excluded):
+        return Recommendations(items[:, :n], scores[:, :n])
+    # No pair has the item base - 1, which therefore represents all larger ids.
+    retrieved = torch.arange(len(items))[:, None] * base + items.clamp(max=base - 1)
     position = torch.searchsorted(excluded, retrieved).clamp(max=len(excluded) - 1)
-    allowed = merged.scores.masked_fill(excluded[position] == retrieved, -torch.inf)
-    best, order = allowed.topk(n)
-    return Recommendations(merged.items.gather(1, order).masked_fill(best == -torch.inf, 0), best)
-
-
-def _distinct_items(histories: Histories) -> tuple[Int[Tensor, " events"], Int[Tensor, " events"]]:
-    """Return each item of each history once, as (row of the history, item) in ascending order."""
-    rows, items = (value.cpu() for value in histories.pairs())
-    base = 1 + int(items.max()) if len(items) else 1
-    pairs = (rows * base + items).unique()
-    return pairs // base, pairs % base
+    best, order = scores.masked_fill(excluded[position] == retrieved, -torch.inf).topk(n)
+    return pad(best, items.gather(1, order))
 
 
 def check_items(

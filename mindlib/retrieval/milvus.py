@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,29 +21,23 @@ from mindlib.retrieval.scores import Recommendations
 INSERT_BATCH = 10_000
 QUERY_BATCH = 1_000
 MAX_RESULTS = 16_384
-# The environment variable with the credentials: "user:password" or an API key.
 TOKEN = "MILVUS_TOKEN"
 
 
 @dataclass(frozen=True)
 class MilvusConfig:
-    """The collection that holds the vectors, and how Milvus searches it.
+    """The collection that holds the vectors.
 
     The credentials of a cluster are read from the environment variable MILVUS_TOKEN
     ("user:password" or an API key) and never stored.
 
     Attributes:
         uri: a path that ends in .db (Milvus Lite), or the URL of a cluster, "http://…:19530".
-        collection: the name of the collection.
-        index_type: "FLAT" (exact), "HNSW", "IVF_FLAT", …
-        build_parameters, search_parameters: of this type, as Milvus names them.
+        collection: its name; unique by default, because several indexes share a cluster.
     """
 
     uri: str
-    collection: str = "items"
-    index_type: str = "FLAT"
-    build_parameters: dict[str, Any] = field(default_factory=dict)
-    search_parameters: dict[str, Any] = field(default_factory=dict)
+    collection: str = field(default_factory=lambda: f"items_{uuid.uuid4().hex}")
 
     def __post_init__(self) -> None:
         if "@" in self.uri:
@@ -67,19 +62,34 @@ class MilvusIndex(VectorIndex):
 
     Only one process at a time can use an embedded database. One below the folder of the file may
     move with it. Loading fails if the collection does not exist, or has another number of items
-    than when it was saved (ValueError), or if Milvus does not answer (ConnectionError).
+    than when it was saved (ValueError).
 
     Args:
-        config: names the collection.
-        dim: d.
-        ids: the ids of the items in it.
+        config: the collection.
+        dim, ids: as `VectorIndex`.
+
+    Raises:
+        ConnectionError: Milvus does not answer. `build` and `load` raise it too.
     """
 
     def __init__(self, config: MilvusConfig, dim: int, ids: Int[Tensor, " items"]) -> None:
         self.config = config
         self.dim = dim
         self.ids = ids
-        self.client = _connect(config)
+        token = os.environ.get(TOKEN, "")
+        try:
+            self.client = MilvusClient(config.uri, token=token)
+        except (MilvusException, OSError) as error:
+            cause = str(error).replace(token, "…") if token else str(error)
+            remedy = (
+                "close other processes that use this database, and check that its folder exists"
+                if config.is_embedded
+                else f"check the address and the credentials in {TOKEN}"
+            )
+            # The cause's own traceback could show the credentials.
+            raise ConnectionError(
+                f"uri={config.uri!r}: Milvus does not answer ({cause}); {remedy}"
+            ) from None
 
     @classmethod
     def build(
@@ -92,7 +102,6 @@ class MilvusIndex(VectorIndex):
 
         Raises:
             ValueError: as `VectorIndex.build`, or the collection exists.
-            ConnectionError: Milvus does not answer at this address.
         """
         items, ids = check_items(items, ids)
         index = cls(config, items.shape[1], ids)
@@ -106,29 +115,20 @@ class MilvusIndex(VectorIndex):
         schema.add_field("id", DataType.INT64, is_primary=True)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=index.dim)
         parameters = client.prepare_index_params()
-        parameters.add_index(
-            "vector",
-            index_type=config.index_type,
-            metric_type="IP",
-            params=config.build_parameters,
-        )
+        parameters.add_index("vector", index_type="FLAT", metric_type="IP")
         try:
             # Strong: a search includes all items that were inserted before it.
             client.create_collection(
                 name, schema=schema, index_params=parameters, consistency_level="Strong"
             )
-            index._insert(items)
+            for start in range(0, len(items), INSERT_BATCH):
+                part = slice(start, start + INSERT_BATCH)
+                pairs = zip(ids[part].tolist(), items[part].numpy(), strict=True)
+                client.insert(name, [{"id": number, "vector": vector} for number, vector in pairs])
         except BaseException:
             index.drop()
             raise
         return index
-
-    def _insert(self, items: Float[Tensor, "items dim"]) -> None:
-        for start in range(0, len(items), INSERT_BATCH):
-            part = slice(start, start + INSERT_BATCH)
-            pairs = zip(self.ids[part].tolist(), items[part].numpy(), strict=True)
-            rows = [{"id": number, "vector": vector} for number, vector in pairs]
-            self.client.insert(self.config.collection, rows)
 
     def nearest(
         self,
@@ -154,7 +154,7 @@ class MilvusIndex(VectorIndex):
                 data=list(queries[start : start + QUERY_BATCH].numpy()),
                 anns_field="vector",
                 limit=n,
-                search_params={"metric_type": "IP", "params": self.config.search_parameters},
+                search_params={"metric_type": "IP"},
                 output_fields=["id"],
             )
             for row, hits in enumerate(results, start):
@@ -205,20 +205,3 @@ class MilvusIndex(VectorIndex):
             from milvus_lite.server_manager import server_manager_instance
 
             server_manager_instance.release_server(self.config.uri)
-
-
-def _connect(config: MilvusConfig) -> MilvusClient:
-    token = os.environ.get(TOKEN, "")
-    try:
-        return MilvusClient(config.uri, token=token)
-    except (MilvusException, OSError) as error:
-        cause = str(error).replace(token, "…") if token else str(error)
-        remedy = (
-            "close other processes that use this database, and check that its folder exists"
-            if config.is_embedded
-            else f"check the address and the credentials in {TOKEN}"
-        )
-        # The cause's own traceback could show the credentials.
-        raise ConnectionError(
-            f"uri={config.uri!r}: Milvus does not answer ({cause}); {remedy}"
-        ) from None

@@ -100,7 +100,7 @@ def top_n(scores: Float[Tensor, "users items"], n: int) -> Recommendations:
     users, width = scores.shape
     blocks = width // BLOCK_SIZE
     if blocks < 2 * n:
-        return _pad(*scores.topk(n))
+        return pad(*scores.topk(n))
     body = scores[:, : blocks * BLOCK_SIZE].unflatten(1, (blocks, BLOCK_SIZE))
     best_blocks = body.amax(2).topk(n, sorted=False).indices[:, :, None]
     candidates = body.gather(1, best_blocks.expand(-1, -1, BLOCK_SIZE)).flatten(1)
@@ -111,10 +111,10 @@ def top_n(scores: Float[Tensor, "users items"], n: int) -> Recommendations:
         candidates = torch.cat([candidates, scores[:, blocks * BLOCK_SIZE :]], dim=1)
         items = torch.cat([items, rest.expand(users, -1)], dim=1)
     best, order = candidates.topk(n)
-    return _pad(best, items.gather(1, order))
+    return pad(best, items.gather(1, order))
 
 
-def _pad(scores: Float[Tensor, "users n"], items: Int[Tensor, "users n"]) -> Recommendations:
+def pad(scores: Float[Tensor, "users n"], items: Int[Tensor, "users n"]) -> Recommendations:
     """Replace the items that have score -inf by padding."""
     return Recommendations(items.masked_fill(scores == -torch.inf, 0), scores)
 
@@ -135,9 +135,7 @@ def score_by_best_interest(
 
 
 def merge(
-    items: Int[Tensor, "users interests n"],
-    scores: Float[Tensor, "users interests n"],
-    n: int,
+    items: Int[Tensor, "users interests n"], scores: Float[Tensor, "users interests n"], n: int
 ) -> Recommendations:
     """Merge K lists into one top n in which each item occurs once, with its best score.
 
@@ -155,4 +153,4 @@ def merge(
     repeated |= by_item == 0
     merged = flat_scores.gather(1, order).masked_fill(repeated, -torch.inf)
     best, position = merged.topk(n)
-    return _pad(best, by_item.gather(1, position))
+    return pad(best, by_item.gather(1, position))

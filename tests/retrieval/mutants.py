@@ -65,13 +65,13 @@ MUTANTS = [
     ),
     mutant(
         "no more fetched for a long past", INDEX,
-        "widths = (n + excluded)", "widths = (n + 0 * excluded)",
+        "widths = (n + torch.bincount(", "widths = (n + 0 * torch.bincount(",
         IN_INDEX + "test_a_long_past_does_not_shorten_the_list",
         IN_INDEX + "test_search_equals_brute_force",
     ),
     mutant(
         "history not excluded from an index's list", INDEX,
-        "merged.scores.masked_fill(excluded[position] == retrieved, -torch.inf)", "merged.scores",
+        "scores.masked_fill(excluded[position] == retrieved, -torch.inf)", "scores",
         IN_INDEX + "test_a_long_past_does_not_shorten_the_list",
     ),
     mutant(

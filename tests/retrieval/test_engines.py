@@ -93,5 +93,5 @@ def test_an_engine_whose_package_is_not_installed_is_refused(monkeypatch):
 def test_a_file_of_an_unknown_engine_is_refused(tmp_path, monkeypatch):
     ExactIndex.build(P.items, P.ids).save(tmp_path / "index")
     monkeypatch.setattr(module, "CLASSES", {"faiss": "FaissIndex"})
-    with pytest.raises(ValueError, match="the engine is 'ExactIndex'; expected one of FaissIndex"):
+    with pytest.raises(ValueError, match="the engine is 'ExactIndex'; expected 'FaissIndex'"):
         load_index(tmp_path / "index")

@@ -44,7 +44,7 @@ def test_a_loaded_index_retrieves_the_same_items(kind, options, tmp_path):
 
 
 def test_the_settings_of_a_search_are_kept(tmp_path):
-    config = FaissConfig("IVF8,SQfp16", nprobe=3, seed=7)
+    config = FaissConfig("IVF8,SQfp16", nprobe=3)
     built(FaissIndex, {"config": config})[0].save(tmp_path / "index")
     assert FaissIndex.load(tmp_path / "index").config == config
 

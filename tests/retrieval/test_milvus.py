@@ -1,7 +1,5 @@
 """Milvus retrieves the same lists; Milvus Lite stands in for a cluster."""
 
-import itertools
-
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -14,17 +12,14 @@ from tests.retrieval.vectors import assert_same_lists, brute_force, problem
 
 pytestmark = pytest.mark.slow
 
-NAMES = itertools.count()
-
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory):
     return str(tmp_path_factory.mktemp("milvus") / "lite.db")
 
 
-def build(uri, items, ids, **options):
-    config = MilvusConfig(uri, f"items_{next(NAMES)}", **options)
-    return MilvusIndex.build(items, ids, config)
+def build(uri, items, ids):
+    return MilvusIndex.build(items, ids, MilvusConfig(uri))
 
 
 @given(seed=st.integers(0, 2**31), n=st.integers(1, 20), exclude=st.booleans())
@@ -63,7 +58,7 @@ def test_a_build_that_fails_leaves_no_collection(uri, monkeypatch):
 
     config = MilvusConfig(uri, "interrupted")
     with monkeypatch.context() as patch:
-        patch.setattr(MilvusIndex, "_insert", fail)
+        patch.setattr(module.MilvusClient, "insert", fail)
         with pytest.raises(KeyboardInterrupt):
             MilvusIndex.build(torch.eye(3), torch.arange(1, 4), config)
     with pytest.raises(ValueError, match="item id 4 twice"):
