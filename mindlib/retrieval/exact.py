@@ -17,11 +17,7 @@ QUERY_BATCH = 64
 
 
 class ExactIndex(VectorIndex):
-    """An index with a recall of 1. It stores the vectors and two blocks of scores.
-
-    Args:
-        items, ids: as `build`, which checks them.
-    """
+    """An index with a recall of 1, of arguments that `build` has checked."""
 
     def __init__(self, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]) -> None:
         self.items = items
@@ -35,10 +31,7 @@ class ExactIndex(VectorIndex):
         return cls(items.clone(), ids.clone())  # the caller may change their tensors
 
     def nearest(
-        self,
-        queries: Float[Tensor, "queries dim"],
-        n: int,
-        owners: Int[Tensor, " queries"] | None = None,
+        self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
     ) -> Recommendations:
         """See `VectorIndex.nearest`."""
         return concatenate([self._nearest(part, n) for part in queries.split(QUERY_BATCH)])

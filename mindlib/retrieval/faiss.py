@@ -116,14 +116,11 @@ class FaissIndex(VectorIndex):
         return cls(engine, ids.clone(), config)
 
     def nearest(
-        self,
-        queries: Float[Tensor, "queries dim"],
-        n: int,
-        owners: Int[Tensor, " queries"] | None = None,
+        self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
     ) -> Recommendations:
         """See `VectorIndex.nearest`. Only an inverted file uses the owners: see `_probes`."""
         vectors = queries.contiguous().numpy()
-        if owners is not None and isinstance(self.engine, faiss.IndexIVF):
+        if isinstance(self.engine, faiss.IndexIVF):
             lists, coarse = self._probes(vectors, n, owners)
             parameters = faiss.SearchParametersIVF(nprobe=lists.shape[1])
             scores = np.empty((len(vectors), n), dtype=np.float32)

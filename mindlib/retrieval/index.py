@@ -47,10 +47,7 @@ class VectorIndex(ABC):
 
     @abstractmethod
     def nearest(
-        self,
-        queries: Float[Tensor, "queries dim"],
-        n: int,
-        owners: Int[Tensor, " queries"] | None = None,
+        self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
     ) -> Recommendations:
         """Return the n items with the largest inner product for each query, best first.
 
@@ -61,8 +58,7 @@ class VectorIndex(ABC):
             queries: finite vectors on the CPU, at least one.
             n: 1 to the number of items.
             owners: the user of each query, in ascending order. An approximate index may share its
-                work among the queries of one user, whose lists will be merged; without owners it
-                searches for each query separately.
+                work among the queries of one user, whose lists will be merged.
         """
 
     @abstractmethod
@@ -154,8 +150,6 @@ def search(
             f"interest {interest} of user {user} has a NaN or an infinity: expected finite "
             f"numbers; look for the cause in training (a smaller learning rate?)"
         )
-    if not len(interests):
-        return Recommendations(torch.zeros((0, n), dtype=torch.int64), torch.zeros((0, n)))
 
     # One number for each distinct pair of a user and an excluded item, in ascending order.
     rows, items = torch.zeros((2, 0), dtype=torch.int64) if histories is None else histories.pairs()
@@ -167,7 +161,7 @@ def search(
     # (Retrieving fewer and searching again where necessary is no faster: scanning the items takes
     # most of the time, and one interest often contributes most of the list.)
     widths = (n + torch.bincount(rows, minlength=len(interests))).clamp(max=num_items)
-    parts = []
+    parts = [Recommendations(torch.zeros((0, n), dtype=torch.int64), torch.zeros((0, n)))]
     start = 0
     while start < len(interests):
         # All lists of a chunk are as wide as the widest; take as many users as fit.

@@ -131,10 +131,7 @@ class MilvusIndex(VectorIndex):
         return index
 
     def nearest(
-        self,
-        queries: Float[Tensor, "queries dim"],
-        n: int,
-        owners: Int[Tensor, " queries"] | None = None,
+        self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
     ) -> Recommendations:
         """See `VectorIndex.nearest`.
 

@@ -60,7 +60,8 @@ MUTANTS = [
         "inactive interests searched in an index", INDEX,
         "index.nearest(interests[active], width, owners)",
         "(v.unflatten(0, active.shape)[active]\n"
-        "                for v in index.nearest(interests.nan_to_num().flatten(0, 1), width))",
+        "                for v in index.nearest(interests.nan_to_num().flatten(0, 1), width,\n"
+        "                    torch.arange(active.numel()) // active.shape[1]))",
         IN_INDEX + "test_only_active_interests_reach_the_engine_and_in_one_call",
     ),
     mutant(

@@ -78,10 +78,10 @@ def test_the_default_is_chosen_by_size(monkeypatch, world):
 def test_a_build_is_reproducible(world):
     config = FaissConfig("IVF8,SQfp16", nprobe=2)
     queries = world.interests.flatten(0, 1)
-    lists = [
-        FaissIndex.build(world.items, world.ids, config).nearest(queries, 50) for _ in range(2)
-    ]
-    assert torch.equal(lists[0].items, lists[1].items)
+    first, second = (FaissIndex.build(world.items, world.ids, config) for _ in range(2))
+    owners = torch.arange(len(queries))
+    found, again = (index.nearest(queries, 50, owners) for index in (first, second))
+    assert torch.equal(found.items, again.items)
 
 
 @pytest.mark.parametrize("name", ["nprobe", "ef_search", "refine"])
@@ -143,8 +143,8 @@ def test_competing_finds_more_of_a_user_with_one_strong_interest(world, inverted
     exact = search(ExactIndex.build(world.items, world.ids), strong.interests, world.active, 300)
 
     class Alone(FaissIndex):
-        def nearest(self, queries, n, owners=None):
-            return super().nearest(queries, n)
+        def nearest(self, queries, n, owners):
+            return super().nearest(queries, n, torch.arange(len(queries)))
 
     index = FaissIndex.build(world.items, world.ids, FaissConfig("IVF64,SQfp16", nprobe=13))
     alone = Alone(index.engine, index.ids, index.config)

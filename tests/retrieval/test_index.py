@@ -51,7 +51,8 @@ def test_exact_search_holds_no_more_scores_than_a_block(monkeypatch):
 
     monkeypatch.setattr(exact, "MAX_SCORES", 60)
     monkeypatch.setattr(exact, "top_n", top_n)
-    ExactIndex.build(torch.randn(100, 3), torch.arange(1, 101)).nearest(torch.randn(5, 3), 4)
+    built = ExactIndex.build(torch.randn(100, 3), torch.arange(1, 101))
+    built.nearest(torch.randn(5, 3), 4, torch.arange(5))
     assert sum(widths) == 500
     assert max(widths) <= 60
 
@@ -121,7 +122,7 @@ def test_what_is_built_from_may_be_changed_afterwards():
     built = ExactIndex.build(items, numbers)
     items.zero_()
     numbers.zero_()
-    assert built.nearest(torch.tensor([[1.0, 0]]), 1).items.tolist() == [[1]]
+    assert built.nearest(torch.tensor([[1.0, 0]]), 1, ids([0])).items.tolist() == [[1]]
 
 
 # Bad input

@@ -49,7 +49,7 @@ def test_a_collection_that_exists_is_refused_and_kept(uri):
     index = build(uri, torch.eye(3), torch.arange(1, 4))
     with pytest.raises(ValueError, match=r"has a collection 'items_.*': choose another name"):
         MilvusIndex.build(torch.eye(2), torch.arange(1, 3), index.config)
-    assert index.nearest(torch.eye(3), 1).items.tolist() == [[1], [2], [3]]
+    assert index.nearest(torch.eye(3), 1, torch.arange(3)).items.tolist() == [[1], [2], [3]]
 
 
 def test_a_build_that_fails_leaves_no_collection(uri, monkeypatch):
@@ -80,7 +80,7 @@ def test_a_collection_that_changed_or_was_dropped_since_it_was_saved_is_refused(
 def test_more_results_than_milvus_returns_are_refused(uri):
     index = build(uri, torch.eye(3), torch.arange(1, 4))
     with pytest.raises(ValueError, match=r"16385 results .* Milvus returns at most 16384"):
-        index.nearest(torch.eye(3), 16_385)
+        index.nearest(torch.eye(3), 16_385, torch.arange(3))
 
 
 @pytest.mark.parametrize("uri", ["items", "localhost:19530", "ftp://localhost/items.db"])

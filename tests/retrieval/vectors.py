@@ -98,10 +98,7 @@ class Counting(ExactIndex):
         self.queries: list[Tensor] = []
 
     def nearest(
-        self,
-        queries: Float[Tensor, "queries dim"],
-        n: int,
-        owners: Int[Tensor, " queries"] | None = None,
+        self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
     ) -> Recommendations:
         self.calls.append(len(queries))
         self.queries.append(queries)

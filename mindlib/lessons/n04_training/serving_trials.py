@@ -49,10 +49,7 @@ class CountingIndex(ExactIndex):
         self.dim = self.items.shape[1]
 
     def nearest(
-        self,
-        queries: Float[Tensor, "queries dim"],
-        n: int,
-        owners: Int[Tensor, " queries"] | None = None,
+        self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
     ) -> Recommendations:
         """See `VectorIndex.nearest`."""
         self.queries.append(len(queries))

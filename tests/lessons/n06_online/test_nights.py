@@ -22,8 +22,8 @@ def test_each_evening_knows_what_the_one_before_knew_and_more():
 def test_the_misnumbered_index_finds_every_vector_under_another_number():
     vectors = torch.eye(5)
     ids = torch.arange(1, 6)
-    found = nights.misnumbered(vectors, ids).nearest(vectors, 1).items[:, 0]
-    right = ExactIndex.build(vectors, ids).nearest(vectors, 1).items[:, 0]
+    found = nights.misnumbered(vectors, ids).nearest(vectors, 1, ids).items[:, 0]
+    right = ExactIndex.build(vectors, ids).nearest(vectors, 1, ids).items[:, 0]
     assert right.tolist() == ids.tolist()
     assert sorted(found.tolist()) == ids.tolist()
     assert (found != right).all()
