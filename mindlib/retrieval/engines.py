@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,9 @@ def write_index(
     """Build an index, save it, and return the name of its class.
 
     Raises:
-        ConnectionError: Milvus does not answer.
         ImportError, ValueError: as `check_engine` and `VectorIndex.build`; or the path of an
             embedded database exists.
-        OSError: the file cannot be written.
+        OSError: the file cannot be written, or Milvus does not answer (ConnectionError).
     """
     if isinstance(engine, str):
         check_engine(engine)
@@ -72,14 +72,12 @@ def _write_milvus(
         address = str(path.parent / Path(address).expanduser())
         if Path(address).exists():
             raise ValueError(f"{address} exists: choose another path for the embedded database")
-    index = milvus.MilvusIndex.build(items, ids, milvus.MilvusConfig(address))
-    try:
-        index.save(path)
-    except BaseException:
-        index.drop()
-        raise
-    finally:
-        index.close()
+    with closing(milvus.MilvusIndex.build(items, ids, milvus.MilvusConfig(address))) as index:
+        try:
+            index.save(path)
+        except BaseException:
+            index.drop()
+            raise
     return type(index).__name__
 
 
@@ -90,7 +88,6 @@ def load_index(
 
     Raises:
         ConnectionError: Milvus does not answer.
-        FileNotFoundError, ValueError: as `VectorIndex.load`.
         ImportError: a package of the engine is not installed.
     """
     contents = files.read(path, tuple(CLASSES.values()), dim=dim, ids=ids)

@@ -26,14 +26,12 @@ class ExactIndex(VectorIndex):
 
     @classmethod
     def build(cls, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]) -> ExactIndex:
-        """See `VectorIndex.build`."""
         items, ids = check_items(items, ids)
         return cls(items.clone(), ids.clone())  # the caller may change their tensors
 
     def nearest(
         self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
     ) -> Recommendations:
-        """See `VectorIndex.nearest`."""
         return concatenate([self._nearest(part, n) for part in queries.split(QUERY_BATCH)])
 
     def _nearest(self, queries: Float[Tensor, "queries dim"], n: int) -> Recommendations:

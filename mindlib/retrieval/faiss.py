@@ -19,8 +19,7 @@ from mindlib.retrieval.scores import Recommendations
 
 faiss: Any = untyped_faiss  # the declared types of its wrapper are incomplete
 
-# The largest catalogue in which `FaissConfig.for_size` scores every item.
-MAX_FLAT_ITEMS = 50_000
+MAX_FLAT_ITEMS = 50_000  # in a larger catalogue, `FaissConfig.for_size` does not score every item
 
 
 @dataclass(frozen=True)
@@ -188,8 +187,7 @@ class FaissIndex(VectorIndex):
         return None
 
     def _state(self, folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        engine = torch.from_numpy(faiss.serialize_index(self.engine))
-        return {"engine": engine}, asdict(self.config)
+        return {"engine": torch.from_numpy(faiss.serialize_index(self.engine))}, asdict(self.config)
 
     @classmethod
     def _restore(cls, contents: IndexContents, folder: Path) -> FaissIndex:

@@ -27,10 +27,8 @@ class IndexContents:
 
     Attributes:
         engine: the name of the index's class.
-        dim: d.
-        ids: the ids of the items, in the order of the engine.
-        tensors: all other tensors of the index.
-        settings: the settings of the engine, which JSON can represent.
+        dim, ids: as `VectorIndex`; the ids are in the order of the engine.
+        tensors, settings: the engine's state; JSON can represent the settings.
     """
 
     engine: str
@@ -41,7 +39,7 @@ class IndexContents:
 
 
 def write(path: Path, contents: IndexContents) -> None:
-    """Write an index file, whole or not at all (OSError)."""
+    """Write an index file, whole or not at all. An OSError reports the latter."""
     tensors = {"ids": contents.ids, **contents.tensors}
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     manifest = {

@@ -18,7 +18,6 @@ from mindlib.retrieval.scores import InterestModel, Recommendations, concatenate
 MAX_LIST_ENTRIES = 1 << 21
 MAX_QUERIES = 1 << 12
 
-
 Index = TypeVar("Index", bound="VectorIndex")  # typing.Self, which beartype does not support
 
 
@@ -158,8 +157,7 @@ def search(
     rows = excluded // base
     # Of the n + |excluded| best items for one interest, at least n are allowed. An item outside
     # this list has a lower score than these n, also after the merge, so one search is enough.
-    # (Retrieving fewer and searching again where necessary is no faster: scanning the items takes
-    # most of the time, and one interest often contributes most of the list.)
+    # Retrieving fewer and searching again is no faster, since scanning takes most of the time.
     widths = (n + torch.bincount(rows, minlength=len(interests))).clamp(max=num_items)
     parts = [Recommendations(torch.zeros((0, n), dtype=torch.int64), torch.zeros((0, n)))]
     start = 0

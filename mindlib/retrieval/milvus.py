@@ -17,9 +17,8 @@ from mindlib.retrieval.files import IndexContents
 from mindlib.retrieval.index import VectorIndex, check_items
 from mindlib.retrieval.scores import Recommendations
 
-# Milvus refuses messages beyond some tens of MB, and more than 16,384 results or queries.
+# Milvus refuses messages beyond some tens of MB, and more than 16,384 results.
 INSERT_BATCH = 10_000
-QUERY_BATCH = 1_000
 MAX_RESULTS = 16_384
 TOKEN = "MILVUS_TOKEN"
 
@@ -63,10 +62,6 @@ class MilvusIndex(VectorIndex):
     Only one process at a time can use an embedded database. One below the folder of the file may
     move with it. Loading fails if the collection does not exist, or has another number of items
     than when it was saved (ValueError).
-
-    Args:
-        config: the collection.
-        dim, ids: as `VectorIndex`.
 
     Raises:
         ConnectionError: Milvus does not answer. `build` and `load` raise it too.
@@ -133,11 +128,7 @@ class MilvusIndex(VectorIndex):
     def nearest(
         self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
     ) -> Recommendations:
-        """See `VectorIndex.nearest`.
-
-        Raises:
-            ValueError: n exceeds the number of results that Milvus returns.
-        """
+        """See `VectorIndex.nearest`. A ValueError refuses an n beyond MAX_RESULTS."""
         if n > MAX_RESULTS:
             raise ValueError(
                 f"{n} results for an interest (N and the history): Milvus returns at most "
@@ -145,18 +136,10 @@ class MilvusIndex(VectorIndex):
             )
         items = torch.zeros((len(queries), n), dtype=torch.int64)
         scores = torch.full((len(queries), n), -torch.inf)
-        for start in range(0, len(queries), QUERY_BATCH):
-            results = self.client.search(
-                self.config.collection,
-                data=list(queries[start : start + QUERY_BATCH].numpy()),
-                anns_field="vector",
-                limit=n,
-                search_params={"metric_type": "IP"},
-                output_fields=["id"],
-            )
-            for row, hits in enumerate(results, start):
-                items[row, : len(hits)] = torch.tensor([hit["id"] for hit in hits]).long()
-                scores[row, : len(hits)] = torch.tensor([hit["distance"] for hit in hits])
+        results = self.client.search(self.config.collection, list(queries.numpy()), limit=n)
+        for row, hits in enumerate(results):
+            items[row, : len(hits)] = torch.tensor([hit["id"] for hit in hits]).long()
+            scores[row, : len(hits)] = torch.tensor([hit["distance"] for hit in hits])
         return Recommendations(items, scores)
 
     def _state(self, folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -13,17 +13,11 @@ from mindlib.data.histories import Histories
 
 # Scores in memory at once, for any number of users and items: 8 MiB of floats fit into the cache.
 MAX_SCORES = 1 << 21
-# Items whose maximum is taken together in `top_n`.
-BLOCK_SIZE = 16
+BLOCK_SIZE = 16  # items whose maximum is taken together in `top_n`
 
 
 class Recommendations(NamedTuple):
-    """The top N of each user, best first; a shorter list is padded with id 0 and score -inf.
-
-    Attributes:
-        items: item ids.
-        scores: their scores.
-    """
+    """The item ids and scores of each user's top N, best first; padding is id 0, score -inf."""
 
     items: Int[Tensor, "users n"]
     scores: Float[Tensor, "users n"]
@@ -106,10 +100,9 @@ def top_n(scores: Float[Tensor, "users items"], n: int) -> Recommendations:
     candidates = body.gather(1, best_blocks.expand(-1, -1, BLOCK_SIZE)).flatten(1)
     offsets = torch.arange(BLOCK_SIZE, device=scores.device)
     items = (best_blocks * BLOCK_SIZE + offsets).flatten(1)
-    if width > blocks * BLOCK_SIZE:
-        rest = torch.arange(blocks * BLOCK_SIZE, width, device=scores.device)
-        candidates = torch.cat([candidates, scores[:, blocks * BLOCK_SIZE :]], dim=1)
-        items = torch.cat([items, rest.expand(users, -1)], dim=1)
+    rest = torch.arange(blocks * BLOCK_SIZE, width, device=scores.device)  # in no whole block
+    candidates = torch.cat([candidates, scores[:, blocks * BLOCK_SIZE :]], dim=1)
+    items = torch.cat([items, rest.expand(users, -1)], dim=1)
     best, order = candidates.topk(n)
     return pad(best, items.gather(1, order))
 
@@ -148,9 +141,8 @@ def merge(
     flat_scores, order = flat_scores.sort(1, descending=True)
     flat_items = flat_items.gather(1, order)
     by_item, order = flat_items.sort(dim=1, stable=True)
-    repeated = torch.zeros_like(by_item, dtype=torch.bool)
-    repeated[:, 1:] = by_item[:, 1:] == by_item[:, :-1]
-    repeated |= by_item == 0
-    merged = flat_scores.gather(1, order).masked_fill(repeated, -torch.inf)
+    is_left_out = by_item == 0
+    is_left_out[:, 1:] |= by_item[:, 1:] == by_item[:, :-1]
+    merged = flat_scores.gather(1, order).masked_fill(is_left_out, -torch.inf)
     best, position = merged.topk(n)
     return pad(best, by_item.gather(1, position))

@@ -46,7 +46,7 @@ MUTANTS = [
     ),
     mutant(
         "an item twice in a merged list", RETRIEVAL,
-        "repeated[:, 1:] = by_item[:, 1:] == by_item[:, :-1]", "pass",
+        "is_left_out[:, 1:] |= by_item[:, 1:] == by_item[:, :-1]", "pass",
         IN_RETRIEVAL + "test_merging_never_returns_an_item_twice_and_pads_with_nothing",
         IN_RETRIEVAL + "test_merging_the_lists_of_each_interest_equals_brute_force",
     ),

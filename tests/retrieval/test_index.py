@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mindlib.data import Histories
-from mindlib.retrieval import ExactIndex, VectorIndex, exact, index, search
+from mindlib.retrieval import ExactIndex, exact, index, search
 from mindlib.retrieval.faiss import FaissIndex
 from mindlib.retrieval.index import check_items
 from tests.retrieval.vectors import Counting, assert_same_lists, brute_force, problem
@@ -15,11 +15,6 @@ SEEDS = st.integers(0, 2**31)
 # Both find everything: FaissIndex is flat at these sizes.
 EXACT = pytest.mark.parametrize("kind", [ExactIndex, FaissIndex])
 ids = torch.tensor
-
-
-@EXACT
-def test_it_is_a_vector_index(kind):
-    assert isinstance(kind.build(torch.ones(1, 2), ids([1])), VectorIndex)
 
 
 @EXACT
