@@ -58,8 +58,9 @@ def write_index(
         name, _, address = engine.partition(":")
         if name == "milvus":
             return _write_milvus(path, address, items, ids)
-        engine = getattr(_import(name), CLASSES[name]).build
-    index = engine(items, ids)
+        index = getattr(_import(name), CLASSES[name]).build(items, ids)
+    else:
+        index = engine(items, ids)
     index.save(path)
     return type(index).__name__
 

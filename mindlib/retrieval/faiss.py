@@ -154,8 +154,7 @@ class FaissIndex(VectorIndex):
         scanned, on average nprobe for each query.
         """
         nprobe = self._nprobe(self.engine, n)
-        # One query scans at most four times the average.
-        wide = min(4 * nprobe, self.engine.nlist)
+        wide = min(4 * nprobe, self.engine.nlist)  # one query scans at most 4 times the average
         coarse, lists = self.engine.quantizer.search(queries, wide)
         _, row, count = owners.unique_consecutive(return_inverse=True, return_counts=True)
         column = torch.arange(len(row)) - (count.cumsum(0) - count)[row]

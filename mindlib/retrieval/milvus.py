@@ -41,8 +41,7 @@ class MilvusConfig:
     def __post_init__(self) -> None:
         if "@" in self.uri:
             raise ValueError(
-                f"the address of Milvus has credentials: remove them and set {TOKEN} in the "
-                f"environment"
+                f"the uri of Milvus has credentials: remove them and set {TOKEN} in the environment"
             )
         if not (self.is_embedded or self.uri.startswith(("http://", "https://"))):
             raise ValueError(

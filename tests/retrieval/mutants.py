@@ -18,7 +18,6 @@ MUTANTS = [
         "interests = torch.where(active[:, :, None], interests, interests[:, :1])", "pass",
         IN_RETRIEVAL + "test_the_score_is_the_best_active_interest",
     ),
-    # Retrieval
     mutant(
         "the sum over interests instead of the best", RETRIEVAL,
         "torch.maximum(best, interests[:, k] @ items.T, out=best)",

@@ -5,8 +5,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mindlib.retrieval import search
 from mindlib.retrieval import milvus as module
+from mindlib.retrieval import search
 from mindlib.retrieval.milvus import MilvusConfig, MilvusIndex
 from tests.retrieval.vectors import assert_same_lists, brute_force, problem
 
