@@ -1,4 +1,4 @@
-"""Metrics over the whole catalogue (§4.1), statistics of comparisons, model diagnostics."""
+"""Metrics over the whole catalogue (§4.1), confidence intervals, and model diagnostics."""
 
 from mindlib.evaluation.diagnostics import interest_cosine, recovered_interests, routing_entropy
 from mindlib.evaluation.metrics import Evaluation, evaluate, history_categories

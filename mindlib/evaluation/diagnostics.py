@@ -14,9 +14,9 @@ from mindlib.retrieval import InterestModel
 def interest_cosine(
     vectors: Float[Tensor, "users interests dim"], active: Bool[Tensor, "users interests"]
 ) -> Float[Tensor, " users"]:
-    """Return the mean cosine of a user's pairs of active interests: near 1 is interest collapse.
+    """Compute the mean cosine between the active interests of each user.
 
-    It is NaN for a user with one interest.
+    A value near 1 is interest collapse. It is NaN for a user with one interest.
     """
     unit = torch.nn.functional.normalize(vectors, dim=2)
     cosine = unit @ unit.transpose(1, 2)
@@ -27,11 +27,12 @@ def interest_cosine(
 def routing_entropy(
     coupling: Float[Tensor, "users interests length"], active: Bool[Tensor, "users interests"]
 ) -> Float[Tensor, " users"]:
-    """Return the normalized entropy of the coupling: 0 for a single behaviour, 1 if all are equal.
+    """Compute the normalized entropy of each user's coupling, from 0 to 1.
 
-    This is the entropy of an interest's coupling, scaled to a sum of 1 over the behaviours and
-    divided by the logarithm of their number; the mean over active interests. Near 0 is routing
-    collapse: each interest copies one behaviour. It is NaN for fewer than two behaviours.
+    The coupling of an interest is scaled to a sum of 1 over the behaviors. Its entropy is divided
+    by the logarithm of the number of behaviors, and averaged over the active interests. It is 1
+    for equal weights. A value near 0 is routing collapse: each interest copies one behavior. It is
+    NaN for fewer than two behaviors.
     """
     behaviors = (coupling > 0).any(1).sum(1)
     share = coupling / coupling.sum(2, keepdim=True).clamp(min=torch.finfo(coupling.dtype).tiny)
@@ -43,9 +44,13 @@ def routing_entropy(
 def recovered_interests(
     model: InterestModel, world: PlantedWorld, histories: Histories, *, nearest: int = 10
 ) -> Float[Tensor, " users"]:
-    """Return the share of each user's planted interests that one of their vectors recovers.
+    """Compute the share of each user's planted interests that their vectors recover.
 
-    A vector recovers the cluster that has the most of its `nearest` best items.
+    A vector recovers the cluster to which most of its best items belong.
+
+    Args:
+        world: the generated world, in which each interest is a cluster of items.
+        nearest: the number of best items of a vector.
     """
     vectors, active = model.interests(histories)
     items = model.item_vectors()

@@ -1,13 +1,14 @@
 """Metrics over the whole catalogue (§4.1): HitRate, Recall, NDCG, coverage, categories.
 
-A case is a history and the set T of items that followed it; L is the recommended list of N items.
+A case consists of a history and of the set T of the items that followed it, the targets. L is the
+recommended list of N items.
 
 - HitRate@N: 1 if any target is in L. With one target for each case this is Eq. 12.
 - Recall@N: the share of the targets that are in L.
 - NDCG@N: sum over hits of 1 / log2(rank + 1), divided by the same sum for the ideal list, whose
   first min(|T|, N) items are hits.
 - Coverage@N: the share of the catalogue that is in at least one list.
-- Categories@N: the number of categories among the N items, where they are known.
+- Categories@N: the number of distinct categories among the N items.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ from mindlib.data.histories import Histories
 from mindlib.data.splits import Cases
 from mindlib.retrieval import Recommender
 
-# Entries of the lists in memory at once: cases x N.
+# Maximum number of list entries (cases x N) in memory at once.
 MAX_LIST_ENTRIES = 1 << 22
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The metrics of a model for each case, as paired tests need them.
+    """Metric values of a model for each evaluation case, for example for paired tests.
 
     Attributes:
-        values: for each metric ("HitRate@10", …) the value of each case. Categories@N is a number
-            of categories; all others are shares.
+        values: for each metric ("HitRate@10", …), the value of each case. Categories@N is a number
+            of categories; all others are between 0 and 1.
         coverage: Coverage@N for each N.
     """
 
@@ -56,15 +57,17 @@ def evaluate(
     """Evaluate a recommender on held-out cases.
 
     Args:
-        cutoffs: the N of the metrics; `recommend` refuses an N that exceeds the catalogue.
-        exclude_history: leave the items of the history out of the lists. (A target that is in the
-            history then cannot be hit.)
-        categories: the category of each item, 0 for none and for padding, as from
-            `FeatureTable.column`; adds Categories@N.
+        recommender: a model with the method `recommend`.
+        cases: the histories and their targets.
+        cutoffs: the N of the metrics; an N that exceeds the catalogue is refused by `recommend`.
+        exclude_history: whether to leave the items of the history out of the lists. (A target that
+            is in the history then cannot be hit.)
+        categories: the category code of each item, as returned by `FeatureTable.column`, with 0
+            for padding and for items without a category; adds Categories@N.
 
     Raises:
-        ValueError: there is no case or no cutoff, a cutoff is below 1, or the number of categories
-            is not that of the items.
+        ValueError: there is no case or no cutoff, a cutoff is below 1, or `categories` does not
+            have one entry for each item and one for padding.
     """
     if not len(cases):
         raise ValueError("there is no case to evaluate; use a split that holds out some cases")
@@ -106,7 +109,7 @@ def _accuracy(
     offsets: Int[Tensor, " cases_plus_one"],
     cutoffs: Sequence[int],
 ) -> dict[str, Float[Tensor, " cases"]]:
-    """Return HitRate, Recall and NDCG of each case."""
+    """Compute HitRate, Recall and NDCG of each case."""
     sizes = offsets.diff()
     rows = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
     ranks = _ranks(lists, rows, targets)
@@ -128,13 +131,13 @@ def _accuracy(
 def _ranks(
     lists: Int[Tensor, "cases n"], rows: Int[Tensor, " targets"], targets: Int[Tensor, " targets"]
 ) -> Int[Tensor, " targets"]:
-    """Return the position of each target in its case's list, from 0; n if it is not there."""
+    """Return the zero-based position of each target in the list of its case; n if it is absent."""
     n = lists.shape[1]
     step = max(1, MAX_LIST_ENTRIES // n)
     parts = []
     for start in range(0, len(targets), step):
         part = slice(start, start + step)
-        # A target is in a list at most once; the column that is appended always matches.
+        # A target is in a list at most once; the appended column matches if no other does.
         matches = lists[rows[part]] == targets[part, None]
         parts.append(torch.nn.functional.pad(matches.to(torch.int8), (0, 1), value=1).argmax(1))
     return torch.cat(parts)
@@ -143,13 +146,12 @@ def _ranks(
 def _count_categories(
     categories: Int[Tensor, "cases n"], cutoffs: Sequence[int]
 ) -> dict[str, Float[Tensor, " cases"]]:
-    """Return Categories@N from the categories of each list's items, 0 for none."""
+    """Compute Categories@N from the categories of each list's items; category 0 does not count."""
     ordered, positions = categories.sort(dim=1, stable=True)
     is_first = torch.ones_like(ordered, dtype=torch.bool)
     is_first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
     is_first &= ordered > 0
-    # Back to the order of the list: is_new[:, j] is whether item j has another category than
-    # all items before it.
+    # Restore the order of the list: is_new[:, j] is whether no item before item j has its category.
     is_new = torch.zeros_like(is_first).scatter(1, positions, is_first)
     count = is_new.cumsum(1)
     return {f"Categories@{n}": count[:, n - 1].to(torch.float64) for n in cutoffs}
@@ -158,10 +160,10 @@ def _count_categories(
 def history_categories(
     histories: Histories, categories: Int[Tensor, " items_plus_one"]
 ) -> Int[Tensor, " cases"]:
-    """Count the categories in each whole history; items without a category do not count.
+    """Count the distinct categories in each history; items without a category do not count.
 
     Args:
-        categories: as in `evaluate`.
+        categories: the category of each item, as in `evaluate`.
     """
     rows, items = histories.pairs()
     width = int(categories.max()) + 1

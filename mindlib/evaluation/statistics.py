@@ -1,6 +1,6 @@
-"""One interval type for everything that is estimated, and one rule that decides a verdict.
+"""Confidence intervals of estimates, and the rule that decides whether a claim holds.
 
-All intervals are 95 % confidence intervals. SciPy does the arithmetic.
+All intervals are 95 % confidence intervals, computed by SciPy.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Estimate:
     Attributes:
         value: the estimate.
         low, high: the ends of the interval.
-        p_value: of the two-sided test against 0; NaN where no test was made.
+        p_value: the p-value of the two-sided test against 0; NaN if no test was made.
     """
 
     value: float
@@ -39,23 +39,23 @@ class Estimate:
         return Estimate(-self.value, -self.high, -self.low, self.p_value)
 
     def percent(self, digits: int = 0) -> str:
-        """Format a share in percent."""
+        """Format a share and its interval in percent."""
         return f"{self.value:.{digits}%} ({self.low:.{digits}%} to {self.high:.{digits}%})"
 
     def points(self) -> str:
-        """Format a difference of shares in percentage points, with its sign."""
+        """Format a difference of shares and its interval in percentage points, with signs."""
         return f"{100 * self.value:+.2f} [{100 * self.low:+.2f}, {100 * self.high:+.2f}]"
 
 
 def mean_estimate(values: Float[Tensor, " sample"] | Float[np.ndarray, " sample"]) -> Estimate:
-    """Estimate a mean, with Student's interval.
+    """Estimate the mean of a sample, with Student's t interval.
 
     Raises:
         ValueError: fewer than two values.
     """
     sample = np.asarray(values, dtype=np.float64)
     if len(sample) < 2:
-        raise ValueError(f"{len(sample)} values: expected at least two, so that they can vary")
+        raise ValueError(f"{len(sample)} values: expected at least two to estimate a variance")
     mean = float(sample.mean())
     if not sample.std():  # the test statistic would be 0 / 0
         return Estimate(mean, mean, mean, float(mean == 0))
@@ -84,14 +84,14 @@ def compare(a: Float[Tensor, " cases"], b: Float[Tensor, " cases"]) -> Estimate:
 
 
 def share_estimate(happened: Bool[Tensor, " sample"]) -> Estimate:
-    """Estimate how often something happens, with Wilson's interval."""
+    """Estimate a probability from the share of True values, with Wilson's interval."""
     count = int(happened.sum())
     interval = stats.binomtest(count, len(happened)).proportion_ci(method="wilson")
     return Estimate(count / len(happened), float(interval.low), float(interval.high))
 
 
 def normal_estimate(value: float, standard_error: float) -> Estimate:
-    """Turn a value and its standard error into an estimate, by the normal approximation."""
+    """Make an estimate from a value and its standard error, by the normal approximation."""
     if standard_error == 0:
         return Estimate(value, value, value, float(value == 0))
     low, high = stats.norm.interval(0.95, loc=value, scale=standard_error)
@@ -100,10 +100,10 @@ def normal_estimate(value: float, standard_error: float) -> Estimate:
 
 
 def verdict(difference: Estimate, margin: float | None = None) -> Verdict:
-    """Decide by the interval alone whether a claim holds.
+    """Decide from the interval of a difference whether a claim about it holds.
 
     Args:
-        difference: the claim's first model minus its second one.
+        difference: the estimated difference, first model of the claim minus second.
         margin: None for the claim that the difference is positive; otherwise the claim is that it
             lies within ± margin.
     """

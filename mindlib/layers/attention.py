@@ -1,4 +1,4 @@
-"""Label-aware attention (§3.4): the label item attends to the user's interests in training."""
+"""Label-aware attention (§3.4): in training, the label item attends to the user's interests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PowerForm = Literal["scaled", "literal"]
 
 
 def check_power(power: float) -> None:
-    """Raise ValueError unless p >= 0."""
+    """Raise ValueError unless the power p of label-aware attention is at least 0."""
     if not power >= 0:
         raise ValueError(f"power={power}: expected p >= 0; p = 0 is the mean, p = inf the argmax")
 
@@ -31,7 +31,7 @@ def attention_weights(
     Args:
         scores: V_u' e_i, the inner product of the label with each interest.
         active: whether the user has this interest; at least one per row.
-        power: p; 0 gives the mean, inf the argmax.
+        power: the exponent p; 0 weights all interests equally, inf selects the best one.
         form: "scaled" is softmax(p * score), monotone for scores of any sign. "literal" is the
             paper's softmax(score^p) for comparison: it is NaN for a negative score and fractional
             p, and ignores the sign of the score for even p.
@@ -50,13 +50,13 @@ def label_aware_attention(
     power: float,
     form: PowerForm = "scaled",
 ) -> Float[Tensor, "batch dim"]:
-    """v_u = V_u softmax(pow(V_u' e_i, p)): the user vector for one label item.
+    """Compute the user vector for one label item, v_u = V_u softmax(pow(V_u' e_i, p)).
 
     Args:
-        interests: V_u, the keys and values.
-        active: whether the user has this interest.
-        label: e_i, the query.
-        power: p.
+        interests: the interest vectors V_u, which are the keys and values.
+        active: whether the user has this interest; at least one per row.
+        label: the embedding e_i of the label item, which is the query.
+        power: the exponent p, see `attention_weights`.
         form: see `attention_weights`.
     """
     scores = (interests @ label[:, :, None]).squeeze(2)

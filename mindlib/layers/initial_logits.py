@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-# Behaviors whose cosine is closer to 1 than this are duplicates; far above float32 rounding.
+# Behaviors are duplicates if 1 minus their cosine is at most this; far above float32 rounding.
 DUPLICATE_TOLERANCE = 1e-5
 
 
@@ -20,19 +20,20 @@ def farthest_point_logits(
     *,
     inverse_temperature: float,
 ) -> Float[Tensor, "batch interests length"]:
-    """Deterministic initial logits: inverse_temperature * cos(seed_j, S e_i).
+    """Compute deterministic initial logits, inverse_temperature * cos(seed_j, S e_i).
 
     The seeds are behaviors far from each other, as in farthest-point (k-means++-style)
-    initialization. The first seed is the behavior least similar to all behaviors together, each
-    further seed the one least similar to its nearest seed. If a user has fewer distinct behaviors
-    than interests, the remaining seeds are the mean direction: with a repeated behavior, rounding
-    would decide which one is repeated. The paper leaves better initializations to future work.
+    initialization. The first seed is the behavior that is least similar to the sum of all
+    behaviors; each further seed is the one least similar to its nearest seed. If a user has fewer
+    distinct behaviors than interests, the remaining seeds are the mean direction of the behaviors.
+    (If a behavior were repeated instead, rounding errors would decide which one.) The paper leaves
+    better initializations to future work.
 
     Args:
         votes: S e_i, the mapped behaviors.
         mask: True where there is a behavior.
-        max_interests: K.
-        inverse_temperature: the logit of a cosine of 1.
+        max_interests: K, the number of interests.
+        inverse_temperature: factor of the cosine, that is the logit at a cosine of 1.
     """
     unit = F.normalize(votes, dim=2)
     total = (unit * mask[:, :, None]).sum(1, keepdim=True)
@@ -60,11 +61,17 @@ def _first_minimum(values: Float[Tensor, "batch length"]) -> Int[Tensor, " batch
 def gaussian_logits(
     items: Int[Tensor, "batch length"], max_interests: int, *, sigma: float, seed: int
 ) -> Float[Tensor, "batch interests length"]:
-    """Deterministic N(0, sigma²) initial logits: a hash of (seed, item, interest).
+    """Compute reproducible N(0, sigma²) initial logits by hashing (seed, item, interest).
 
     The paper samples b_ij at every call, so that a user's interests change from request to
-    request. Hashing the item instead of the position makes them independent of the batch, the
-    window and the order of the behaviors.
+    request. The hash makes them reproducible. Because it depends on the item instead of the
+    position, the logits are independent of the batch, the window and the order of the behaviors.
+
+    Args:
+        items: the item id of each behavior.
+        max_interests: K, the number of interests.
+        sigma: standard deviation of the logits.
+        seed: another seed gives other logits.
     """
     keys = (
         items[:, None, :] * max_interests
@@ -84,10 +91,10 @@ def _mix(x: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
 
 
 def _shift_right(x: Int[Tensor, "*shape"], bits: int) -> Int[Tensor, "*shape"]:
-    """Shift without sign extension; PyTorch's >> on int64 copies the sign bit."""
+    """Shift integers right without sign extension; PyTorch's >> on int64 copies the sign bit."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def _to_uniform(x: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Map the top 24 bits to a number in (0, 1)."""
+    """Map the top 24 bits of each 64-bit integer to a number in (0, 1)."""
     return (_shift_right(x, 40).to(torch.float32) + 0.5) / (1 << 24)

@@ -1,4 +1,4 @@
-"""Embedding and pooling (§3.2): an item is the pooled embedding of its id and its features.
+"""Embedding and pooling (§3.2): the vector of an item pools the embeddings of id and features.
 
 All embeddings of items and features are rows of one weight matrix with sparse gradients, so that
 the cost of a training step depends on the batch and not on the catalogue.
@@ -20,23 +20,25 @@ Pooling = Literal["mean", "sum"]
 
 
 class ItemEmbedding(nn.Module):
-    """f_item (Eq. 2): pool the embeddings of an item's id and its features (category, brand, …).
+    """Embed items as the pooled embeddings of their ids and features (f_item, Eq. 2).
 
     Behaviors, targets and negatives share this module. Unknown features (code 0) are left out.
 
     Args:
-        num_items: items have the ids 1 to num_items; 0 is padding and embeds to zeros.
-        dim: d.
-        features: categorical fields of the items.
+        num_items: the number of items. Their ids are 1 to num_items; id 0 is padding, whose
+            embedding is zero.
+        dim: d, the embedding dimension.
+        features: categorical fields of the items (category, brand, …).
         words: codes of the words of each title, padded with 0; needs pooling="sum".
         pooling: "mean" (paper), or "sum", in which each of n words has weight 1/sqrt(n). The sum
-            omits values of a single item, which would duplicate its id.
-        scale: initial standard deviation of the feature embeddings, with "mean" of the pooled
-            embedding; d**-0.5 by default.
+            omits feature values that only one item has, because they would duplicate its id.
+        scale: initial standard deviation of each feature embedding with pooling="sum", of the
+            pooled embedding with "mean"; d**-0.5 by default.
         id_scale: initial standard deviation of the id embeddings as a multiple of `scale`.
+        generator: for the initial weights.
 
     Raises:
-        ValueError: words with pooling="mean", which a long title would dominate.
+        ValueError: `words` are given with pooling="mean", which a long title would dominate.
     """
 
     is_normalized: bool = False  # whether item vectors have norm 1, for cosine scores
@@ -69,7 +71,7 @@ class ItemEmbedding(nn.Module):
             count = (column > 0).sum(1, keepdims=True).clip(1)
             weights.append(np.broadcast_to(count**-0.5, column.shape))
             rows += int(column.max(initial=0))
-        # Not persistent: they are data, and are computed from the log instead of loaded.
+        # Not persistent, because they are data that each model computes from its log.
         self.register_buffer("codes", torch.from_numpy(np.hstack(slots)), persistent=False)
         slot_weights = torch.from_numpy(np.hstack(weights)).to(torch.get_default_dtype())
         self.register_buffer("slot_weights", slot_weights, persistent=False)
@@ -89,7 +91,7 @@ class ItemEmbedding(nn.Module):
         return self.weight.shape[1]
 
     def forward(self, items: Int[Tensor, " n"]) -> Float[Tensor, "n dim"]:
-        """Compute e_i of each item id."""
+        """Compute the embedding e_i of each item id."""
         if self.codes.shape[1] == 1:
             vectors = F.embedding(items, self.weight, padding_idx=0, sparse=True)
         else:
@@ -105,12 +107,12 @@ class ItemEmbedding(nn.Module):
 
     @torch.no_grad()
     def all(self) -> Float[Tensor, "items dim"]:
-        """Compute the vectors of the whole catalogue; row 0 (padding) is zeros."""
+        """Compute the embeddings of the whole catalogue; row 0 (padding) is zeros."""
         return self(torch.arange(self.num_items + 1, device=self.weight.device))
 
 
 def _drop_unique_values(codes: Int[np.ndarray, "items slots"]) -> Int[np.ndarray, "items slots"]:
-    """Set the values of a single item to 0 and renumber the others from 1."""
+    """Set feature values that only one item has to 0, and renumber the others from 1."""
     ordered = np.sort(codes, axis=1)
     first = np.ones(codes.shape, dtype=bool)  # count a value once per item
     first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
@@ -121,12 +123,13 @@ def _drop_unique_values(codes: Int[np.ndarray, "items slots"]) -> Int[np.ndarray
 
 
 class ProfileEmbedding(nn.Module):
-    """p_u (§3.2): the concatenated embeddings of the profile fields.
+    """Embed user profiles as the concatenated embeddings of their fields (p_u, §3.2).
 
     Args:
         sizes: the number of codes of each field. Code 0 ("unknown") has an embedding as well,
             because a missing age or gender is informative.
         dim: the dimension of each field's embedding.
+        generator: for the initial weights.
     """
 
     offsets: Int[Tensor, " fields"]
@@ -141,9 +144,9 @@ class ProfileEmbedding(nn.Module):
 
     @property
     def width(self) -> int:
-        """The dimension of p_u."""
+        """The dimension of the profile embedding p_u."""
         return len(self.offsets) * self.weight.shape[1]
 
     def forward(self, profile: Int[Tensor, "batch fields"]) -> Float[Tensor, "batch width"]:
-        """Compute p_u of each row of codes."""
+        """Compute the profile embedding p_u of each row of codes."""
         return F.embedding(profile + self.offsets, self.weight).flatten(1)

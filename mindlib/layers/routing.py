@@ -9,7 +9,7 @@ these weights, and raises the logits of the behaviors that agree with an interes
     Eq. 8  `route`              b_ij <- b_ij + u_j' S e_i
     Eq. 9  `num_interests`      K'_u = max(1, min(K, log2 |I_u|))
 
-`B2IRouting` is the layer (Algorithm 1); `dynamic_routing` is the original (Eqs. 4-7).
+`B2IRouting` is the layer (Algorithm 1); `dynamic_routing` is the original algorithm (Eqs. 4-7).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CapsuleForm = Literal["mean", "squash"]
 SoftmaxOver = Literal["interests", "behaviors"]
 Gradient = Literal["all", "last"]
 
-# Added below the square root of `squash`, whose gradient at zero would be infinite otherwise.
+# Added under the square root in `squash`; otherwise its gradient at zero would be infinite.
 EPS = 1e-30
 # The smallest divisor of a weighted mean: an inactive interest has weight 0.
 MIN_WEIGHT = 1e-6
@@ -39,7 +39,7 @@ MIN_WEIGHT = 1e-6
 
 @dataclass(frozen=True)
 class RoutingConfig:
-    """Options of B2I routing. The defaults are tuned, `RoutingConfig.paper()` is Algorithm 1.
+    """Options of B2I routing. The defaults are the tuned ones; `paper()` returns Algorithm 1.
 
     Attributes:
         max_interests: K, the maximum number of interests of a user.
@@ -48,12 +48,12 @@ class RoutingConfig:
         sigma: standard deviation of the Gaussian initial logits.
         adaptive: whether a user has K'_u interests (Eq. 9) instead of K.
         agreement: "dot" product u_j' S e_i (Eq. 8), or "cosine" of u_j and S e_i.
-        inverse_temperature: factor of the agreement. Cosines are at most 1, so that the softmax
-            of unscaled cosines is almost uniform.
-        capsule: "squash" of the weighted sum (Eq. 7), or weighted "mean" without squash.
+        inverse_temperature: factor of the agreement. Cosines need one, because they are at most 1
+            and the softmax of unscaled cosines is almost uniform.
+        capsule: "squash" of the weighted sum (Eq. 7), or the weighted "mean" without squashing.
         identity_map: whether S is initialized as the identity instead of randomly.
-        softmax_over: the axis of the softmax of Eq. 6, "interests" in Algorithm 1. Much public
-            code normalizes over "behaviors".
+        softmax_over: the axis of the softmax of Eq. 6: "interests" as in Algorithm 1, or
+            "behaviors" as in much public code.
         gradient: back-propagate through "all" iterations, or through the "last" weighted sum only,
             with the coupling coefficients as constants.
     """
@@ -103,19 +103,19 @@ class RoutingConfig:
 
 
 def check_interests(max_interests: int) -> None:
-    """Raise ValueError unless K >= 1."""
+    """Raise ValueError unless max_interests is at least 1."""
     if max_interests < 1:
         raise ValueError(f"max_interests={max_interests}: expected K >= 1")
 
 
 def check_iterations(iterations: int) -> None:
-    """Raise ValueError unless r >= 1."""
+    """Raise ValueError unless there is at least one routing iteration."""
     if iterations < 1:
         raise ValueError(f"iterations={iterations}: expected r >= 1 routing iterations")
 
 
 def check_option(name: str, value: object, options: tuple[str, ...]) -> None:
-    """Raise ValueError unless the field `name` has one of the allowed values."""
+    """Raise ValueError unless the configuration field `name` has one of the allowed values."""
     if value not in options:
         raise ValueError(f"{name}={value!r}: expected {' or '.join(map(repr, options))}")
 
@@ -127,7 +127,7 @@ class Capsules(NamedTuple):
         vectors: the interest capsules u_j; zeros if inactive.
         active: whether the user has this interest.
         coupling: w_ij; 0 at padding and for inactive interests.
-        logits: the b_ij of which the coupling is the softmax.
+        logits: the routing logits b_ij, whose softmax is the coupling.
     """
 
     vectors: Float[Tensor, "batch interests dim"]
@@ -139,7 +139,7 @@ class Capsules(NamedTuple):
 class B2IRouting(nn.Module):
     """Route behaviors to interest capsules with one shared bilinear map S (Algorithm 1).
 
-    S is the only state of the layer: random initial logits are an argument of each call.
+    S is the only parameter of the layer; random initial logits are passed to each call.
     """
 
     def __init__(self, dim: int, config: RoutingConfig, *, generator: torch.Generator) -> None:
@@ -160,11 +160,12 @@ class B2IRouting(nn.Module):
         """Compute the interest capsules of each user.
 
         Args:
-            behaviors: e_i.
+            behaviors: the behavior embeddings e_i; zeros at padding.
             mask: True where there is a behavior.
             initial_logits: the initial b_ij; those of `farthest_point_logits` by default.
-            values: what the capsules sum up, if not `behaviors`: the embeddings after dropout,
-                while the coupling is computed from those before it.
+            values: the embeddings that the capsules sum up; `behaviors` by default. With dropout,
+                these are the embeddings after dropout, whereas the coupling is computed from
+                `behaviors`, the embeddings before dropout.
         """
         config, bilinear_map = self.config, self.bilinear_map
         active = active_interests(mask.sum(1), config.max_interests, adaptive=config.adaptive)
@@ -192,8 +193,8 @@ def route(
 ) -> tuple[Float[Tensor, "batch interests length"], Float[Tensor, "batch interests length"]]:
     """Return the coupling coefficients w_ij and the logits b_ij of Algorithm 1's last iteration.
 
-    Because S is shared, sum_i w_ij S e_i = S (sum_i w_ij e_i) and u_j' S e_i = (S' u_j)' e_i: S is
-    applied to the few interests instead of the many behaviors.
+    Because S is shared, sum_i w_ij S e_i = S (sum_i w_ij e_i) and u_j' S e_i = (S' u_j)' e_i.
+    Therefore S is applied to the few interests instead of the many behaviors.
     """
     absent = ~(active[:, :, None] & mask[:, None, :])
     coupling = compute_coupling(routing_logits, absent, config.softmax_over)
@@ -214,15 +215,18 @@ def compute_coupling(
     absent: Bool[Tensor, "batch interests length"],
     softmax_over: SoftmaxOver,
 ) -> Float[Tensor, "batch interests length"]:
-    """w_ij = exp(b_ij) / sum_k exp(b_ik) (Eq. 6): a behavior's weights over the interests sum to 1.
+    """Compute the coupling coefficients w_ij = exp(b_ij) / sum_k exp(b_ik) (Eq. 6).
 
-    With softmax_over="behaviors", the weights of each interest over the behaviors sum to 1.
+    Each behavior's weights over the interests sum to 1; with softmax_over="behaviors", each
+    interest's weights over the behaviors do.
 
     Args:
-        logits: b_ij.
+        logits: the routing logits b_ij.
         absent: True for padding and inactive interests, which get weight 0. They are masked before
-            the softmax, so that they take no weight from the others, with a finite number, because
-            -inf gives NaN if all are absent; and after it, because that softmax is uniform.
+            the softmax, so that they take no weight from the others. This mask is a finite number,
+            because -inf would give NaN where all are absent. There the softmax is uniform, so the
+            mask is applied again after it.
+        softmax_over: see `RoutingConfig`.
     """
     masked = logits.masked_fill(absent, torch.finfo(logits.dtype).min)
     return masked.softmax(1 if softmax_over == "interests" else 2).masked_fill(absent, 0)
@@ -234,7 +238,10 @@ def compute_interests(
     bilinear_map: Float[Tensor, "dim dim"],
     form: CapsuleForm,
 ) -> Float[Tensor, "batch interests dim"]:
-    """u_j = squash(z_j) with z_j = sum_i w_ij S e_i (Eq. 7), or the mean z_j / sum_i w_ij."""
+    """Compute the capsules u_j = squash(z_j), z_j = sum_i w_ij S e_i (Eq. 7).
+
+    With form="mean" they are the weighted means z_j / sum_i w_ij.
+    """
     sums = coupling @ behaviors @ bilinear_map.T
     if form == "squash":
         return squash(sums)
@@ -242,17 +249,17 @@ def compute_interests(
 
 
 def squash(z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-    """squash(z) = |z|² / (1 + |z|²) * z / |z| (Eq. 7): same direction, norm below 1."""
+    """Shrink vectors to a norm below 1: squash(z) = |z|² / (1 + |z|²) * z / |z| (Eq. 7)."""
     square = z.square().sum(-1, keepdim=True)
     return z * (torch.sqrt(square + EPS) / (1 + square))
 
 
 def num_interests(lengths: Int[Tensor, "*batch"], max_interests: int) -> Int[Tensor, "*batch"]:
-    """K'_u = max(1, min(K, floor(log2 |I_u|))) (Eq. 9).
+    """Compute a user's number of interests, K'_u = max(1, min(K, floor(log2 |I_u|))) (Eq. 9).
 
     Args:
-        lengths: |I_u|, the number of behaviors.
-        max_interests: K.
+        lengths: |I_u|, the number of behaviors of each user.
+        max_interests: K, the maximum number of interests.
     """
     # Count the powers 2, 4, 8, ... up to |I_u|: exact, unlike a floating-point logarithm, and
     # exportable. 2^62 is the last power of two in 64 bits.
@@ -263,7 +270,7 @@ def num_interests(lengths: Int[Tensor, "*batch"], max_interests: int) -> Int[Ten
 def active_interests(
     lengths: Int[Tensor, " batch"], max_interests: int, *, adaptive: bool
 ) -> Bool[Tensor, "batch interests"]:
-    """Mask of the interests that each user has: the first K'_u, or all K if not adaptive."""
+    """Return the mask of active interests: a user's first K'_u (Eq. 9), or all if not adaptive."""
     order = torch.arange(max_interests, device=lengths.device)
     if not adaptive:
         # shape[0] stays symbolic when the graph is exported for any batch size; len() does not.
@@ -277,11 +284,11 @@ def dynamic_routing(
     *,
     logits: Float[Tensor, "batch low high"] | None = None,
 ) -> tuple[Float[Tensor, "batch high dim"], Float[Tensor, "batch low high"]]:
-    """Route by agreement between two layers of capsules (§3.3.1; Sabour et al. 2017).
+    """Route capsules of one layer to the next by agreement (§3.3.1; Sabour et al. 2017).
 
     Args:
         votes: S_ij c_i, the prediction of low-level capsule i for high-level capsule j.
-        iterations: r, at least 1.
+        iterations: r, the number of iterations, at least 1.
         logits: the initial b_ij; zeros by default.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Baselines: random lists, popular items, and the best possible model of a planted world."""
+"""Reference models: random lists, popular items, and the best possible model of generated data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mindlib.retrieval import Recommendations, top_items
 
 @dataclass(frozen=True)
 class Random:
-    """Recommend a uniform random sample of the items, the lower bound for every model."""
+    """Recommend a uniform random sample of the items, as a lower bound for other models."""
 
     num_items: int
     seed: int
@@ -38,7 +38,7 @@ class Popularity:
     """Recommend the most frequent items of the training events to every user.
 
     Attributes:
-        counts: events of each item, `Split.train_counts`.
+        counts: the number of training events of each item, as in `Split.train_counts`.
     """
 
     counts: Int[np.ndarray, " items"]
@@ -46,7 +46,7 @@ class Popularity:
     def recommend(
         self, histories: Histories, n: int, *, exclude_history: bool = True
     ) -> Recommendations:
-        """Rank the items by their number of training events."""
+        """Recommend the n items with the most training events."""
         counts = torch.from_numpy(self.counts).to(torch.float32)
 
         def score(part: Histories) -> Float[Tensor, "users items"]:
@@ -57,14 +57,14 @@ class Popularity:
 
 @dataclass(frozen=True)
 class Oracle:
-    """Recommend by the true probabilities of a planted world, the upper bound for every model."""
+    """Rank items by the true probabilities of a generated world, an upper bound for all models."""
 
     world: PlantedWorld
 
     def recommend(
         self, histories: Histories, n: int, *, exclude_history: bool = True
     ) -> Recommendations:
-        """Rank the items by their probability for the user of each history."""
+        """Recommend the n items with the highest true probability for the user of each history."""
 
         def score(part: Histories) -> Float[Tensor, "users items"]:
             return torch.from_numpy(self.world.next_item_probabilities(part.users.numpy()))

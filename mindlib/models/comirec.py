@@ -35,7 +35,8 @@ class ComiRecDRConfig(MultiInterestConfig):
 
     Attributes:
         hidden: None as published: the interests are the user vectors, and there is no profile.
-        history_length: the number of behaviors; each has a d x d matrix for each interest.
+        history_length: the maximum number of behaviors. Each position has a d x d matrix for each
+            interest.
         iterations: r, the number of routing iterations.
     """
 
@@ -48,17 +49,18 @@ class ComiRecDRConfig(MultiInterestConfig):
 
 
 class ComiRecSA(VectorModel):
-    """V_u = H A with A = softmax(W_2 tanh(W_1 (H + P)))', K attention heads over the behaviors H.
+    """Compute K interests by self-attention over the behaviors (ComiRec-SA, Cen et al. 2020).
 
-    Self-attentive extraction of ComiRec (Cen et al. 2020); P are position embeddings. Unlike in
-    MIND, every user has K interests, the order of the behaviors matters, and the interests do not
-    compete for behaviors: the softmax is over the behaviors.
+    V_u = H A with A = softmax(W_2 tanh(W_1 (H + P)))', where H are the behavior embeddings and P
+    position embeddings. Unlike in MIND, every user has K interests, the order of the behaviors
+    matters, and the interests do not compete for behaviors, because the softmax is over the
+    behaviors.
     """
 
     config_class = ComiRecSAConfig
 
     def build(self, generator: torch.Generator) -> None:
-        """Create W_1, W_2 and the position embeddings."""
+        """Create the attention weights W_1 and W_2 and the position embeddings."""
         config = self.config
         hidden = ATTENTION_FACTOR * config.dim
         self.inner = nn.Parameter(torch.empty(hidden, config.dim))
@@ -76,7 +78,7 @@ class ComiRecSA(VectorModel):
         *,
         generator: torch.Generator | None,
     ) -> Interests:
-        """Attend to the behaviors K times. Position 0 is the oldest behavior of the window."""
+        """Compute K weighted sums of the behaviors. Position 0 is the oldest of the window."""
         keys = behaviors
         if self.config.positions:
             check_window(behaviors, self.config.history_length)
@@ -84,7 +86,7 @@ class ComiRecSA(VectorModel):
             keys = behaviors + self.positions[:length]
         logits = self.outer @ torch.tanh(keys @ self.inner.T).transpose(1, 2)
         absent = ~history.mask[:, None, :]
-        # Mask with a finite number and again with 0: -inf gives NaN without any behavior.
+        # Mask with a finite number, then with 0: -inf would give NaN for an empty history.
         weights = logits.masked_fill(absent, torch.finfo(logits.dtype).min).softmax(2)
         weights = weights.masked_fill(absent, 0)
         vectors = weights @ self.apply_dropout(behaviors, generator)
@@ -92,17 +94,17 @@ class ComiRecSA(VectorModel):
 
 
 class ComiRecDR(VectorModel):
-    """Dynamic routing with a matrix W_ik for each position i and interest k (Cen et al. 2020).
+    """Compute K interests by dynamic routing of the behaviors (ComiRec-DR, Cen et al. 2020).
 
-    Unlike in MIND, the matrices instead of random logits break the symmetry between interests,
-    the order of the behaviors matters, and every user has K interests. As in the published code,
-    the coupling of the last iteration is a constant for the gradient.
+    Each position i and interest k has a matrix W_ik. Unlike in MIND, these matrices instead of
+    random logits break the symmetry between interests, the order of the behaviors matters, and
+    every user has K interests. As in the published code, no gradient passes through the coupling.
     """
 
     config_class = ComiRecDRConfig
 
     def build(self, generator: torch.Generator) -> None:
-        """Create the matrices W_ik."""
+        """Create the matrices W_ik, one for each position and interest."""
         c = self.config
         self.maps = nn.Parameter(torch.empty(c.history_length, c.max_interests, c.dim, c.dim))
         nn.init.normal_(self.maps, std=c.dim**-0.5, generator=generator)
@@ -117,7 +119,7 @@ class ComiRecDR(VectorModel):
         """Route the votes W_ik e_i (Eqs. 4-7). Position 0 is the oldest behavior of the window."""
         check_window(behaviors, self.config.history_length)
         length = behaviors.shape[1]
-        # Padding is a zero vector, so that its votes are zero and change no capsule.
+        # Padding is a zero vector, so its votes are zero and do not change the capsules.
         votes = torch.einsum("bld,lked->blke", behaviors, self.maps[:length])
         with torch.no_grad():
             _, weights = dynamic_routing(votes, self.config.iterations)

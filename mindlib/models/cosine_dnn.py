@@ -40,12 +40,12 @@ class CosineDNN(YouTubeDNN):
     config_class = CosineDNNConfig
 
     def build(self, generator: torch.Generator) -> None:
-        """Normalize the item vectors."""
+        """Make the item embeddings have norm 1."""
         self.items.is_normalized = True
 
     def user_vectors(
         self, interests: Float[Tensor, "batch interests dim"], history: History
     ) -> Float[Tensor, "batch interests dim"]:
-        """Apply the head and normalize to norm 1 / temperature."""
+        """Apply the head and rescale the user vectors to norm 1 / temperature."""
         vectors = super().user_vectors(interests, history)
         return F.normalize(vectors, dim=2) / self.config.temperature

@@ -18,7 +18,7 @@ def training_counts(split: Split) -> csr_matrix:
 
 
 def history_counts(histories: Histories, num_items: int) -> csr_matrix:
-    """Count each item in each whole history; columns as in `training_counts`."""
+    """Count the items of each complete history; row k is history k, column j item j + 1."""
     rows, items = (value.cpu().numpy() for value in histories.pairs())
     return _counts(rows, items, (len(histories), num_items))
 

@@ -30,8 +30,8 @@ class WALSConfig:
         dim: d, the number of factors.
         regularization: lambda, the weight of the squared norm of the factors.
         alpha: the confidence of r events is 1 + alpha r.
-        iterations: the number of alternations.
-        seed: of the initial factors.
+        iterations: the number of iterations, each of which updates users and items once.
+        seed: seed of the initial factors.
     """
 
     dim: int = 64
@@ -57,13 +57,14 @@ class WALS:
     """Weighted matrix factorization of implicit feedback (Hu, Koren & Volinsky 2008).
 
     Unlike MIND it has one vector for a user, x_u = (Y'Y + sum_i alpha r_ui y_i y_i' + lambda 1)^-1
-    sum_i (1 + alpha r_ui) y_i, which is solved for instead of encoded by a network. It is computed
-    from the history (fold-in), so that new users and new behaviors need no new fit. The item
-    vectors y_i are fitted by implicit (`pip install mindlib[baselines]`).
+    sum_i (1 + alpha r_ui) y_i, which solves a least-squares problem instead of being the output of
+    a network. It is computed from the history (fold-in), so that new users and new behaviors
+    require no refit. The library implicit fits the item vectors y_i
+    (`pip install 'mindlib[baselines]'`).
 
     Attributes:
-        config: the options of the fit.
-        model: implicit's fitted AlternatingLeastSquares.
+        config: options of the fit.
+        model: the fitted AlternatingLeastSquares of implicit.
     """
 
     config: WALSConfig
@@ -71,7 +72,7 @@ class WALS:
 
     @staticmethod
     def fit(split: Split, config: WALSConfig | None = None) -> WALS:
-        """Fit on the training events of `split`.
+        """Fit WALS to the training events of `split`.
 
         Raises:
             ImportError: implicit is not installed.
@@ -85,7 +86,7 @@ class WALS:
             model = AlternatingLeastSquares(
                 config.dim,
                 config.regularization,
-                alpha=1.0,  # the matrix has the confidences
+                alpha=1.0,  # the matrix already contains the confidences
                 iterations=config.iterations,
                 num_threads=torch.get_num_threads(),
                 random_state=config.seed,
@@ -96,7 +97,7 @@ class WALS:
     def interests(
         self, histories: Histories
     ) -> tuple[Float[Tensor, "users 1 dim"], Bool[Tensor, "users 1"]]:
-        """Solve for x_u of each history; zeros if it is empty."""
+        """Compute the user vector x_u of each history; zeros if the history is empty."""
         counts = history_counts(histories, len(self.model.item_factors))
         with _one_blas_thread():
             factors = self.model.recalculate_user(
@@ -105,13 +106,13 @@ class WALS:
         return torch.from_numpy(factors)[:, None, :], torch.ones(len(factors), 1, dtype=torch.bool)
 
     def item_vectors(self) -> Float[Tensor, "items dim"]:
-        """Return y_i for the whole catalogue; row 0 is padding."""
+        """Return the item vectors y_i of the whole catalogue; row 0 is padding."""
         return torch.nn.functional.pad(torch.from_numpy(self.model.item_factors), (0, 0, 1, 0))
 
     def recommend(
         self, histories: Histories, n: int, *, exclude_history: bool = True
     ) -> Recommendations:
-        """Find the n items with the largest y_i' x_u."""
+        """Recommend the n items with the highest score y_i' x_u."""
         items = self.item_vectors()
 
         def score(part: Histories) -> Float[Tensor, "users items"]:
@@ -123,12 +124,12 @@ class WALS:
 
 
 def _confidence(counts: csr_matrix, alpha: float) -> csr_matrix:
-    """Compute 1 + alpha r for the nonzero counts r."""
+    """Turn nonzero counts r into the confidences 1 + alpha r."""
     confidence = counts.copy()
     confidence.data = 1 + alpha * counts.data
     return confidence
 
 
 def _one_blas_thread() -> threadpool_limits:
-    """Limit BLAS to one thread, because implicit's own threads and BLAS's slow each other down."""
+    """Limit BLAS to one thread, because its threads and those of implicit slow each other down."""
     return threadpool_limits(1, "blas")

@@ -1,4 +1,4 @@
-"""The head of a user model: from an interest and the user profile to a user vector (§3.3)."""
+"""The head: an MLP that maps an interest and the user profile to a user vector (§3.3)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,27 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-# Factor of the initial weights of a residual head's last layer: the head is almost the identity.
+# Factor of the initial weights of a residual head's last layer, which makes it almost the identity.
 RESIDUAL_INIT_SCALE = 0.1
 
 HeadKind = Literal["residual", "relu"]
 
 
 class Head(nn.Module):
-    """H (§3.3): ReLU layers from an interest capsule and the user profile to v_u^k.
+    """Map an interest capsule and the user profile to the user vector v_u^k (H, §3.3).
 
-    The paper gives neither the layers' number and dimensions nor the last activation. The last
-    layer is linear here, because a ReLU would confine all user vectors to the positive orthant.
-    The residual form v = u + H(u, p_u) starts near v = u, where interests and items, which are
-    weighted means of the same embeddings, have common directions from the first step.
+    The paper specifies neither the number and dimensions of the ReLU layers nor the last
+    activation. The last layer is linear here, because a ReLU would confine all user vectors to the
+    positive orthant. The residual form v = u + H(u, p_u) starts near v = u. Interests and items
+    then have common directions from the first step, because both are weighted means of the same
+    embeddings.
+
+    Args:
+        dim: d, the dimension of interests and user vectors.
+        profile_dim: the dimension of p_u; 0 without a profile.
+        hidden: dimensions of the hidden layers.
+        kind: "relu" layers (paper), or "residual", which adds their output to the interest.
+        generator: for the initial weights.
     """
 
     def __init__(
@@ -51,7 +59,7 @@ class Head(nn.Module):
         vectors: Float[Tensor, "batch interests dim"],
         profile: Float[Tensor, "batch profile_dim"],
     ) -> Float[Tensor, "batch interests dim"]:
-        """Compute v_u^k from each interest capsule and p_u."""
+        """Compute the user vector v_u^k of each interest capsule."""
         profile = profile[:, None, :].expand(-1, vectors.shape[1], -1)
         output = self.layers(torch.cat([vectors, profile], dim=2))
         return vectors + output if self.kind == "residual" else output

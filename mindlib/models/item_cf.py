@@ -20,15 +20,15 @@ Similarity = Literal["cosine", "bm25"]
 
 @dataclass(frozen=True)
 class ItemCFConfig:
-    """Options of item-based CF. The defaults are tuned like those of `WALSConfig`.
+    """Options of item-based collaborative filtering. Defaults are tuned like `WALSConfig`'s.
 
     Attributes:
-        similarity: between two columns of the user-item counts: their "cosine", or the inner
-            product after "bm25" weighting, which reduces the weight of active users and popular
-            items.
-        neighbors: the number of most similar items kept for each item, possibly itself.
-        k1: BM25's saturation of repeated purchases.
-        b: BM25's penalty of popular items, 0 to 1.
+        similarity: how two columns of the user-item counts are compared: by their "cosine", or by
+            the inner product after "bm25" weighting, which reduces the weight of active users and
+            popular items.
+        neighbors: the number of most similar items kept for each item, which may include itself.
+        k1: BM25's saturation parameter for repeated purchases.
+        b: BM25's penalty on popular items, 0 to 1.
     """
 
     similarity: Similarity = "cosine"
@@ -51,8 +51,9 @@ class ItemCFConfig:
 class ItemCF:
     """Score an item by the sum of its similarities to the behaviors (Sarwar et al. 2001).
 
-    Unlike MIND it has no user vectors and no training by gradient. Items that are no neighbor of a
-    behavior have score 0. Computed by implicit (`pip install mindlib[baselines]`).
+    Unlike MIND it has no user vectors and no training by gradient. Items that are not a neighbor
+    of any behavior have score 0. The library implicit computes the similarities
+    (`pip install 'mindlib[baselines]'`).
 
     Attributes:
         similarity: a sparse matrix; row i has the neighbors of item i + 1.
@@ -62,7 +63,7 @@ class ItemCF:
 
     @staticmethod
     def fit(split: Split, config: ItemCFConfig | None = None) -> ItemCF:
-        """Fit on the training events of `split`.
+        """Compute the item similarities from the training events of `split`.
 
         Raises:
             ImportError: implicit is not installed.
@@ -85,7 +86,7 @@ class ItemCF:
     def recommend(
         self, histories: Histories, n: int, *, exclude_history: bool = True
     ) -> Recommendations:
-        """Rank the items by their similarity to each history."""
+        """Recommend the n items that are most similar to the behaviors of each history."""
         num_items = self.similarity.shape[0]
 
         def score(part: Histories) -> Float[Tensor, "users items"]:

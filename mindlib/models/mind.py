@@ -23,9 +23,9 @@ class MINDConfig(VectorConfig):
 
     Attributes:
         routing: K, r and the other options of §3.3.2.
-        power: p of label-aware attention.
+        power: the exponent p of label-aware attention (§3.4).
         power_form: see `attention_weights`.
-        evaluation_seed: of the Gaussian initial logits in evaluation.
+        evaluation_seed: seed of the Gaussian initial logits in evaluation.
     """
 
     routing: RoutingConfig = field(default_factory=RoutingConfig)
@@ -44,15 +44,16 @@ class MINDConfig(VectorConfig):
 
 
 class MIND(VectorModel):
-    """Behaviors are routed to interest capsules, from which the head computes V_u.
+    """Multi-Interest Network with Dynamic routing: B2I routing, followed by the head.
 
-    With max_interests=1 it is MIND-1, whose routing is a sum of the behaviors: all weights are 1.
+    With max_interests=1 it is MIND-1: all coupling coefficients are 1, so that the routing layer
+    computes a sum or mean of the mapped behaviors.
     """
 
     config_class = MINDConfig
 
     def build(self, generator: torch.Generator) -> None:
-        """Create S, the bilinear map."""
+        """Create the routing layer, whose parameter is the bilinear map S."""
         self.routing = B2IRouting(self.config.dim, self.config.routing, generator=generator)
 
     def encode(
@@ -76,7 +77,10 @@ class MIND(VectorModel):
         history: History,
         generator: torch.Generator | None,
     ) -> Float[Tensor, "batch interests length"] | None:
-        """Sample Gaussian logits in training, hash them in evaluation; None for farthest-point."""
+        """Return Gaussian initial logits, which are sampled in training and hashed in evaluation.
+
+        Return None for farthest-point initialization, which the routing layer computes itself.
+        """
         routing = self.config.routing
         if routing.initial_logits == "farthest":
             return None
@@ -100,7 +104,7 @@ class MIND(VectorModel):
     def readout(
         self, interests: Interests, labels: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "batch dim"]:
-        """Apply label-aware attention (§3.4)."""
+        """Compute the user vector for each label by label-aware attention (§3.4)."""
         return label_aware_attention(
             interests.vectors, interests.active, labels, self.config.power, self.config.power_form
         )

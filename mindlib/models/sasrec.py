@@ -23,12 +23,12 @@ from mindlib.models.vector import (
 
 @dataclass(frozen=True)
 class SASRecConfig(VectorConfig):
-    """Options of SASRec. Defaults are the published ones, except for d and the window.
+    """Options of SASRec. Defaults are the published ones, except for `dim` and `history_length`.
 
     Attributes:
         dim: d, also the dimension of the feed-forward layers.
         hidden: None as published: the last state is the user vector.
-        behavior_dropout: 0, because `dropout` covers the behaviors.
+        behavior_dropout: 0, because `dropout` applies to the behavior embeddings as well.
         layers: the number of self-attention blocks.
         heads: the number of attention heads; a divisor of `dim`.
         dropout: dropout probability of every layer.
@@ -50,11 +50,11 @@ class SASRecConfig(VectorConfig):
 
 
 class SASRec(VectorModel):
-    """Causal self-attention over the behaviors; the last state is the user vector.
+    """Encode a history by causal self-attention (Kang & McAuley 2018), with pre-norm blocks.
 
-    Kang & McAuley (2018), with PyTorch's pre-norm blocks. Unlike MIND it has one vector, which
-    depends on the order of the behaviors. Unlike the original it is trained as all models here
-    are: on the next item of a history, with a sampled softmax.
+    The last state is the user vector. Unlike MIND it is a single vector, which depends on the
+    order of the behaviors. Unlike the original, the model is trained like all others here: on the
+    next item of a history, with a sampled softmax.
     """
 
     config_class = SASRecConfig
@@ -113,7 +113,7 @@ class SASRec(VectorModel):
 
 @contextmanager
 def _seed_global_generator(generator: torch.Generator | None) -> Iterator[None]:
-    """Seed the global generator, which PyTorch's dropout uses, from `generator`; restore it."""
+    """Temporarily seed PyTorch's global generator, which dropout uses, from `generator`."""
     if generator is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""The base class of the models that represent a user by vectors and search by inner product."""
+"""Base class of the models that represent a user by vectors and search by inner product."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Config = TypeVar("Config", bound="VectorConfig")
 
 @dataclass(frozen=True)
 class VectorConfig:
-    """Options of every vector model. The defaults are tuned, `paper()` is the form of §3.
+    """Options of every vector model. The defaults are the tuned ones; `paper()` returns §3's.
 
     Attributes:
         dim: d, the embedding dimension.
         hidden: dimensions of the head's hidden layers; None for a model without head and profile.
         history_length: the number of most recent behaviors that the model uses.
         head: "relu" layers (paper), or "residual", which adds their output to their input.
-        pooling: of an item's id and feature embeddings: "mean" (paper) or "sum".
+        pooling: how an item's id and feature embeddings are pooled: "mean" (paper) or "sum".
         id_scale: initial standard deviation of the id embeddings as a multiple of the features'.
         title_words: whether the words of an item's title are features; needs pooling="sum".
         behavior_dropout: dropout probability of the behavior embeddings. It affects the values
@@ -92,7 +92,7 @@ class MultiInterestConfig(VectorConfig):
     """Options of the models with the same number of vectors for every user.
 
     Attributes:
-        max_interests: K.
+        max_interests: K, the number of vectors.
     """
 
     max_interests: int = 4
@@ -103,18 +103,18 @@ class MultiInterestConfig(VectorConfig):
 
 
 def check_probability(name: str, value: float) -> None:
-    """Raise ValueError unless the field `name` is a dropout probability."""
+    """Raise ValueError unless the configuration field `name` is in [0, 1)."""
     if not 0 <= value < 1:
         raise ValueError(f"{name}={value}: expected a probability, at least 0, below 1")
 
 
 class Interests(NamedTuple):
-    """V_u for each user of a batch.
+    """The interest vectors V_u of each user of a batch.
 
     Attributes:
-        vectors: v_u^k.
+        vectors: the vectors v_u^k.
         active: whether the user has this interest.
-        coupling: the weight of each behavior in each interest; None if there are no such weights.
+        coupling: the weight of each behavior in each interest; None if the model computes none.
     """
 
     vectors: Float[Tensor, "batch interests dim"]
@@ -127,21 +127,21 @@ class Interests(NamedTuple):
         vectors: Float[Tensor, "batch interests dim"],
         coupling: Float[Tensor, "batch interests length"] | None = None,
     ) -> Interests:
-        """Interests that every user has."""
+        """Return interests that are active for every user."""
         active = torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device)
         return cls(vectors, active, coupling)
 
 
 class VectorModel(nn.Module):
-    """A model that encodes a history as K vectors and scores items by inner product.
+    """Base class of models that encode a history as K vectors and score items by inner product.
 
     A subclass sets `config_class`, creates its own parameters in `build`, and computes a user's
     vectors in `encode`. Embeddings, head, training and retrieval are common to all models, so that
     differences between results are differences between encoders.
 
     Args:
-        log: the catalogue, its features and titles, and the fields of the profile.
-        config: options; the defaults of `config_class` if not given.
+        log: the interaction log, which has the item features, the titles and the profile fields.
+        config: options of the model; `config_class()` by default.
         generator: for the initial weights.
     """
 
@@ -184,11 +184,11 @@ class VectorModel(nn.Module):
         *,
         generator: torch.Generator | None,
     ) -> Interests:
-        """Compute V_u from behavior embeddings (Eq. 1).
+        """Compute the interest vectors V_u from behavior embeddings (Eq. 1).
 
         Args:
-            behaviors: e_i of each behavior; zeros at padding.
-            history: the items, the mask and the profile.
+            behaviors: the embedding e_i of each behavior; zeros at padding.
+            history: the items, mask and profile of each user.
             generator: for dropout and random initial logits; None in evaluation, which is
                 deterministic.
         """
@@ -202,7 +202,7 @@ class VectorModel(nn.Module):
     def user_vectors(
         self, interests: Float[Tensor, "batch interests dim"], history: History
     ) -> Float[Tensor, "batch interests dim"]:
-        """Apply the head to each interest and the profile; the identity without a head."""
+        """Apply the head to each interest; return the interests unchanged if there is no head."""
         return self.head(interests, self.profile(history.profile)) if self.has_head else interests
 
     def apply_dropout(
@@ -217,7 +217,7 @@ class VectorModel(nn.Module):
 
     @torch.no_grad()
     def encode_histories(self, histories: Histories) -> Interests:
-        """Compute V_u of each history, with the coupling coefficients, without dropout."""
+        """Compute the interest vectors and the coupling of each history, without dropout."""
         history = histories.to(self.items.weight.device).window(self.history_length)
         batch, length = history.items.shape
         behaviors = self.items(history.items.flatten()).unflatten(0, (batch, length))
@@ -226,7 +226,7 @@ class VectorModel(nn.Module):
     def interests(
         self, histories: Histories
     ) -> tuple[Float[Tensor, "users interests dim"], Bool[Tensor, "users interests"]]:
-        """Compute V_u for each history (Eq. 1), and which of its vectors are active."""
+        """Compute the interest vectors V_u of each history (Eq. 1), and which are active."""
         parts = [
             self.encode_histories(histories.select(slice(start, start + USERS_AT_ONCE)))
             for start in range(0, len(histories), USERS_AT_ONCE)
@@ -234,13 +234,13 @@ class VectorModel(nn.Module):
         return torch.cat([p.vectors for p in parts]), torch.cat([p.active for p in parts])
 
     def item_vectors(self) -> Float[Tensor, "items dim"]:
-        """Compute e_i for the whole catalogue (Eq. 2); row 0 is padding."""
+        """Compute the item embeddings e_i of the whole catalogue (Eq. 2); row 0 is padding."""
         return self.items.all()
 
     def recommend(
         self, histories: Histories, n: int, *, exclude_history: bool = True
     ) -> Recommendations:
-        """Find the n items with the best score of any interest (Eq. 3), by exact search."""
+        """Recommend the n items with the best score of any interest (Eq. 3), by exact search."""
         items = self.item_vectors()
 
         def score(part: Histories) -> Float[Tensor, "users items"]:
@@ -252,10 +252,10 @@ class VectorModel(nn.Module):
 
 
 def check_window(behaviors: Float[Tensor, "batch length dim"], history_length: int) -> None:
-    """Raise ValueError if a model with weights for each position has too few positions."""
+    """Raise ValueError if there are more behaviors than positions that have weights."""
     length = behaviors.shape[1]
     if length > history_length:
         raise ValueError(
-            f"a window of {length} behaviors for a model that was built with "
-            f"history_length={history_length}; pass the last {history_length}"
+            f"a window of {length} behaviors is too long for a model that was built with "
+            f"history_length={history_length}; pass the last {history_length} behaviors"
         )

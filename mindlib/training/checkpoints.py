@@ -1,9 +1,9 @@
-"""The files of a training run's checkpoints: one per epoch, complete or absent.
+"""Checkpoint files of a training run, at most one per epoch and written atomically.
 
-`epoch-00007.safetensors` has the tensors after epoch 7 (see `mindlib.training.resume`) and, as
-JSON in its header, the facts: what is trained, the records so far and the best epoch. Its sha256
-is in the header too, so that later damage is detected. The newest checkpoint and that of the best
-epoch are kept; a run resumes from either.
+`epoch-00007.safetensors` contains the tensors after epoch 7 (see `mindlib.training.resume`). Its
+header contains JSON with the identity of the run, the records of its epochs and the best epoch,
+and a sha256 of the content, by which damage is detected. The newest checkpoint and that of the
+best epoch are kept; a run can resume from either.
 
 Only one training run at a time may write to a folder.
 """
@@ -29,23 +29,23 @@ NAME = re.compile(r"epoch-(\d{5,})\.safetensors")
 
 
 class Checkpoint(NamedTuple):
-    """The state after an epoch: tensors by name, and facts as JSON can hold them."""
+    """The state after an epoch: named tensors, and facts that can be written as JSON."""
 
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
 
 
 class Checkpoints:
-    """The checkpoints in a folder, by epoch."""
+    """A folder of checkpoints, at most one for each epoch."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).expanduser()
 
     def prepare(self) -> None:
-        """Make the folder, check that it is writable, and delete files of interrupted writes.
+        """Create the folder, check that it is writable, and delete files of interrupted writes.
 
         Raises:
-            OSError: the folder cannot be made or written; the message names it.
+            OSError: the folder cannot be created or written to; the message names it.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ class Checkpoints:
             raise type(error)(
                 error.errno,
                 f"no checkpoint can be written to this folder ({error.strerror}); pass "
-                f"checkpoints= a folder that can be made and written to",
+                f"a writable folder as checkpoints",
                 str(self.folder),
             ) from error
 
@@ -92,7 +92,7 @@ class Checkpoints:
         if set(metadata) != {"facts", "sha256"}:
             raise ValueError(
                 f"{path} is not a checkpoint of mindlib: its header has {sorted(metadata)}, "
-                f"expected facts and sha256; pass checkpoints= another folder"
+                f"expected facts and sha256; pass another folder as checkpoints"
             )
         digest = content_digest(metadata["facts"], tensors)
         if digest != metadata["sha256"]:
@@ -104,7 +104,7 @@ class Checkpoints:
         if facts["format"] != FORMAT:
             raise ValueError(
                 f"{path} has the format {facts['format']}, expected {FORMAT}; read it with the "
-                f"version of mindlib that wrote it, or pass checkpoints= another folder"
+                f"version of mindlib that wrote it, or pass another folder as checkpoints"
             )
         return Checkpoint(tensors, facts)
 
@@ -127,11 +127,11 @@ class Checkpoints:
             )
             raise OSError(
                 f"the checkpoint of epoch {epoch} could not be written to {self.folder} ({error}); "
-                f"{before}: make room there and call fit again"
+                f"{before}; free disk space there and call fit again"
             ) from error
 
     def keep(self, epochs: Collection[int]) -> None:
-        """Delete the checkpoints of all other epochs."""
+        """Delete all checkpoints except those of `epochs`."""
         for epoch in self.epochs():
             if epoch not in epochs:
                 self.path(epoch).unlink()
@@ -143,7 +143,7 @@ class Checkpoints:
 
 
 def content_digest(facts: str, tensors: Mapping[str, Tensor]) -> str:
-    """Return the sha256 of a file's tensors and of the facts in its header."""
+    """Compute the sha256 of a checkpoint's tensors and facts."""
     digest = hashlib.sha256(facts.encode())
     for name in sorted(tensors):
         digest.update(f"\0{name}\0{tensors[name].dtype}".encode())
@@ -152,7 +152,7 @@ def content_digest(facts: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def update_digest(digest: Any, arrays: Iterable[np.ndarray]) -> None:
-    """Add the shapes and the bytes of arrays to a hash."""
+    """Add the shapes and bytes of arrays to a hash object of `hashlib`."""
     for array in arrays:
         digest.update(repr(array.shape).encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

@@ -13,14 +13,14 @@ Loss = Literal["label", "best"]
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a model is trained; all models of a comparison share one.
+    """Options of a training run. Models that are compared should be trained with the same ones.
 
     Attributes:
-        epochs: maximal number of passes over the training cases.
-        batch_size: training pairs (history, target) in a step, over all processes.
+        epochs: the maximum number of passes over the training cases.
+        batch_size: the number of training pairs (history, target) in a step, over all processes.
         length_bucket_batches: sort the pairs of this many batches by history length before they
             are divided into batches, which saves padding; 1 disables it.
-        negatives: items sampled in a step, shared by its pairs.
+        negatives: the number of items sampled in a step, which are shared by its pairs.
         proposal: the distribution of the negatives: uniform, log-uniform in the popularity rank,
             or popularity to the power `alpha`.
         alpha: the exponent for proposal="popularity".
@@ -29,20 +29,20 @@ class TrainingConfig:
         in_batch: use the other targets of the batch as negatives too (see
             `NegativeSampler.add_in_batch`).
         loss: "label" is the paper's (Eq. 11): the label attends to the interests, and all items
-            are scored by the result. "best" scores every item by its best interest, as serving
-            does (`best_interest_loss`).
+            are scored by the resulting user vector. "best" scores every item by its best
+            interest, as in serving (`best_interest_loss`).
         hardness: beta of REMI's interest-aware hard negatives (`hard_negative_loss`); 0 disables
             them. Requires loss="label".
         routing_penalty: lambda of REMI's routing regularization (`losses.routing_penalty`), for
-            models that route; 0 disables it.
-        learning_rate: of Adam, after the warm-up.
-        warmup_steps: steps over which the learning rate rises linearly to that.
-        schedule: "constant" keeps the learning rate, "cosine" lowers it to 0 over the rest of
-            `epochs`.
-        monitor: the validation metric that selects the best epoch.
-        patience: stop after this many epochs without a better value.
+            models with coupling coefficients; 0 disables it.
+        learning_rate: the learning rate of Adam after the warm-up.
+        warmup_steps: the number of steps over which the learning rate rises linearly.
+        schedule: "constant" keeps the learning rate after the warm-up, "cosine" lowers it to 0
+            until the end of `epochs`.
+        monitor: the validation metric that selects the best epoch, for example "Recall@50".
+        patience: stop after this many epochs without a better value of `monitor`.
         exclude_history: whether validation leaves the items of the history out of the lists.
-        seed: of the order of the pairs, the negatives and the routing logits.
+        seed: the seed of the order of the pairs, the negatives, dropout and the routing logits.
 
     Raises:
         ValueError: a value is out of range; the message names it and the allowed range.
@@ -89,7 +89,7 @@ class TrainingConfig:
         if self.hardness and self.loss != "label":
             raise ValueError(
                 f"hardness={self.hardness} with loss={self.loss!r}: hard negatives are defined "
-                f"for the interest that the label chose; pass loss='label'"
+                f"for the interest that the label selects; pass loss='label'"
             )
         if not math.isfinite(self.alpha):
             raise ValueError(f"alpha={self.alpha}: expected a finite exponent")

@@ -30,7 +30,7 @@ def choose_device(device: str) -> torch.device:
 
 
 def local_device(device: torch.device) -> torch.device:
-    """Return the GPU that torchrun assigned to this process if `device` is "cuda" without index.
+    """Replace "cuda" without an index by the GPU that torchrun assigned to this process.
 
     Raises:
         ValueError: there are more processes on this machine than GPUs.
@@ -47,10 +47,10 @@ def local_device(device: torch.device) -> torch.device:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep large freed blocks for the next step instead of returning them.
+    """Let glibc keep large freed blocks for the next step instead of returning them to the system.
 
-    By default glibc unmaps every block above 128 kB when it is freed, and the next step pays for
-    each page again. The setting applies to the whole process. Without glibc nothing happens.
+    By default glibc unmaps every block above 128 kB when it is freed, so that the next step has to
+    map each page again. The setting applies to the whole process. It has no effect without glibc.
     """
     if platform.libc_ver()[0] != "glibc":
         return

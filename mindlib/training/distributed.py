@@ -3,17 +3,17 @@
     torchrun --nproc-per-node 2 train.py
 
 where train.py is any script that calls `fit`. Every process holds the whole model and the whole
-log. A step's global batch is that of one process: each process encodes its shard, and the
-gradients are summed. Of the item table only the rows with a gradient are exchanged, so the traffic
-of a step does not depend on the size of the catalogue; the other weights are small.
+log. The global batch of a step is the same as in a single process: each process encodes its shard,
+and the gradients are summed. Only the rows of the item table that have a gradient are exchanged,
+so the traffic of a step does not depend on the size of the catalogue; the other weights are small.
 
-The order of the pairs, their targets and the negatives are sampled from the same seed everywhere.
-Therefore a model without randomness of its own gets the weights of a single process, up to
-rounding. Random numbers of the model, such as MIND's initial routing logits, differ between the
-processes.
+The order of the pairs, their targets and the negatives are sampled from the same seed in all
+processes. Therefore, a model without random numbers of its own is trained to the same weights as
+in a single process, up to rounding. Random numbers of the model, such as MIND's Gaussian initial
+logits and dropout, differ between the processes.
 
-The log must fit into memory: it costs each process 24 bytes an event and 40 a training case.
-`mindlib.lessons.n04_training.scale` has the arithmetic.
+The log must fit into the memory of each process: it takes 24 bytes per event and 40 bytes per
+training case. `mindlib.lessons.n04_training.scale` derives these numbers.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from torch import Tensor, nn
 
 from mindlib.training.optimizers import distinct_rows
 
-# How long a process waits for the others. The end of a process is usually noticed at once, so this
-# is for one that hangs. It must exceed the time of a validation, which rank 0 does alone.
+# The time that a process waits for the others. A process that ends is usually noticed at once, so
+# this limit is for one that hangs. It must exceed the time of a validation, which only rank 0 runs.
 TIMEOUT = timedelta(minutes=30)
 
 P = ParamSpec("P")
@@ -43,9 +43,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Workers:
-    """The processes that train one model together, seen from number `rank` of `size`.
+    """The `size` processes that train one model together, of which this one is number `rank`.
 
-    In a single process (the default) every method is the identity or a plain call.
+    In a single process (the default) the methods return their arguments or make a plain call.
     """
 
     rank: int = 0
@@ -64,7 +64,7 @@ class Workers:
         """Call a function on rank 0 and return its result in every process.
 
         Raises:
-            Exception: what the call raised, in every process.
+            Exception: the exception of the call, raised again in every process.
         """
         if self.size == 1:
             return call(*arguments, **options)
@@ -82,7 +82,12 @@ class Workers:
     def broadcast(
         self, call: Callable[[], tuple[dict[str, Tensor], T]], device: torch.device
     ) -> tuple[dict[str, Tensor], T]:
-        """Call on rank 0; return its tensors, on `device`, and its small object everywhere."""
+        """Call a function on rank 0 and return its tensors and its object in every process.
+
+        Args:
+            call: returns named tensors, and an object that is small and can be pickled.
+            device: the device of the returned tensors.
+        """
         tensors: dict[str, Tensor] = {}
 
         def describe() -> tuple[list[tuple[str, torch.Size, torch.dtype]], T]:
@@ -99,7 +104,7 @@ class Workers:
         return tensors, rest
 
     def sum_(self, values: Shaped[Tensor, " *shape"]) -> Shaped[Tensor, " *shape"]:
-        """Sum over the processes, in place."""
+        """Sum a tensor over the processes, in place."""
         if self.size > 1:
             dist.all_reduce(values)
         return values
@@ -108,8 +113,9 @@ class Workers:
         """Replace each gradient by its sum over the processes.
 
         Args:
-            table: has a sparse gradient; rows and values are gathered from all and added up.
-            dense: all other parameters; their gradients are exchanged as one tensor.
+            table: the item table, which has a sparse gradient. Its rows and values are gathered
+                from all processes and summed.
+            dense: all other parameters. Their gradients are exchanged as one tensor.
         """
         if self.size == 1:
             return
@@ -147,10 +153,10 @@ SINGLE_PROCESS = Workers()
 
 
 def join_process_group(device: torch.device) -> Workers:
-    """Return the processes of torch's process group, which is formed under torchrun if necessary.
+    """Return the workers of torch's process group, which is created first if torchrun is used.
 
     The backend is gloo on a CPU and nccl on a GPU, and the group lasts until the process ends. For
-    another backend or timeout, call `torch.distributed.init_process_group` before.
+    another backend or timeout, call `torch.distributed.init_process_group` beforehand.
 
     Raises:
         ValueError: the group's backend does not support `device`.
@@ -163,8 +169,8 @@ def join_process_group(device: torch.device) -> Workers:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         backend = "nccl" if device.type == "cuda" else "gloo"
-        # Torch imports this module when the first optimizer is made, and its functions have the
-        # group of that moment as a default argument, which would keep the group alive.
+        # Import this module before the group exists. Otherwise torch imports it with the first
+        # optimizer, and default arguments of its functions then keep the group alive.
         importlib.import_module("torch.distributed.nn.functional")
         dist.init_process_group(backend, timeout=TIMEOUT)
         atexit.register(_leave)

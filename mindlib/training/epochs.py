@@ -1,4 +1,4 @@
-"""The loop over epochs, shared by every model that is trained by steps."""
+"""The loop over epochs of a training run: training, validation, early stopping and saving."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from mindlib.training.distributed import SINGLE_PROCESS, Workers
 from mindlib.training.optimizers import make_optimizers
 
-# The losses are read once in so many steps, because reading them waits for the device.
+# The number of steps between two reads of the losses, each of which waits for the device.
 STEPS_BETWEEN_CHECKS = 256
 
 
@@ -25,14 +25,14 @@ class EpochRecord:
     """The result of one epoch. `record["Recall@50"]` is a metric, `record["loss"]` a field.
 
     Attributes:
-        epoch: from 1.
-        step: steps since the training run began.
-        loss: the mean over the epoch's training cases.
-        metrics: on the validation cases.
-        learning_rate: after the epoch's last step.
-        seconds: spent in training, without validation.
-        samples_per_second: training cases in that time. (Only these two fields differ when a
-            training run is repeated.)
+        epoch: the number of the epoch, from 1.
+        step: the number of steps since the training run began.
+        loss: the mean loss of the epoch's training cases.
+        metrics: the metrics of the validation cases.
+        learning_rate: the learning rate after the epoch's last step.
+        seconds: the time of training, without validation.
+        samples_per_second: training cases per second of that time. (Only these two fields differ
+            when a training run is repeated.)
     """
 
     epoch: int
@@ -56,9 +56,9 @@ class Fit:
     """The result of a training run.
 
     Attributes:
-        log: a record for each epoch, those before an interruption included.
+        log: a record for each epoch, including those before an interruption.
         best_epoch: the epoch whose weights the model now has.
-        device: where it ran.
+        device: the device of the run.
     """
 
     log: list[EpochRecord]
@@ -68,12 +68,13 @@ class Fit:
 
 @dataclass
 class TrainingState:
-    """All that a training run changes.
+    """The mutable state of a training run.
 
     Attributes:
-        model, optimizers, generator: what the next step depends on.
-        log, best_epoch, best_weights: the records so far, the best epoch (0 before the first) and
-            its weights.
+        model, optimizers, generator: the objects whose state determines the next step.
+        log: the records of the epochs so far.
+        best_epoch: the best epoch so far; 0 before the first.
+        best_weights: the weights after the best epoch.
     """
 
     model: nn.Module
@@ -93,7 +94,7 @@ class TrainingState:
         return cls(model, optimizers, generator, [], 0, copy.deepcopy(model.state_dict()))
 
     def add(self, record: EpochRecord, monitor: str) -> None:
-        """Append a record, and copy the weights if it is the best in the monitored metric."""
+        """Append the record of an epoch, and copy the weights if its monitored metric is best."""
         best = self.log[self.best_epoch - 1][monitor] if self.best_epoch else -math.inf
         self.log.append(record)
         if record[monitor] > best:
@@ -116,17 +117,19 @@ def run_epochs(
     save: Callable[[], None] | None = None,
     workers: Workers = SINGLE_PROCESS,
 ) -> Fit:
-    """Train until the last epoch, or until `patience` epochs have brought no better validation.
+    """Train for `epochs` epochs, or until validation has not improved for `patience` epochs.
 
     Args:
-        state: afterwards its model has the best epoch's weights, in evaluation mode.
-        train_epoch: takes the number of the epoch, makes its steps, and yields after each the sum
-            of its cases' losses, without gradient.
-        validate: returns the validation metrics; called on rank 0.
+        state: the state to continue from; afterwards its model has the weights of the best epoch
+            and is in evaluation mode.
+        train_epoch: a function that runs the steps of the epoch with this number, and yields the
+            detached sum of the losses after each step.
+        validate: returns the validation metrics; called on rank 0 only.
         monitor: the metric that selects the best epoch.
-        steps, cases: of an epoch.
-        remedy: what to change if the loss is not finite.
-        save: called after each epoch, on rank 0.
+        steps, cases: the number of steps and of training cases in an epoch.
+        remedy: advice for the error message if the loss is not finite.
+        progress: whether to show a progress bar.
+        save: called after each epoch, on rank 0 only.
         workers: the processes that train together.
 
     Raises:
@@ -167,7 +170,7 @@ def run_epochs(
 def _sum_losses(
     step_losses: Iterator[Tensor], epoch: int, steps: int, workers: Workers, bar: tqdm, remedy: str
 ) -> float:
-    """Make the steps of an epoch; return the sum of their losses over all processes."""
+    """Run the steps of an epoch and return the sum of their losses over all processes."""
     checked: list[Tensor] = []
     unchecked: list[Tensor] = []
     for step, loss in enumerate(step_losses, start=1):

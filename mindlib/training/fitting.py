@@ -1,4 +1,4 @@
-"""Train a vector model (§3.5): `fit`, the same for every model."""
+"""`fit`, which trains any vector model on a split (§3.5)."""
 
 from __future__ import annotations
 
@@ -34,21 +34,23 @@ def fit(
 ) -> Fit:
     """Train on `split.train` and keep the weights of the best epoch on `split.validation`.
 
-    With `checkpoints` the state after each epoch is written to that folder, and a call that finds
-    a checkpoint there resumes from it. The same call after a crash ends with exactly the weights
-    of an uninterrupted run. With more `epochs` than before a run is continued; any other change is
-    refused. Processes started by torchrun train one model together (see
-    `mindlib.training.distributed`), and only rank 0 writes.
+    With `checkpoints`, the state after each epoch is written to that folder, and a call with a
+    folder that contains a checkpoint resumes from it. Repeating a call after a crash gives exactly
+    the weights of an uninterrupted run. A run can also be prolonged with more `epochs`; a folder
+    from a run with any other difference is refused. Processes started by torchrun train one model
+    together (see `mindlib.training.distributed`), and only rank 0 writes.
 
     Args:
         model: trained in place; afterwards it has the weights of the best epoch.
-        device: "auto" selects a GPU if there is one.
-        progress: show a progress bar.
-        checkpoints: a folder, which is made if necessary; None writes nothing.
+        split: the training and validation cases.
+        config: options of the training run; the defaults of `TrainingConfig` if None.
+        device: the name of a device; "auto" selects a GPU if there is one.
+        progress: whether to show a progress bar.
+        checkpoints: a folder, which is created if necessary; None writes no checkpoints.
 
     Raises:
-        ValueError: the split has no training pair or no validation case, the model has another
-            catalogue, or the checkpoints are damaged or of another run.
+        ValueError: the split has no training case or no validation case, the model was built for
+            another catalogue, or the checkpoints are damaged or belong to another run.
         OSError: a checkpoint cannot be written.
         FloatingPointError: the loss became NaN or infinite; the model keeps its last weights.
     """
@@ -110,7 +112,7 @@ def fit(
 
 
 def check_trainable(items: ItemEmbedding, split: Split) -> None:
-    """Check that a model with these items can be trained on a split.
+    """Check that a model with these item embeddings can be trained on a split.
 
     Raises:
         ValueError: the split has no training or no validation case, or another number of items.
@@ -133,7 +135,7 @@ def check_trainable(items: ItemEmbedding, split: Split) -> None:
 
 
 def _check_config(config: TrainingConfig, split: Split, steps: int) -> None:
-    """Refuse values that do not fit the split."""
+    """Raise ValueError if `monitor` or `warmup_steps` is too large for the split."""
     name, num_items = f"{split.log.name!r} ({split.name})", split.log.num_items
     if int(config.monitor.partition("@")[2]) > num_items:
         raise ValueError(
@@ -151,7 +153,7 @@ def _local_generator(
 ) -> torch.Generator:
     """Return the generator of the model's own random numbers in this process.
 
-    With several processes it is not `generator`, whose state must stay the same in all of them.
+    With several processes it differs from `generator`, whose state must be the same in all of them.
     """
     if workers.size == 1:
         return generator

@@ -1,9 +1,8 @@
-"""Losses besides Eq. 11 for models with several interests (§3.5).
+"""Alternatives to the loss of Eq. 11, for models with several interests (§3.5).
 
 In Eq. 10 the label selects an interest, and all negatives are scored by that interest. MaxMF
-(Weston et al. 2013) scores a negative as serving does, by its own best interest; REMI (Xie et al.
-2023) takes harder negatives for the selected interest, and penalizes routing collapse. Arguments
-are those of `mindlib.training.negatives.sampled_softmax_loss`.
+(Weston et al. 2013) scores each negative by its own best interest, as in serving. REMI (Xie et al.
+2023) gives more weight to hard negatives of the selected interest, and penalizes routing collapse.
 """
 
 from __future__ import annotations
@@ -22,15 +21,16 @@ def best_interest_loss(
     negative_ids: Int[Tensor, " n"],
     log_expected: Float[Tensor, " n"] | None,
 ) -> Float[Tensor, ""]:
-    """Sampled softmax of f_score = max_k e_i' v_u^k (Eq. 3), for the label and the negatives.
+    """Compute the sampled softmax loss of the score used in serving, max_k e_i' v_u^k (Eq. 3).
 
-    The objective is that of serving. In Eq. 10 an interest that the label did not select costs
-    nothing, however high it scores negatives: K vectors that are the same for every user and
-    divide the catalogue among them lower that loss by up to log K without any recommendation value.
-    With one interest both losses are equal.
+    The label and every negative are scored by their own best interest. In Eq. 10, in contrast, an
+    interest that the label did not select adds nothing to the loss, however high it scores
+    negatives. Therefore K vectors that are the same for every user and divide the catalogue among
+    them lower that loss by up to log K, without any value for recommendation. With one interest
+    both losses are equal.
 
     Args:
-        interests, active: V_u, and which of its columns the user has.
+        interests, active: the interest vectors V_u, and whether the user has each interest.
         targets, negatives, target_ids, negative_ids, log_expected: see `sampled_softmax_loss`.
     """
     own = (interests @ targets[:, :, None]).squeeze(2).masked_fill(~active, -torch.inf)
@@ -52,7 +52,7 @@ def hard_negative_loss(
     *,
     beta: float,
 ) -> Float[Tensor, ""]:
-    """Sampled softmax with interest-aware hard negatives (REMI).
+    """Compute the sampled softmax loss with interest-aware hard negatives (REMI).
 
     Most random items are easy to distinguish from the selected interest. Therefore the sum over
     negatives is estimated as if they had been sampled proportionally to exp(beta v'e_j), by
@@ -62,7 +62,7 @@ def hard_negative_loss(
     this is `sampled_softmax_loss`.
 
     Args:
-        users: v_u, the interest that the label selected.
+        users: the user vector v_u, which is the interest that the label selected.
         targets, negatives, target_ids, negative_ids, log_expected: see `sampled_softmax_loss`.
         beta: the hardness; 0 weights all negatives equally.
 
@@ -74,7 +74,7 @@ def hard_negative_loss(
     scores = users @ negatives.T
     hits = target_ids[:, None] == negative_ids
     log_weight = torch.zeros_like(negatives[:, 0]) if log_expected is None else -log_expected
-    # A finite value instead of -inf, so that a row of accidental hits only has no NaN gradient.
+    # A finite value instead of -inf, which would give NaN gradients if all negatives are hits.
     lowest = torch.finfo(scores.dtype).min / 4
     log_weights = log_weight.expand_as(scores).masked_fill(hits, lowest)
     hardness = (beta * scores + log_weight).masked_fill(hits, lowest)
@@ -87,17 +87,17 @@ def hard_negative_loss(
 def routing_penalty(
     coupling: Float[Tensor, "batch interests length"], mask: Bool[Tensor, "batch length"]
 ) -> Float[Tensor, ""]:
-    """Penalize uneven coupling over the behaviors: REMI's routing regularization.
+    """Compute REMI's routing regularization, a penalty on uneven coupling over the behaviors.
 
-    The sum over interests of the squared variance of their coupling over the behaviors, that is
-    the squared Frobenius norm of the diagonal of the coupling's covariance; the mean over users.
-    It is 0 for equal weights and largest where an interest copies one behavior (routing collapse).
-    The published code divides by d instead of the number of behaviors, includes padding, and sums
-    over the batch, so its lambda = 100 is on another scale.
+    For each user it is the sum over interests of the squared variance of their coupling over the
+    behaviors, that is the squared Frobenius norm of the diagonal of the coupling's covariance. The
+    mean over users is returned. It is 0 for equal weights and largest if an interest copies one
+    behavior (routing collapse). The published code divides by d instead of the number of
+    behaviors, includes padding, and sums over the batch, so its lambda = 100 is on another scale.
 
     Args:
-        coupling: w, `Interests.coupling`. It must have a gradient: ComiRec-SA, or MIND with
-            `gradient="all"`.
+        coupling: w_ij, as in `Interests.coupling`. Gradients must pass through it, as they do in
+            ComiRec-SA, and in MIND with `gradient="all"`.
         mask: True where there is a behavior.
     """
     count = mask.sum(1).clamp(min=1)[:, None]

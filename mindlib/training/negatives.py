@@ -18,11 +18,13 @@ def proposal_probabilities(
 ) -> Float[np.ndarray, " items"]:
     """Return q, the probability of each item as a negative; entry 0 (padding) is 0.
 
-    All items have a positive probability, because the sampled softmax estimates a sum over all.
+    Every item has a positive probability, because the sampled softmax estimates a sum over the
+    whole catalogue.
 
     Args:
-        counts: occurrences of each item in the training events; entry 0 is ignored.
-        alpha: exponent of "popularity".
+        proposal: see `TrainingConfig`.
+        counts: the number of training events of each item; entry 0 is ignored.
+        alpha: the exponent of the counts with proposal="popularity".
     """
     if proposal == "uniform":
         weights = np.ones(len(counts) - 1)
@@ -38,8 +40,8 @@ def proposal_probabilities(
 def target_probabilities(cases: Cases) -> Float[np.ndarray, " items"]:
     """Return p, the probability of each item as the target of a training pair; entry 0 is 0.
 
-    A pair is a case sampled uniformly and one of its targets sampled uniformly, so an item of a
-    basket of ten counts a tenth.
+    A training pair is a uniformly sampled case with one of its targets, also sampled uniformly.
+    Therefore each item in a basket of ten counts a tenth.
     """
     sizes = cases.offsets.diff().cpu().numpy()
     share = np.repeat(1 / sizes, sizes) / len(sizes)
@@ -47,10 +49,11 @@ def target_probabilities(cases: Cases) -> Float[np.ndarray, " items"]:
 
 
 class NegativeSampler:
-    """Samples negatives with replacement, in time that hardly depends on the catalogue's size.
+    """Sample negatives with replacement, by binary search in the cumulative probabilities.
 
     Args:
         probabilities: q, see `proposal_probabilities`.
+        device: the device of the samples.
         targets: p, see `target_probabilities`; only needed by `add_in_batch`.
     """
 
@@ -79,19 +82,24 @@ class NegativeSampler:
     def add_in_batch(
         self, sampled: Int[Tensor, " n"], in_batch: Int[Tensor, " batch"]
     ) -> tuple[Int[Tensor, " n_plus_batch"], Float[Tensor, " n_plus_batch"]]:
-        """Append the batch's targets to the sampled negatives, and correct for both sources.
+        """Append the targets of the batch to the sampled negatives.
 
-        The expected count of an item is n q + (batch - 1) p, whichever source it came from: the
-        targets of the batch - 1 other users have the distribution p, not q. (A user's own target
-        is an accidental hit, which the loss removes.)
+        Return the item ids and the logarithms of their expected counts. The expected count of an
+        item is n q + (batch - 1) p, from whichever source it came, because the targets of the
+        batch - 1 other users have the distribution p instead of q. (A user's own target is an
+        accidental hit, which the loss removes.)
+
+        Args:
+            sampled: the item ids of the sampled negatives.
+            in_batch: the item ids of the targets of the batch.
 
         Raises:
-            ValueError: the sampler was made without p.
+            ValueError: the sampler was created without `targets`.
         """
         if self._p is None:
             raise ValueError(
-                "in-batch negatives need the target distribution p; make the sampler with "
-                "`target_probabilities`"
+                "in-batch negatives need the target distribution p; create the sampler with "
+                "targets=target_probabilities(cases)"
             )
         ids = torch.cat([sampled, in_batch])
         q, p = self._log_q[ids - 1].exp(), self._p[ids - 1]
@@ -106,18 +114,19 @@ def sampled_softmax_loss(
     negative_ids: Int[Tensor, " n"],
     log_expected: Float[Tensor, " n"] | None,
 ) -> Float[Tensor, ""]:
-    """Estimate -log Pr(i | u) (Eqs. 10-11), with the sum over the catalogue from negatives.
+    """Compute the mean loss -log Pr(i | u) (Eqs. 10-11), estimated from sampled negatives.
 
     The denominator is exp(v'e_i) + sum over j != i of exp(v'e_j). Negatives sampled with
     probability q give the unbiased estimate sum exp(v'e_j) / (n q_j) of the second term; in
-    logits this is the logQ correction -log(n q_j). A negative that is the target itself is an
-    accidental hit and left out, because the target is already the first term.
+    logits this is the logQ correction -log(n q_j). A negative that equals the target is an
+    accidental hit. It is left out, because the target is already the first term.
 
     Args:
-        users: v_u, from label-aware attention with the target.
-        targets, negatives: item embeddings.
+        users: the user vectors v_u, from label-aware attention with the target.
+        targets, negatives: the item embeddings of the targets and negatives.
         target_ids, negative_ids: their item ids.
-        log_expected: log(n q_j), or None for no correction.
+        log_expected: log(n q_j), the logarithm of each negative's expected count; None for no
+            correction.
     """
     hits = target_ids[:, None] == negative_ids
     shift = torch.zeros_like(negatives[:, 0]) if log_expected is None else -log_expected
@@ -125,10 +134,11 @@ def sampled_softmax_loss(
 
 
 class _SampledSoftmax(torch.autograd.Function):
-    """The mean of logsumexp([v'e_i, v'e_j + shift_j for j no hit]) - v'e_i, in few passes.
+    """Sampled softmax loss with a gradient in closed form, which saves memory.
 
-    Autograd would store several batch x negatives matrices. The gradient of a softmax is known in
-    closed form, so one matrix suffices.
+    The loss is the mean of logsumexp([v'e_i, v'e_j + shift_j]) - v'e_i over the negatives j that
+    are not accidental hits. Autograd would store several batch x negatives matrices for it, the
+    closed form of the gradient needs only one.
     """
 
     @staticmethod

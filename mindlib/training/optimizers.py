@@ -1,4 +1,4 @@
-"""Adam for an item table of which a step touches few rows, and learning rate schedules (§3.5)."""
+"""Adam for an item table with sparse gradients, and learning rate schedules (§3.5)."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from mindlib.training.config import Schedule, TrainingConfig
 class RowAdam(torch.optim.Optimizer):
     """Adam that updates only the rows with a gradient ("lazy Adam").
 
-    These rows are gathered and updated by torch's fused Adam; the moments of the others stay as
-    they are. Therefore the cost of a step depends on the rows touched, not on the table's size.
+    These rows are gathered and updated by torch's fused Adam; the moments of all other rows are
+    unchanged. Therefore, the cost of a step depends on the number of rows that are updated, not on
+    the size of the table.
 
-    In contrast to dense Adam, a row without a gradient is not moved along its old moments, and its
+    Unlike in dense Adam, a row without a gradient is not updated by its old moments, and its
     moments do not decay. The bias correction counts the steps of the table, not those of the row,
-    so a row that has been touched in every step since its first one gets the update of dense Adam.
+    so a row with a gradient in every step since its first one gets the same updates as in dense
+    Adam.
     `torch.optim.SparseAdam` differs from this class only in adding epsilon before the bias
     correction of the second moment.
 
     Args:
         table: a 2-D parameter whose gradient is sparse.
-        learning_rate, betas, epsilon: as in Adam.
+        learning_rate, betas, epsilon: lr, betas and eps of `torch.optim.Adam`.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ def distinct_rows(gradient: Tensor) -> tuple[Int[Tensor, " rows"], Float[Tensor,
 
 
 def dense_parameters(model: nn.Module, table: nn.Parameter) -> list[nn.Parameter]:
-    """Return all parameters but the item table, the only one whose gradient is sparse."""
+    """Return all parameters except the item table, the only one with a sparse gradient."""
     return [p for p in model.parameters() if p is not table and p.numel()]
 
 
@@ -92,12 +94,13 @@ def make_optimizers(
 def learning_rate_factor(step: int, steps: int, *, warmup_steps: int, schedule: Schedule) -> float:
     """Return the factor of the learning rate at one step of a training run.
 
-    It rises linearly to 1 over the first `warmup_steps`. Then it stays there ("constant") or falls
-    along half a cosine, to 0 just after the last step.
+    It rises linearly to 1 over the first `warmup_steps`. Then it stays at 1 ("constant") or falls
+    along half a cosine ("cosine"), to 0 just after the last step.
 
     Args:
-        step: counted from 0.
-        steps: of the whole run.
+        step: the index of the step, from 0.
+        steps: the number of steps of the whole run.
+        warmup_steps, schedule: see `TrainingConfig`.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps
@@ -113,8 +116,8 @@ def make_schedulers(
     """Return a scheduler for each optimizer, or none if the learning rate is constant.
 
     Args:
-        steps: of the whole run.
-        done: steps made before, if the run is resumed.
+        steps: the number of steps of the whole run.
+        done: the number of steps before the run was interrupted; 0 for a new run.
     """
     warmup_steps, schedule = config.warmup_steps, config.schedule
     if schedule == "constant" and not warmup_steps:

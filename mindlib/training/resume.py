@@ -1,4 +1,4 @@
-"""Resume a training run from a checkpoint as if it had never been interrupted."""
+"""Write the state of a training run to checkpoints, and resume the run from them exactly."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class ResumableRun:
     """A training run whose state after each epoch is written to a folder.
 
     Args:
-        folder: of the checkpoints.
-        identity: all that the weights depend on, see `run_identity`.
-        state: of the run.
+        folder: the folder of the checkpoints.
+        identity: the settings and data that determine the weights, see `run_identity`.
+        state: the state of the run, which `save` writes and `resume` loads in place.
     """
 
     def __init__(self, folder: str | Path, identity: dict[str, Any], state: TrainingState) -> None:
         self.folder, self.identity, self.state = Checkpoints(folder), identity, state
 
     def save(self) -> None:
-        """Write the checkpoint of the last epoch; keep this one and that of the best epoch."""
+        """Write a checkpoint of the last epoch, and delete all others except the best epoch's."""
         epoch, best_epoch = len(self.state.log), self.state.best_epoch
         log = [dataclasses.asdict(record) for record in self.state.log]
         facts = {"run": self.identity, "best_epoch": best_epoch, "log": log}
@@ -41,11 +41,12 @@ class ResumableRun:
         self.folder.keep({epoch, best_epoch})
 
     def resume(self, epochs: int, workers: Workers) -> None:
-        """Prepare the folder, and load the newest checkpoint if there is one.
+        """Create the folder if necessary, and load its newest checkpoint if there is one.
 
         Raises:
-            OSError: the folder cannot be written.
-            ValueError: a checkpoint is damaged, of another run, or of more than `epochs` epochs.
+            OSError: the folder cannot be created or written to.
+            ValueError: a checkpoint is damaged, belongs to another run, or is from an epoch after
+                `epochs`.
         """
         workers.run_on_rank_zero(self.folder.prepare)
         epoch = max(workers.run_on_rank_zero(self.folder.epochs), default=0)
@@ -58,7 +59,7 @@ class ResumableRun:
             if epoch > epochs:
                 raise ValueError(
                     f"epochs={epochs}: {self.folder.path(epoch)} has been trained for more "
-                    f"already; pass at least {epoch}, or checkpoints= another folder"
+                    f"epochs; pass at least {epoch}, or another folder as checkpoints"
                 )
             return checkpoint
 
@@ -73,7 +74,7 @@ class ResumableRun:
 
 
 def pack(state: TrainingState) -> dict[str, Tensor]:
-    """Return all tensors that the next step depends on, by name."""
+    """Collect all tensors that determine the next step, by name."""
     tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
     for number, optimizer in enumerate(state.optimizers):
         for index, values in optimizer.state_dict()["state"].items():
@@ -83,10 +84,10 @@ def pack(state: TrainingState) -> dict[str, Tensor]:
 
 
 def unpack(tensors: Mapping[str, Tensor], state: TrainingState) -> None:
-    """Load the tensors of `pack` in place.
+    """Load the tensors that `pack` collected into a training state, in place.
 
     Raises:
-        ValueError: the model has other weights, or weights of other shapes.
+        ValueError: the names or shapes of the weights differ from those of the model.
     """
     weights = _below(tensors, "model.")
     theirs = {name: tuple(value.shape) for name, value in weights.items()}
@@ -96,7 +97,7 @@ def unpack(tensors: Mapping[str, Tensor], state: TrainingState) -> None:
             raise ValueError(
                 f"in the checkpoint {name} has the shape {theirs.get(name, 'None')}, in the model "
                 f"{ours.get(name, 'None')}; build the model as it was built for the checkpoint, or "
-                f"pass checkpoints= another folder"
+                f"pass another folder as checkpoints"
             )
     state.model.load_state_dict(weights)
     for number, optimizer in enumerate(state.optimizers):
@@ -104,7 +105,7 @@ def unpack(tensors: Mapping[str, Tensor], state: TrainingState) -> None:
         for name, value in _below(tensors, f"optimizer.{number}.").items():
             index, key = name.split(".")
             values.setdefault(int(index), {})[key] = value
-        # The parameter groups are made from the configuration.
+        # The parameter groups are not in the checkpoint; they follow from the configuration.
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": values, "param_groups": groups})
     state.generator.set_state(tensors["generator"].cpu())
@@ -117,10 +118,10 @@ def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def run_identity(
     model: VectorModel, split: Split, config: TrainingConfig, workers: Workers
 ) -> dict[str, Any]:
-    """Return all that the weights after an epoch depend on, apart from the initial weights.
+    """Collect all settings and data that determine the weights after an epoch.
 
-    The number of epochs is left out where the steps do not depend on it, so that a run can be
-    prolonged.
+    The initial weights are left out. So is the number of epochs if the steps do not depend on it,
+    so that a run can be prolonged.
     """
     identity = {
         "model": type(model).__name__,
@@ -138,10 +139,10 @@ def run_identity(
 
 
 def check_compatible(theirs: Mapping[str, Any], ours: Mapping[str, Any], path: Path) -> None:
-    """Compare the identity of a checkpoint's run with that of this one.
+    """Check that a checkpoint was written by the same run, by comparing the two identities.
 
     Raises:
-        ValueError: they differ; the message names the first difference.
+        ValueError: the identities differ; the message names the first difference.
     """
     for name in [*ours, *(name for name in theirs if name not in ours)]:
         if theirs.get(name) == ours.get(name):
@@ -153,13 +154,13 @@ def check_compatible(theirs: Mapping[str, Any], ours: Mapping[str, Any], path: P
         else:
             difference = f"with {name}={theirs.get(name)!r}, not {ours.get(name)!r}"
         raise ValueError(
-            f"{path} was trained {difference}, so this run cannot resume from it; train with what "
-            f"the checkpoint was trained with, or pass checkpoints= another folder"
+            f"{path} was trained {difference}, so this run cannot resume from it; use the settings "
+            f"and data of the checkpoint, or pass another folder as checkpoints"
         )
 
 
 def _fields(prefix: str, config: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass, and those of nested dataclasses, by dotted name."""
+    """Collect the fields of a dataclass, and those of nested dataclasses, by dotted name."""
     if not dataclasses.is_dataclass(config):
         return {}
     fields: dict[str, Any] = {}
@@ -182,7 +183,7 @@ def _digest_catalogue(log: Interactions) -> str:
 
 
 def _digest_cases(split: Split) -> str:
-    """Return the sha256 of the events that training and validation read."""
+    """Compute the sha256 of the cases and item counts that training and validation use."""
     digest = hashlib.sha256()
     for cases in (split.train, split.validation):
         columns = [*vars(cases.histories).values(), cases.targets, cases.offsets]

@@ -1,4 +1,4 @@
-"""One step of training (§3.5): a batch of pairs (user, target), its negatives, its loss."""
+"""A training step (§3.5): batches of (history, target) pairs, and the loss and its gradients."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from mindlib.training.negatives import (
 
 
 class Batch(NamedTuple):
-    """Training pairs (u, i): histories, and for each one of the items that followed it.
+    """A batch of training pairs (u, i), each a history and one of the items that followed it.
 
     Attributes:
-        histories: of this process's shard.
-        targets: of this process's shard.
-        global_targets: of all processes.
+        histories: the histories of this process's shard.
+        targets: the target item of each of these histories.
+        global_targets: the targets of the global batch, that is of all processes.
     """
 
     histories: Histories
@@ -56,8 +56,12 @@ def batches(
     """Yield every case once, in random order, with one of its targets sampled at random (§4.1).
 
     Args:
-        length_bucket_batches: see `TrainingConfig`. Which cases share a bucket and the order of
-            the batches remain random.
+        cases: the training cases.
+        batch_size: the number of cases in a global batch.
+        generator: for the order and the targets; its state must be the same in all processes.
+        workers: the processes that share each global batch.
+        length_bucket_batches: see `TrainingConfig`. The assignment of cases to buckets and the
+            order of the batches remain random.
     """
     device = generator.device
     order = torch.randperm(len(cases), generator=generator, device=device)
@@ -75,7 +79,7 @@ def batches(
 
 
 def make_sampler(split: Split, config: TrainingConfig, device: torch.device) -> NegativeSampler:
-    """Return the sampler of the configuration's proposal distribution."""
+    """Create the negative sampler for the proposal distribution that `config` selects."""
     q = proposal_probabilities(config.proposal, split.train_counts, config.alpha)
     p = target_probabilities(split.train) if config.in_batch else None
     return NegativeSampler(q, device, p)
@@ -89,15 +93,15 @@ def training_step(
     generator: torch.Generator,
     local_generator: torch.Generator | None = None,
 ) -> Float[Tensor, ""]:
-    """Compute the mean loss of a batch and leave its gradients in the parameters.
+    """Compute the mean loss of a batch and its gradients, which are stored in the parameters.
 
     With several processes the gradients are those of the shard's part of the global mean, so that
     their sum over the processes is the gradient of the global batch.
 
     Args:
-        generator: for the negatives; in the same state in all processes.
+        generator: for the negatives; its state must be the same in all processes.
         local_generator: for the random numbers of the model, which differ between processes;
-            `generator` if it is None.
+            `generator` by default.
     """
     model.zero_grad(set_to_none=True)
     negative_ids, log_expected = sampler.draw(config.negatives, generator)
@@ -106,10 +110,10 @@ def training_step(
     if not len(batch.targets):  # the global batch has fewer pairs than there are processes
         return torch.zeros((), device=batch.targets.device)
     window = model.history_length
-    if config.length_bucket_batches > 1:  # without buckets hardly a batch has short histories only
+    if config.length_bucket_batches > 1:  # without buckets, almost every batch has a long history
         window = max(1, min(window, int(batch.histories.lengths.max())))
     history = batch.histories.window(window)
-    # Each item of the step is embedded once, however often it occurs.
+    # Compute the embedding of each distinct item only once.
     ids = torch.cat([history.items.flatten(), batch.targets, negative_ids])
     distinct, index = torch.unique(ids, return_inverse=True)
     vectors = model.items(distinct)

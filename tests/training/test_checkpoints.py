@@ -221,7 +221,7 @@ def trained(split, tmp_path_factory):
         ({"monitor": "NDCG@10"}, "training.monitor='Recall@10', not 'NDCG@10'"),
         ({"patience": 1}, "training.patience=4, not 1"),
         ({"seed": 3}, "training.seed=0, not 3"),
-        ({"epochs": 1}, "epochs=1: .* has been trained for more already; pass at least 2"),
+        ({"epochs": 1}, "epochs=1: .* has been trained for more epochs; pass at least 2"),
     ],
 )
 def test_another_configuration_is_refused_by_name(split, trained, options, message):
@@ -418,7 +418,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(split, trained, tmp_path, mon
             file.truncate(path.stat().st_size // 2)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    message = "epoch 3 could not be written .*No space left.*epoch 2 is untouched: make room"
+    message = "epoch 3 could not be written .*No space left.*epoch 2 is untouched; free disk space"
     folder = copied(trained, tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr("mindlib.training.checkpoints.save_file", half)

@@ -150,5 +150,5 @@ def test_a_basket_counts_as_one_pair():
 
 def test_a_sampler_without_target_probabilities_does_not_mix():
     sampler = NegativeSampler(proposal_probabilities("uniform", COUNTS), CPU)
-    with pytest.raises(ValueError, match="make the sampler with `target_probabilities`"):
+    with pytest.raises(ValueError, match="create the sampler with targets=target_prob"):
         sampler.add_in_batch(torch.tensor([1]), torch.tensor([2]))
