@@ -113,7 +113,7 @@ def _accuracy(
     sizes = offsets.diff()
     rows = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
     ranks = _ranks(lists, rows, targets)
-    # Entry r is the gain of a hit at rank r; the last entry is that of a miss.
+    # Entry r is the gain of a hit at zero-based rank r; the last entry is the gain of a miss, 0.
     discount = 1 / torch.log2(torch.arange(2, lists.shape[1] + 2, dtype=torch.float64))
     discount = torch.cat([discount, discount.new_zeros(1)])
     ideal = torch.cat([discount.new_zeros(1), discount.cumsum(0)])

@@ -1,4 +1,4 @@
-"""Embedding and pooling (§3.2): the vector of an item pools the embeddings of id and features.
+"""Embedding and pooling (§3.2) of items, from their ids and features, and of user profiles.
 
 All embeddings of items and features are rows of one weight matrix with sparse gradients, so that
 the cost of a training step depends on the batch and not on the catalogue.

@@ -33,7 +33,7 @@ Gradient = Literal["all", "last"]
 
 # Added under the square root in `squash`; otherwise its gradient at zero would be infinite.
 EPS = 1e-30
-# The smallest divisor of a weighted mean: an inactive interest has weight 0.
+# Lower bound of the divisor of a weighted mean, because an inactive interest has weight 0.
 MIN_WEIGHT = 1e-6
 
 

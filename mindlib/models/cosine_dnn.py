@@ -40,7 +40,7 @@ class CosineDNN(YouTubeDNN):
     config_class = CosineDNNConfig
 
     def build(self, generator: torch.Generator) -> None:
-        """Make the item embeddings have norm 1."""
+        """Configure the item embeddings to be normalized to norm 1."""
         self.items.is_normalized = True
 
     def user_vectors(

@@ -20,7 +20,7 @@ Similarity = Literal["cosine", "bm25"]
 
 @dataclass(frozen=True)
 class ItemCFConfig:
-    """Options of item-based collaborative filtering. Defaults are tuned like `WALSConfig`'s.
+    """Options of item-based collaborative filtering, tuned in the same way as `WALSConfig`.
 
     Attributes:
         similarity: how two columns of the user-item counts are compared: by their "cosine", or by

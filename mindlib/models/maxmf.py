@@ -15,7 +15,7 @@ from mindlib.models.youtube_dnn import mean_of_behaviors
 
 @dataclass(frozen=True)
 class MaxMFConfig(MultiInterestConfig):
-    """Options of MaxMF: those of every model with the same number of vectors for every user."""
+    """Options of MaxMF, the same as for every model with a fixed number of vectors per user."""
 
 
 class MaxMF(VectorModel):

@@ -39,7 +39,7 @@ class MINDConfig(VectorConfig):
 
     @classmethod
     def paper(cls, **changes: Any) -> MINDConfig:
-        """Return the configuration of §3 with Algorithm 1 and p = 2, with `changes`."""
+        """Return the paper's configuration (§3; Algorithm 1, p = 2), with `changes` to fields."""
         return super().paper(**{"routing": RoutingConfig.paper(), "power": 2.0} | changes)
 
 

@@ -29,7 +29,7 @@ Config = TypeVar("Config", bound="VectorConfig")
 
 @dataclass(frozen=True)
 class VectorConfig:
-    """Options of every vector model. The defaults are the tuned ones; `paper()` returns §3's.
+    """Options of every vector model. The defaults are the tuned ones, not those of the paper.
 
     Attributes:
         dim: d, the embedding dimension.
@@ -76,7 +76,7 @@ class VectorConfig:
 
     @classmethod
     def paper(cls: type[Config], **changes: Any) -> Config:
-        """Return the configuration of §3, with `changes` to its fields."""
+        """Return the paper's configuration (§3), with `changes` to its fields."""
         literal: dict[str, Any] = {
             "head": "relu",
             "pooling": "mean",
@@ -208,7 +208,7 @@ class VectorModel(nn.Module):
     def apply_dropout(
         self, behaviors: Float[Tensor, "batch length dim"], generator: torch.Generator | None
     ) -> Float[Tensor, "batch length dim"]:
-        """Apply dropout to the behavior embeddings during training (with a generator)."""
+        """Apply dropout to the behavior embeddings if a generator is given, as in training."""
         rate = self.config.behavior_dropout
         if generator is None or not rate:
             return behaviors
@@ -226,7 +226,7 @@ class VectorModel(nn.Module):
     def interests(
         self, histories: Histories
     ) -> tuple[Float[Tensor, "users interests dim"], Bool[Tensor, "users interests"]]:
-        """Compute the interest vectors V_u of each history (Eq. 1), and which are active."""
+        """Compute the interest vectors V_u of each history (Eq. 1) and the mask of active ones."""
         parts = [
             self.encode_histories(histories.select(slice(start, start + USERS_AT_ONCE)))
             for start in range(0, len(histories), USERS_AT_ONCE)
@@ -252,7 +252,7 @@ class VectorModel(nn.Module):
 
 
 def check_window(behaviors: Float[Tensor, "batch length dim"], history_length: int) -> None:
-    """Raise ValueError if there are more behaviors than positions that have weights."""
+    """Raise ValueError if a window is longer than the history length of the model."""
     length = behaviors.shape[1]
     if length > history_length:
         raise ValueError(

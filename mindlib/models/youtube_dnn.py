@@ -14,13 +14,13 @@ from mindlib.models.vector import Interests, VectorConfig, VectorModel
 
 @dataclass(frozen=True)
 class YouTubeDNNConfig(VectorConfig):
-    """Options of YouTube DNN: those of every vector model."""
+    """Options of YouTube DNN, the same as for every vector model."""
 
 
 class YouTubeDNN(VectorModel):
     """The mean of a user's behavior embeddings, followed by the head (Covington et al. 2016).
 
-    Unlike MIND it has one vector for a user and no routing: the case K = 1 of Eq. 1.
+    Unlike MIND it has one vector per user (K = 1 in Eq. 1) and no routing.
     """
 
     config_class = YouTubeDNNConfig
@@ -40,6 +40,6 @@ class YouTubeDNN(VectorModel):
 def mean_of_behaviors(
     behaviors: Float[Tensor, "batch length dim"], history: History
 ) -> Float[Tensor, "batch dim"]:
-    """Average over the behaviors without padding; zeros for a user who has none."""
+    """Compute the mean behavior embedding, ignoring padding; zeros for an empty history."""
     count = history.mask.sum(1, keepdim=True).clamp(min=1)
     return (behaviors * history.mask[:, :, None]).sum(1) / count

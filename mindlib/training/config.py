@@ -13,7 +13,7 @@ Loss = Literal["label", "best"]
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Options of a training run. Models that are compared should be trained with the same ones.
+    """Options of a training run. To compare models, train them with the same options.
 
     Attributes:
         epochs: the maximum number of passes over the training cases.

@@ -1,4 +1,4 @@
-"""The device of a training run, and the memory allocator of its process."""
+"""Device selection and memory allocator settings of a training run."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Workers:
-    """The `size` processes that train one model together, of which this one is number `rank`.
+    """The group of `size` processes that train one model together, seen from process `rank`.
 
     In a single process (the default) the methods return their arguments or make a plain call.
     """
@@ -153,7 +153,7 @@ SINGLE_PROCESS = Workers()
 
 
 def join_process_group(device: torch.device) -> Workers:
-    """Return the workers of torch's process group, which is created first if torchrun is used.
+    """Join torch's process group, which is created under torchrun if necessary.
 
     The backend is gloo on a CPU and nccl on a GPU, and the group lasts until the process ends. For
     another backend or timeout, call `torch.distributed.init_process_group` beforehand.

@@ -74,7 +74,7 @@ def hard_negative_loss(
     scores = users @ negatives.T
     hits = target_ids[:, None] == negative_ids
     log_weight = torch.zeros_like(negatives[:, 0]) if log_expected is None else -log_expected
-    # A finite value instead of -inf, which would give NaN gradients if all negatives are hits.
+    # A finite value instead of -inf, which would give NaN gradients if all are hits.
     lowest = torch.finfo(scores.dtype).min / 4
     log_weights = log_weight.expand_as(scores).masked_fill(hits, lowest)
     hardness = (beta * scores + log_weight).masked_fill(hits, lowest)

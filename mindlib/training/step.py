@@ -53,7 +53,7 @@ def batches(
     *,
     length_bucket_batches: int = 1,
 ) -> Iterator[Batch]:
-    """Yield every case once, in random order, with one of its targets sampled at random (§4.1).
+    """Yield random batches that contain every case once, each with a random target (§4.1).
 
     Args:
         cases: the training cases.
