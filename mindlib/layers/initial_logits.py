@@ -63,9 +63,9 @@ def gaussian_logits(
 ) -> Float[Tensor, "batch interests length"]:
     """Compute reproducible N(0, sigma²) initial logits by hashing (seed, item, interest).
 
-    The paper samples b_ij at every call, so that a user's interests change from request to
-    request. The hash makes them reproducible. Because it depends on the item instead of the
-    position, the logits are independent of the batch, the window and the order of the behaviors.
+    In the paper, b_ij is sampled in every call, so that a user's interests change from request to
+    request. Hashed logits do not. They depend on the item instead of the position, so they are
+    independent of the batch, the window and the order of the behaviors.
 
     Args:
         items: the item id of each behavior.

@@ -1,4 +1,4 @@
-"""Reference models: random lists, popular items, and the best possible model of generated data."""
+"""Reference models: random lists, popular items, and the true probabilities of generated data."""
 
 from __future__ import annotations
 

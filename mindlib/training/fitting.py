@@ -1,4 +1,4 @@
-"""`fit`, which trains any vector model on a split (§3.5)."""
+"""Training of vector models (§3.5): the function `fit`, which is the same for all of them."""
 
 from __future__ import annotations
 

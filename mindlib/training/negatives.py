@@ -137,8 +137,8 @@ class _SampledSoftmax(torch.autograd.Function):
     """Sampled softmax loss with a gradient in closed form, which saves memory.
 
     The loss is the mean of logsumexp([v'e_i, v'e_j + shift_j]) - v'e_i over the negatives j that
-    are not accidental hits. Autograd would store several batch x negatives matrices for it, the
-    closed form of the gradient needs only one.
+    are not accidental hits. Autograd would store several batch x negatives matrices for it, whereas
+    the closed form of the gradient needs only one.
     """
 
     @staticmethod
