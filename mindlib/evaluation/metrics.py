@@ -75,8 +75,8 @@ def evaluate(
         raise ValueError(f"cutoffs={tuple(cutoffs)}: expected at least one N, each >= 1")
     if categories is not None and len(categories) != cases.num_items + 1:
         raise ValueError(
-            f"{len(categories)} categories for {cases.num_items} items; expected one for each, and "
-            f"entry 0 for padding"
+            f"{len(categories)} categories for {cases.num_items} items; expected one for each item "
+            f"and entry 0 for padding"
         )
     longest = max(cutoffs)
     parts: dict[str, list[Tensor]] = {}

@@ -59,7 +59,7 @@ class ItemEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         if words is not None and pooling == "mean":
-            raise ValueError('words need pooling="sum": a long title would dominate a mean')
+            raise ValueError('words need pooling="sum", as long titles dominate a mean')
         self.pooling = pooling
         columns = [features.codes[:, [c]] for c in range(len(features.fields))] if features else []
         columns += [] if words is None else [words]

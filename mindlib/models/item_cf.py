@@ -44,7 +44,7 @@ class ItemCFConfig:
         if not (self.k1 >= 0 and math.isfinite(self.k1)):
             raise ValueError(f"k1={self.k1}: expected a number >= 0")
         if not 0 <= self.b <= 1:
-            raise ValueError(f"b={self.b}: expected 0 (no penalty of popular items) to 1")
+            raise ValueError(f"b={self.b}: expected 0 (no penalty on popular items) to 1")
 
 
 @dataclass(frozen=True)

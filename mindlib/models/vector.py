@@ -105,7 +105,7 @@ class MultiInterestConfig(VectorConfig):
 def check_probability(name: str, value: float) -> None:
     """Raise ValueError unless the configuration field `name` is in [0, 1)."""
     if not 0 <= value < 1:
-        raise ValueError(f"{name}={value}: expected a probability, at least 0, below 1")
+        raise ValueError(f"{name}={value}: expected a probability p with 0 <= p < 1")
 
 
 class Interests(NamedTuple):

@@ -59,7 +59,7 @@ class ResumableRun:
             if epoch > epochs:
                 raise ValueError(
                     f"epochs={epochs}: {self.folder.path(epoch)} has been trained for more "
-                    f"epochs; pass at least {epoch}, or another folder as checkpoints"
+                    f"epochs; pass epochs={epoch} or more, or another folder as checkpoints"
                 )
             return checkpoint
 

@@ -28,7 +28,7 @@ VECTOR = [
     ({"id_scale": math.inf}, "id_scale=inf: expected a positive number"),
     ({"id_scale": math.nan}, "id_scale=nan: expected a positive number"),
     ({"pooling": "mean"}, "title_words=True with pooling='mean': .* pass pooling='sum', or"),
-    ({"behavior_dropout": 1.0}, "behavior_dropout=1.0: expected a probability, at least 0"),
+    ({"behavior_dropout": 1.0}, "behavior_dropout=1.0: expected a probability p with 0 <= p"),
     ({"behavior_dropout": -0.1}, "behavior_dropout=-0.1: expected a probability"),
     ({"behavior_dropout": math.nan}, "behavior_dropout=nan: expected a probability"),
 ]

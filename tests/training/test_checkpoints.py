@@ -221,7 +221,7 @@ def trained(split, tmp_path_factory):
         ({"monitor": "NDCG@10"}, "training.monitor='Recall@10', not 'NDCG@10'"),
         ({"patience": 1}, "training.patience=4, not 1"),
         ({"seed": 3}, "training.seed=0, not 3"),
-        ({"epochs": 1}, "epochs=1: .* has been trained for more epochs; pass at least 2"),
+        ({"epochs": 1}, "epochs=1: .* has been trained for more epochs; pass epochs=2 or more"),
     ],
 )
 def test_another_configuration_is_refused_by_name(split, trained, options, message):
