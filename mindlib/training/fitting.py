@@ -103,8 +103,8 @@ def fit(
         monitor=config.monitor,
         steps=steps,
         cases=len(cases),
-        remedy=f"lower learning_rate={config.learning_rate}, or use power_form='scaled', which "
-        f"is safe for negative scores",
+        remedy=f"lower learning_rate={config.learning_rate}, or use a power that is safe for "
+        f"negative scores",
         progress=progress,
         save=run.save if run else None,
         workers=workers,
