@@ -16,8 +16,10 @@ in the cache.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
+import math
 import os
 import platform
 import re
@@ -25,7 +27,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -37,18 +39,24 @@ from torch import Tensor
 
 from mindlib.data import SPLITS, Interactions, PlantedConfig, Split, load, planted_interests
 from mindlib.data.storage import atomic_file
-from mindlib.evaluation import history_categories
+from mindlib.evaluation import compare, history_categories
 from mindlib.experiments.cache import code_version, describe_config
-from mindlib.experiments.claims import PAIRS
+from mindlib.experiments.claims import CLAIMS
 from mindlib.experiments.execution import item_categories
-from mindlib.experiments.results import compare_values, result_row, rounded
+from mindlib.experiments.results import result_row
 from mindlib.experiments.search_space import BUDGET, STUDIES, TRAINING, search_space
 from mindlib.experiments.tables import Values, average_seeds
-from mindlib.experiments.trial import CUTOFFS, Trial, TrialRun
-from mindlib.experiments.tuning import Tuning, recorded_choices, run_seeds, tune_settings
+from mindlib.experiments.trial import Trial, TrialRun
+from mindlib.experiments.tuning import Tuning, recorded_settings, run_seeds, tune_settings
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "bench"
 METRIC = "Recall@50"
+# Test cases by the number of categories in their history: the least and the most of each bin.
+BINS = {
+    "0": (0, 0), "1": (1, 1), "2": (2, 2), "3": (3, 3), "4-5": (4, 5), "6-8": (6, 8),
+    "9+": (9, math.inf),
+}  # fmt: skip
+CUTOFFS = (10, 50, 100, 500, 1000)
 SPLIT_SEED = 0
 
 
@@ -98,20 +106,15 @@ def make_rows(
     Args:
         options: passed to `run_trial`.
     """
-    choices = {}
+    recorded = {}
     if given.settings:
-        choices = recorded_choices(json.loads(given.settings.read_text(encoding="utf-8")))
-    tunings: dict[str, Tuning] = {}
+        recorded = recorded_settings(space, json.loads(given.settings.read_text("utf-8")))
 
+    @functools.cache
     def tuning_of(name: str) -> Tuning:
-        candidates = space[name]
-        if name in choices:
-            tunings[name] = Tuning(candidates[choices[name]], tuple(candidates))
-        elif name not in tunings:
-            tunings[name] = tune_settings(
-                split, candidates, metric=METRIC, report=print_run, **options
-            )
-        return tunings[name]
+        if name in recorded:
+            return Tuning(recorded[name], tuple(space[name]))
+        return tune_settings(split, space[name], metric=METRIC, report=print_run, **options)
 
     def row(
         trial: Trial, seeds: int, tuning: Tuning | None = None, study: str | None = None
@@ -145,6 +148,7 @@ def pairs_of(done: Sequence[Row]) -> list[tuple[Row, Row]]:
     and the pairs of the paper's claims; in a study a later row with an earlier one, but in the
     ablation only with the tuned base.
     """
+    claims = {(claim.a, claim.b) for claim in CLAIMS if claim.study is None}
     pairs: list[tuple[Row, Row]] = []
     for study in dict.fromkeys(row.study for row in done):
         group = [row for row in done if row.study == study and row.values]
@@ -157,9 +161,30 @@ def pairs_of(done: Sequence[Row]) -> list[tuple[Row, Row]]:
         minds = [name for name in names if name.startswith("MIND")]
         for a, b in itertools.permutations(names, 2):
             ours = a in minds and (b not in minds or names.index(a) > names.index(b))
-            if ours or (a, b) in PAIRS:
+            if ours or (a, b) in claims:
                 pairs.append((by_name[a], by_name[b]))
     return pairs
+
+
+def compare_values(
+    a: Values, b: Values, touched: Int[Tensor, " cases"] | None
+) -> dict[str, list[dict[str, Any]]]:
+    """Compare a - b over all cases in every metric, and in one metric within `BINS`."""
+
+    def difference(metric: str, cases: Tensor | slice) -> dict[str, Any]:
+        facts = asdict(compare(a[metric][cases], b[metric][cases]))
+        return {"metric": metric, "difference": facts.pop("value"), **facts}
+
+    metrics = [name for name in a if not name.startswith("Categories@")]
+    found = {"all": [difference(name, slice(None)) for name in metrics]}
+    if touched is not None and METRIC in a:
+        bins = {name: (touched >= low) & (touched <= high) for name, (low, high) in BINS.items()}
+        found["by_history_categories"] = [
+            {"bin": name, "cases": int(inside.sum()), **difference(METRIC, inside)}
+            for name, inside in bins.items()
+            if inside.sum() > 1
+        ]
+    return found
 
 
 def add_comparisons(
@@ -190,7 +215,7 @@ def print_run(run: TrialRun) -> None:
         for part, evaluation in run.evaluations.items()
     )
     epoch = f"epoch {run.fit.best_epoch}, " if run.fit else ""
-    print_line(f"  {run.model}, seed {run.seed}: {values} ({epoch}{run.seconds:.0f} s)")
+    print_line(f"  {run.model}, seed {run.trial.seed}: {values} ({epoch}{run.seconds:.0f} s)")
 
 
 def print_line(line: str) -> None:
@@ -206,13 +231,10 @@ def command(arguments: Sequence[str]) -> str:
 
 def machine() -> dict[str, Any]:
     """Describe the machine on which the seconds were measured."""
-    cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [x for x in info.read_text().splitlines() if x.startswith("model name")]
-        cpu = names[0].partition(":")[2].strip() if names else cpu
+    name = re.search(r"^model name\s*: (.+)$", info.read_text(), re.M) if info.is_file() else None
     return {
-        "cpu": cpu,
+        "cpu": name[1] if name else platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "load_before": os.getloadavg()[0],
         "threads": torch.get_num_threads(),
@@ -222,15 +244,19 @@ def machine() -> dict[str, Any]:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON with one line for each fact, row and comparison."""
+    """Write JSON with a line for each fact, row and comparison; NaN becomes null."""
 
     def dumped(value: Any) -> str:
         if isinstance(value, list) and value:
             return "[\n" + ",\n".join(f"  {json.dumps(x, allow_nan=False)}" for x in value) + "\n ]"
         return json.dumps(value, allow_nan=False)
 
-    facts = rounded(content).items()
-    lines = ",\n".join(f" {json.dumps(name)}: {dumped(value)}" for name, value in facts)
+    rounded = json.loads(
+        json.dumps(content),
+        parse_float=lambda number: float(f"{float(number):.6g}"),
+        parse_constant=lambda _: None,
+    )
+    lines = ",\n".join(f" {json.dumps(name)}: {dumped(x)}" for name, x in rounded.items())
     with atomic_file(path) as partial:
         partial.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
 

@@ -88,7 +88,6 @@ from mindlib.experiments.results import (
 from mindlib.experiments.search_space import TRAINING, search_space
 from mindlib.experiments.tables import compare_models, results_table, summarize_models
 from mindlib.experiments.tuning import (
-    recorded_choices,
     recorded_settings,
     run_seeds,
     tune_settings,
@@ -248,7 +247,8 @@ if profile == "full":
     }
 else:
     names = ["Random", "Popularity", "ItemCF", "WALS", "YouTube DNN", "MIND-1", "MIND-4"]
-    found = recorded_settings(space, names, recorded_choices(journey))
+    settings = recorded_settings(space, journey)
+    found = {name: settings[name] for name in names}
 
 many = f"MIND-{max_interests}" if max_interests > 1 else "MIND-K (K = 1)"
 mind = found["MIND-4"]
@@ -584,7 +584,7 @@ word = {
     (claim.a, claim.b, title): verdict(change, claim.margin)
     for claim in CLAIMS
     for title, results in everything.items()
-    if (change := claim.difference(results, "HitRate@50"))
+    if (change := recorded_difference(results, claim.a, claim.b, "HitRate@50", claim.study))
 }
 for other in ("MIND-1", "YouTube DNN", "MaxMF-4"):
     assert word["MIND-4", other, "Beauty, last item"] == "holds here"

@@ -14,7 +14,6 @@ from mindlib.experiments.results import (
     load_recorded,
     provenance,
     recorded_difference,
-    recorded_rows,
     recorded_table,
 )
 
@@ -71,8 +70,7 @@ def results_page(recorded: Mapping[str, Results]) -> str:
         conclusions="\n".join(_conclusion(*item) for item in recorded.items()),
         claims=claims_table(recorded),
         tables="\n\n".join(
-            f"### {title}\n\n{recorded_table(results, METRICS)}\n\n"
-            f"{provenance(results)}{_other_commits(results)}"
+            f"### {title}\n\n{recorded_table(results, METRICS)}\n\n{provenance(results)}"
             for title, results in recorded.items()
         ),
     )
@@ -88,21 +86,12 @@ def _conclusion(title: str, results: Results) -> str:
     return f"- {'; '.join(parts)} ({title})."
 
 
-def _other_commits(results: Results) -> str:
-    rows = recorded_rows(results).values()
-    parts = [
-        f"{r['name']} ({', '.join(c[:10] for c in r['commits'])})" for r in rows if "commits" in r
-    ]
-    return f" Rows of other commits: {', '.join(parts)}." if parts else ""
-
-
 def main() -> None:
     """Write the page to the file that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m mindlib.experiments", description=__doc__)
     parser.add_argument("file", type=Path, help="the Markdown file to write")
-    path: Path = parser.parse_args().file
     page = results_page({title: load_recorded(name) for title, name in RECORDED.items()})
-    with atomic_file(path) as partial:
+    with atomic_file(parser.parse_args().file) as partial:
         partial.write_text(page, encoding="utf-8")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mindlib.evaluation import Estimate, verdict
+from mindlib.evaluation import verdict
 from mindlib.experiments.results import Results, recorded_difference
 from mindlib.experiments.tables import markdown_table
 
@@ -35,10 +35,6 @@ class Claim:
     b: str
     study: str | None = None
     margin: float | None = None
-
-    def difference(self, results: Results, metric: str) -> Estimate | None:
-        """Return the recorded difference a - b; None if there is no comparison."""
-        return recorded_difference(results, self.a, self.b, metric, self.study)
 
 
 def _study(text: str, paper: str, name: str, a: str, b: str, margin: float | None = None) -> Claim:
@@ -81,8 +77,6 @@ CLAIMS = (
     _study("p = ∞ > p = 1", "the larger p the better", "power", "inf", "1"),
     _study("Dynamic K costs nothing", "comparable online", "adaptive", "1", "0", EQUAL),
 )
-# Pairs of the main table that the claims need.
-PAIRS = tuple((claim.a, claim.b) for claim in CLAIMS if claim.study is None)
 
 
 def claims_table(recorded: Mapping[str, Results], metric: str = "HitRate@50") -> str:
@@ -95,7 +89,10 @@ def claims_table(recorded: Mapping[str, Results], metric: str = "HitRate@50") ->
     """
     rows = []
     for claim in CLAIMS:
-        estimates = [claim.difference(results, metric) for results in recorded.values()]
+        estimates = [
+            recorded_difference(results, claim.a, claim.b, metric, claim.study)
+            for results in recorded.values()
+        ]
         cells = [f"{e.points()} **{verdict(e, claim.margin)}**" if e else "–" for e in estimates]
         rows.append([claim.text, claim.paper, *cells])
     if all(set(cells) == {"–"} for _, _, *cells in rows):

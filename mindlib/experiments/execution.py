@@ -7,12 +7,10 @@ interrupted training run resumes from its last epoch.
 from __future__ import annotations
 
 import dataclasses
-import platform
 import shutil
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +30,7 @@ from mindlib.experiments.cache import (
     read_entry,
     write_entry,
 )
-from mindlib.experiments.trial import PARTS, Part, Trial, TrialRun, with_seed
+from mindlib.experiments.trial import PARTS, Part, Trial, TrialRun
 from mindlib.models.baselines import Popularity, Random
 from mindlib.models.vector import VectorModel
 from mindlib.retrieval import Recommender
@@ -46,7 +44,7 @@ def run_trial(
     split: Split,
     trial: Trial,
     cutoffs: Sequence[int],
-    cache: Path | None = None,
+    cache: Path,
     *,
     parts: Sequence[Part] = PARTS,
     categories: str | None = None,
@@ -59,7 +57,7 @@ def run_trial(
 
     Args:
         cutoffs: the N of the metrics.
-        cache: a folder, which is created if necessary; None stores nothing.
+        cache: a folder, which is created if necessary.
         parts: the cases to evaluate on. Others can be requested later without training again,
             because the weights are stored.
         categories: an item field, for Categories@N.
@@ -69,13 +67,38 @@ def run_trial(
         ValueError, OSError, FloatingPointError: as `fit` and `evaluate` do.
         KeyError: the items have no such field.
     """
-    execution = _Execution(split, trial, tuple(cutoffs), categories, device, progress)
-    if cache is None:
-        return execution.compute(None, parts)
-    folder = execution.folder(cache)
+    categories_of_items = item_categories(split, categories) if categories else None
+    identity, folder = _identity(split, trial, cache)
     folder.mkdir(parents=True, exist_ok=True)
+    evaluations: dict[Part, Evaluation] = {}
     with FileLock(folder / "lock"):
-        return execution.load_cached(folder, parts) or execution.compute(folder, parts)
+        model, run = None, read_entry(folder / RUN)
+        if run is None:
+            model, run = _train(split, trial, identity, folder, device, progress)
+        commits = [run.facts["commit"]]
+        for part in parts:
+            options = {"cutoffs": list(cutoffs), "categories": categories}
+            key = options | {"run": digest_of(identity), "part": part}
+            path = folder / f"{part}-{digest_of(key)[:16]}.npz"
+            entry = read_entry(path)
+            if entry is None:
+                model = model or _load_model(split, trial, run)
+                result = evaluate(
+                    model,
+                    getattr(split, part),
+                    tuple(cutoffs),
+                    exclude_history=trial.training.exclude_history,
+                    categories=categories_of_items,
+                )
+                facts = options | {"coverage": result.coverage, "commit": code_version()}
+                entry = CacheEntry({n: v.numpy() for n, v in result.values.items()}, facts)
+                write_entry(path, entry)
+            values = {name: torch.from_numpy(value) for name, value in entry.arrays.items()}
+            evaluations[part] = Evaluation(values, entry.facts["coverage"])
+            commits.append(entry.facts["commit"])
+    if how := run.facts["fit"]:
+        how = Fit(**how | {"log": [EpochRecord(**record) for record in how["log"]]})
+    return TrialRun(trial, evaluations, how, run.facts["seconds"], tuple(dict.fromkeys(commits)))
 
 
 def trained_model(split: Split, trial: Trial, cache: Path) -> Recommender:
@@ -84,10 +107,9 @@ def trained_model(split: Split, trial: Trial, cache: Path) -> Recommender:
     Raises:
         FileNotFoundError: the cache has no such run.
     """
-    execution = _Execution(split, trial, (), None, "cpu", False)
-    folder = execution.folder(cache)
-    if run := read_entry(folder / RUN, execution.identity):
-        return execution.load_model(run)
+    _, folder = _identity(split, trial, cache)
+    if run := read_entry(folder / RUN):
+        return _load_model(split, trial, run)
     raise FileNotFoundError(
         f"{cache} has no run of {trial.name!r} with this configuration, data and schema; call "
         f"run_trial with the same trial and cache first"
@@ -106,142 +128,57 @@ def item_categories(split: Split, name: str) -> Int[Tensor, " items_plus_one"]:
     return torch.from_numpy(np.ascontiguousarray(features.column(name)))
 
 
-@dataclass
-class _Execution:
-    """A trial on a split with the options of its evaluation."""
+def _identity(split: Split, trial: Trial, cache: Path) -> tuple[dict[str, Any], Path]:
+    """Return everything that decides the result apart from the code, and the run's folder."""
+    identity = trial.identity | {"data": data_digest(split)}
+    return identity, Path(cache).expanduser() / digest_of(identity)[:32]
 
-    split: Split
-    trial: Trial
-    cutoffs: tuple[int, ...]
-    categories: str | None
-    device: str
-    progress: bool
 
-    def __post_init__(self) -> None:
-        self.identity = self.trial.identity | {"data": data_digest(self.split)}
+def _build(split: Split, trial: Trial) -> Recommender:
+    """Build a model; those that are not trained by gradient steps are fitted as well."""
+    if trial.model is Random:
+        return Random(split.log.num_items, trial.seed)
+    if trial.model is Popularity:
+        return Popularity(split.train_counts)
+    if trial.is_trained:
+        generator = torch.Generator().manual_seed(trial.seed)
+        return trial.model(split.log, trial.config, generator=generator)
+    return trial.model.fit(split, trial.config)  # pyright: ignore[reportAttributeAccessIssue]
 
-    def folder(self, cache: Path) -> Path:
-        return Path(cache).expanduser() / digest_of(self.identity)[:32]
 
-    def load_cached(self, folder: Path, parts: Sequence[Part]) -> TrialRun | None:
-        """Load a run, and evaluate it on the parts that are missing; None if there is no run."""
-        run = read_entry(folder / RUN, self.identity)
-        if run is None:
-            return None
-        model, entries = None, {}
-        for part in parts:
-            entry = read_entry(*self._place(folder, part))
-            if entry is None:
-                model = model or self.load_model(run)
-                entry = self._evaluate(model, part, folder)
-            entries[part] = entry
-        return self._result(run, entries)
-
-    def compute(self, folder: Path | None, parts: Sequence[Part]) -> TrialRun:
-        """Train and evaluate, whatever the folder has; interrupted training resumes."""
-        if folder:
-            for file in folder.glob("*.npz"):  # of a damaged run
-                file.unlink()
-        started = time.perf_counter()
-        model, how = self._make(folder)
-        seconds = sum(e.seconds for e in how.log) if how else time.perf_counter() - started
-        facts = self.identity | {
-            "name": self.trial.name,
-            "fit": dataclasses.asdict(how) if how else None,
-            "seconds": seconds,
-            "commit": code_version(),
-            "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        }
-        weights = model.state_dict() if isinstance(model, VectorModel) else {}
-        run = CacheEntry({name: w.cpu().numpy() for name, w in weights.items()}, facts)
-        entries: dict[Part, CacheEntry] = {p: self._evaluate(model, p, folder) for p in parts}
-        if folder:
-            write_entry(folder / RUN, run)
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        return self._result(run, entries)
-
-    def load_model(self, run: CacheEntry) -> Recommender:
-        """Build a trained model with its weights; fit again what is not trained by steps."""
-        if not self.trial.is_trained:
-            return self._fitted()
-        model = self._built()
+def _load_model(split: Split, trial: Trial, run: CacheEntry) -> Recommender:
+    """Build a model with the weights of its run; fit again what is not trained by steps."""
+    model = _build(split, trial)
+    if isinstance(model, VectorModel):
         model.load_state_dict({name: torch.from_numpy(w) for name, w in run.arrays.items()})
-        return model.eval()
+        model.eval()
+    return model
 
-    def _make(self, folder: Path | None) -> tuple[Recommender, Fit | None]:
-        if not self.trial.is_trained:
-            return self._fitted(), None
-        model = self._built()
-        checkpoints = folder / "checkpoints" if folder else None
-        if checkpoints:
-            _drop_damaged(checkpoints)
-        how = fit(
-            model,
-            self.split,
-            replace(self.trial.training, seed=self.trial.seed),
-            device=self.device,
-            progress=self.progress,
-            checkpoints=checkpoints,
-        )
-        return model, how
 
-    def _built(self) -> VectorModel:
-        generator = torch.Generator().manual_seed(self.trial.seed)
-        config = with_seed(self.trial.config, self.trial.seed)
-        return self.trial.model(self.split.log, config, generator=generator)
-
-    def _fitted(self) -> Recommender:
-        trial = self.trial
-        if trial.model is Random:
-            return Random(self.split.log.num_items, trial.seed)
-        if trial.model is Popularity:
-            return Popularity(self.split.train_counts)
-        return trial.model.fit(self.split, with_seed(trial.config, trial.seed))  # pyright: ignore
-
-    def _place(self, folder: Path, part: Part) -> tuple[Path, dict[str, Any]]:
-        """Return the file of a part's values, and the facts that it must hold."""
-        how = {
-            "run": digest_of(self.identity),
-            "part": part,
-            "cutoffs": list(self.cutoffs),
-            "categories": self.categories,
-        }
-        return folder / f"{part}-{digest_of(how)[:16]}.npz", how
-
-    def _evaluate(self, model: Recommender, part: Part, folder: Path | None) -> CacheEntry:
-        result = evaluate(
-            model,
-            getattr(self.split, part),
-            self.cutoffs,
-            exclude_history=self.trial.training.exclude_history,
-            categories=item_categories(self.split, self.categories) if self.categories else None,
-        )
-        arrays = {name: value.numpy() for name, value in result.values.items()}
-        facts = {"coverage": result.coverage, "commit": code_version()}
-        if folder is None:
-            return CacheEntry(arrays, facts)
-        path, how = self._place(folder, part)
-        write_entry(path, entry := CacheEntry(arrays, how | facts))
-        return entry
-
-    def _result(self, run: CacheEntry, entries: Mapping[Part, CacheEntry]) -> TrialRun:
-        how = run.facts["fit"]
-        evaluations: dict[Part, Evaluation] = {
-            part: Evaluation(
-                {name: torch.from_numpy(value) for name, value in entry.arrays.items()},
-                entry.facts["coverage"],
-            )
-            for part, entry in entries.items()
-        }
-        return TrialRun(
-            trial=self.trial,
-            evaluations=evaluations,
-            fit=Fit(**how | {"log": [EpochRecord(**record) for record in how["log"]]})
-            if how
-            else None,
-            seconds=run.facts["seconds"],
-            commits=tuple(dict.fromkeys(e.facts["commit"] for e in (run, *entries.values()))),
-        )
+def _train(
+    split: Split, trial: Trial, identity: dict[str, Any], folder: Path, device: str, progress: bool
+) -> tuple[Recommender, CacheEntry]:
+    """Train a model, or resume its interrupted training, and write its run."""
+    for file in folder.glob("*.npz"):  # of a damaged run
+        file.unlink()
+    started, checkpoints = time.perf_counter(), folder / "checkpoints"
+    model, weights, how = _build(split, trial), {}, None
+    seconds = time.perf_counter() - started
+    if isinstance(model, VectorModel):
+        _drop_damaged(checkpoints)
+        how = fit(model, split, trial.training, device=device, progress=progress,
+                  checkpoints=checkpoints)  # fmt: skip
+        seconds = sum(epoch.seconds for epoch in how.log)
+        weights = {name: weight.cpu().numpy() for name, weight in model.state_dict().items()}
+    facts = identity | {
+        "name": trial.name,
+        "fit": dataclasses.asdict(how) if how else None,
+        "seconds": seconds,
+        "commit": code_version(),
+    }
+    write_entry(folder / RUN, run := CacheEntry(weights, facts))
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return model, run
 
 
 def _drop_damaged(folder: Path) -> None:

@@ -7,36 +7,32 @@ rate and the dropout.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import product
+from operator import attrgetter
 from typing import Any
 
 from mindlib.experiments.trial import Trial
+from mindlib.layers.routing import RoutingConfig
 from mindlib.models import (
     MIND,
     WALS,
     ComiRecDR,
-    ComiRecDRConfig,
     ComiRecSA,
-    ComiRecSAConfig,
     CosineDNN,
-    CosineDNNConfig,
     ItemCF,
     ItemCFConfig,
     MaxMF,
-    MaxMFConfig,
     MINDConfig,
     Popularity,
     Random,
     SASRec,
-    SASRecConfig,
     WALSConfig,
     YouTubeDNN,
-    YouTubeDNNConfig,
 )
-from mindlib.models.vector import VectorConfig
+from mindlib.models.vector import VectorConfig, VectorModel
 from mindlib.training import TrainingConfig
 
 BUDGET = 4
@@ -55,8 +51,6 @@ TRAINING = TrainingConfig(
     patience=8,
 )
 
-Study = Callable[[Trial], list[Trial]]
-
 
 def search_space(
     training: TrainingConfig = TRAINING, shape: Mapping[str, Any] | None = None
@@ -71,160 +65,115 @@ def search_space(
     shape = shape or {}
     dim = {"dim": shape["dim"]} if "dim" in shape else {}
 
-    def fixed(name: str, model: type, configs: Sequence[Any] = (None,)) -> list[Trial]:
-        return [Trial(name, model, config, training) for config in configs]
-
-    def tuned(
+    def row(
         name: str,
         model: type,
-        config: VectorConfig,
-        field: str = "behavior_dropout",
-        values: Sequence[float] = DROPOUTS,
+        configs: Sequence[Any] = (None,),
+        rates: Sequence[float] = LEARNING_RATES,
         **losses: Any,
     ) -> list[Trial]:
         return [
-            Trial(
-                name,
-                model,
-                replace(config, **{field: value}),
-                replace(training, learning_rate=rate, **losses),
-            )
-            for rate, value in itertools.product(LEARNING_RATES, values)
+            Trial(name, model, config, replace(training, learning_rate=rate, **losses))
+            for rate, config in product(rates, configs)
         ]
 
-    def paper(name: str, model: type, config: VectorConfig) -> list[Trial]:
-        return [
-            Trial(name, model, config, replace(training, learning_rate=rate))
-            for rate in PAPER_RATES
-        ]
+    def vary(
+        model: type[VectorModel],
+        field: str = "behavior_dropout",
+        values: Sequence[float] = DROPOUTS,
+        **changes: Any,
+    ) -> list[VectorConfig]:
+        config = model.config_class(**shape, **changes)
+        return [replace(config, **{field: value}) for value in values]
 
-    def one_interest(config: MINDConfig) -> MINDConfig:
-        return replace(config, routing=replace(config.routing, max_interests=1))
-
-    mind, paper_mind = MINDConfig(**shape), MINDConfig.paper(**shape)
-    neighbors = itertools.product(("cosine", "bm25"), (200, 1000))
+    default, one_interest = (training.learning_rate,), RoutingConfig(max_interests=1)
+    paper_dnn, paper_mind = YouTubeDNN.config_class.paper(**shape), MINDConfig.paper(**shape)
+    paper_mind_1 = replace(paper_mind, routing=RoutingConfig.paper(max_interests=1))
+    item_cf = [ItemCFConfig(s, n) for s, n in product(("cosine", "bm25"), (200, 1000))]
     ridges = ((30.0, 1.0), (10.0, 10.0), (1.0, 40.0), (0.01, 80.0))
-    cosine = CosineDNNConfig(**shape)
+    wals = [WALSConfig(regularization=r, alpha=a, **dim) for r, a in ridges]
     rows = [
-        fixed("Random", Random),
-        fixed("Popularity", Popularity),
-        fixed("ItemCF", ItemCF, [ItemCFConfig(similarity, n) for similarity, n in neighbors]),
-        fixed("WALS", WALS, [WALSConfig(regularization=r, alpha=a, **dim) for r, a in ridges]),
-        tuned("YouTube DNN", YouTubeDNN, YouTubeDNNConfig(**shape)),
-        tuned("YouTube DNN cosine", CosineDNN, cosine, "temperature", TEMPERATURES),
-        tuned("MaxMF-4", MaxMF, MaxMFConfig(**shape)),
-        tuned("MaxMF-4 best", MaxMF, MaxMFConfig(**shape), loss="best"),
-        tuned("MIND-1", MIND, one_interest(mind)),
-        tuned("MIND-4", MIND, mind),
-        tuned("MIND-4 best", MIND, mind, loss="best"),
-        paper("YouTube DNN (paper)", YouTubeDNN, YouTubeDNNConfig.paper(**shape)),
-        paper("MIND-1 (paper)", MIND, one_interest(paper_mind)),
-        paper("MIND-4 (paper)", MIND, paper_mind),
-        tuned("ComiRec-SA", ComiRecSA, ComiRecSAConfig(**shape)),
-        tuned("ComiRec-DR", ComiRecDR, ComiRecDRConfig(**shape)),
-        tuned("SASRec", SASRec, SASRecConfig(**shape), "dropout"),
+        row("Random", Random, rates=default),
+        row("Popularity", Popularity, rates=default),
+        row("ItemCF", ItemCF, item_cf, default),
+        row("WALS", WALS, wals, default),
+        row("YouTube DNN", YouTubeDNN, vary(YouTubeDNN)),
+        row("YouTube DNN cosine", CosineDNN, vary(CosineDNN, "temperature", TEMPERATURES)),
+        row("MaxMF-4", MaxMF, vary(MaxMF)),
+        row("MaxMF-4 best", MaxMF, vary(MaxMF), loss="best"),
+        row("MIND-1", MIND, vary(MIND, routing=one_interest)),
+        row("MIND-4", MIND, vary(MIND)),
+        row("MIND-4 best", MIND, vary(MIND), loss="best"),
+        row("YouTube DNN (paper)", YouTubeDNN, [paper_dnn], PAPER_RATES),
+        row("MIND-1 (paper)", MIND, [paper_mind_1], PAPER_RATES),
+        row("MIND-4 (paper)", MIND, [paper_mind], PAPER_RATES),
+        row("ComiRec-SA", ComiRecSA, vary(ComiRecSA)),
+        row("ComiRec-DR", ComiRecDR, vary(ComiRecDR)),
+        row("SASRec", SASRec, vary(SASRec, "dropout")),
     ]
-    return {row[0].name: row for row in rows}
+    return {candidates[0].name: candidates for candidates in rows}
 
 
-@dataclass(frozen=True)
-class Factor:
-    """Fields of MIND's configuration that together are one difference to the paper's form.
-
-    Attributes:
-        name: of the factor.
-        config, routing: the fields of `MINDConfig` and of its `RoutingConfig`.
-    """
-
-    name: str
-    config: tuple[str, ...] = ()
-    routing: tuple[str, ...] = ()
-
-    def revert(self, config: MINDConfig) -> MINDConfig:
-        """Give these fields the values that they have in the paper's form."""
-        paper = MINDConfig.paper()
-        routing = {name: getattr(paper.routing, name) for name in self.routing}
-        fields = {name: getattr(paper, name) for name in self.config}
-        return replace(config, **fields, routing=replace(config.routing, **routing))
-
-
-FACTORS = (
-    Factor("mean pooling of item fields", ("pooling", "title_words", "id_scale")),
-    Factor("no title words", ("title_words",)),
-    Factor("full id scale", ("id_scale",)),
-    Factor("ReLU head", ("head",)),
-    Factor("no dropout", ("behavior_dropout",)),
-    Factor("soft attention", ("power",)),
-    Factor("Gaussian initialization", routing=("initial_logits",)),
-    Factor("dot-product agreement", routing=("agreement", "inverse_temperature")),
-    Factor("squashed capsules", routing=("capsule",)),
-    Factor("random bilinear map", routing=("identity_map",)),
-    Factor("gradient of the last iteration", routing=("gradient",)),
-)
+# The differences between the tuned and the paper's configuration: for each the fields of
+# `MINDConfig` that make it up, in the order in which they are replaced ("mean" pooling does not
+# allow title words).
+FACTORS: dict[str, tuple[str, ...]] = {
+    "mean pooling of item fields": ("title_words", "pooling", "id_scale"),
+    "no title words": ("title_words",),
+    "full id scale": ("id_scale",),
+    "ReLU head": ("head",),
+    "no dropout": ("behavior_dropout",),
+    "soft attention": ("power",),
+    "Gaussian initialization": ("routing.initial_logits",),
+    "dot-product agreement": ("routing.agreement", "routing.inverse_temperature"),
+    "squashed capsules": ("routing.capsule",),
+    "random bilinear map": ("routing.identity_map",),
+    "gradient of the last iteration": ("routing.gradient",),
+}
 
 
 def ablation(base: Trial) -> list[Trial]:
-    """Revert one factor at a time to the paper's form, and in the end all of them."""
-    reverted = {factor.name: factor.revert(base.config) for factor in FACTORS}
-    reverted["all"] = base.config
-    for factor in FACTORS:
-        reverted["all"] = factor.revert(reverted["all"])
-    return [
-        replace(base, name=f"{base.name} reverted: {name}", config=config)
-        for name, config in reverted.items()
-        if config != base.config
-    ]
+    """Give one factor at a time the values of the paper's configuration, and in the end all."""
+    paper, found = MINDConfig.paper(), []
+    every = tuple(field for fields in FACTORS.values() for field in fields)
+    for name, fields in {**FACTORS, "all": every}.items():
+        config = base.config
+        for field in fields:
+            config = _replaced(config, field, attrgetter(field)(paper))
+        if config != base.config:
+            found.append(replace(base, name=f"{base.name} reverted: {name}", config=config))
+    return found
 
 
-def _routing(name: str, values: Sequence[Any], **also: Any) -> Study:
-    """Study a field of the routing's configuration."""
+def _study(path: str, *values: Any, **routing: Any) -> Callable[[Trial], list[Trial]]:
+    """Vary a field of a trial; `routing` are fields of the routing that every variant replaces."""
 
     def trials(base: Trial) -> list[Trial]:
-        routings = {v: replace(base.config.routing, **{name: v}, **also) for v in values}
+        for field, value in routing.items():
+            base = _replaced(base, f"config.routing.{field}", value)
+        name = path.rpartition(".")[2]
         return [
-            replace(base, name=f"{base.name} {name}={v:g}", config=replace(base.config, routing=r))
-            for v, r in routings.items()
+            replace(_replaced(base, path, value), name=f"{base.name} {name}={value:g}")
+            for value in values
         ]
 
     return trials
 
 
-def _power(base: Trial) -> list[Trial]:
-    return [
-        replace(base, name=f"{base.name} power={p:g}", config=replace(base.config, power=p))
-        for p in (0.0, 0.5, 1.0, 2.0, 5.0, math.inf)
-    ]
-
-
-def _training(*names: str, values: Sequence[tuple[Any, ...]]) -> Study:
-    """Study fields of the training's configuration."""
-
-    def trials(base: Trial) -> list[Trial]:
-        fields = [dict(zip(names, combination, strict=True)) for combination in values]
-        return [
-            replace(
-                base,
-                name=" ".join([base.name, *(f"{name}={v:g}" for name, v in changed.items())]),
-                training=replace(base.training, **changed),
-            )
-            for changed in fields
-        ]
-
-    return trials
+def _replaced(value: Any, path: str, new: Any) -> Any:
+    """Replace a field of nested dataclasses, such as "config.routing.sigma" of a trial."""
+    name, _, rest = path.partition(".")
+    return replace(value, **{name: _replaced(getattr(value, name), rest, new) if rest else new})
 
 
 # Studies by name: each takes the chosen trial of a MIND and changes one factor. (The study of sigma
-# needs the Gaussian initialization, which the default does not use. REMI's hard negatives and
-# routing regularization are studied together.)
-STUDIES: dict[str, Study] = {
-    "sigma": _routing("sigma", (0.1, 1.0, 5.0), initial_logits="gaussian"),
-    "power": _power,
-    "interests": _routing("max_interests", (1, 2, 4, 6, 8)),
-    "iterations": _routing("iterations", (1, 2, 3, 4, 5)),
-    "adaptive": _routing("adaptive", (True, False)),
-    "negatives": _training("negatives", values=((64,), (256,), (1024,), (4096,))),
-    "remi": _training(
-        "hardness", "routing_penalty", values=((0.1, 1.0), (0.1, 10.0), (1.0, 1.0), (1.0, 10.0))
-    ),
+# needs the Gaussian initialization, which the default does not use.)
+STUDIES: dict[str, Callable[[Trial], list[Trial]]] = {
+    "sigma": _study("config.routing.sigma", 0.1, 1.0, 5.0, initial_logits="gaussian"),
+    "power": _study("config.power", 0.0, 0.5, 1.0, 2.0, 5.0, math.inf),
+    "interests": _study("config.routing.max_interests", 1, 2, 4, 6, 8),
+    "iterations": _study("config.routing.iterations", 1, 2, 3, 4, 5),
+    "adaptive": _study("config.routing.adaptive", True, False),
+    "negatives": _study("training.negatives", 64, 256, 1024, 4096),
     "ablation": ablation,
 }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean, stdev
 from typing import Any
 
 import torch
@@ -24,39 +24,40 @@ def summarize(runs: Sequence[TrialRun], part: Part = "test") -> Summary:
     summary = {}
     for metric in means[0]:
         values = [mean[metric] for mean in means]
-        spread = statistics.stdev(values) if len(values) > 1 else None
-        summary[metric] = {
-            "mean": statistics.fmean(values), "deviation": spread, "seeds": values
-        }  # fmt: skip
+        spread = stdev(values) if len(values) > 1 else None
+        summary[metric] = {"mean": fmean(values), "deviation": spread, "seeds": values}
     return summary
 
 
-def summarize_models(runs: Sequence[TrialRun]) -> dict[str, Summary]:
+def summarize_models(runs: Iterable[TrialRun]) -> dict[str, Summary]:
     """Summarize the test metrics of each model among the runs."""
-    names = dict.fromkeys(run.model for run in runs)
-    return {name: summarize([run for run in runs if run.model == name]) for name in names}
+    return {name: summarize(group) for name, group in _by_model(runs).items()}
 
 
-def average_seeds(runs: Sequence[TrialRun], part: Part = "test") -> Values:
-    """Average the value of each case over the runs, for each metric."""
-    found = [run.evaluations[part].values for run in runs]
+def average_seeds(runs: Sequence[TrialRun]) -> Values:
+    """Average the value of each test case over the runs, for each metric."""
+    found = [run.evaluation.values for run in runs]
     return {name: torch.stack([values[name] for values in found]).mean(0) for name in found[0]}
 
 
-def compare_models(runs: Sequence[TrialRun], a: str, b: str, metric: str) -> Estimate:
+def compare_models(runs: Iterable[TrialRun], a: str, b: str, metric: str) -> Estimate:
     """Compare two models on the test cases (paired), each case averaged over seeds.
 
     Raises:
         ValueError: one of the models has no run; the message names those that have.
     """
-    values = []
+    groups = _by_model(runs)
     for name in (a, b):
-        chosen = [run for run in runs if run.model == name]
-        if not chosen:
-            known = ", ".join(dict.fromkeys(run.model for run in runs))
-            raise ValueError(f"no run of {name!r}; there are runs of {known}")
-        values.append(average_seeds(chosen)[metric])
-    return compare(*values)
+        if name not in groups:
+            raise ValueError(f"no run of {name!r}; there are runs of {', '.join(groups)}")
+    return compare(*(average_seeds(groups[name])[metric] for name in (a, b)))
+
+
+def _by_model(runs: Iterable[TrialRun]) -> dict[str, list[TrialRun]]:
+    groups: dict[str, list[TrialRun]] = {}
+    for run in runs:
+        groups.setdefault(run.model, []).append(run)
+    return groups
 
 
 def markdown_table(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -14,7 +13,6 @@ from mindlib.training import Fit, TrainingConfig
 
 Part = Literal["validation", "test"]
 PARTS: tuple[Part, ...] = ("validation", "test")
-CUTOFFS = (10, 50, 100, 500, 1000)
 
 
 @dataclass(frozen=True)
@@ -26,9 +24,9 @@ class Trial:
         model: a `VectorModel`, which is trained by gradient steps; or a class with
             `fit(split, config)` (ItemCF, WALS); or Popularity or Random.
         config: the model's frozen dataclass; None for Popularity and Random. Its field `seed`, if
-            it has one, is replaced by the trial's seed.
-        training: its seed is replaced by the trial's. For models that are not trained by gradient
-            steps only `exclude_history` matters.
+            it has one, is set to the trial's seed.
+        training: its seed is set to the trial's. For models that are not trained by gradient steps
+            only `exclude_history` matters.
         seed: determines the initial weights, the order of the pairs, negatives and random logits.
     """
 
@@ -50,6 +48,9 @@ class Trial:
                 f"config={self.config!r}: expected "
                 f"{'None' if baseline else 'the configuration'} for {self.model.__name__}"
             )
+        object.__setattr__(self, "training", replace(self.training, seed=self.seed))
+        if hasattr(self.config, "seed"):
+            object.__setattr__(self, "config", replace(self.config, seed=self.seed))
 
     @property
     def is_trained(self) -> bool:
@@ -59,21 +60,19 @@ class Trial:
     @property
     def is_random(self) -> bool:
         """Whether the result depends on the seed."""
-        return self.is_trained or self.model is Random or has_seed(self.config)
+        return self.is_trained or self.model is Random or hasattr(self.config, "seed")
 
     @property
     def identity(self) -> dict[str, Any]:
         """Everything that decides the result, apart from the data and the code."""
-        training = replace(self.training, seed=self.seed)
-        return {
-            "schema": SCHEMA,
-            "model": describe_config(self.model),
-            "config": describe_config(with_seed(self.config, self.seed)),
-            "training": describe_config(training)
-            if self.is_trained
-            else {"exclude_history": training.exclude_history},
+        exclusion = {"exclude_history": self.training.exclude_history}
+        facts = {
+            "model": self.model,
+            "config": self.config,
+            "training": self.training if self.is_trained else exclusion,
             "seed": self.seed,
         }
+        return {"schema": SCHEMA} | describe_config(facts)
 
 
 @dataclass(frozen=True)
@@ -101,21 +100,6 @@ class TrialRun:
         return self.trial.name
 
     @property
-    def seed(self) -> int:
-        """The seed of the trial."""
-        return self.trial.seed
-
-    @property
     def evaluation(self) -> Evaluation:
         """The evaluation on the test cases."""
         return self.evaluations["test"]
-
-
-def has_seed(config: Any) -> bool:
-    """Return whether a model's configuration has a field `seed`."""
-    return config is not None and "seed" in {field.name for field in dataclasses.fields(config)}
-
-
-def with_seed(config: Any, seed: int) -> Any:
-    """Replace a configuration's field `seed`, if it has one."""
-    return replace(config, seed=seed) if has_seed(config) else config

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +13,7 @@ from mindlib.data.splits import Split
 from mindlib.experiments.cache import digest_of
 from mindlib.experiments.execution import run_trial
 from mindlib.experiments.search_space import BUDGET
-from mindlib.experiments.trial import CUTOFFS, Trial, TrialRun
-
-Report = Callable[[TrialRun], None]
+from mindlib.experiments.trial import Trial, TrialRun
 
 
 class Tuning(NamedTuple):
@@ -36,42 +33,29 @@ class Tuning(NamedTuple):
     metric: str = ""
 
 
-def recorded_choices(results: Mapping[str, Any]) -> dict[str, int]:
-    """Return, for each tuned row of recorded results, the index of the chosen candidate."""
-    return {row["name"]: row["tuned"]["chosen"] for row in results["rows"] if row.get("tuned")}
-
-
 def recorded_settings(
-    space: Mapping[str, Sequence[Trial]], names: Iterable[str], choices: Mapping[str, int]
+    space: Mapping[str, Sequence[Trial]], results: Mapping[str, Any]
 ) -> dict[str, Trial]:
-    """Look up the rows' trials by the candidates that were chosen before.
+    """Return the trial of each row that has one candidate or a choice in recorded results.
 
     Args:
         space: the candidates of each row, as `search_space` returns them.
-        names: of the rows.
-        choices: as `recorded_choices` returns them.
-
-    Raises:
-        KeyError: a row has several candidates and no recorded choice.
     """
-    found = {}
-    for name in names:
-        if len(space[name]) > 1 and name not in choices:
-            raise KeyError(
-                f"no recorded choice among the candidates of {name!r}; there are choices for "
-                f"{', '.join(choices)}"
-            )
-        found[name] = space[name][choices.get(name, 0)]
-    return found
+    chosen = {row["name"]: row["tuned"]["chosen"] for row in results["rows"] if row.get("tuned")}
+    return {
+        name: candidates[chosen.get(name, 0)]
+        for name, candidates in space.items()
+        if name in chosen or len(candidates) == 1
+    }
 
 
 def tune_settings(
     split: Split,
     candidates: Sequence[Trial],
     *,
-    cutoffs: Sequence[int] = CUTOFFS,
-    metric: str = "Recall@50",
-    report: Report | None = None,
+    cutoffs: Sequence[int],
+    metric: str,
+    report: Callable[[TrialRun], None] | None = None,
     **options: Any,
 ) -> Tuning:
     """Choose among candidates of a row by the validation cases alone; of equals the first.
@@ -80,24 +64,22 @@ def tune_settings(
 
     Args:
         candidates: different configurations of one model.
-        metric: the one that is compared.
+        metric: the one that is compared; its N is one of the cutoffs.
         report: called with each run.
         options: passed to `run_trial`: cache, categories, device, progress.
 
     Raises:
-        ValueError: the number of candidates is neither one nor `BUDGET`, two are equal, or the
-            cutoffs do not include the metric's.
+        ValueError: there are not `BUDGET` different candidates (or one), or the cutoffs do not
+            include the metric's.
         FloatingPointError: the training of every candidate diverged.
     """
     if len(candidates) == 1:
         return Tuning(candidates[0], tuple(candidates))
     name = candidates[0].name if candidates else "no model"
-    if len(candidates) != BUDGET:
+    if (different := len({digest_of(c.identity) for c in candidates})) != BUDGET:
         raise ValueError(
-            f"{len(candidates)} candidates of {name}: expected {BUDGET}, the budget of every model"
+            f"{different} different candidates of {name}: expected {BUDGET}, as for every model"
         )
-    if len({digest_of(candidate.identity) for candidate in candidates}) != BUDGET:
-        raise ValueError(f"two candidates of {name} are equal; give {BUDGET} different ones")
     if int(metric.partition("@")[2]) not in cutoffs:
         raise ValueError(f"metric={metric!r}: expected one with N among {tuple(cutoffs)}")
     values = []
@@ -121,16 +103,14 @@ def run_seeds(
     trials: Iterable[Trial],
     *,
     seeds: int,
-    cutoffs: Sequence[int],
-    cache: Path | None = None,
-    report: Report | None = None,
+    report: Callable[[TrialRun], None] | None = None,
     **options: Any,
 ) -> list[TrialRun]:
     """Run each trial with the seeds 0, 1, ..., or once if it does not depend on the seed.
 
     Args:
         report: called with each run.
-        options: passed to `run_trial`.
+        options: passed to `run_trial`: cutoffs, cache, parts, categories, device, progress.
 
     Raises:
         ValueError: fewer than one seed.
@@ -140,7 +120,7 @@ def run_seeds(
     runs = []
     for trial in trials:
         for seed in range(seeds if trial.is_random else 1):
-            runs.append(run_trial(split, replace(trial, seed=seed), cutoffs, cache, **options))
+            runs.append(run_trial(split, replace(trial, seed=seed), **options))
             if report:
                 report(runs[-1])
     return runs

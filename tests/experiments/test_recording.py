@@ -2,11 +2,14 @@
 
 import importlib.util
 import json
+import math
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from mindlib.evaluation import compare
 from mindlib.experiments import execution, tuning
 from mindlib.experiments.cache import code_version
 from mindlib.experiments.claims import CLAIMS
@@ -106,6 +109,31 @@ def test_the_comparisons_are_minds_with_all_and_a_studys_rows_with_those_before(
     assert said["difference"] == pytest.approx(difference, abs=1e-5)
     assert said["low"] < said["difference"] < said["high"]
     assert results["comparisons"][1]["all"][0]["p_value"] <= 1
+
+
+def test_models_are_compared_over_users_and_within_bins_but_not_in_categories(script):
+    touched = torch.tensor([0, 1, 1, 2, 3, 4, 5, 6, 8, 9, 40])
+    generator = torch.Generator().manual_seed(0)
+    a, b = (
+        {name: torch.rand(11, generator=generator) for name in ("Recall@50", "Categories@50")}
+        for _ in range(2)
+    )
+    found = script.compare_values(a, b, touched)
+    whole = compare(a["Recall@50"], b["Recall@50"])
+    facts = {"low": whole.low, "high": whole.high, "p_value": whole.p_value}
+    assert found["all"] == [{"metric": "Recall@50", "difference": whole.value} | facts]
+    bins = found["by_history_categories"]
+    assert [facts["bin"] for facts in bins] == ["1", "4-5", "6-8", "9+"]  # one case has no spread
+    assert [facts["cases"] for facts in bins] == [2, 2, 2, 2]
+    difference = a["Recall@50"] - b["Recall@50"]
+    assert bins[-1]["difference"] == pytest.approx(float(difference[touched >= 9].mean()))
+    assert list(script.compare_values(a, b, None)) == ["all"]
+
+
+def test_written_floats_have_six_digits_and_no_number_is_nan(script, tmp_path):
+    script.write(tmp_path / "x.json", {"a": [1 / 3, [2, math.nan]], "b": {"c": 123456789.0}})
+    found = json.loads((tmp_path / "x.json").read_text())
+    assert found == {"a": [0.333333, [2, None]], "b": {"c": 123457000.0}}
 
 
 def test_the_readers_of_recorded_results_accept_them(results):

@@ -1,56 +1,40 @@
-"""Recorded results: the rows and comparisons that are written, and how they are read."""
+"""Recorded results: the rows that are written, and how they are read."""
 
 import dataclasses
-import math
 
 import pytest
 import torch
 
-from mindlib.evaluation import Evaluation, compare
+from mindlib.evaluation import Evaluation
 from mindlib.experiments.results import (
-    bins_of,
-    compare_values,
     load_recorded,
     provenance,
     recorded_rows,
     recorded_table,
     result_row,
-    rounded,
 )
-from mindlib.experiments.tables import average_seeds, summarize
+from mindlib.experiments.tables import summarize
 from mindlib.experiments.trial import Trial, TrialRun
 from mindlib.experiments.tuning import Tuning
 from mindlib.models import ItemCF, ItemCFConfig
 
-TOUCHED = torch.tensor([0, 1, 1, 2, 3, 4, 5, 6, 8, 9, 40])
 
-
-def made_up(seed: int, shift: float = 0.0) -> TrialRun:
+def made_up(seed: int) -> TrialRun:
     generator = torch.Generator().manual_seed(seed)
 
     def evaluation(cases: int) -> Evaluation:
         values = {
-            name: torch.rand(cases, generator=generator, dtype=torch.float64) + shift
+            name: torch.rand(cases, generator=generator, dtype=torch.float64)
             for name in ("Recall@50", "NDCG@10", "Categories@50")
         }
         return Evaluation(values, {"Coverage@50": 0.25 + seed / 8})
 
     trial = Trial("ItemCF", ItemCF, ItemCFConfig(neighbors=7), seed=seed)
-    parts = {"validation": evaluation(5), "test": evaluation(len(TOUCHED))}
+    parts = {"validation": evaluation(5), "test": evaluation(11)}
     return TrialRun(trial, parts, None, float(seed), ("c" * 40,))  # pyright: ignore[reportArgumentType]
 
 
 RUNS = [made_up(seed) for seed in range(3)]
-
-
-def test_every_case_is_in_one_bin():
-    bins = bins_of(TOUCHED)
-    assert torch.stack(list(bins.values())).sum(0).tolist() == [1] * len(TOUCHED)
-    counts = {name: TOUCHED[inside].tolist() for name, inside in bins.items()}
-    assert counts == {
-        "0": [0], "1": [1, 1], "2": [2], "3": [3], "4-5": [4, 5], "6-8": [6, 8], "9+": [9, 40],
-    }  # fmt: skip
-    assert list(bins_of(torch.tensor([2, 2]))) == ["2"]
 
 
 def test_a_row_has_the_configuration_the_tuning_and_the_summaries():
@@ -72,35 +56,6 @@ def test_a_row_has_the_configuration_the_tuning_and_the_summaries():
     assert row["test"] == summarize(RUNS, "test")
     assert row["validation"] == summarize(RUNS, "validation")
     assert result_row(RUNS, Tuning(other, (other,)))["tuned"] is None
-
-
-def test_models_are_compared_over_users_and_within_bins_but_not_in_categories():
-    a, b = average_seeds([made_up(seed, 0.1) for seed in range(3, 5)]), average_seeds(RUNS)
-    found = compare_values(a, b, TOUCHED)
-    assert [facts["metric"] for facts in found["all"]] == ["Recall@50", "NDCG@10"]
-    whole = compare(a["Recall@50"], b["Recall@50"])
-    assert found["all"][0] == {
-        "metric": "Recall@50",
-        "difference": whole.value,
-        "low": whole.low,
-        "high": whole.high,
-        "p_value": whole.p_value,
-    }
-    bins = found["by_history_categories"]
-    assert {facts["metric"] for facts in bins} == {"Recall@50"}
-    assert [facts["bin"] for facts in bins] == ["1", "4-5", "6-8", "9+"]  # one case has no spread
-    assert bins[-1]["cases"] == 2
-    difference = a["Recall@50"] - b["Recall@50"]
-    assert bins[-1]["difference"] == pytest.approx(float(difference[TOUCHED >= 9].mean()))
-    assert list(compare_values(a, b, None)) == ["all"]
-
-
-def test_floats_are_rounded_wherever_they_are_and_no_number_is_nan():
-    value = {"a": [1 / 3, (2, math.nan)], "b": {"c": 123456789.0, "d": "x", "e": None}}
-    assert rounded(value) == {
-        "a": [0.333333, [2, None]],
-        "b": {"c": 123457000.0, "d": "x", "e": None},
-    }
 
 
 def row(name, value, study=None):
@@ -146,15 +101,16 @@ def test_provenance_names_data_date_machine_command_and_commit():
     for part in ("x, random 19:1, 1,234 test cases", "2026-01-02", "a processor", "--data x"):
         assert part in text
     assert text.endswith("commit 0123456789.")
+    rows = [{"study": None, "name": "MIND-4", "commits": ["f" * 40]}]
+    text = provenance(RESULTS | {"rows": rows})
+    assert text.endswith("commit 0123456789. Rows of other commits: MIND-4 (ffffffffff).")
 
 
 def test_a_recorded_result_is_read_from_the_package(tmp_path, monkeypatch):
     files = {"mindlib.experiments": tmp_path}
     monkeypatch.setattr("mindlib.experiments.results.resources.files", files.get)
-    with pytest.raises(FileNotFoundError, match="there is none"):
-        load_recorded("scaling")
     (tmp_path / "recorded").mkdir()
-    for name, text in (("b.json", '{"rows": [1]}'), ("a.json", "{}"), ("README.md", "")):
+    for name, text in (("b.json", '{"rows": [1]}'), ("a.json", "{}")):
         (tmp_path / "recorded" / name).write_text(text, encoding="utf-8")
     assert load_recorded("b") == {"rows": [1]}
     with pytest.raises(FileNotFoundError, match=r"no recorded result 'c'; there is a, b\. Run"):

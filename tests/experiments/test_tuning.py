@@ -14,7 +14,6 @@ from mindlib.experiments.search_space import TRAINING, search_space
 from mindlib.experiments.trial import Trial
 from mindlib.experiments.tuning import (
     Tuning,
-    recorded_choices,
     recorded_settings,
     run_seeds,
     tune_settings,
@@ -32,23 +31,17 @@ def split():
     return leave_last_out(planted_interests(config).log)
 
 
-def test_choices_are_those_of_the_rows_that_were_tuned():
+def test_recorded_settings_are_the_recorded_choices_and_the_single_candidates():
     rows = [
         {"name": "Popularity", "tuned": None},
         {"name": "WALS", "tuned": {"chosen": 3}},
-        {"name": "diverged", "failed": "NaN"},
+        {"name": "a row that is no longer in the space", "tuned": {"chosen": 0}},
+        {"name": "MIND-1", "failed": "NaN"},
     ]
-    assert recorded_choices({"rows": rows}) == {"WALS": 3}
-
-
-def test_a_choice_is_an_index_among_the_candidates():
-    found = recorded_settings(SPACE, ["Popularity", "WALS"], {"WALS": 2})
-    assert found == {"Popularity": SPACE["Popularity"][0], "WALS": SPACE["WALS"][2]}
-
-
-def test_a_row_without_a_choice_is_refused_with_those_that_have_one():
-    with pytest.raises(KeyError, match=r"WALS.*MIND-1"):
-        recorded_settings(SPACE, ["WALS"], {"MIND-1": 0})
+    found = recorded_settings(SPACE, {"rows": rows})
+    assert found == {name: SPACE[name][0] for name in ("Random", "Popularity")} | {
+        "WALS": SPACE["WALS"][3]
+    }
 
 
 @pytest.mark.slow
@@ -67,7 +60,9 @@ def test_tuning_chooses_the_best_on_validation_without_the_test(split, tmp_path,
     assert all(cases is split.validation for cases in seen)
     assert not list(tmp_path.glob("*/test-*"))
     values = [
-        run_trial(split, trial, (5, 10), device="cpu").evaluations["validation"].means()
+        run_trial(split, trial, (5, 10), tmp_path / "other", device="cpu")
+        .evaluations["validation"]
+        .means()
         for trial in SPACE["YouTube DNN"]
     ]
     assert list(found.values) == [pytest.approx(value["Recall@10"]) for value in values]
@@ -83,12 +78,11 @@ def test_the_chosen_candidate_is_not_trained_again_for_its_test(split, tmp_path,
 
 
 def test_a_single_candidate_is_chosen_unseen(split):
-    assert tune_settings(split, SPACE["Popularity"]) == Tuning(
-        SPACE["Popularity"][0], tuple(SPACE["Popularity"])
-    )
+    found = tune_settings(split, SPACE["Popularity"], **OPTIONS)
+    assert found == Tuning(SPACE["Popularity"][0], tuple(SPACE["Popularity"]))
 
 
-def test_a_candidate_whose_training_diverges_is_not_chosen(split, monkeypatch):
+def test_a_candidate_whose_training_diverges_is_not_chosen(split, tmp_path, monkeypatch):
     real, diverging = run_trial, list(SPACE["ItemCF"][:3])
 
     def broken(split, trial, *args, **options):
@@ -98,7 +92,7 @@ def test_a_candidate_whose_training_diverges_is_not_chosen(split, monkeypatch):
 
     monkeypatch.setattr(tuning, "run_trial", broken)
     with pytest.warns(UserWarning, match="ItemCF: the loss is nan"):
-        found = tune_settings(split, SPACE["ItemCF"], **OPTIONS)
+        found = tune_settings(split, SPACE["ItemCF"], cache=tmp_path, **OPTIONS)
     assert found.best == SPACE["ItemCF"][3]
     assert np.isnan(found.values[:3]).all()
     diverging.append(SPACE["ItemCF"][3])
@@ -106,15 +100,15 @@ def test_a_candidate_whose_training_diverges_is_not_chosen(split, monkeypatch):
         pytest.warns(UserWarning, match="the loss is nan"),
         pytest.raises(FloatingPointError, match="every candidate of ItemCF diverged"),
     ):
-        tune_settings(split, SPACE["ItemCF"], **OPTIONS)
+        tune_settings(split, SPACE["ItemCF"], cache=tmp_path, **OPTIONS)
 
 
 @pytest.mark.parametrize(
     ("indices", "metric", "message"),
     [
-        ((0, 1), "Recall@10", "2 candidates of ItemCF: expected 4"),
-        ((), "Recall@10", "0 candidates of no model: expected 4"),
-        ((0, 1, 2, 0), "Recall@10", "two candidates of ItemCF are equal"),
+        ((0, 1), "Recall@10", "2 different candidates of ItemCF: expected 4"),
+        ((), "Recall@10", "0 different candidates of no model: expected 4"),
+        ((0, 1, 2, 0), "Recall@10", "3 different candidates of ItemCF: expected 4"),
         ((0, 1, 2, 3), "Recall@7", r"metric='Recall@7': expected one with N among \(5, 10\)"),
     ],
 )
@@ -139,10 +133,11 @@ def test_a_trial_is_random_if_the_seed_changes_its_result(trial, is_random):
 
 
 @pytest.mark.slow
-def test_each_seed_is_run_and_deterministic_models_once(split):
+def test_each_seed_is_run_and_deterministic_models_once(split, tmp_path):
     trials = [SPACE["Popularity"][0], SPACE["MIND-4"][0]]
-    runs = run_seeds(split, trials, seeds=2, cutoffs=(10,), parts=("test",), device="cpu")
-    assert [(run.model, run.seed) for run in runs] == [
+    options = {"cutoffs": (10,), "cache": tmp_path, "parts": ("test",), "device": "cpu"}
+    runs = run_seeds(split, trials, seeds=2, **options)
+    assert [(run.model, run.trial.seed) for run in runs] == [
         ("Popularity", 0),
         ("MIND-4", 0),
         ("MIND-4", 1),
