@@ -31,18 +31,11 @@ def test_the_page_has_every_claim_every_row_and_where_they_come_from():
 
 
 def test_conclusions_follow_the_verdicts():
+    intervals = {"MIND-1": (0.1, 0.2), "WALS": (-0.1, 0.2), "MaxMF-4": (-0.2, -0.1)}
+    facts = {"metric": "HitRate@50", "difference": 0.0, "p_value": 0.5}
     comparisons = [
-        {
-            "study": None,
-            "a": "MIND-4",
-            "b": other,
-            "all": [{"metric": "HitRate@50", "difference": 0.0, "p_value": 0.5} | interval],
-        }
-        for other, interval in (
-            ("MIND-1", {"low": 0.1, "high": 0.2}),
-            ("WALS", {"low": -0.1, "high": 0.2}),
-            ("MaxMF-4", {"low": -0.2, "high": -0.1}),
-        )
+        {"study": None, "a": "MIND-4", "b": b, "all": [facts | {"low": low, "high": high}]}
+        for b, (low, high) in intervals.items()
     ]
     line = "- better than MIND-1; not distinguishable from WALS; worse than MaxMF-4 (title)."
     assert page._conclusion("title", {"comparisons": comparisons}) == line

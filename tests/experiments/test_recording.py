@@ -181,15 +181,20 @@ def test_a_row_may_have_its_own_number_of_seeds(script, folder, results):
     assert [(row["name"], len(row["seeds"])) for row in rows] == [("WALS", 1), ("MIND-4", 2)]
 
 
-def test_finished_rows_are_written_before_a_failure(script, folder, results, monkeypatch):
+def failing(monkeypatch, name, error):
+    """Let every run of a row fail whose test cases are evaluated."""
     real = tuning.run_trial
 
-    def broken(split, trial, *args, **options):
-        if trial.name == "Popularity":
-            raise KeyboardInterrupt
+    def run_trial(split, trial, *args, **options):
+        if trial.name == name and "parts" not in options:
+            raise error
         return real(split, trial, *args, **options)
 
-    monkeypatch.setattr(tuning, "run_trial", broken)
+    monkeypatch.setattr(tuning, "run_trial", run_trial)
+
+
+def test_finished_rows_are_written_before_a_failure(script, folder, results, monkeypatch):
+    failing(monkeypatch, "Popularity", KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         script.main(command(folder, "broken.json"))
     there = json.loads((folder / "broken.json").read_text(encoding="utf-8"))
@@ -199,14 +204,7 @@ def test_finished_rows_are_written_before_a_failure(script, folder, results, mon
 
 
 def test_a_diverged_training_run_is_recorded_as_failed(script, folder, results, monkeypatch):
-    real = tuning.run_trial
-
-    def diverging(split, trial, *args, **options):
-        if trial.name == "WALS" and "parts" not in options:
-            raise FloatingPointError("the loss is nan")
-        return real(split, trial, *args, **options)
-
-    monkeypatch.setattr(tuning, "run_trial", diverging)
+    failing(monkeypatch, "WALS", FloatingPointError("the loss is nan"))
     script.main(command(folder, "failed.json"))
     there = json.loads((folder / "failed.json").read_text(encoding="utf-8"))
     assert there["rows"][0]["failed"] == "the loss is nan"

@@ -21,16 +21,13 @@ from mindlib.models import ItemCF, ItemCFConfig
 
 def made_up(seed: int) -> TrialRun:
     generator = torch.Generator().manual_seed(seed)
-
-    def evaluation(cases: int) -> Evaluation:
-        values = {
-            name: torch.rand(cases, generator=generator, dtype=torch.float64)
-            for name in ("Recall@50", "NDCG@10", "Categories@50")
-        }
-        return Evaluation(values, {"Coverage@50": 0.25 + seed / 8})
-
+    parts = {
+        part: Evaluation(
+            {"Recall@50": torch.rand(cases, generator=generator)}, {"Coverage@50": 0.25}
+        )
+        for part, cases in (("validation", 5), ("test", 11))
+    }
     trial = Trial("ItemCF", ItemCF, ItemCFConfig(neighbors=7), seed=seed)
-    parts = {"validation": evaluation(5), "test": evaluation(11)}
     return TrialRun(trial, parts, None, float(seed), ("c" * 40,))  # pyright: ignore[reportArgumentType]
 
 
