@@ -11,7 +11,7 @@ import itertools
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -137,7 +137,6 @@ class DIN(nn.Module):
     Args:
         items: item embeddings of its own, because ranking needs another similarity than matching.
         config: its `dim` is that of `items`.
-        generator: of the initial weights.
     """
 
     def __init__(
@@ -170,9 +169,17 @@ class DIN(nn.Module):
 
         In training mode the statistics of Dice are those of this batch.
         """
-        behaviors, seen = self._embed(history, candidates)
-        weights = self._weights(history.mask, behaviors, seen)
-        user = weights.mT @ behaviors  # a sum, so that more relevant behaviors give larger vectors
+        ids = torch.cat([history.items.flatten(), candidates.flatten()])
+        distinct, index = torch.unique(ids, return_inverse=True)  # each item is looked up once
+        vectors = F.embedding(index, self.items(distinct))
+        behaviors, seen = vectors.split([history.items.numel(), candidates.numel()])
+        seen = seen.unflatten(0, candidates.shape)
+        shape = history.mask.shape
+        positions = history.mask.flatten().nonzero()[:, 0]  # padding is left out, and weighs 0
+        real = self.activation(behaviors.index_select(0, positions), positions // shape[1], seen)
+        weights = real.new_zeros((len(behaviors), seen.shape[1])).index_copy(0, positions, real)
+        # A sum, so that more relevant behaviors give larger vectors.
+        user = weights.unflatten(0, shape).mT @ behaviors.unflatten(0, shape)
         return self.mlp(torch.cat([user, seen, user * seen], dim=2)).squeeze(2)
 
     @torch.no_grad()
@@ -194,33 +201,6 @@ class DIN(nn.Module):
             history = histories.select(part).to(items.device).window(length)
             scores.append(self(history, items[part]))
         return torch.cat(scores)
-
-    def _embed(
-        self, history: History, candidates: Int[Tensor, "batch n"]
-    ) -> tuple[Float[Tensor, "batch length dim"], Float[Tensor, "batch n dim"]]:
-        """Embed behaviors and candidates; every distinct item is looked up once."""
-        ids = torch.cat([history.items.flatten(), candidates.flatten()])
-        distinct, index = torch.unique(ids, return_inverse=True)
-        behaviors, seen = F.embedding(index, self.items(distinct)).split(
-            [history.items.numel(), candidates.numel()]
-        )
-        return (
-            behaviors.unflatten(0, history.items.shape),
-            seen.unflatten(0, candidates.shape),
-        )
-
-    def _weights(
-        self,
-        mask: Bool[Tensor, "batch length"],
-        behaviors: Float[Tensor, "batch length dim"],
-        candidates: Float[Tensor, "batch n dim"],
-    ) -> Float[Tensor, "batch length n"]:
-        """Return a(b, c) for each behavior and candidate, 0 at padding."""
-        positions = mask.flatten().nonzero()[:, 0]
-        real = behaviors.flatten(0, 1).index_select(0, positions)
-        weights = self.activation(real, positions // mask.shape[1], candidates)
-        padded = weights.new_zeros((mask.numel(), candidates.shape[1]))
-        return padded.index_copy(0, positions, weights).unflatten(0, mask.shape)
 
 
 def _linear(

@@ -7,17 +7,15 @@ import json
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from mindlib.data.catalogue import Catalogue
-from mindlib.data.histories import History
+from mindlib.data.histories import Histories
 from mindlib.data.interactions import Interactions
 from mindlib.data.storage import atomic_file
 from mindlib.layers.pooling import ItemEmbedding
@@ -59,7 +57,6 @@ class DINRanker:
                 )
         return DINRanker(model.cpu().eval(), Catalogue.from_log(log).fingerprint)
 
-    @torch.no_grad()
     def score(
         self, behavior_items: Int[np.ndarray, " length"], candidates: Int[np.ndarray, " n"]
     ) -> Float[np.ndarray, " n"]:
@@ -81,11 +78,9 @@ class DINRanker:
                     f"{kind} {int(unknown[0])}: expected 1 to {num_items}; number the items by "
                     f"Catalogue.encode_items"
                 )
-        behaviors = torch.from_numpy(behavior_items.astype(np.int64))
-        behaviors = behaviors[-self.model.config.history_length :][None]
-        profile = torch.zeros((1, 0), dtype=torch.int64)
-        history = History(behaviors, torch.ones_like(behaviors, dtype=torch.bool), profile)
-        return self.model(history, torch.from_numpy(candidates.astype(np.int64))[None])[0].numpy()
+        histories = Histories.from_lists([behavior_items.tolist()])
+        items = torch.from_numpy(candidates.astype(np.int64))
+        return self.model.score_lists(histories, items[None])[0].numpy()
 
     def save(self, path: str | Path) -> None:
         """Write one file, completely or not at all; it has one vector an item, features pooled.
@@ -128,41 +123,36 @@ class DINRanker:
             ValueError: it is not a ranker of this format, damaged, or of another catalogue.
         """
         path = Path(path).expanduser()
-        facts, tensors = _read(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no ranker at {path}; save one there")
+        remedy = "copy it again, or save the ranker again"
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                # Copies, because the file is mapped into memory and may be replaced.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(f"{path} is truncated or not a ranker ({error}); {remedy}") from error
+        if metadata.keys() != {"facts", "sha256"}:
+            raise ValueError(f"{path} is not a ranker: expected a file written by DINRanker.save")
+        if content_digest(metadata["facts"], tensors) != metadata["sha256"]:
+            raise ValueError(f"{path} is damaged (its sha256 is another one); {remedy}")
+        facts = json.loads(metadata["facts"])
+        if facts.get("format") != FORMAT:
+            raise ValueError(
+                f"{path} has the format {facts.get('format')!r}, this mindlib reads {FORMAT!r}; "
+                f"train and save the ranker again"
+            )
         if catalogue is not None and facts["catalogue"] != catalogue.fingerprint:
             raise ValueError(
                 f"{path} is of another catalogue ({facts['items']} items, "
                 f"{facts['catalogue'][:12]}…) than expected ({len(catalogue)} items, "
                 f"{catalogue.fingerprint[:12]}…): train a ranker with this catalogue"
             )
-        options = facts["config"] | {"hidden": tuple(facts["config"]["hidden"])}
-        config = DINConfig(**options)
+        hidden = tuple(facts["config"]["hidden"])
+        config = DINConfig(**facts["config"] | {"hidden": hidden})
         generator = torch.Generator()
         items = ItemEmbedding(facts["items"], config.dim, generator=generator)
         model = DIN(items, config, generator=generator)
         model.load_state_dict({"items.weight": tensors.pop(ITEMS), **tensors})
         return DINRanker(model.eval(), facts["catalogue"])
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no ranker at {path}; save one there")
-    remedy = "copy it again, or save the ranker again"
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            # Copies, because the file is mapped into memory and may be replaced.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path} is truncated or not a ranker ({error}); {remedy}") from error
-    if metadata.keys() != {"facts", "sha256"}:
-        raise ValueError(f"{path} is not a ranker: expected a file written by DINRanker.save")
-    if content_digest(metadata["facts"], tensors) != metadata["sha256"]:
-        raise ValueError(f"{path} is damaged (its sha256 is another one); {remedy}")
-    facts = json.loads(metadata["facts"])
-    if facts.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} has the format {facts.get('format')!r}, this mindlib reads {FORMAT!r}; "
-            f"train and save the ranker again"
-        )
-    return facts, tensors

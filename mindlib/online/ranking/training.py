@@ -26,7 +26,7 @@ from mindlib.online.ranking.din import DIN
 from mindlib.online.ranking.lists import build_candidate_lists
 from mindlib.online.ranking.metrics import evaluate_ranker
 from mindlib.retrieval import Recommender
-from mindlib.training import Fit, NegativeSampler, Proposal, keep_freed_memory
+from mindlib.training import Fit, NegativeSampler, Proposal, TrainingConfig, keep_freed_memory
 from mindlib.training.epochs import TrainingState, run_epochs
 from mindlib.training.fitting import check_trainable
 from mindlib.training.negatives import proposal_probabilities
@@ -35,20 +35,14 @@ from mindlib.training.step import sample_targets
 
 @dataclass(frozen=True)
 class RankingConfig:
-    """How the ranker is trained.
+    """How the ranker is trained; the other fields are those of `mindlib.training.TrainingConfig`.
 
     Attributes:
-        epochs: maximal number of passes over the training cases.
-        batch_size: training cases (a history with one target) in a step.
         negatives: for each target.
         recalled: how many of them are sampled from the list that the matching stage retrieves for
-            the history; the others are sampled from the catalogue.
+            the history; the others are sampled from the catalogue by `proposal`.
         candidates: the length of that list, in training and in validation.
-        proposal: the distribution of the others, as in `mindlib.training.TrainingConfig`.
-        alpha: the exponent for proposal="popularity".
-        learning_rate: of Adam.
         patience: stop after this many epochs without a better GAUC on the validation lists.
-        seed: of the order of the cases and the negatives.
 
     Raises:
         ValueError: a value is out of range; the message names it and the allowed range.
@@ -66,22 +60,15 @@ class RankingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "negatives", "candidates", "patience"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
+        shared = vars(self).keys() - {"recalled", "candidates"}
+        TrainingConfig(**{name: getattr(self, name) for name in shared})  # checks their ranges
+        if self.candidates < 1:
+            raise ValueError(f"candidates={self.candidates}: expected at least 1")
         if not 0 <= self.recalled <= self.negatives:
             raise ValueError(
                 f"recalled={self.recalled}: expected 0 to negatives={self.negatives}, because "
                 f"they are some of them"
             )
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate={self.learning_rate}: expected a positive number")
-        if self.proposal not in ("uniform", "log-uniform", "popularity"):
-            raise ValueError(
-                f"proposal={self.proposal!r}: expected 'uniform', 'log-uniform' or 'popularity'"
-            )
-        if not math.isfinite(self.alpha):
-            raise ValueError(f"alpha={self.alpha}: expected a finite exponent")
 
 
 def fit_ranker(
@@ -180,9 +167,21 @@ class Impressions:
         self, split: Split, recalled: Int[Tensor, "cases n"], config: RankingConfig
     ) -> None:
         self.cases, self.recalled, self.config = split.train, recalled, config
-        self.first_events = FirstEvents(split)
+        log, events = split.log, np.flatnonzero(split.train_events)
+        self.width, self.never = log.num_items + 1, len(log)
+        keys = log.users[events] * self.width + log.items[events]
+        keys, first = np.unique(keys, return_index=True)
+        self.keys, self.events = torch.from_numpy(keys), torch.from_numpy(events[first])
         probabilities = proposal_probabilities(config.proposal, split.train_counts, config.alpha)
         self.sampler = NegativeSampler(probabilities, torch.device("cpu"))
+
+    def first_events(
+        self, users: Int[Tensor, "*shape"], items: Int[Tensor, "*shape"]
+    ) -> Int[Tensor, "*shape"]:
+        """Return the first training event of each user with each item, or `never`."""
+        keys = users * self.width + items
+        found = torch.searchsorted(self.keys, keys).clamp_(max=len(self.keys) - 1)
+        return torch.where(self.keys[found] == keys, self.events[found], self.never)
 
     def batches(self, generator: torch.Generator) -> Iterator[ImpressionBatch]:
         """Yield every case once, in random order, with one of its targets sampled at random."""
@@ -197,38 +196,14 @@ class Impressions:
                 others, _ = self.sampler.draw(len(rows) * sampled, generator)
                 columns.append(others.view(len(rows), sampled))
             if config.recalled:
-                positions = torch.randint(
-                    self.recalled.shape[1], (len(rows), config.recalled), generator=generator
-                )
+                shape = (len(rows), config.recalled)
+                positions = torch.randint(self.recalled.shape[1], shape, generator=generator)
                 columns.append(self.recalled[rows].gather(1, positions).to(torch.int64))
             items = torch.cat(columns, dim=1)
-            first = self.first_events.find(histories.users[:, None].expand_as(items), items)
-            mask = (first == self.first_events.none) & (items > 0)
+            first = self.first_events(histories.users[:, None].expand_as(items), items)
+            mask = (first == self.never) & (items > 0)
             mask[:, 0] = first[:, 0] >= histories.ends
             yield ImpressionBatch(histories, items, mask)
-
-
-class FirstEvents:
-    """The first training event of each user with each item; `none` where there is no such event."""
-
-    def __init__(self, split: Split) -> None:
-        log = split.log
-        events = np.flatnonzero(split.train_events)
-        self.width = log.num_items + 1
-        self.none = len(log)
-        keys, first = np.unique(
-            log.users[events] * self.width + log.items[events], return_index=True
-        )
-        self._keys = torch.from_numpy(keys)
-        self._first = torch.from_numpy(events[first])
-
-    def find(
-        self, users: Int[Tensor, "*shape"], items: Int[Tensor, "*shape"]
-    ) -> Int[Tensor, "*shape"]:
-        """Return the positions of the events in the log."""
-        keys = users * self.width + items
-        found = torch.searchsorted(self._keys, keys).clamp_(max=len(self._keys) - 1)
-        return torch.where(self._keys[found] == keys, self._first[found], self.none)
 
 
 def ranking_step(model: DIN, batch: ImpressionBatch) -> Float[Tensor, ""]:

@@ -145,16 +145,13 @@ def build_day_cases(
 def _encode_profiles(log: Interactions, catalogue: Catalogue) -> Int[np.ndarray, "users fields"]:
     """Return the users' profiles in a catalogue's codes."""
     codes = np.zeros((log.num_users + 1, len(catalogue.fields)), dtype=np.int64)
-    if log.profiles is None:
-        return codes
-    for column, (field, vocabulary) in enumerate(
-        zip(catalogue.fields, catalogue.vocabularies, strict=True)
-    ):
-        if field in log.profiles.fields:
-            own = log.profiles.vocabularies[log.profiles.fields.index(field)]
+    own = log.profiles
+    for column, field in enumerate(catalogue.fields):
+        if own is not None and field in own.fields:
             # Code 0 means "unknown" in both; the same word may also be the name of a value.
-            known = _lookup(own[1:], vocabulary[1:])
-            codes[:, column] = np.r_[0, known][log.profiles.column(field)]
+            names = own.vocabularies[own.fields.index(field)][1:]
+            known = _lookup(names, catalogue.vocabularies[column][1:])
+            codes[:, column] = np.r_[0, known][own.column(field)]
     return codes
 
 

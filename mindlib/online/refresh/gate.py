@@ -20,8 +20,7 @@ from mindlib.online.refresh.days import HeldOutCases
 from mindlib.online.serving.bundle import Bundle
 from mindlib.retrieval import IndexRecommender, InterestModel, Recommender
 
-# Number of users whose lists are compared in the agreement checks.
-USERS_COMPARED = 256
+USERS_COMPARED = 256  # users whose lists are compared in the agreement checks
 
 
 @dataclass(frozen=True)
@@ -61,17 +60,12 @@ class GateResult:
     """The outcome of the gate.
 
     Attributes:
-        reasons: why the version is rejected; empty if it passes.
+        reasons: why the version is rejected; empty if it may be served.
         metrics: all measured values; later checks are skipped if an integrity check fails.
     """
 
-    reasons: tuple[str, ...] = ()
+    reasons: list[str]
     metrics: dict[str, float | int] = field(default_factory=dict)
-
-    @property
-    def passed(self) -> bool:
-        """Whether the version may be served."""
-        return not self.reasons
 
 
 def check_version(
@@ -92,67 +86,48 @@ def check_version(
     Raises:
         ValueError: the cutoff exceeds the size of a catalogue.
     """
-    metrics: dict[str, float | int] = {}
-    reasons = _check_vectors(version, metrics) + _check_catalogue(version, cases)
-    if not reasons:
-        reasons += _check_agreement(version, model, cases, config, metrics)
-        reasons += _check_recall(version, cases, current, config, metrics)
-    return GateResult(tuple(reasons), metrics)
+    result = GateResult(reasons=[])
+    _check_vectors(version, result)
+    expected, actual = Catalogue.from_log(cases.log), version.catalogue
+    if actual.fingerprint != expected.fingerprint:
+        result.reasons.append(
+            f"its catalogue ({len(actual)} items, {actual.fingerprint[:12]}…) is not the log's "
+            f"({len(expected)} items, {expected.fingerprint[:12]}…), so its item numbers mean "
+            f"other items"
+        )
+    if not result.reasons:
+        exported, indexed = version.model, IndexRecommender(version.model, version.index)
+        histories = cases.encode_for(actual).head(USERS_COMPARED).histories
+        for name, one, other, described, minimum in (
+            ("export", exported, model, "of the trained model", config.export_agreement),
+            ("index", indexed, exported, "by exact search", config.index_agreement),
+        ):
+            shared = _agreement(one, other, histories, config.cutoff)
+            result.metrics[f"{name} agreement"] = shared
+            if not shared >= minimum:
+                result.reasons.append(
+                    f"its lists share {shared:.1%} of their {config.cutoff} items with those "
+                    f"{described}; expected at least {minimum:.1%}"
+                )
+        _check_recall(version, cases, current, config, result)
+    return result
 
 
-def _check_vectors(version: Bundle, metrics: dict[str, float | int]) -> list[str]:
+def _check_vectors(version: Bundle, result: GateResult) -> None:
     """Require finite, nonzero item vectors, and interests of one-item histories."""
     items = version.model.item_vectors()[1:]
     users = min(len(items), USERS_COMPARED)
     profiles = [[0] * len(version.catalogue.fields)] * users if version.catalogue.fields else None
     histories = Histories.from_lists([[number + 1] for number in range(users)], profiles)
     interests, active = version.model.interests(histories)
-    reasons = []
     for name, vectors in (("item", items), ("interest", interests[active])):
         for fault, bad in (
             ("not finite", (~vectors.isfinite()).any(1)),
             ("zero", (vectors == 0).all(1)),
         ):
-            number = metrics[f"{name} vectors {fault}"] = int(bad.sum())
+            number = result.metrics[f"{name} vectors {fault}"] = int(bad.sum())
             if number:
-                reasons.append(f"{number} of {len(vectors)} {name} vectors are {fault}")
-    return reasons
-
-
-def _check_catalogue(version: Bundle, cases: HeldOutCases) -> list[str]:
-    """Require the log's catalogue: otherwise item numbers would mean other items."""
-    expected, actual = Catalogue.from_log(cases.log), version.catalogue
-    if actual.fingerprint == expected.fingerprint:
-        return []
-    return [
-        f"its catalogue ({len(actual)} items, {actual.fingerprint[:12]}…) is not the log's "
-        f"({len(expected)} items, {expected.fingerprint[:12]}…), so its item numbers mean other "
-        f"items"
-    ]
-
-
-def _check_agreement(
-    version: Bundle,
-    model: InterestModel,
-    cases: HeldOutCases,
-    config: GateConfig,
-    metrics: dict[str, float | int],
-) -> list[str]:
-    """Compare the exported model with the trained one, and the index with exact search."""
-    histories = cases.encode_for(version.catalogue).head(USERS_COMPARED).histories
-    exported, n = version.model, config.cutoff
-    indexed = IndexRecommender(exported, version.index)
-    metrics["export agreement"] = _agreement(exported, model, histories, n)
-    metrics["index agreement"] = _agreement(indexed, exported, histories, n)
-    return [
-        f"its lists share {metrics[name]:.1%} of their {n} items with those {other}; expected at "
-        f"least {minimum:.1%}"
-        for name, minimum, other in (
-            ("export agreement", config.export_agreement, "of the trained model"),
-            ("index agreement", config.index_agreement, "by exact search"),
-        )
-        if not metrics[name] >= minimum
-    ]
+                result.reasons.append(f"{number} of {len(vectors)} {name} vectors are {fault}")
 
 
 def _agreement(one: Recommender, other: Recommender, histories: Histories, n: int) -> float:
@@ -167,8 +142,8 @@ def _check_recall(
     cases: HeldOutCases,
     current: Bundle | None,
     config: GateConfig,
-    metrics: dict[str, float | int],
-) -> list[str]:
+    result: GateResult,
+) -> None:
     """Compare the recall with that of the current version, or of random lists if there is none."""
     metric = f"Recall@{config.cutoff}"
 
@@ -179,19 +154,19 @@ def _check_recall(
 
     new = recall(version)
     value = float(new.mean())
+    metrics = result.metrics
     metrics |= {"cases": len(cases), metric: value}
     if current is None:
         random = config.cutoff / len(version.catalogue)
         metrics[f"{metric} of random lists"] = random
-        if value > random:
-            return []
-        return [
-            f"{metric} is {value:.4f} in {len(cases)} cases, that of {config.cutoff} random items "
-            f"of {len(version.catalogue)} is {random:.4f}"
-        ]
+        if not value > random:
+            result.reasons.append(
+                f"{metric} is {value:.4f} in {len(cases)} cases, that of {config.cutoff} random "
+                f"items of {len(version.catalogue)} is {random:.4f}"
+            )
+        return
     old = recall(current)
-    old_value = float(old.mean())
-    metrics[f"{metric} of the current version"] = old_value
+    old_value = metrics[f"{metric} of the current version"] = float(old.mean())
     interval = ""
     if len(cases) > 1:
         difference = compare(new, old)
@@ -200,9 +175,8 @@ def _check_recall(
             f" (95 % interval of the difference: {difference.low:.4f} to {difference.high:.4f})"
         )
     minimum = (1 - config.tolerance) * old_value
-    if value >= minimum:
-        return []
-    return [
-        f"{metric} is {value:.4f}, that of version {current.version} {old_value:.4f} in the same "
-        f"{len(cases)} cases{interval}; expected at least {minimum:.4f}"
-    ]
+    if not value >= minimum:
+        result.reasons.append(
+            f"{metric} is {value:.4f}, that of version {current.version} {old_value:.4f} in the "
+            f"same {len(cases)} cases{interval}; expected at least {minimum:.4f}"
+        )

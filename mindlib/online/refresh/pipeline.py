@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -76,13 +75,39 @@ def refresh(
         if base is not None:
             current = load_version(registry, base)
             previous = load_warm_state(registry.path(base)) if config.warm_start else None
-        _check_cutoff(config.gate.cutoff, log, current)
+        sizes = [log.num_items, *([len(current.catalogue)] if current else [])]
+        if config.gate.cutoff > min(sizes):  # the gate would fail after the training
+            raise ValueError(
+                f"cutoff={config.gate.cutoff}: the catalogues of the log and of the current "
+                f"version have {' and '.join(map(str, sizes))} items; choose a smaller N for the "
+                f"gate"
+            )
         trained = train(log, config, previous)
         ranker = train_ranker(trained.split) if train_ranker else None
         _write_version(folder, f"{number:04d}", trained, ranker, config)
-        result = _check_written(folder, trained, current, config)
-        facts = _describe(trained, log, base, result)
-        if not result.passed:
+        try:
+            version = Bundle.load(folder / BUNDLE)
+        except ArtifactError as error:
+            result = GateResult([str(error)])
+        else:
+            cases = HeldOutCases(trained.split.test, trained.split.log)
+            result = check_version(version, trained.model, cases, current, config.gate)
+        rows = trained.copied_rows
+        facts = {
+            "created": utc_now(),
+            "day": datetime.fromtimestamp(int(log.timestamps.max()), UTC).date().isoformat(),
+            "events": len(log),
+            "items": log.num_items,
+            "start": "scratch" if rows is None or base is None else f"version {base:04d}",
+            "rows": rows._asdict() if rows else None,
+            "epochs": len(trained.fit.log),
+            "best epoch": trained.fit.best_epoch,
+            "steps": trained.fit.log[-1].step,
+            "seconds": round(trained.seconds, 1),
+            "metrics": result.metrics,
+            "reasons": result.reasons,
+        }
+        if result.reasons:
             registry.reject(number, facts)
             raise GateRejected(number, result, base)
         registry.promote(number, folder, facts, base)
@@ -114,16 +139,6 @@ def load_warm_state(folder: Path) -> WarmState:
         ) from error
 
 
-def _check_cutoff(cutoff: int, log: Interactions, current: Bundle | None) -> None:
-    """Raise before the training what would fail after it."""
-    catalogues = [log.num_items, *([len(current.catalogue)] if current else [])]
-    if cutoff > min(catalogues):
-        raise ValueError(
-            f"cutoff={cutoff}: the catalogues of the log and of the current version have "
-            f"{' and '.join(map(str, catalogues))} items; choose a smaller N for the gate"
-        )
-
-
 def _write_version(
     folder: Path,
     version: str,
@@ -131,10 +146,9 @@ def _write_version(
     ranker: DINRanker | None,
     config: RefreshConfig,
 ) -> None:
-    state = trained.warm_state()
+    state, log = trained.warm_state(), trained.split.log
     save_file({name: w.contiguous() for name, w in state.weights.items()}, folder / WEIGHTS)
     (folder / ROWS).write_text(state.names.to_json(), encoding="utf-8")
-    log = trained.split.log
     Bundle.write(
         folder / BUNDLE,
         version=version,
@@ -145,35 +159,3 @@ def _write_version(
         category=config.category,
         index=config.index,
     )
-
-
-def _check_written(
-    folder: Path, trained: TrainedModel, current: Bundle | None, config: RefreshConfig
-) -> GateResult:
-    try:
-        version = Bundle.load(folder / BUNDLE)
-    except ArtifactError as error:
-        return GateResult((str(error),))
-    cases = HeldOutCases(trained.split.test, trained.split.log)
-    return check_version(version, trained.model, cases, current, config.gate)
-
-
-def _describe(
-    trained: TrainedModel, log: Interactions, base: int | None, result: GateResult
-) -> dict[str, Any]:
-    """Return the facts that the registry records about a version."""
-    rows = trained.copied_rows
-    return {
-        "created": utc_now(),
-        "day": datetime.fromtimestamp(int(log.timestamps.max()), UTC).date().isoformat(),
-        "events": len(log),
-        "items": log.num_items,
-        "start": "scratch" if rows is None or base is None else f"version {base:04d}",
-        "rows": rows._asdict() if rows else None,
-        "epochs": len(trained.fit.log),
-        "best epoch": trained.fit.best_epoch,
-        "steps": trained.fit.log[-1].step,
-        "seconds": round(trained.seconds, 1),
-        "metrics": result.metrics,
-        "reasons": list(result.reasons),
-    }

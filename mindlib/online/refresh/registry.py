@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -31,10 +30,8 @@ from filelock import FileLock, Timeout
 from mindlib.data.storage import PARTIAL, atomic_file, sync
 
 FORMAT = "mindlib registry 2"
-NAME = re.compile(r"(\d{4,})")
 FACTS = "version.json"
-# The pointer is locked for one read and one rename: a longer wait means that the machine hangs.
-POINTER_TIMEOUT = 10.0  # seconds
+POINTER_TIMEOUT = 10.0  # seconds; the pointer is locked for one read and one rename only
 
 State = Literal["current", "served before", "rolled back", "rejected"]
 
@@ -71,6 +68,10 @@ class _Pointer:
     def current(self) -> int | None:
         return self.served[-1] if self.served else None
 
+    @property
+    def numbers(self) -> list[int]:
+        return self.served + self.rolled_back
+
 
 class Registry:
     """The versions in a folder.
@@ -86,8 +87,8 @@ class Registry:
         self.folder = Path(folder).expanduser()
         self.versions, self.rejected = self.folder / "versions", self.folder / "rejected"
         try:
-            for path in (self.versions, self.rejected):
-                path.mkdir(parents=True, exist_ok=True)
+            self.versions.mkdir(parents=True, exist_ok=True)
+            self.rejected.mkdir(exist_ok=True)
         except OSError as error:
             raise type(error)(
                 error.errno,
@@ -110,19 +111,14 @@ class Registry:
     def history(self) -> list[VersionRecord]:
         """List all versions that were served or rejected, ordered by number."""
         pointer = self._read_pointer()
-        states: dict[int, State] = dict.fromkeys(pointer.served, "served before")
+        files: list[tuple[int, State, Path]] = [
+            (int(path.stem), "rejected", path) for path in self.rejected.glob("*.json")
+        ]
+        states: dict[int, State] = dict.fromkeys(pointer.served[:-1], "served before")
+        states |= dict.fromkeys(pointer.served[-1:], "current")
         states |= dict.fromkeys(pointer.rolled_back, "rolled back")
-        if pointer.current is not None:
-            states[pointer.current] = "current"
-        records = [
-            VersionRecord(number, state, _read(self.path(number) / FACTS))
-            for number, state in states.items()
-        ]
-        records += [
-            VersionRecord(int(path.stem), "rejected", _read(path))
-            for path in self.rejected.glob("*.json")
-        ]
-        return sorted(records, key=lambda record: record.number)
+        files += [(n, state, self.path(n) / FACTS) for n, state in states.items()]
+        return [VersionRecord(n, state, _read(path)) for n, state, path in sorted(files)]
 
     def rollback(self) -> int:
         """Serve the previous version again, and return its number.
@@ -141,7 +137,7 @@ class Registry:
                     f"previous version to roll back to; refresh instead"
                 )
             *served, bad = pointer.served
-            self._write_pointer(_Pointer(served, [*pointer.rolled_back, bad]))
+            self._write_pointer(served, [*pointer.rolled_back, bad])
         return served[-1]
 
     @contextmanager
@@ -152,8 +148,8 @@ class Registry:
             RefreshInProgress: another refresh is running.
         """
         holder = self.folder / "refresh.holder"
+        lock = FileLock(self.folder / "refresh.lock", timeout=0)
         try:
-            lock = FileLock(self.folder / "refresh.lock", timeout=0)
             lock.acquire()
         except Timeout:
             owner: dict[str, Any] = {}
@@ -167,7 +163,14 @@ class Registry:
         try:
             owner = {"process": os.getpid(), "host": socket.gethostname(), "since": utc_now()}
             _write(holder, owner)
-            self._delete_leftovers()
+            with self._pointer_lock():  # no other process writes now
+                complete = {self.path(number) for number in self._read_pointer().numbers}
+                for path in self.versions.iterdir():
+                    if path not in complete:
+                        shutil.rmtree(path, ignore_errors=True)
+                for folder in (self.folder, self.rejected):
+                    for path in folder.glob(f".*{PARTIAL}"):
+                        path.unlink(missing_ok=True)
             yield
         finally:
             with suppress(OSError):
@@ -177,10 +180,8 @@ class Registry:
     @contextmanager
     def staging_dir(self) -> Iterator[tuple[int, Path]]:
         """Yield a new version number and a temporary folder to prepare the version in."""
-        pointer = self._read_pointer()
-        used = [*pointer.served, *pointer.rolled_back]
-        used += [int(path.stem) for path in self.rejected.glob("*.json")]
-        number = 1 + max(used, default=0)
+        rejected = [int(path.stem) for path in self.rejected.glob("*.json")]
+        number = 1 + max(self._read_pointer().numbers + rejected, default=0)
         folder = self.versions / f".{number:04d}{PARTIAL}"
         folder.mkdir()
         try:
@@ -192,7 +193,7 @@ class Registry:
         """Make the version prepared in a staging folder the current one.
 
         Args:
-            facts: for the history; JSON-serializable.
+            facts: recorded in the history.
             base: the current version when the refresh started.
 
         Raises:
@@ -205,29 +206,17 @@ class Registry:
             pointer = self._read_pointer()
             if pointer.current != base:
                 raise ConcurrentUpdate(
-                    f"version {number:04d} was made to follow version {_format(base)}, but the "
-                    f"current version is {_format(pointer.current)} now (after a rollback?); the "
-                    f"new version is not served: refresh again"
+                    f"version {number} was made to follow version {base}, but the current version "
+                    f"is {pointer.current} now (after a rollback?); the new version is not served: "
+                    f"refresh again"
                 )
             folder.rename(self.path(number))
             sync(self.versions)
-            self._write_pointer(_Pointer([*pointer.served, number], pointer.rolled_back))
+            self._write_pointer([*pointer.served, number], pointer.rolled_back)
 
     def reject(self, number: int, facts: dict[str, Any]) -> None:
         """Record a rejected version and the reasons."""
         _write(self.rejected / f"{number:04d}.json", facts)
-
-    def _delete_leftovers(self) -> None:
-        """Delete incomplete versions, complete ones that were never served, partial files."""
-        with self._pointer_lock():  # no other process writes now
-            pointer = self._read_pointer()
-            known = {*pointer.served, *pointer.rolled_back}
-            for path in self.versions.iterdir():
-                if not (NAME.fullmatch(path.name) and int(path.name) in known):
-                    shutil.rmtree(path, ignore_errors=True)
-            for folder in (self.folder, self.rejected):
-                for path in folder.glob(f".*{PARTIAL}"):
-                    path.unlink(missing_ok=True)
 
     def _pointer_lock(self) -> FileLock:
         return FileLock(self.folder / "pointer.lock", timeout=POINTER_TIMEOUT)
@@ -247,17 +236,14 @@ class Registry:
                 f'it: {{"format": "{FORMAT}", "served": [NUMBER], "rolled_back": []}}'
             ) from error
 
-    def _write_pointer(self, pointer: _Pointer) -> None:
-        _write(self.folder / "current", {"format": FORMAT, **vars(pointer)})
+    def _write_pointer(self, served: list[int], rolled_back: list[int]) -> None:
+        content = {"format": FORMAT, "served": served, "rolled_back": rolled_back}
+        _write(self.folder / "current", content)
 
 
 def utc_now() -> str:
     """Return the time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _format(number: int | None) -> str:
-    return "none" if number is None else f"{number:04d}"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -49,26 +49,25 @@ class RowNames:
         names: dict[int, Name] = {
             row: ("id", item) for row, item in enumerate(log.item_ids[1:].tolist(), 1)
         }
-        columns = []
-        if log.item_features:
-            columns = [
-                (f"field {field}", log.item_features.names(field))
-                for field in log.item_features.fields
-            ]
+        features = log.item_features
+        columns = [(f"field {f}", features.names(f)) for f in features.fields] if features else []
         num_word_slots = codes.shape[1] - 1 - len(columns)
         if log.titles and num_word_slots:
-            columns += [("title word", words) for words in _title_words(log.titles, num_word_slots)]
-        for slot, (kind, words) in enumerate(columns, 1):
-            for row, word in set(zip(codes[:, slot].tolist(), words, strict=True)):
-                if row and names.setdefault(row, (kind, word)) != (kind, word):
-                    _check_log(False, f"row {row} for {names[row]}", f"it for {(kind, word)}")
+            columns += [("title word", [""] * len(codes)) for _ in range(num_word_slots)]
+            words = split_titles(log.titles, max_words=num_word_slots)
+            for row, word, slot in words.select("row", "word", "position").iter_rows():
+                columns[slot - num_word_slots][1][row] = word
+        for slot, (kind, values) in enumerate(columns, 1):
+            for row, value in set(zip(codes[:, slot].tolist(), values, strict=True)):
+                if row and names.setdefault(row, (kind, value)) != (kind, value):
+                    _check_log(False, f"row {row} for {names[row]}", f"it for {(kind, value)}")
         repeated = [name for name, count in Counter(names.values()).items() if count > 1]
         _check_log(not repeated, f"several rows for {sorted(map(str, repeated))[:3]}", "one")
         profile: list[Name | None] = []
-        if log.profiles and len(model.profile.weight):
+        rows = len(model.profile.weight)
+        if log.profiles and rows:
             for field, values in zip(log.profiles.fields, log.profiles.vocabularies, strict=True):
                 profile += [(field, None), *((field, value) for value in values[1:])]
-        rows = len(model.profile.weight)
         _check_log(len(profile) == rows, f"{rows} profile values", f"{len(profile)}")
         return RowNames(
             tuple(names.get(row) for row in range(len(model.items.weight))), tuple(profile)
@@ -158,12 +157,3 @@ def _check_log(matches: bool, model: str, log: str) -> None:
             f"the model has {model}, the log {log}: they disagree; pass the log that the model was "
             f"built with"
         )
-
-
-def _title_words(titles: Sequence[str], slots: int) -> list[list[str]]:
-    """Return the words behind the codes of `encode_titles`, one list for each slot."""
-    columns = [[""] * len(titles) for _ in range(slots)]
-    words = split_titles(titles, max_words=slots).select("row", "word", "position")
-    for row, word, position in words.iter_rows():
-        columns[position][row] = word
-    return columns

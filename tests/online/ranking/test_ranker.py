@@ -2,12 +2,13 @@
 
 import os
 import stat
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from mindlib.data import Histories
 from mindlib.data.catalogue import Catalogue
@@ -42,15 +43,6 @@ def test_it_is_the_ranking_stages_model(ranker):
     few = ranker.score(PAST.astype(np.int32), CANDIDATES[[4, 2]])
     np.testing.assert_allclose(few, scores[[4, 2]], rtol=1e-4, atol=1e-5)
     assert isinstance(ranker, Ranker)
-
-
-def test_a_long_past_is_cut_to_its_end(ranker):
-    past = np.arange(LOG.num_items) % LOG.num_items + 1
-    assert len(past) > ranker.model.config.history_length
-    recent = past[-ranker.model.config.history_length :]
-    np.testing.assert_allclose(
-        ranker.score(past, CANDIDATES), ranker.score(recent, CANDIDATES), rtol=1e-5
-    )
 
 
 def test_no_behaviours_and_no_candidates_are_answered(ranker):
@@ -90,9 +82,6 @@ def test_what_cannot_be_served_is_refused():
         DINRanker.from_model(model, LOG)
 
 
-# The file
-
-
 def test_a_loaded_ranker_scores_as_the_saved_one_did(ranker, file):
     loaded = DINRanker.load(file, Catalogue.from_log(LOG))
     assert loaded.catalogue == ranker.catalogue
@@ -110,34 +99,26 @@ def test_the_catalogue_is_checked_where_it_is_known(file):
         DINRanker.load(file, Catalogue.from_log(other))
 
 
-def test_a_missing_file_is_told(tmp_path):
+def change_byte(content: bytes, place: float) -> bytes:
+    position = int(place * len(content))
+    return content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        *((partial(change_byte, place=place), "is damaged") for place in (0.3, 0.6, 0.999)),
+        (lambda content: content[:-9], "is truncated or not a ranker"),
+        (lambda content: b"a text", "is truncated or not a ranker"),
+        (lambda content: save({"x": torch.ones(3)}), "is not a ranker"),
+    ],
+)
+def test_a_damaged_file_and_one_of_something_else_are_refused(file, damage, message):
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ValueError, match=message):
+        DINRanker.load(file)
     with pytest.raises(FileNotFoundError, match="no ranker at"):
-        DINRanker.load(tmp_path / "none")
-
-
-@pytest.mark.parametrize("place", [0.3, 0.6, 0.999])
-def test_a_changed_byte_is_noticed(file, place):
-    content = bytearray(file.read_bytes())
-    content[int(place * len(content))] ^= 1
-    file.write_bytes(content)
-    with pytest.raises(ValueError, match="is damaged"):
-        DINRanker.load(file)
-
-
-def test_a_cut_file_is_noticed(file):
-    file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(ValueError, match="is truncated or not a ranker"):
-        DINRanker.load(file)
-    file.write_text("a text")
-    with pytest.raises(ValueError, match="is truncated or not a ranker"):
-        DINRanker.load(file)
-
-
-def test_a_file_of_something_else_is_refused(tmp_path):
-    path = tmp_path / "other"
-    save_file({"x": torch.ones(3)}, path)
-    with pytest.raises(ValueError, match="is not a ranker"):
-        DINRanker.load(path)
+        DINRanker.load(file.with_name("none"))
 
 
 def test_another_format_is_refused(ranker, tmp_path, monkeypatch):

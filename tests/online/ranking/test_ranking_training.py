@@ -1,6 +1,7 @@
 """What the ranker learns from and what not, and what local activation is good for."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,11 @@ from mindlib.online.ranking import (
     fit_ranker,
 )
 from mindlib.online.ranking.training import (
-    FirstEvents,
     ImpressionBatch,
     Impressions,
     ranking_step,
 )
+from mindlib.training import TrainingConfig
 from tests.conftest import unchecked
 from tests.online.ranking.world import din, seeded, tiny, world
 
@@ -52,9 +53,6 @@ def one_pass(config: RankingConfig = QUICK, seed: int = 0) -> ImpressionBatch:
     )
 
 
-# What is in a batch
-
-
 def test_a_pass_has_every_case_once_with_one_of_its_targets():
     batch, cases = one_pass(), SPLIT.train
     assert sorted(batch.histories.ends.tolist()) == sorted(cases.histories.ends.tolist())
@@ -63,27 +61,6 @@ def test_a_pass_has_every_case_once_with_one_of_its_targets():
         row = row_of[end]
         assert target in cases.targets[int(cases.offsets[row]) : int(cases.offsets[row + 1])]
     assert batch.mask[:, 0].all()
-
-
-def test_behaviours_are_strictly_before_the_target():
-    """Of a basket, too: nothing of the target's own step is in the past."""
-    baskets = basket_log()
-    split = leave_last_out(baskets)
-    impressions = Impressions(
-        split, torch.zeros((len(split.train), 0)).int(), replace(QUICK, recalled=0)
-    )
-    seen = 0
-    for batch in impressions.batches(seeded(0)):
-        for start, end, user, target in zip(
-            batch.histories.starts, batch.histories.ends, batch.histories.users, batch.items[:, 0],
-            strict=True,
-        ):  # fmt: skip
-            own = np.flatnonzero((baskets.users == int(user)) & (baskets.items == int(target)))
-            assert len(own) == 1
-            assert baskets.timestamps[int(end) - 1] < baskets.timestamps[own[0]]
-            assert (baskets.users[int(start) : int(end)] == int(user)).all()
-            seen += 1
-    assert seen == len(split.train)
 
 
 def test_negatives_are_out_of_the_list_and_out_of_the_catalogue():
@@ -108,7 +85,7 @@ def test_a_draw_follows_the_proposal():
     assert torch.corrcoef(torch.stack([drawn, counts]))[0, 1] > 0.95
 
 
-def test_what_a_user_takes_at_any_time_is_no_negative_of_hers():
+def test_an_item_of_any_training_event_of_a_user_is_no_negative_of_theirs():
     batch = one_pass()
     log = SPLIT.log
     taken = {
@@ -124,34 +101,37 @@ def test_what_a_user_takes_at_any_time_is_no_negative_of_hers():
 
 
 def test_held_out_events_are_not_known_to_training():
-    """A validation or test target may be drawn as a negative like anything else she has not had."""
-    first_events = FirstEvents(SPLIT)
+    impressions = Impressions(SPLIT, found_lists(), QUICK)
     users, items = SPLIT.test.histories.users[SPLIT.test.rows], SPLIT.test.targets
-    assert (first_events.find(users, items) == first_events.none).all()
+    assert (impressions.first_events(users, items) == impressions.never).all()
     events = np.flatnonzero(SPLIT.train_events)
     users, items = torch.from_numpy(SPLIT.log.users), torch.from_numpy(SPLIT.log.items)
-    first = first_events.find(users[events], items[events])
+    first = impressions.first_events(users[events], items[events])
     assert torch.equal(first, torch.from_numpy(events))  # first interactions only
 
 
-def test_a_repeat_is_no_target():
-    """No list would show what she has had, so nothing is to be learnt from her taking it again."""
-    log = basket_log(repeats=True)
+@pytest.mark.parametrize("repeats", [False, True])
+def test_histories_end_before_the_targets_step_and_a_repeat_is_no_target(repeats):
+    """No list would show an item of the history, so a repeat of it is not learnt."""
+    log = basket_log(repeats=repeats)
     split = leave_last_out(log)
     config = replace(QUICK, recalled=0)
     impressions = Impressions(split, torch.zeros((len(split.train), 0)).int(), config)
     counted = 0
-    for batch in impressions.batches(seeded(0)):
-        for start, end, target, counts in zip(
-            batch.histories.starts, batch.histories.ends, batch.items[:, 0], batch.mask[:, 0],
-            strict=True,
-        ):  # fmt: skip
+    for histories, items, mask in impressions.batches(seeded(0)):
+        for start, end, user, target, counts in zip(
+            histories.starts, histories.ends, histories.users, items[:, 0], mask[:, 0], strict=True
+        ):
+            own = np.flatnonzero((log.users == int(user)) & (log.items == int(target)))
+            assert (log.timestamps[int(end) - 1] < log.timestamps[own]).any()
+            assert (log.users[int(start) : int(end)] == int(user)).all()
             assert bool(counts) == (int(target) not in log.items[int(start) : int(end)])
             counted += bool(counts)
-    assert 0 < counted < len(split.train)
+    assert 0 < counted <= len(split.train)
+    assert (counted < len(split.train)) == repeats
 
 
-def basket_log(*, repeats: bool = False) -> Interactions:
+def basket_log(*, repeats: bool) -> Interactions:
     rng = np.random.default_rng(0)
     users = np.repeat(np.arange(20), 18)
     if repeats:
@@ -162,9 +142,6 @@ def basket_log(*, repeats: bool = False) -> Interactions:
     return Interactions.from_frames(
         pl.DataFrame({"user": users, "item": items, "timestamp": steps})
     )
-
-
-# The loss
 
 
 def test_the_loss_is_the_logistic_loss_of_what_counts():
@@ -179,7 +156,6 @@ def test_the_loss_is_the_logistic_loss_of_what_counts():
 
 
 def test_a_batch_in_which_nothing_counts_teaches_nothing():
-    """Such as a last one of a single repeat, whose negatives she takes at another time."""
     batch = next(Impressions(SPLIT, found_lists(), QUICK).batches(seeded(0)))
     model = din(SPLIT.log)
     assert ranking_step(model, batch._replace(mask=torch.zeros_like(batch.mask))) == 0
@@ -198,9 +174,6 @@ def test_every_weight_gets_a_gradient():
         assert gradient.abs().max() > 0, name
     assert model.items.weight.grad is not None
     assert model.items.weight.grad.is_sparse
-
-
-# fit_ranker
 
 
 def test_the_epoch_with_the_best_gauc_on_validation_is_kept(monkeypatch):
@@ -280,40 +253,21 @@ def test_what_cannot_be_trained_is_refused():
         {"alpha": float("inf")},
     ],
 )
-def test_impossible_settings_are_refused(options: dict[str, Any]):
+def test_impossible_settings_are_refused(options: dict[str, Any], monkeypatch):
+    monkeypatch.setattr(training, "TrainingConfig", partial(unchecked, TrainingConfig))
     (name,) = options
     with pytest.raises(ValueError, match=f"{name}="):
         unchecked(RankingConfig, **options)
 
 
-# What local activation is good for
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_local_activation_beats_mean_pooling(seed, monkeypatch):
-    """Where users have several interests, the mean of a past says little about any one of them."""
+def test_training_orders_held_out_candidates(seed):
     split = leave_last_out(world(seed).log)
     recall = Random(split.log.num_items, seed)
     config = RankingConfig(
         epochs=6, batch_size=128, candidates=40, recalled=0, proposal="uniform", learning_rate=1e-2
     )
-    lists = build_candidate_lists(split.test, recall, 40)
-
-    def trained(mean: bool) -> float:
-        model = din(split.log, seed)
-        if mean:
-            monkeypatch.setattr(model.activation, "forward", mean_pooling)
-        fit_ranker(model, split, recall, config, progress=False)
-        return evaluate_ranker(model, lists).gauc
-
-    local, mean = trained(False), trained(True)
-    assert local > mean + 0.02
-    assert local > 0.75
-
-
-def mean_pooling(
-    behaviors: torch.Tensor, rows: torch.Tensor, candidates: torch.Tensor
-) -> torch.Tensor:
-    share = 1 / torch.bincount(rows)[rows].to(behaviors.dtype)
-    return share[:, None].expand(-1, candidates.shape[1])
+    model = din(split.log, seed)
+    fit_ranker(model, split, recall, config, progress=False)
+    assert evaluate_ranker(model, build_candidate_lists(split.test, recall, 40)).gauc > 0.75

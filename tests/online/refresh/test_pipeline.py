@@ -152,25 +152,24 @@ def test_after_a_rollback_the_next_version_starts_from_the_previous_one(registry
     assert registry.rollback() == 1
 
 
-def test_an_error_in_training_changes_nothing(registry, third):
+@pytest.mark.parametrize(
+    ("cutoff", "error", "message"),
+    [
+        (5, FloatingPointError, "the loss is nan"),
+        (1000, ValueError, "cutoff=1000: the catalogues of the log and"),  # before the training
+    ],
+)
+def test_an_error_in_or_before_the_training_changes_nothing(
+    registry, third, cutoff, error, message
+):
     def fail() -> None:
         raise FloatingPointError("the loss is nan")
 
     before = contents(registry.folder)
     third(meanwhile=fail)
-    with pytest.raises(FloatingPointError):
-        refresh(registry, daily_logs()[2], CONFIG)
+    with pytest.raises(error, match=message):
+        refresh(registry, daily_logs()[2], replace(CONFIG, gate=GateConfig(cutoff=cutoff)))
     assert contents(registry.folder) == before
-
-
-def test_a_cutoff_beyond_the_catalogue_is_refused_before_the_training(registry, third):
-    def fail() -> None:
-        raise AssertionError("it has trained")
-
-    third(meanwhile=fail)
-    config = replace(CONFIG, gate=GateConfig(cutoff=1000))
-    with pytest.raises(ValueError, match="cutoff=1000: the catalogues of the log and"):
-        refresh(registry, daily_logs()[2], config)
 
 
 def test_damaged_weights_are_named_and_from_scratch_helps(registry):
@@ -179,8 +178,6 @@ def test_damaged_weights_are_named_and_from_scratch_helps(registry):
     with pytest.raises(ValueError, match=r"pass RefreshConfig\(warm_start=None\)"):
         refresh(registry, daily_logs()[2], CONFIG)
     assert registry.current() == 2
-    scratch = train(daily_logs()[2], replace(CONFIG, warm_start=None), None)
-    assert scratch.copied_rows is None
 
 
 def test_a_warm_start_begins_with_the_previous_quality(registry, made):

@@ -10,13 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindlib.data import Interactions, PlantedConfig, planted_interests
+from mindlib.data import Interactions
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models import MIND, MINDConfig, YouTubeDNN, YouTubeDNNConfig
-from mindlib.models.vector import VectorModel
 from mindlib.online.refresh.warm import RowNames, warm_start
 
-SMALL = {"dim": 4, "hidden": (5,), "history_length": 6}
+SMALL: dict[str, Any] = {"dim": 4, "hidden": (5,), "history_length": 6}
 BRANDS, SEGMENTS, WORDS = "ABCD", "xyz", ("tea", "milk", "rice", "soap")
 
 
@@ -103,45 +102,20 @@ def test_words_are_normalized_as_in_the_model():
     assert {name[1] for name in names if name and name[0] == "title word"} == {"café", "d'or"}
 
 
-def test_in_an_unchanged_catalogue_the_model_is_the_previous_one():
-    config = PlantedConfig(num_users=30, num_clusters=4, items_per_cluster=5, num_segments=2)
-    log = planted_interests(config, seed=0).log
-    old, new = mind(log, 1), mind(log, 2)
-    warm_start(new, log, old.state_dict(), RowNames.from_model(old, log))
-    for name, weight in new.state_dict().items():
-        assert torch.equal(weight, old.state_dict()[name])
-
-
-def test_item_vectors_are_unchanged_when_the_catalogue_grows():
-    before = {item: (BRANDS[item % 2], WORDS[item % 2]) for item in range(10, 18)}
-    # New items come first, so that every number shifts.
-    after = {1: ("C", "rice"), 2: ("C", "rice")} | before
-    old_log, new_log = log_of(before, ["x", "y"]), log_of(after, ["x", "y", "z"])
-    old, new = mind(old_log, 1), mind(new_log, 2)
-    warm_start(new, new_log, old.state_dict(), RowNames.from_model(old, old_log))
-    shift = new_log.num_items - old_log.num_items
-    assert shift == 2
-    torch.testing.assert_close(
-        new.item_vectors()[1 + shift :], old.item_vectors()[1:], rtol=0, atol=1e-6
-    )
-    assert (new.item_vectors()[1 : 1 + shift] - old.item_vectors()[1 : 1 + shift]).abs().max() > 0.1
-
-
-def another_size(log: Interactions) -> VectorModel:
-    return mind(log, 3, dim=5)
-
-
-def another_kind(log: Interactions) -> VectorModel:
-    return YouTubeDNN(log, YouTubeDNNConfig(**SMALL), generator=torch.Generator().manual_seed(0))
-
-
 @pytest.mark.parametrize(
-    ("build", "message"),
-    [(another_size, r"previous shape is .* from scratch"), (another_kind, "missing")],
+    ("kind", "config", "message"),
+    [
+        (
+            MIND,
+            MINDConfig(dim=5, hidden=(5,), history_length=6),
+            r"previous shape is .* from scratch",
+        ),
+        (YouTubeDNN, YouTubeDNNConfig(**SMALL), "missing"),
+    ],
 )
-def test_weights_of_another_model_are_refused_and_nothing_is_changed(build, message):
+def test_weights_of_another_model_are_refused_and_nothing_is_changed(kind, config, message):
     log = log_of({1: ("A", "tea"), 2: ("B", "milk")}, ["x"])
-    other, new = build(log), mind(log, 2)
+    other, new = kind(log, config, generator=torch.Generator()), mind(log, 2)
     kept = {name: weight.clone() for name, weight in new.state_dict().items()}
     with pytest.raises(ValueError, match=message):
         warm_start(new, log, other.state_dict(), RowNames.from_model(other, log))
