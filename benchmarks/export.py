@@ -76,7 +76,7 @@ def rows(items: int, count: int) -> dict[str, dict[str, float]]:
     model = MIND(log, config, generator=torch.Generator().manual_seed(SEED))
     with tempfile.TemporaryDirectory() as folder:
         exported = ExportedModel.load(
-            export(model, log, Path(folder) / "mind"), Catalogue.from_log(log), threads=1
+            export(model, log, Path(folder) / "mind"), Catalogue.from_log(log)
         )
         sent = requests(WARM_UP + count, items, config.history_length)
         found = measure_skew(model, exported, exported.catalogue.encode_requests(sent[:WARM_UP]))

@@ -1,10 +1,24 @@
-"""Errors of the folders that a server reads: exports and bundles."""
+"""Folders that a server reads (exports and bundles): written whole, and checked when loaded.
+
+`manifest.json` has the format, the version of mindlib and a checksum of every part.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mindlib.data.storage import atomic_folder, checksum
+
+MANIFEST = "manifest.json"
+
 
 class ArtifactError(ValueError):
-    """A folder cannot be served. The message names the part, the damage and the remedy."""
+    """A folder cannot be served. The message names the part, the defect and the remedy."""
 
 
 class MissingPart(ArtifactError):
@@ -16,4 +30,110 @@ class DamagedPart(ArtifactError):
 
 
 class MismatchedPart(ArtifactError):
-    """The parts do not fit each other or this version of mindlib."""
+    """The parts do not fit each other, the caller or this version of mindlib."""
+
+
+class ArtifactFormat(NamedTuple):
+    """A kind of folder.
+
+    Attributes:
+        name: "export" or "bundle".
+        number: the version of the format, raised when older readers would fail.
+        writer: the function that writes it.
+        parts: the files that it has at least.
+        facts: the other entries that its manifest has at least.
+    """
+
+    name: str
+    number: int
+    writer: str
+    parts: tuple[str, ...]
+    facts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"mindlib {self.name} {self.number}"
+
+    @property
+    def remedy(self) -> str:
+        """The end of each message."""
+        return f"copy the folder again, or write it again with {self.writer}"
+
+
+@contextmanager
+def new_folder(path: Path, form: ArtifactFormat) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `path` when the block ends without an error.
+
+    Raises:
+        FileExistsError: `path` exists.
+        OSError: the folder cannot be written; nothing remains of it.
+    """
+    if path.exists():
+        raise FileExistsError(
+            f"{path} exists; {form.name}s are never overwritten, because a server may be reading "
+            f"them: choose another name"
+        )
+    try:
+        with atomic_folder(path) as folder:
+            yield folder
+    except OSError as error:
+        if error.errno is None:  # not of the file system: Milvus does not answer
+            raise
+        raise type(error)(
+            error.errno,
+            f"the {form.name} cannot be written ({error.strerror}), and nothing of it "
+            f"remains; choose a folder with room that you may write to",
+            str(path),
+        ) from error
+
+
+def write_manifest(
+    folder: Path, form: ArtifactFormat, parts: Iterable[str], facts: Mapping[str, Any]
+) -> None:
+    """Write the manifest of a folder whose parts exist."""
+    manifest = {
+        "format": str(form),
+        "mindlib": version("mindlib"),
+        **facts,
+        "files": {name: checksum(folder / name) for name in parts},
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path, form: ArtifactFormat) -> dict[str, Any]:
+    """Read the manifest of a folder, and compare every byte of its parts with the checksums.
+
+    Raises:
+        MissingPart, DamagedPart, MismatchedPart: the folder cannot be served.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise MissingPart(f"{folder} lacks {MANIFEST}; expected a folder that {form.writer} wrote")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DamagedPart(f"{path} is damaged ({error}): {form.remedy}") from error
+    required = {"format", "mindlib", "files", *form.facts}
+    if not isinstance(manifest, dict) or not manifest.keys() >= required:
+        raise DamagedPart(f"{path} lacks one of {sorted(required)}: {form.remedy}")
+    if manifest["format"] != str(form):
+        raise MismatchedPart(
+            f"{folder} has the format {manifest['format']!r}, this mindlib reads {str(form)!r}: "
+            f"write it again with mindlib {version('mindlib')}, or serve it with mindlib "
+            f"{manifest['mindlib']}"
+        )
+    if absent := set(form.parts) - manifest["files"].keys():
+        raise DamagedPart(f"{path} has no checksum of {', '.join(sorted(absent))}: {form.remedy}")
+    for name, expected in manifest["files"].items():
+        _check_part(folder / name, expected, form)
+    return manifest
+
+
+def _check_part(path: Path, expected: dict[str, Any], form: ArtifactFormat) -> None:
+    if not path.is_file():
+        raise MissingPart(f"{path} is missing: {form.remedy}")
+    if (found := checksum(path)) != expected:
+        raise DamagedPart(
+            f"{path} is damaged or of another version ({found['bytes']} bytes, sha256 "
+            f"{found['sha256'][:12]}…; expected {expected['bytes']}, "
+            f"{expected['sha256'][:12]}…): {form.remedy}"
+        )

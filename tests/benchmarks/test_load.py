@@ -92,7 +92,7 @@ def test_clients_ask_click_what_was_shown_and_keep_the_times(script, connect):
     assert {click["user"] for click in clicks} == {"a/b", "c"}
     assert {click["item"] for click in clicks} == {7, 9}
     assert 0.05 < len(clicks) / len(server.asked) < 0.35
-    assert seen.fallbacks == Counter({"rank: late": len(asked)})
+    assert seen.fallbacks == Counter({"rank: timeout": len(asked)})
     assert set(seen.milliseconds["total"]) == {4.0}
     assert set(seen.milliseconds["extract + recall"]) == {3.5}
     assert len(seen.milliseconds["request"]) == len(asked)

@@ -13,10 +13,12 @@ import pytest
 import torch
 
 from mindlib.data import Catalogue, Histories, PlantedConfig, planted_interests
+from mindlib.data.storage import checksum
 from mindlib.models import YouTubeDNN, YouTubeDNNConfig
 from mindlib.online import export as export_module
+from mindlib.online.artifacts import MANIFEST, DamagedPart, MismatchedPart, MissingPart
 from mindlib.online.export import export
-from mindlib.online.exported import CATALOGUE, GRAPH, ITEMS, MANIFEST, ExportedModel
+from mindlib.online.exported import CATALOGUE, GRAPH, ITEMS, ExportedModel
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +64,7 @@ def test_the_graph_reads_its_embeddings_from_the_catalogues_file(folder):
     vectors = np.load(folder / ITEMS)
     np.save(folder / ITEMS, 2 * vectors)
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    manifest["files"][ITEMS] = export_module.checksum(folder / ITEMS)
+    manifest["files"][ITEMS] = checksum(folder / ITEMS)
     (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
     model = make()
     with torch.no_grad():
@@ -77,7 +79,7 @@ def test_the_graph_reads_its_embeddings_from_the_catalogues_file(folder):
 def test_a_truncated_file_is_refused(folder, name, kept):
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(ValueError, match=rf"{name} is damaged .*export again"):
+    with pytest.raises(DamagedPart, match=rf"{name} is damaged .*write it again with mindlib"):
         ExportedModel.load(folder)
 
 
@@ -86,19 +88,21 @@ def test_a_changed_byte_is_refused(folder, name):
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
     (folder / name).write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{name} is damaged \({len(content)} bytes, sha256"):
+    with pytest.raises(DamagedPart, match=rf"{name} is damaged .*\({len(content)} bytes, sha256"):
         ExportedModel.load(folder)
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
-    with pytest.raises(FileNotFoundError, match=rf"model lacks {name}; expected a folder that"):
+    with pytest.raises(
+        MissingPart, match=rf"{name} is missing" if name != MANIFEST else "lacks manifest"
+    ):
         ExportedModel.load(folder)
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere lacks manifest\.json"):
+    with pytest.raises(MissingPart, match=r"nowhere lacks manifest\.json"):
         ExportedModel.load(tmp_path / "nowhere")
 
 
@@ -110,7 +114,7 @@ def test_another_catalogue_is_refused(whole):
         replace(own, item_ids=(*own.item_ids, "new")),
         replace(own, vocabularies=(("unknown", *own.vocabularies[0][:0:-1]),)),
     ):
-        with pytest.raises(ValueError, match=r"is of another catalogue \(240 items, .*expected"):
+        with pytest.raises(MismatchedPart, match=r"of another catalogue \(240 items, .*expected"):
             ExportedModel.load(whole, other)
 
 
@@ -207,8 +211,3 @@ def test_what_is_not_installed_is_named(whole, tmp_path, monkeypatch):
         ExportedModel.load(whole)
     with pytest.raises(ImportError, match=r"onnxscript: pip install 'mindlib\[export\]'"):
         export(make(), LOG, tmp_path / "model")
-
-
-def test_no_thread_is_too_few(whole):
-    with pytest.raises(ValueError, match="threads=0: expected at least one"):
-        ExportedModel.load(whole, threads=0)

@@ -137,8 +137,8 @@ def walk(
     """
     if bundle.ranker is None:
         raise ValueError(f"version {bundle.version!r} has no ranker: write it with one")
-    interests = bundle.extractor.extract(behaviors, profile)
-    found = bundle.recall.recall(interests, behaviors, candidates)
+    interests = bundle.extract(behaviors, profile)
+    found = bundle.recall(interests, behaviors, candidates)
     scores = bundle.ranker.score(behaviors, found.items)
     best = np.argsort(-scores, kind="stable")
     ranked = Candidates(found.items[best], scores[best], found.interests[best])

@@ -1,1 +1,1 @@
-"""The online system (§5): from a user's id to the list that she is shown."""
+"""The online system (§5): from a user's id to a slate of items."""

@@ -1,4 +1,4 @@
-"""`python -m mindlib.online.serving`: the platform behind HTTP, on this machine."""
+"""Serve the platform over HTTP on this machine: `python -m mindlib.online.serving`."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from mindlib.online.serving.platform import PersonalityPlatform
 from mindlib.online.serving.store import SqliteStore, StoreError
 from mindlib.retrieval import check_engine
 
-HOST = "127.0.0.1"  # there is no authentication
+HOST = "127.0.0.1"  # local only, because there is no authentication
 
 
 def parse_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    """What the command line says, checked before any work."""
+    """Parse the command line, and check it before any work."""
     parser = argparse.ArgumentParser(
         prog="python -m mindlib.online.serving",
-        description="Serve recommendations over HTTP. Without --bundle it makes a demonstration.",
+        description="Serve recommendations over HTTP. Without --bundle, build a demonstration.",
     )
     parser.add_argument("--bundle", type=Path, help="folder that Bundle.write wrote")
-    parser.add_argument("--store", type=Path, help="file of the behaviour store, with --bundle")
+    parser.add_argument("--store", type=Path, help="file of the behavior store, with --bundle")
     parser.add_argument(
         "--data",
         default="complete-journey",
-        help='what the demonstration is of: "complete-journey" (default), "planted", or a path',
+        help='data of the demonstration: "complete-journey" (default), "planted", or a path',
     )
     parser.add_argument(
-        "--folder", type=Path, default=Path("build/serving"), help="where it is (%(default)s)"
+        "--folder", type=Path, default=Path("build/serving"), help="its folder (%(default)s)"
     )
     parser.add_argument(
         "--index",
@@ -46,7 +46,7 @@ def parse_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8000, help="(%(default)s)")
     options = parser.parse_args(given)
     if (options.bundle is None) != (options.store is None):
-        parser.error("--bundle and --store go together: a version, and the behaviours it reads")
+        parser.error("--bundle and --store go together: a version, and the behaviors it reads")
     if options.bundle is not None and options.index is not None:
         parser.error("--index is for the demonstration: a bundle has its index already")
     options.index = options.index or "exact"
@@ -60,21 +60,21 @@ def parse_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def format_examples(platform: PersonalityPlatform, user: str, address: str) -> str:
-    """Two lines to try: her list, and a click on its first item."""
-    answer = platform.recommend(user, 5)
+    """Format two commands to try: request a slate, and click on its first item."""
+    slate = platform.recommend(user, 5)
     page = shlex.quote(f"{address}/recommendations/{quote(user, safe='')}?n=5")
-    click = json.dumps({"user": user, "item": answer.items[0], "time": int(time.time())})
+    click = json.dumps({"user": user, "item": slate.items[0], "time": int(time.time())})
     return (
-        f"\nserving version {answer.version!r} on {address}; try\n\n"
+        f"\nserving version {slate.version!r} on {address}; try\n\n"
         f"  curl {page}\n"
         f"  curl -X POST {shlex.quote(f'{address}/clicks')} "
         f"-H 'Content-Type: application/json' -d {shlex.quote(click)}\n\n"
-        f"and the first again: the item is gone, and the others' scores have changed.\n"
+        f"then the first again: the clicked item is gone, and the scores have changed.\n"
     )
 
 
 def main(given: Sequence[str] | None = None) -> None:
-    """Make what is missing, and serve until interrupted."""
+    """Build the demonstration if necessary, and serve until interrupted."""
     options = parse_arguments(given)
     try:
         import uvicorn

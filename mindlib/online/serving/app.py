@@ -1,39 +1,42 @@
-"""The platform behind HTTP: JSON in, JSON out.
+"""The platform over HTTP, with JSON requests and responses.
 
-- `GET /recommendations/{user}?n=`: her list, how it came about, and what was replaced.
-- `POST /clicks` `{"user": 1, "item": 2, "time": 1700000000}`: her next list knows of it. Without
-  `time` it happened now.
-- `GET /health`: `ok`, or `degraded` while lists are made without the store.
-- `GET /metrics`: for Prometheus.
+- `GET /recommendations/{user}?n=` returns the user's slate and the fallbacks that were used.
+- `POST /clicks` `{"user": 1, "item": 2, "time": 1700000000}` stores a click, which the user's next
+  slate takes into account. `time` defaults to now.
+- `GET /health` returns `ok`, or `degraded` while the store cannot be read.
+- `GET /metrics` returns the metrics in the text format of Prometheus.
 
-Errors are `{"error": "what, what was expected"}`: 400 and 415 the body is no JSON, 413 it is too
-large, 422 something in it is not valid, 503 the store is busy (try again), 500 ours, with the id
-under which the log has the cause. There is no authentication: this is meant for a network that has
-its own.
+Errors are `{"error": "..."}`: 400 and 415 for a body that is not JSON, 413 for a body that is too
+large, 422 for an invalid value, 503 while the store is locked (try again), 500 for an internal
+error, with the id under which the log has its cause. There is no authentication: put the server
+behind a gateway that authenticates its users.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
-from mindlib.online.serving.platform import InvalidSlateSize, PersonalityPlatform
-from mindlib.online.serving.request_limits import RequestLimitMiddleware
+from mindlib.online.serving.platform import PersonalityPlatform
 from mindlib.online.serving.slate import Slate
-from mindlib.online.serving.store import InvalidId, RefusedClick, StoreError
+from mindlib.online.serving.store import InvalidRequest, StoreError
 
 log = logging.getLogger(__name__)
 
-CLICK = '{"user": id, "item": id, "time": seconds since 1970 (or leave it out)}'
+MAX_BODY_BYTES = 4096  # a click has about 80
+CLICK_FORMAT = '{"user": id, "item": id, "time": seconds since 1970 (optional)}'
 
 
 class Click(BaseModel):
@@ -47,15 +50,25 @@ class Click(BaseModel):
 
 
 def create_app(platform: PersonalityPlatform) -> FastAPI:
-    """The app of a platform, for uvicorn or any other ASGI server."""
+    """Build the ASGI application of a platform."""
     app = FastAPI(title="mindlib", docs_url=None, redoc_url=None)
-    # The middleware added last stands first.
     responses = platform.metrics.responses
-    app.add_middleware(
-        RequestLimitMiddleware, count=lambda status: responses.labels(str(status)).inc()
-    )
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)
 
-    # {user:path}: an id may have a slash.
+    @app.middleware("http")
+    async def check_and_count(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        # Starlette's middleware refuses a body that is declared too large with plain text.
+        declared = request.headers.get("content-length", "0")
+        if declared.isdigit() and int(declared[:20]) > MAX_BODY_BYTES:
+            response: Response = _too_large()
+        else:
+            response = await call_next(request)
+        responses.labels(str(response.status_code)).inc()
+        return response
+
+    # The converter `path` admits ids that contain a slash.
     @app.get("/recommendations/{user:path}")
     def recommendations(user: str, n: int | None = None) -> dict[str, Any]:
         return slate_to_json(platform.recommend(user, n))
@@ -64,19 +77,15 @@ def create_app(platform: PersonalityPlatform) -> FastAPI:
     def clicks(click: Click) -> dict[str, Any]:
         at = int(time.time()) if click.time is None else click.time
         platform.record_click(click.user, click.item, at)
-        return {
-            "user": click.user,
-            "item": click.item,
-            "time": at,
-            "version": platform.bundle.version,
-        }
+        version = platform.bundle.version
+        return {"user": click.user, "item": click.item, "time": at, "version": version}
 
     @app.get("/health")
     def health() -> dict[str, Any]:
-        up = platform.is_store_available()
+        is_up = platform.is_store_available()
         return {
-            "status": "ok" if up else "degraded",
-            "store": "ok" if up else "unavailable",
+            "status": "ok" if is_up else "degraded",
+            "store": "ok" if is_up else "unavailable",
             "version": platform.bundle.version,
         }
 
@@ -84,19 +93,27 @@ def create_app(platform: PersonalityPlatform) -> FastAPI:
     def metrics() -> PlainTextResponse:
         return PlainTextResponse(platform.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
-    app.add_exception_handler(RequestValidationError, _unreadable)
-    app.add_exception_handler(HTTPException, _refused)
-    for kind in (InvalidId, InvalidSlateSize, RefusedClick):
-        app.add_exception_handler(kind, _invalid)
-    app.add_exception_handler(StoreError, _busy)
+    def internal_error(request: Request, error: Exception) -> JSONResponse:
+        incident = uuid.uuid4().hex
+        text = "request %s %s failed: %s"
+        log.error(text, request.method, request.url.path, incident, exc_info=error)
+        responses.labels("500").inc()  # this handler runs outside of the middleware
+        content = {"error": "internal error; the log has its cause under the id", "id": incident}
+        return JSONResponse(content, 500)
+
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(InvalidRequest, lambda request, error: _error(422, str(error)))
+    app.add_exception_handler(StoreError, _store_unavailable)
+    app.add_exception_handler(Exception, internal_error)
     return app
 
 
-def slate_to_json(answer: Slate) -> dict[str, Any]:
-    """An answer as JSON has it: an object for each item."""
+def slate_to_json(slate: Slate) -> dict[str, Any]:
+    """Convert a slate to JSON, with one object for each item."""
     columns = ("items", "titles", "scores", "interests")
     names = ("id", "title", "score", "interest")
-    content = asdict(answer)
+    content = asdict(slate)
     rows = zip(*(content.pop(column) for column in columns), strict=True)
     return {**content, "items": [dict(zip(names, row, strict=True)) for row in rows]}
 
@@ -105,30 +122,32 @@ def _error(status: int, text: str, **headers: str) -> JSONResponse:
     return JSONResponse({"error": text}, status, headers)
 
 
-def _unreadable(request: Request, error: Exception) -> JSONResponse:
+def _too_large() -> JSONResponse:
+    text = f"the body is larger than {MAX_BODY_BYTES} bytes; send one click at a time"
+    return _error(413, text, Connection="close")
+
+
+def _malformed(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]  # its "input" is not repeated: it can be anything
+    first = error.errors()[0]  # its "input" is not repeated, because it can be anything
     if first["type"] == "json_invalid":
-        return _error(400, f"the body is no JSON; expected {CLICK}")
-    where, *place = first["loc"]
-    if where == "body" and not place and "json" not in request.headers.get("content-type", ""):
-        return _error(415, f"expected Content-Type: application/json, and {CLICK}")
+        return _error(400, f"the body is not valid JSON; expected {CLICK_FORMAT}")
+    where, *path = first["loc"]
+    if where == "body" and not path and "json" not in request.headers.get("content-type", ""):
+        return _error(415, f"expected Content-Type: application/json, and {CLICK_FORMAT}")
     if where == "body":
-        field = f"{place[0]}: " if place else ""
-        return _error(422, f"{field}{first['msg']}; expected {CLICK}")
-    return _error(422, f"{'.'.join(map(str, place))}: {first['msg']}; expected a whole number")
+        field = f"{path[0]}: " if path else ""
+        return _error(422, f"{field}{first['msg']}; expected {CLICK_FORMAT}")
+    return _error(422, f"{'.'.join(map(str, path))}: {first['msg']}; expected a whole number")
 
 
-def _refused(request: Request, error: Exception) -> JSONResponse:
+def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == 413:
+        return _too_large()
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
-def _invalid(request: Request, error: Exception) -> JSONResponse:
-    return _error(422, str(error))
-
-
-def _busy(request: Request, error: Exception) -> JSONResponse:
-    # The message names a file: that is for the log.
-    log.warning("%s", error)
+def _store_unavailable(request: Request, error: Exception) -> JSONResponse:
+    log.warning("%s", error)  # the message names a file, which the response must not
     return _error(503, "the click could not be stored now; try again", **{"Retry-After": "1"})

@@ -1,4 +1,4 @@
-"""A time budget that is kept: a stage works in a thread of its own, and nobody waits longer."""
+"""Run the stages of a request in worker threads, and stop waiting at a deadline."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ T = TypeVar("T")
 
 
 class StageTimeout(Exception):
-    """A stage has not answered within its budget."""
+    """A stage did not finish before its deadline."""
 
 
 class DeadlineExecutor:
-    """Some worker threads, and how long one waits for them.
+    """A pool of worker threads whose callers wait for a limited time.
 
-    What this can and cannot do: the caller is free in time, but Python cannot end a thread. Late
-    work goes on until it returns by itself, and keeps its worker; its result is thrown away. When
-    all workers are kept, callers are late without work being begun, so that nothing piles up, and
-    the other stages, which have workers of their own, go on. Work that never returns also keeps
-    the process from ending. A stage that holds the interpreter's lock delays everybody: numpy,
-    torch, onnxruntime, Faiss and SQLite let go of it while they compute.
+    Python cannot end a thread. Work that is over its deadline runs on until it returns, occupies
+    its worker, and its result is discarded. While all workers are occupied, callers time out
+    without work being started, so that no queue builds up; other stages have workers of their own.
+    Work that never returns also keeps the process from ending. A stage that holds the interpreter
+    lock delays all threads; NumPy, PyTorch, ONNX Runtime, Faiss and SQLite release it while they
+    compute.
 
     Args:
-        name: of the stage.
-        seconds: that a caller waits, for a free worker and for the work.
-        workers: that work at the same time.
+        name: the stage, in the names of the threads.
+        timeout: seconds that a caller waits, for a free worker and for the work together.
+        workers: number of threads.
     """
 
-    def __init__(self, name: str, seconds: float, workers: int) -> None:
-        self.seconds = seconds
+    def __init__(self, name: str, timeout: float, workers: int) -> None:
+        self.timeout = timeout
         self._free = threading.Semaphore(workers)
         self._workers = ThreadPoolExecutor(workers, f"mindlib-{name}")
-        # All threads are started here, and none at the cost of a request.
-        threads, together = ThreadpoolController(), threading.Barrier(workers)
+        # Start all threads now, so that no request has to wait for one.
+        threads, barrier = ThreadpoolController(), threading.Barrier(workers)
         for _ in range(workers):
-            self._workers.submit(_begin, threads, together)
+            self._workers.submit(_start_worker, threads, barrier)
 
     def run(self, work: Callable[[], T]) -> T:
-        """What the work returns or raises.
+        """Return the result of the work, or raise its exception.
 
         Raises:
-            StageTimeout: it did neither in time.
+            StageTimeout: the work has not finished before the deadline.
         """
-        deadline = time.perf_counter() + self.seconds
-        if not self._free.acquire(timeout=self.seconds):
+        deadline = time.perf_counter() + self.timeout
+        if not self._free.acquire(timeout=self.timeout):
             raise StageTimeout
         future: Future[T] = self._workers.submit(work)
         future.add_done_callback(lambda _: self._free.release())
@@ -60,12 +60,12 @@ class DeadlineExecutor:
         return future.result()
 
     def close(self) -> None:
-        """Begin no more work."""
+        """Start no more work."""
         self._workers.shutdown(wait=False)
 
 
-def _begin(threads: ThreadpoolController, together: threading.Barrier) -> None:
-    """One thread for a request: many are answered side by side, and more would only disturb."""
-    torch.get_num_threads()  # torch sets up each thread once, and would undo the limit later
-    threads.limit(limits=1, user_api="openmp")  # of this thread; another library's is everybody's
-    together.wait()
+def _start_worker(threads: ThreadpoolController, barrier: threading.Barrier) -> None:
+    """Limit the worker to one compute thread, because requests already run in parallel."""
+    torch.get_num_threads()  # PyTorch initializes each thread once, and would undo the limit later
+    threads.limit(limits=1, user_api="openmp")  # per thread; limits of other libraries are global
+    barrier.wait()

@@ -1,4 +1,4 @@
-"""A small shop to try the server with, made in a few minutes from data that mindlib fetches."""
+"""Build a demonstration of the server, in a few minutes, from data that mindlib downloads."""
 
 from __future__ import annotations
 
@@ -15,36 +15,35 @@ from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.store import SqliteStore
 from mindlib.training import TrainingConfig, fit
 
-# Few epochs: it is there to be tried, not to be judged.
+# Few epochs, because a demonstration is not evaluated.
 TRAINING = TrainingConfig(epochs=3)
 RANKING = RankingConfig(epochs=1)
-VERSION = "demonstration"
+VERSION = "demo"
 
 
 def build_demo(data: str, folder: Path, index: str = "exact") -> tuple[Path, Path]:
-    """Train MIND and DIN, and put the log into a store; what is there already is kept.
+    """Train MIND and DIN, and import the log into a store; existing parts are kept.
 
     Args:
-        data: as `mindlib.data.load` takes it.
-        folder: in which both are made.
-        index: the engine of the version's index, as `Bundle.write`.
+        data: the data set, as in `mindlib.data.load`.
+        folder: the folder of both.
+        index: the engine of the index, as in `Bundle.write`.
 
     Returns:
-        The version's folder, and the store's file.
+        The folder of the version, and the file of the store.
     """
     version, store = folder / VERSION, folder / "store.sqlite"
-    known = store.is_file() and _has_users(store)
-    if version.is_dir() and known:
-        print(f"the demonstration in {folder} is there already (delete it to make it anew)")
+    is_imported = store.is_file() and _has_users(store)
+    if version.is_dir() and is_imported:
+        print(f"the demonstration in {folder} exists already (delete it to build it again)")
         return version, store
     print(f"reading {data} ...")
     log = load(data)
     if not version.is_dir():
         split = leave_last_out(log)
-        counts = f"{log.num_users:,} users, {log.num_items:,} items, {len(log):,} behaviours"
-        print(
-            f"training MIND ({TRAINING.epochs} epochs) and DIN ({RANKING.epochs}) on {counts} ..."
-        )
+        counts = f"{log.num_users:,} users, {log.num_items:,} items, {len(log):,} behaviors"
+        epochs = f"MIND ({TRAINING.epochs} epochs) and DIN ({RANKING.epochs})"
+        print(f"training {epochs} on {counts} ...")
         model, ranker = train_models(split)
         print(f"writing the version into {version} ...")
         Bundle.write(
@@ -57,8 +56,8 @@ def build_demo(data: str, folder: Path, index: str = "exact") -> tuple[Path, Pat
             category=category_field(log),
             index=index,
         )
-    if not known:
-        print(f"writing the behaviours into {store} ...")
+    if not is_imported:
+        print(f"writing the behaviors into {store} ...")
         folder.mkdir(parents=True, exist_ok=True)
         with closing(SqliteStore(store)) as behaviors:
             behaviors.import_log(log)
@@ -66,7 +65,7 @@ def build_demo(data: str, folder: Path, index: str = "exact") -> tuple[Path, Pat
 
 
 def train_models(split: Split) -> tuple[MIND, DINRanker]:
-    """Both models, each at its defaults."""
+    """Train both models with their default configurations."""
     generator = torch.Generator().manual_seed(0)
     model = MIND(split.log, generator=generator)
     fit(model, split, TRAINING)
@@ -76,7 +75,7 @@ def train_models(split: Split) -> tuple[MIND, DINRanker]:
 
 
 def category_field(log: Interactions) -> str | None:
-    """The item field for the re-ranking: the category, or else the first there is."""
+    """Return the item field for re-ranking: "category", or the first field."""
     fields = log.item_features.fields if log.item_features else ()
     return "category" if "category" in fields else next(iter(fields), None)
 

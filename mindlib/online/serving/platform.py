@@ -1,20 +1,19 @@
-"""The personality platform (§5): a user's id in, the list that she is shown out.
+"""The personality platform (§5): from a user's id to the slate of items recommended to them.
 
     store -> extract -> recall -> rank -> rerank
 
-Each stage has a time budget. One that fails or is late is replaced, and the answer says by what:
+Each stage has a timeout. A stage that fails or times out has a fallback, which the slate names:
 
-| stage | what stands in |
+| stage | fallback |
 |---|---|
-| store | popularity: nothing is known of the user |
-| extract | popularity; items that the user already has are left out |
-| recall | popularity; items that the user already has are left out |
-| rank | recall's order |
-| rerank | the first n of the order |
+| store | popularity, because nothing is known of the user |
+| extract, recall | popularity, without the items of the user's history |
+| rank | the order of recall |
+| rerank | the first n candidates |
 
-A user without a behaviour that the version knows is answered from her profile, in recall's order
-(a ranker would have nothing to compare candidates with), and without a profile by popularity.
-Popularity's own order is shown: no ranker is asked.
+A user without known behaviors gets the items that fit their profile, in the order of recall (a
+ranker has nothing to compare candidates with), and without a profile the popular items. Popular
+items are not ranked.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -33,21 +32,22 @@ from mindlib.data.catalogue import ItemId
 from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.deadlines import DeadlineExecutor, StageTimeout
 from mindlib.online.serving.metrics import Metrics
-from mindlib.online.serving.slate import Fallback, Order, Replacement, Slate, Stage
+from mindlib.online.serving.slate import Fallback, Order, Reason, Replacement, Slate, Stage
 from mindlib.online.serving.stages import NO_INTEREST, Candidates, CategoryShare, Ranker, Reranker
-from mindlib.online.serving.store import BehaviorStore, StoreError, validate_id
+from mindlib.online.serving.store import BehaviorStore, InvalidRequest, StoreError, validate_id
 
+P = ParamSpec("P")
 T = TypeVar("T")
+EMPTY = np.zeros(0, dtype=np.int64)
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds for each stage.
+    """Seconds for each stage: several times their duration, so that a timeout indicates a fault.
 
-    The paper has less than 15 ms for extract and recall together. These are several times what the
-    stages take on two cores, so that an answer is late for a reason.
+    The paper reports less than 15 ms for extract and recall together.
     """
 
     store: float = 0.05
@@ -57,24 +57,21 @@ class Timeouts:
     rerank: float = 0.05
 
     def __post_init__(self) -> None:
-        for stage in fields(self):
-            if not 0 < getattr(self, stage.name) <= 60:
-                raise ValueError(
-                    f"{stage.name}={getattr(self, stage.name)}: expected seconds, more than 0 and "
-                    f"at most 60"
-                )
+        for stage, seconds in vars(self).items():
+            if not 0 < seconds <= 60:
+                raise ValueError(f"{stage}={seconds}: expected seconds, more than 0 and at most 60")
 
 
 @dataclass(frozen=True)
 class PlatformConfig:
-    """How a platform answers.
+    """The limits of a platform.
 
     Attributes:
-        max_candidates: that recall hands to the ranker; the paper's 1,000.
-        max_slate_size: the largest n that may be asked for.
-        max_history: number of a user's last behaviours that are read. Items from before these may
+        max_candidates: number of items that recall passes to the ranker; 1,000 in the paper.
+        max_slate_size: the largest n of a request.
+        max_history: number of a user's last behaviors that are read. Items from before these may
             be recommended again.
-        workers: of each stage.
+        workers: number of threads of each stage.
     """
 
     max_candidates: int = 1000
@@ -94,17 +91,13 @@ class PlatformConfig:
             )
 
 
-class InvalidSlateSize(ValueError):
-    """A list was asked for that is empty or too long."""
-
-
 class PersonalityPlatform:
-    """Answers with one version at a time, which can be replaced while requests run.
+    """Serves one version at a time, which can be replaced while requests run.
 
     Args:
-        store: of the users' behaviours.
-        bundle: the version to begin with.
-        reranker: of the re-ranking.
+        store: the users' behaviors.
+        bundle: the first version.
+        reranker: the re-ranking rule; `CategoryShare()` by default.
     """
 
     def __init__(
@@ -120,7 +113,7 @@ class PersonalityPlatform:
         self.reranker: Reranker = reranker or CategoryShare()
         self.metrics = Metrics()
         self._swapping = threading.Lock()
-        self._budgets = {
+        self._executors = {
             stage.name: DeadlineExecutor(
                 stage.name, getattr(self.config.timeouts, stage.name), self.config.workers
             )
@@ -130,47 +123,44 @@ class PersonalityPlatform:
 
     @property
     def bundle(self) -> Bundle:
-        """The version that serves."""
+        """The version in service."""
         return self._bundle
 
     def use(self, bundle: Bundle) -> None:
-        """Serve another version from the next request on; those that run end on their own.
+        """Serve another version from the next request on; running requests keep theirs.
 
-        The version has answered once when it takes over, so that no user waits for what is set up
-        at the first use.
+        The version first answers one request, so that no user waits for lazy initialization.
 
         Raises:
-            Exception: the version's own, if it cannot answer. The one before serves on.
+            Exception: the version cannot answer. The previous one stays in service.
         """
         _warm_up(bundle, self.config.max_candidates)
-        with self._swapping:  # two at once: the metrics name the one that serves
-            self._bundle = bundle  # one assignment: a request sees the one or the other
+        with self._swapping:  # so that the metrics name the version of the last assignment
+            self._bundle = bundle  # one assignment: a request sees either version as a whole
             self.metrics.record_swap(bundle.version)
 
     def recommend(self, user: ItemId, n: int | None = None) -> Slate:
-        """At most n items for a user; `max_slate_size` if n is not given.
+        """Recommend at most n items to a user, known or not; `max_slate_size` by default.
 
         Raises:
-            InvalidId: no user can have this id. (A user who is not known has an answer.)
-            InvalidSlateSize: n is out of range.
+            InvalidRequest: the id is invalid, or n is out of range.
         """
         n = self.config.max_slate_size if n is None else n
         if not 1 <= n <= self.config.max_slate_size:
-            raise InvalidSlateSize(f"n={n}: expected 1 to {self.config.max_slate_size}")
-        user = validate_id(user, "user")
-        return _Request(self, self._bundle, user, n).answer()
+            raise InvalidRequest(f"n={n}: expected 1 to {self.config.max_slate_size}")
+        return _Request(self, validate_id(user, "user"), n).run()
 
     def record_click(self, user: ItemId, item: ItemId, at: int) -> None:
-        """Add a click: the user's next answer knows of it.
+        """Store a click, which the user's next slate takes into account.
 
-        An item that the shop has, but this version does not know yet, counts from the version on
-        that was trained with it.
+        An item that the version in service lacks has an effect from the version on that was trained
+        with it.
 
         Args:
             at: seconds since 1970.
 
         Raises:
-            InvalidId, RefusedClick, StoreError: as `BehaviorStore.append`.
+            InvalidRequest, StoreError: see `SqliteStore.append`.
         """
         outcome = "refused"
         try:
@@ -183,176 +173,151 @@ class PersonalityPlatform:
             self.metrics.clicks.labels(outcome).inc()
 
     def is_store_available(self) -> bool:
-        """Whether the store can be read at the moment, within its budget."""
+        """Return whether the store can be read now, within its timeout."""
         try:
-            self._budgets["store"].run(lambda: self.store.recent("nobody", 1))
-        except Exception as error:  # whatever it is, health has an answer
-            log.warning("the store does not answer: %r", error)
+            self._executors["store"].run(lambda: self.store.recent("nobody", 1))
+        except Exception as error:  # any failure is an answer to a health check
+            log.warning("the store is unavailable: %r", error)
             return False
         return True
 
     def close(self) -> None:
-        """End the stages' workers. The store is the caller's."""
-        for budget in self._budgets.values():
-            budget.close()
+        """Stop the workers. The store belongs to the caller."""
+        for executor in self._executors.values():
+            executor.close()
 
 
 class _Request:
-    """One user's way through the stages of one version."""
+    """One request, which keeps to the version that was in service when it began."""
 
-    def __init__(self, platform: PersonalityPlatform, bundle: Bundle, user: ItemId, n: int) -> None:
-        self.platform, self.bundle, self.user, self.n = platform, bundle, user, n
+    def __init__(self, platform: PersonalityPlatform, user: ItemId, n: int) -> None:
+        self.platform, self.config, self.user, self.n = platform, platform.config, user, n
+        self.bundle = platform.bundle
         self.milliseconds: dict[str, float] = {}
         self.fallbacks: list[Fallback] = []
-        self.order: Order = "recall"
 
-    def answer(self) -> Slate:
+    def run(self) -> Slate:
         started = time.perf_counter()
-        behaviors, profile = self._past() or (_none(), _none())
-        candidates = self._recalled(behaviors, profile)
+        order: Order = "recall"
+        behaviors, profile = self._read_store() or (EMPTY, EMPTY)
+        candidates = self._recall(behaviors, profile)
         if candidates is None:
-            self.order = "popularity"
-            candidates = self.bundle.popularity.recall(
-                behaviors, self.platform.config.max_candidates
-            )
-        elif (scores := self._scores(behaviors, candidates)) is not None:
-            self.order = "ranking"
+            order = "popularity"
+            candidates = self.bundle.recall_popular(behaviors, self.config.max_candidates)
+        elif (scores := self._rank(behaviors, candidates)) is not None:
+            order = "ranking"
             best = np.argsort(-scores, kind="stable")
-            candidates = Candidates(
-                candidates.items[best], scores[best], candidates.interests[best]
-            )
-        shown = self._arranged(candidates, behaviors)
+            items, interests = candidates.items[best], candidates.interests[best]
+            candidates = Candidates(items, scores[best], interests)
+        chosen = self._rerank(candidates, behaviors)
         seconds = time.perf_counter() - started
         self.milliseconds["total"] = 1e3 * seconds
         self.platform.metrics.requests.observe(seconds)
         for fallback in self.fallbacks:
             self.platform.metrics.fallbacks.labels(*vars(fallback).values()).inc()
         ids, titles = self.bundle.catalogue.item_ids, self.bundle.metadata.titles
-        items = shown.items.tolist()
+        items, interests = chosen.items.tolist(), chosen.interests.tolist()
         return Slate(
             user=self.user,
             items=tuple(ids[item - 1] for item in items),
             titles=tuple(titles[item] for item in items),
-            scores=tuple(shown.scores.tolist()),
-            interests=tuple(
-                None if interest == NO_INTEREST else interest
-                for interest in shown.interests.tolist()
-            ),
-            order=self.order,
+            scores=tuple(chosen.scores.tolist()),
+            interests=tuple(None if k == NO_INTEREST else k for k in interests),
+            order=order,
             version=self.bundle.version,
             milliseconds=self.milliseconds,
             fallbacks=tuple(self.fallbacks),
         )
 
-    def _past(self) -> tuple[Int[np.ndarray, " length"], Int[np.ndarray, " fields"]] | None:
-        """The user's behaviours and profile, in the version's numbers; None: none is known."""
-        store, max_history = self.platform.store, self.platform.config.max_history
-        catalogue = self.bundle.catalogue
+    def _read_store(self) -> tuple[Int[np.ndarray, " length"], Int[np.ndarray, " fields"]] | None:
+        """Read the user's behaviors and profile codes, in the numbers of the version."""
+        store, catalogue = self.platform.store, self.bundle.catalogue
 
         def read() -> tuple[Int[np.ndarray, " length"], Int[np.ndarray, " fields"]]:
-            items = catalogue.drop_unknown(store.recent(self.user, max_history))
-            known = store.profile(self.user)
-            # Yesterday's version may lack a field that is known by now.
-            codes = catalogue.encode_profile({name: known.get(name) for name in catalogue.fields})
-            return (
-                np.array(catalogue.encode_items(items), dtype=np.int64),
-                np.array(codes, dtype=np.int64),
-            )
+            items = store.recent(self.user, self.config.max_history)
+            numbers = catalogue.encode_items(catalogue.drop_unknown(items))
+            profile = store.profile(self.user)
+            # The store may know fields that the version lacks.
+            codes = catalogue.encode_profile({key: profile.get(key) for key in catalogue.fields})
+            return np.array(numbers, dtype=np.int64), np.array(codes, dtype=np.int64)
 
-        return self._try("store", read, "popularity")
+        return self._try("store", "popularity", read)
 
-    def _recalled(
+    def _recall(
         self, behaviors: Int[np.ndarray, " length"], profile: Int[np.ndarray, " fields"]
     ) -> Candidates | None:
-        """Recall's candidates; None where popularity has to stand in."""
-        if self.fallbacks:
+        """Extract the interests and recall candidates; None if popularity is the fallback."""
+        bundle, n = self.bundle, self.config.max_candidates
+        if self.fallbacks:  # the store could not be read
             return None
         if not len(behaviors):
-            known = bool(profile.any())
-            instead = "profile" if known else "popularity"
-            self.fallbacks.append(Fallback("extract", "no behaviors", instead))
-            if not known:
+            self._fall_back("extract", "no behaviors", "profile" if profile.any() else "popularity")
+            if not profile.any():
                 return None
-        bundle, wanted = self.bundle, self.platform.config.max_candidates
-        interests = self._try(
-            "extract", lambda: bundle.extractor.extract(behaviors, profile), "popularity"
-        )
+        interests = self._try("extract", "popularity", bundle.extract, behaviors, profile)
         if interests is None:
             return None
-        return self._try(
-            "recall", lambda: bundle.recall.recall(interests, behaviors, wanted), "popularity"
-        )
+        return self._try("recall", "popularity", bundle.recall, interests, behaviors, n)
 
-    def _scores(
+    def _rank(
         self, behaviors: Int[np.ndarray, " length"], candidates: Candidates
     ) -> Float[np.ndarray, " n"] | None:
-        """The ranker's; None where recall's order stands."""
         ranker = self.bundle.ranker
         if ranker is None or not len(behaviors):
-            why = "absent" if ranker is None else "no behaviors"
-            self.fallbacks.append(Fallback("rank", why, "recall order"))
-            return None
-        return self._try(
-            "rank", lambda: _ranked(ranker, behaviors, candidates.items), "recall order"
-        )
+            reason = "absent" if ranker is None else "no behaviors"
+            return self._fall_back("rank", reason, "recall order")
+        return self._try("rank", "recall order", _score, ranker, behaviors, candidates.items)
 
-    def _arranged(
-        self, candidates: Candidates, behaviors: Int[np.ndarray, " length"]
-    ) -> Candidates:
-        reranker, categories, n = self.platform.reranker, self.bundle.metadata.categories, self.n
-        shown = self._try(
-            "rerank",
-            lambda: reranker.rerank(candidates, behaviors, categories, n),
-            "first n",
-        )
-        return candidates.take(np.arange(min(n, len(candidates)))) if shown is None else shown
+    def _rerank(self, candidates: Candidates, behaviors: Int[np.ndarray, " length"]) -> Candidates:
+        rerank, categories = self.platform.reranker.rerank, self.bundle.metadata.categories
+        chosen = self._try("rerank", "first n", rerank, candidates, behaviors, categories, self.n)
+        return candidates.take(np.arange(len(candidates))[: self.n]) if chosen is None else chosen
 
     def _try(
         self,
         stage: Stage,
-        work: Callable[[], T],
         fallback: Replacement,
+        work: Callable[P, T],
+        *args: P.args,
+        **options: P.kwargs,
     ) -> T | None:
-        """What a stage gives within its budget; None, and a note in the answer, if it does not."""
+        """Run a stage until its timeout; None, and a recorded fallback, if it does not finish."""
         started = time.perf_counter()
         try:
-            return self.platform._budgets[stage].run(work)
+            return self.platform._executors[stage].run(lambda: work(*args, **options))
         except StageTimeout:
-            self.fallbacks.append(Fallback(stage, "timeout", fallback))
-        except Exception:
-            # Whatever it is, the user is shown something.
-            log.exception("stage %s failed; %s stands in", stage, fallback)
-            self.fallbacks.append(Fallback(stage, "failed", fallback))
+            return self._fall_back(stage, "timeout", fallback)
+        except Exception:  # whatever failed, the user gets a slate
+            log.exception("stage %s failed; the fallback is %s", stage, fallback)
+            return self._fall_back(stage, "failed", fallback)
         finally:
             seconds = time.perf_counter() - started
             self.milliseconds[stage] = 1e3 * seconds
             self.platform.metrics.stages.labels(stage).observe(seconds)
-        return None
+
+    def _fall_back(self, stage: Stage, reason: Reason, fallback: Replacement) -> None:
+        self.fallbacks.append(Fallback(stage, reason, fallback))
 
 
-def _none() -> Int[np.ndarray, " none"]:
-    return np.zeros(0, dtype=np.int64)
-
-
-def _ranked(
+def _score(
     ranker: Ranker, behaviors: Int[np.ndarray, " length"], items: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
-    """Its scores, which nobody would notice to be nonsense later on."""
+    """Score the candidates, and refuse malformed scores, which no later stage would detect."""
     scores = ranker.score(behaviors, items)
     if scores.shape != items.shape or not np.isfinite(scores).all():
         raise ValueError(
-            f"the ranker gave {scores.shape} scores for {len(items)} candidates, "
-            f"{int((~np.isfinite(scores)).sum())} of them no finite numbers"
+            f"the ranker returned scores of shape {scores.shape} for {len(items)} candidates, "
+            f"{int((~np.isfinite(scores)).sum())} of them not finite"
         )
     return scores
 
 
-def _warm_up(bundle: Bundle, candidates: int) -> None:
+def _warm_up(bundle: Bundle, max_candidates: int) -> None:
     """Answer one request of a user who clicked the first item."""
     behaviors = np.ones(1, dtype=np.int64)
     profile = np.zeros(len(bundle.catalogue.fields), dtype=np.int64)
-    interests = bundle.extractor.extract(behaviors, profile)
-    found = bundle.recall.recall(interests, behaviors, candidates)
-    bundle.popularity.recall(behaviors, candidates)
+    interests = bundle.extract(behaviors, profile)
+    candidates = bundle.recall(interests, behaviors, max_candidates)
+    bundle.recall_popular(behaviors, max_candidates)
     if bundle.ranker is not None:
-        _ranked(bundle.ranker, behaviors, found.items)
+        _score(bundle.ranker, behaviors, candidates.items)

@@ -1,4 +1,4 @@
-"""What the platform answers, and which fallbacks were used."""
+"""The platform's response: the recommended items and the fallbacks that were used."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Replacement = Literal["popularity", "profile", "recall order", "first n"]
 
 @dataclass(frozen=True)
 class Fallback:
-    """A stage that something else stood in for.
+    """A stage that was replaced.
 
     Attributes:
-        reason: "timeout", "failed" (the log has the error), "absent" (the version has no
-            ranker), or "no behaviors" (that the version knows).
-        fallback: "popularity", "profile", "recall order" or "first n".
+        reason: "timeout"; "failed" (the log has the error); "absent" (the version has no ranker);
+            or "no behaviors" (the version knows none of the user).
+        fallback: the replacement.
     """
 
     stage: Stage
@@ -30,19 +30,19 @@ class Fallback:
 
 @dataclass(frozen=True)
 class Slate:
-    """What a user is shown, and how it came about.
+    """The items recommended to a user, best first, and how they were chosen.
 
     Attributes:
-        items: original ids, best first; none that the user already has, none twice. There are fewer
-            than were asked for where the catalogue has no more.
-        titles: of the items.
-        scores: by which they are ordered.
-        interests: which of her interests found each, from 0; None if none did.
-        order: whose scores these are: the ranker's, or the best interest's inner product, or
-            counts.
-        version: of the bundle that answered, all of it.
-        milliseconds: that each stage took that was asked, and "total".
-        fallbacks: what was replaced, in the order of the stages.
+        items: distinct original ids, none of them in the user's history. There are fewer than
+            requested only if the catalogue has no more.
+        titles: the titles of the items.
+        scores: the scores that order the items before re-ranking.
+        interests: for each item, the 0-based number of the user's interest that scores it best;
+            None if the item comes from popularity.
+        order: the source of the scores: the ranker, the best interest's inner product, or counts.
+        version: the version that computed the whole response.
+        milliseconds: the duration of each stage that ran, and "total".
+        fallbacks: the fallbacks used, in the order of the stages.
     """
 
     user: ItemId

@@ -1,9 +1,9 @@
-"""The stages between a user's behaviours and her list (§5), and what each promises.
+"""The stages of a recommendation request (§5).
 
     behaviors --extract--> interests --recall--> candidates --rank--> order --rerank--> slate
 
-Inside the stages items are the numbers of a version's catalogue, 1 and up. A `Bundle` holds the
-stages of one version; the platform runs them.
+Inside the stages, items are the numbers of a version's catalogue, from 1. `Bundle` implements
+extraction and recall; this module has the interfaces of ranking and re-ranking.
 """
 
 from __future__ import annotations
@@ -14,26 +14,20 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
-from mindlib.data.histories import Histories
-from mindlib.models.baselines import Popularity
-from mindlib.retrieval import InterestModel, VectorIndex, search
-
-# What found an item that no interest did.
-NO_INTEREST = -1
+NO_INTEREST = -1  # of an item that comes from popularity
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Items on their way to the user, best first, none twice.
+    """Distinct items, best first.
 
     Attributes:
         items: numbers of the catalogue.
-        scores: of the stage that put them into this order.
-        interests: which of the user's interests found each, from 0; `NO_INTEREST` if none did.
+        scores: the scores of the stage that set the order.
+        interests: the 0-based number of the user's interest that scores each item best, or
+            `NO_INTEREST`.
     """
 
     items: Int[np.ndarray, " n"]
@@ -43,62 +37,29 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.items)
 
-    def take(self, places: Int[np.ndarray, " kept"]) -> Candidates:
-        """Some of them, in the order of `places`."""
-        return Candidates(self.items[places], self.scores[places], self.interests[places])
-
-
-@runtime_checkable
-class Extractor(Protocol):
-    """The user interest extractor: MIND's."""
-
-    def extract(
-        self, behaviors: Int[np.ndarray, " length"], profile: Int[np.ndarray, " fields"]
-    ) -> Float[Tensor, "interests dim"]:
-        """V_u (Eq. 1): the vectors of the interests that the user has, at least one.
-
-        Args:
-            behaviors: the items, oldest first; none if only the profile is known.
-            profile: the code of each profile field, 0 where it is unknown.
-        """
-        ...
-
-
-@runtime_checkable
-class RecallEngine(Protocol):
-    """The recall engine: K searches, one list."""
-
-    def recall(
-        self,
-        interests: Float[Tensor, "interests dim"],
-        history: Int[np.ndarray, " history"],
-        n: int,
-    ) -> Candidates:
-        """The n items with the best score of any interest (Eq. 3), without those already had.
-
-        Fewer where the catalogue has no more.
-        """
-        ...
+    def take(self, positions: Int[np.ndarray, " kept"]) -> Candidates:
+        """Select the candidates at the given positions, in their order."""
+        return Candidates(self.items[positions], self.scores[positions], self.interests[positions])
 
 
 @runtime_checkable
 class Ranker(Protocol):
-    """The ranking service's model: it sees each candidate beside the behaviours."""
+    """The model of the ranking service: it scores each candidate given the behaviors."""
 
     def score(
         self, behavior_items: Int[np.ndarray, " length"], candidates: Int[np.ndarray, " n"]
     ) -> Float[np.ndarray, " n"]:
-        """A finite score for each candidate; higher is better."""
+        """Return a finite score for each candidate; higher is better."""
         ...
 
     def save(self, path: str | Path) -> None:
-        """Write it to one file."""
+        """Write the model to one file."""
         ...
 
 
 @runtime_checkable
 class Reranker(Protocol):
-    """The re-ranking: what a list must look like, whatever the scores say."""
+    """A rule that every slate must satisfy, whatever the scores are."""
 
     def rerank(
         self,
@@ -107,94 +68,26 @@ class Reranker(Protocol):
         categories: Int[np.ndarray, " items"],
         n: int,
     ) -> Candidates:
-        """The list that is shown: at most n of the candidates.
+        """Choose at most n of the candidates.
 
         Args:
-            history: items that the user has already.
-            categories: of each item of the catalogue; 0 is unknown (entry 0 is padding).
+            history: items that the user already has.
+            categories: the category of each item of the catalogue; 0 is unknown (entry 0 is
+                padding).
         """
         ...
 
 
 @dataclass(frozen=True)
-class InterestExtractor:
-    """An `Extractor` that asks an interest model, for one user."""
-
-    model: InterestModel
-
-    def extract(
-        self, behaviors: Int[np.ndarray, " length"], profile: Int[np.ndarray, " fields"]
-    ) -> Float[Tensor, "interests dim"]:
-        """See `Extractor.extract`."""
-        profiles = [profile.tolist()] if len(profile) else None
-        vectors, active = self.model.interests(Histories.from_lists([behaviors.tolist()], profiles))
-        return vectors[active]
-
-
-@dataclass(frozen=True)
-class InterestRecall:
-    """A `RecallEngine` over an index.
-
-    Attributes:
-        index: of the item vectors.
-        items: the item vectors themselves; row 0 is padding.
-    """
-
-    index: VectorIndex
-    items: Float[Tensor, "items dim"]
-
-    def recall(
-        self,
-        interests: Float[Tensor, "interests dim"],
-        history: Int[np.ndarray, " history"],
-        n: int,
-    ) -> Candidates:
-        """See `RecallEngine.recall`."""
-        found = search(
-            self.index,
-            interests[None],
-            torch.ones((1, len(interests)), dtype=torch.bool),
-            min(n, len(self.index.ids)),
-            histories=Histories.from_lists([history.tolist()]),
-        )
-        there = found.items[0] > 0
-        items, scores = found.items[0, there], found.scores[0, there]
-        # The merged score is that of the interest with the largest inner product.
-        best = (self.items[items] @ interests.T).argmax(1)
-        return Candidates(items.numpy(), scores.numpy(), best.numpy())
-
-
-@dataclass(frozen=True)
-class PopularityRecall:
-    """What everybody gets of whom nothing is known, or while the stages above are down.
-
-    Attributes:
-        counts: how often each item occurs; entry 0 is padding.
-    """
-
-    counts: Int[np.ndarray, " items"]
-
-    def recall(self, history: Int[np.ndarray, " history"], n: int) -> Candidates:
-        """The n most frequent items without those already had; their scores are the counts."""
-        past = Histories.from_lists([history.tolist()])
-        found = Popularity(self.counts).recommend(past, min(n, len(self.counts) - 1))
-        there = found.items[0] > 0
-        items = found.items[0, there].numpy()
-        return Candidates(
-            items, found.scores[0, there].numpy(), np.full(len(items), NO_INTEREST, dtype=np.int64)
-        )
-
-
-@dataclass(frozen=True)
 class CategoryShare:
-    """A `Reranker`: nothing that the user has already, and not too much of one category.
+    """A `Reranker` that removes the user's history and limits the share of each category.
 
-    Candidates keep their order; those that would be one too many of their category wait at the
-    end, so that a user whose candidates are all alike still gets a full list. Items of unknown
-    category are never too many.
+    Candidates keep their order. Candidates above the limit of their category move to the end, so
+    that a user whose candidates all have one category still gets a full slate. Items of unknown
+    category are not limited.
 
     Attributes:
-        share: of one category in a list, at most (rounded up).
+        share: the largest share of one category in a slate (rounded up to whole items).
     """
 
     share: float = 0.3
@@ -212,16 +105,15 @@ class CategoryShare:
     ) -> Candidates:
         """See `Reranker.rerank`."""
         candidates = candidates.take(np.flatnonzero(~np.isin(candidates.items, history)))
-        kinds = categories[candidates.items]
-        waits = (_place_in_own(kinds) >= math.ceil(self.share * n)) & (kinds > 0)
-        return candidates.take(np.argsort(waits, kind="stable")[:n])
+        codes = categories[candidates.items]
+        is_over = (_rank_within_category(codes) >= math.ceil(self.share * n)) & (codes > 0)
+        return candidates.take(np.argsort(is_over, kind="stable")[:n])
 
 
-def _place_in_own(kinds: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """How many of the same kind come before each."""
-    order = np.argsort(kinds, kind="stable")
-    ordered = kinds[order]
-    first = np.searchsorted(ordered, ordered)
-    place = np.empty(len(kinds), dtype=np.int64)
-    place[order] = np.arange(len(kinds)) - first
-    return place
+def _rank_within_category(codes: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """Count how many candidates of the same category come before each."""
+    order = np.argsort(codes, kind="stable")
+    ordered = codes[order]
+    rank = np.empty(len(codes), dtype=np.int64)
+    rank[order] = np.arange(len(codes)) - np.searchsorted(ordered, ordered)
+    return rank

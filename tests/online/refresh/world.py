@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mindlib.data import Interactions, PlantedConfig, planted_interests
+from mindlib.data.storage import checksum
 from mindlib.layers.routing import RoutingConfig
 from mindlib.lessons.n06_online.days import spread_over_days
 from mindlib.models import MINDConfig
-from mindlib.online.exported import checksum
 from mindlib.online.refresh import GateConfig, RefreshConfig, WarmStartConfig
 from mindlib.online.refresh.days import day_numbers
 from mindlib.training import TrainingConfig

@@ -15,8 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from mindlib.online.serving.app import create_app
-from mindlib.online.serving.request_limits import MAX_BODY_BYTES
+from mindlib.online.serving.app import MAX_BODY_BYTES, create_app
 from tests.online.serving.conftest import NO_TIMEOUTS
 from tests.online.serving.test_platform import HANGS, USER, Faulty, broken
 from tests.online.serving.world import LOG
@@ -194,8 +193,8 @@ def test_an_absurd_user(client, user):
 @pytest.mark.parametrize(
     ("click", "part"),
     [
-        ({"user": USER, "item": 10**6}, "item 1000000 is not in the shop"),
-        ({"user": USER, "item": str(ITEM)}, "is not in the shop; its ids are whole numbers"),
+        ({"user": USER, "item": 10**6}, "item 1000000 is unknown"),
+        ({"user": USER, "item": str(ITEM)}, "is unknown; the store's item ids are whole numbers"),
         ({"user": USER, "item": -3}, "item -3: expected a whole number from 0"),
         ({"user": USER, "item": 2**63}, "item a number: expected a whole number from 0"),
         ({"user": -1, "item": ITEM}, "user -1: expected a whole number from 0"),
@@ -302,9 +301,13 @@ def test_a_locked_store_asks_to_try_again(client, store):
 
 def test_an_error_of_ours_has_an_id_and_no_trace(make, bundle, monkeypatch, caplog):
     """Even what stands in for everything fails."""
-    monkeypatch.setattr("mindlib.online.serving.stages.PopularityRecall.recall", broken)
+    monkeypatch.setattr("mindlib.online.serving.bundle.Bundle.recall_popular", broken)
     monkeypatch.setattr("mindlib.online.serving.platform._warm_up", lambda *_: None)
-    with TestClient(create_app(make())) as client, caplog.at_level(logging.ERROR):
+    app = create_app(make())
+    with (
+        TestClient(app, raise_server_exceptions=False) as client,
+        caplog.at_level(logging.ERROR),
+    ):
         response = client.get("/recommendations/nobody")
         metrics = client.get("/metrics").text
     assert response.status_code == 500

@@ -74,7 +74,7 @@ def test_a_demonstration_is_made_once(tmp_path, monkeypatch, capsys):
     bundle = Bundle.load(folder)
     assert isinstance(bundle.index, FaissIndex)
     assert isinstance(bundle.ranker, DINRanker)
-    assert bundle.version == "demonstration"
+    assert bundle.version == "demo"
     assert bundle.metadata.categories.max() > 0
     with closing(SqliteStore(store)) as behaviors:
         assert sorted(behaviors.users(1_000)) == sorted(map(str, LOG.user_ids[1:]))
@@ -86,7 +86,7 @@ def test_a_demonstration_is_made_once(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(demo, "load", refuse)
     assert demo.build_demo("planted", tmp_path / "shop") == (folder, store)
-    assert "is there already" in capsys.readouterr().out
+    assert "exists already" in capsys.readouterr().out
 
 
 def test_a_demonstration_that_was_interrupted_goes_on(tmp_path, monkeypatch):

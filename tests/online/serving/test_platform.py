@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +16,11 @@ from mindlib.data import Catalogue, Histories
 from mindlib.online.serving.platform import PersonalityPlatform, PlatformConfig, Timeouts
 from mindlib.online.serving.slate import Fallback, Slate
 from mindlib.online.serving.stages import CategoryShare
-from mindlib.online.serving.store import InvalidId, RefusedClick, StoreError, StoreLocked
+from mindlib.online.serving.store import InvalidRequest, StoreError
 from mindlib.retrieval import ExactIndex, IndexRecommender
 from tests.conftest import unchecked
 from tests.online.serving.conftest import NO_TIMEOUTS
-from tests.online.serving.world import LOG, SPLIT, Nearest
+from tests.online.serving.world import LOG, SPLIT, Nearest, add_items
 
 pytestmark = pytest.mark.slow
 
@@ -100,7 +101,7 @@ def test_each_item_names_the_interest_that_scores_it_best(make, bundle):
     numbers = bundle.catalogue.encode_items(answer.items)
     behaviors = LOG.items[LOG.offsets[1] : LOG.offsets[2]]
     assert LOG.profiles is not None
-    vectors = bundle.extractor.extract(behaviors, LOG.profiles.codes[1])
+    vectors = bundle.extract(behaviors, LOG.profiles.codes[1])
     assert len(vectors) > 1
     best = (bundle.model.item_vectors()[numbers] @ vectors.T).argmax(1)
     assert list(answer.interests) == best.tolist()
@@ -160,9 +161,9 @@ def test_with_her_first_click_a_stranger_is_known(make):
 def test_a_refused_click_changes_nothing(make):
     platform = make()
     before = platform.recommend(USER, 10)
-    with pytest.raises(RefusedClick):
+    with pytest.raises(InvalidRequest):
         platform.record_click(USER, 10**6, 1)
-    with pytest.raises(RefusedClick):
+    with pytest.raises(InvalidRequest):
         platform.record_click(USER, before.items[0], int(time.time()) + 3600)
     assert platform.recommend(USER, 10).items == before.items
     assert 'mindlib_clicks_total{outcome="refused"} 2.0' in platform.metrics.render()
@@ -171,7 +172,7 @@ def test_a_refused_click_changes_nothing(make):
 def test_an_item_that_only_the_shop_knows_yet_does_not_disturb(make, store):
     platform = make()
     before = platform.recommend(USER, 10)
-    store.stock([10**6])
+    add_items(store, 10**6)
     platform.record_click(USER, 10**6, 10**9)
     after = platform.recommend(USER, 10)
     assert (after.items, after.scores) == (before.items, before.scores)
@@ -211,7 +212,7 @@ def test_a_profile_that_the_version_cannot_read_is_none(make, store, profile):
 
 
 def test_behaviours_that_the_version_does_not_know_are_none(make, store):
-    store.stock(["new"])
+    add_items(store, "new")
     store.append(NOBODY, "new", 1)
     answer = make().recommend(NOBODY, 10)
     assert answer.fallbacks == (Fallback("extract", "no behaviors", "popularity"),)
@@ -228,7 +229,9 @@ def faulty(bundle, stage: str, reason: str, hang: Release):
     if stage == "extract":
         return {"of": replace(bundle, model=Faulty(bundle.model, interests=fault))}
     if stage == "recall":
-        return {"of": replace(bundle, index=Faulty(bundle.index, nearest=fault))}
+        index = copy.copy(bundle.index)
+        vars(index)["nearest"] = fault
+        return {"of": replace(bundle, index=index)}
     if stage == "rank":
         return {"of": replace(bundle, ranker=Faulty(bundle.ranker, score=fault))}
     return {"reranker": Faulty(CategoryShare(), rerank=fault)}
@@ -263,7 +266,7 @@ def test_with_the_rule_down_too_nothing_is_shown_that_she_has(ask):
     """The reranker would leave it out as well, and is not there to do so."""
     platform = ask("recall", "failed")
     platform.reranker = Faulty(CategoryShare(), rerank=broken)
-    everything = platform.bundle.popularity.recall(np.zeros(0, dtype=np.int64), 100)
+    everything = platform.bundle.recall_popular(np.zeros(0, dtype=np.int64), 100)
     ids = platform.bundle.catalogue.item_ids
     assert {ids[item - 1] for item in everything.items.tolist()} & history_of()
     answer = platform.recommend(USER, 100)
@@ -363,7 +366,7 @@ def test_n_out_of_range_is_refused(make, n):
 def test_an_absurd_user_is_refused(make):
     platform = make()
     for user in (-1, "", "x" * 200):
-        with pytest.raises(InvalidId):
+        with pytest.raises(InvalidRequest):
             platform.recommend(user, 10)
 
 
@@ -371,7 +374,7 @@ def test_a_locked_store_refuses_the_click_and_answers_on(make, store):
     platform = make()
     with store._connection() as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreLocked):
+        with pytest.raises(StoreError):
             platform.record_click(USER, LOG.item_ids[1], 1)
         assert platform.recommend(USER, 10).fallbacks == ()
         other.execute("ROLLBACK")

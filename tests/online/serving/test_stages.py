@@ -1,4 +1,4 @@
-"""Each stage alone, against plain Python."""
+"""Each stage equals a plain Python implementation."""
 
 from __future__ import annotations
 
@@ -10,17 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindlib.online.serving.stages import (
-    NO_INTEREST,
-    Candidates,
-    CategoryShare,
-    Extractor,
-    InterestExtractor,
-    InterestRecall,
-    PopularityRecall,
-    RecallEngine,
-    Reranker,
-)
+from mindlib.data import Catalogue
+from mindlib.online.serving.bundle import Bundle, ItemMetadata
+from mindlib.online.serving.stages import NO_INTEREST, Candidates, CategoryShare
 from mindlib.retrieval import ExactIndex
 
 pytestmark = pytest.mark.slow
@@ -32,6 +24,36 @@ EMPTY = np.zeros(0, dtype=np.int64)
 def candidates(items: list[int]) -> Candidates:
     numbers = np.array(items, dtype=np.int64)
     return Candidates(numbers, -np.arange(len(items), dtype=np.float32), numbers % 3)
+
+
+class FixedModel:
+    """An interest model with fixed item vectors and interests."""
+
+    def __init__(self, items: torch.Tensor) -> None:
+        self.items = items
+
+    def interests(self, histories):
+        assert histories.items.tolist() == [4, 7]
+        self.profiles = histories.profiles[1:].tolist()
+        return torch.arange(6.0).reshape(1, 3, 2), torch.tensor([[True, False, True]])
+
+    def item_vectors(self):
+        return self.items
+
+    def recommend(self, histories, n, *, exclude_history=True):
+        raise AssertionError
+
+
+def bundle_of(items: torch.Tensor, counts: np.ndarray | None = None) -> Bundle:
+    zeros = np.zeros(len(items), dtype=np.int64)
+    return Bundle(
+        version="one",
+        catalogue=Catalogue(tuple(range(1, len(items)))),
+        model=FixedModel(items),
+        index=ExactIndex.build(items[1:], torch.arange(1, len(items))),
+        counts=zeros if counts is None else counts,
+        metadata=ItemMetadata(("",) * len(items), zeros),
+    )
 
 
 @given(
@@ -64,12 +86,11 @@ def test_a_user_whose_candidates_are_all_alike_gets_a_full_list():
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.sets(st.integers(1, ITEMS), max_size=28))
-def test_recall_equals_scoring_everything(seed, interests, history):
+def test_recall_equals_exhaustive_scoring(seed, interests, history):
     generator = torch.Generator().manual_seed(seed)
     items = torch.randn((ITEMS + 1, 4), generator=generator)
     vectors = torch.randn((interests, 4), generator=generator)
-    engine = InterestRecall(ExactIndex.build(items[1:], torch.arange(1, ITEMS + 1)), items)
-    found = engine.recall(vectors, np.array(sorted(history), dtype=np.int64), 12)
+    found = bundle_of(items).recall(vectors, np.array(sorted(history), dtype=np.int64), 12)
     scores, best = (vectors @ items.T).max(0)
     allowed = [i for i in range(1, ITEMS + 1) if i not in history]
     expected = sorted(allowed, key=lambda i: -float(scores[i]))[:12]
@@ -78,43 +99,25 @@ def test_recall_equals_scoring_everything(seed, interests, history):
     assert found.interests.tolist() == best[expected].tolist()
 
 
-def test_recall_of_a_small_shop_has_what_there_is():
+def test_recall_returns_all_items_of_a_small_catalogue():
     items = torch.eye(4)
-    engine = InterestRecall(ExactIndex.build(items[1:], torch.arange(1, 4)), items)
-    assert sorted(engine.recall(items[2:3], np.array([3]), 1000).items.tolist()) == [1, 2]
-    assert len(engine.recall(items[2:3], np.array([1, 2, 3]), 1000)) == 0
+    bundle = bundle_of(items)
+    assert sorted(bundle.recall(items[2:3], np.array([3]), 1000).items.tolist()) == [1, 2]
+    assert len(bundle.recall(items[2:3], np.array([1, 2, 3]), 1000)) == 0
 
 
-def test_popularity_leaves_out_what_is_had():
-    counts = np.array([0, 5, 9, 7, 1])
-    engine = PopularityRecall(counts)
-    found = engine.recall(np.array([3]), 1000)
+def test_popularity_excludes_the_history():
+    bundle = bundle_of(torch.eye(5), np.array([0, 5, 9, 7, 1]))
+    found = bundle.recall_popular(np.array([3]), 1000)
     assert found.items.tolist() == [2, 1, 4]
     assert found.scores.tolist() == [9, 5, 1]
     assert found.interests.tolist() == [NO_INTEREST] * 3
-    assert engine.recall(EMPTY, 2).items.tolist() == [2, 3]
+    assert bundle.recall_popular(EMPTY, 2).items.tolist() == [2, 3]
 
 
-@pytest.mark.parametrize("fields", [0, 2])
-def test_the_extractor_gives_the_interests_that_are_there(fields):
-    class Model:
-        def interests(self, histories):
-            assert histories.items.tolist() == [4, 7]
-            assert histories.profiles[1:].tolist() == [[1, 2][:fields]]
-            vectors = torch.arange(6.0).reshape(1, 3, 2)
-            return vectors, torch.tensor([[True, False, True]])
-
-        def item_vectors(self):
-            raise AssertionError
-
-        def recommend(self, histories, n, *, exclude_history=True):
-            raise AssertionError
-
-    vectors = InterestExtractor(Model()).extract(np.array([4, 7]), np.array([1, 2][:fields], int))
+@pytest.mark.parametrize("profile", [[], [1, 2]])
+def test_the_extractor_returns_active_interests_only(profile):
+    bundle = bundle_of(torch.eye(8))
+    vectors = bundle.extract(np.array([4, 7]), np.array(profile, dtype=np.int64))
     assert vectors.tolist() == [[0, 1], [4, 5]]
-
-
-def test_each_stage_keeps_its_interface(bundle):
-    assert isinstance(bundle.extractor, Extractor)
-    assert isinstance(bundle.recall, RecallEngine)
-    assert isinstance(CategoryShare(), Reranker)
+    assert vars(bundle.model)["profiles"] == [profile]
