@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -51,27 +52,17 @@ def split():
 @pytest.fixture
 def trainings(monkeypatch):
     """Record every call of `fit`."""
-    calls = []
-
-    def counted(*args, **options):
-        calls.append(args)
-        return fit(*args, **options)
-
+    counted = Mock(wraps=fit)
     monkeypatch.setattr(execution, "fit", counted)
-    return calls
+    return counted.mock_calls
 
 
 @pytest.fixture
 def evaluated(monkeypatch):
-    """Record the cases of every evaluation."""
-    seen = []
-
-    def counted(recommender, cases, *args, **options):
-        seen.append(cases)
-        return evaluate(recommender, cases, *args, **options)
-
+    """Record every evaluation."""
+    counted = Mock(wraps=evaluate)
     monkeypatch.setattr(execution, "evaluate", counted)
-    return seen
+    return counted.mock_calls
 
 
 def run(split, trial, cache=None, cutoffs=CUTOFFS, **options):
@@ -211,19 +202,13 @@ def test_a_damaged_entry_is_computed_again_with_a_warning(split, tmp_path, train
     with pytest.warns(UserWarning, match="is damaged"):
         again = run(split, MIND_TRIAL, tmp_path)
     assert_same(whole, again)
-    assert len(trainings) == (1 if name == "test-*.npz" else 2)
     assert_same(whole, run(split, MIND_TRIAL, tmp_path))  # without a warning
     assert len(trainings) == (1 if name == "test-*.npz" else 2)
 
 
 @pytest.mark.parametrize(
     "trial",
-    [
-        Trial("ItemCF", ItemCF, ItemCFConfig(neighbors=5)),
-        Trial("WALS", WALS, WALSConfig(dim=4, iterations=2)),
-        Trial("Popularity", Popularity),
-        Trial("Random", Random, seed=2),
-    ],
+    [Trial("ItemCF", ItemCF, ItemCFConfig(neighbors=5)), Trial("Random", Random, seed=2)],
     ids=lambda trial: trial.name,
 )
 def test_models_without_gradient_steps_are_cached_too(split, tmp_path, trial, evaluated):

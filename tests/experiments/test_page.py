@@ -23,7 +23,10 @@ def test_the_page_has_every_claim_every_row_and_where_they_come_from():
     for name in page.RECORDED.values():
         results = load_recorded(name)
         assert results["command"] in text
+        assert results["date"][:10] in text
+        assert results["machine"]["cpu"] in text
         assert results["commit"][:10] in text
+        assert f"{results['data']['test_cases']:,} test cases" in text
         for row, facts in recorded_rows(results).items():
             assert f"| {row} | {len(facts['seeds'])} |" in text
             for commit in facts.get("commits", ()):

@@ -8,7 +8,6 @@ import torch
 from mindlib.evaluation import Evaluation
 from mindlib.experiments.results import (
     load_recorded,
-    provenance,
     recorded_rows,
     recorded_table,
     result_row,
@@ -64,11 +63,6 @@ def row(name, value, study=None):
 
 
 RESULTS = {
-    "date": "2026-01-02T03:04:05+00:00",
-    "command": "python benchmarks/experiments.py --data x",
-    "commit": "0123456789abcdef",
-    "machine": {"cpu": "a processor"},
-    "data": {"name": "x", "protocol": "random 19:1", "test_cases": 1234},
     "rows": [
         row("YouTube DNN", 0.2),
         row("MIND-4", 0.25),
@@ -91,16 +85,6 @@ def test_a_recorded_table_has_the_metrics_that_all_rows_have():
         "| YouTube DNN | 2 | 20.00 ± 1.00 | 2.00 |",
         "| MIND-4 | 2 | **25.00** ± 1.00 | **2.50** |",
     ]
-
-
-def test_provenance_names_data_date_machine_command_and_commit():
-    text = provenance(RESULTS)
-    for part in ("x, random 19:1, 1,234 test cases", "2026-01-02", "a processor", "--data x"):
-        assert part in text
-    assert text.endswith("commit 0123456789.")
-    rows = [{"study": None, "name": "MIND-4", "commits": ["f" * 40]}]
-    text = provenance(RESULTS | {"rows": rows})
-    assert text.endswith("commit 0123456789. Rows of other commits: MIND-4 (ffffffffff).")
 
 
 def test_a_recorded_result_is_read_from_the_package(tmp_path, monkeypatch):

@@ -7,7 +7,6 @@ import torch
 
 from mindlib.evaluation import Evaluation, compare
 from mindlib.experiments.tables import (
-    average_seeds,
     compare_models,
     markdown_table,
     results_table,
@@ -43,11 +42,6 @@ def test_mean_and_deviation_over_seeds_equal_plain_python():
         assert found["deviation"] == pytest.approx(statistics.stdev(by_seed))
         assert found["seeds"] == by_seed
     assert summarize(RUNS[3:])["HitRate@5"] == {"mean": 0.25, "deviation": None, "seeds": [0.25]}
-
-
-def test_every_case_is_averaged_over_the_seeds():
-    values = average_seeds(RUNS[:3])["HitRate@5"].tolist()
-    assert values == pytest.approx([2 / 3, 1 / 3, 2 / 3, 1 / 3])
 
 
 def test_models_are_compared_case_by_case_after_averaging_over_seeds():

@@ -1,6 +1,7 @@
 """The candidate of each row is the one that validation chooses, now or as recorded."""
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -44,35 +45,23 @@ def test_recorded_settings_are_the_recorded_choices_and_the_single_candidates():
 
 @pytest.mark.slow
 def test_tuning_chooses_the_best_on_validation_without_the_test(split, tmp_path, monkeypatch):
-    seen, reported = [], []
-
-    def watched(recommender, cases, *args, **options):
-        seen.append(cases)
-        return evaluate(recommender, cases, *args, **options)
-
-    monkeypatch.setattr(execution, "evaluate", watched)
+    seen, reported = Mock(wraps=evaluate), []
+    monkeypatch.setattr(execution, "evaluate", seen)
     found = tune_settings(
         split, SPACE["YouTube DNN"], cache=tmp_path, report=reported.append, **OPTIONS
     )
-    assert len(seen) == len(reported) == len(found.values) == 4
-    assert all(cases is split.validation for cases in seen)
+    assert seen.call_count == len(reported) == len(found.values) == 4
+    assert all(call.args[1] is split.validation for call in seen.mock_calls)
     assert not list(tmp_path.glob("*/test-*"))
     values = [
-        run_trial(split, trial, (5, 10), tmp_path / "other", device="cpu")
-        .evaluations["validation"]
-        .means()
+        run_trial(split, trial, (5, 10), tmp_path / "other", device="cpu").evaluations
         for trial in SPACE["YouTube DNN"]
     ]
-    assert list(found.values) == [pytest.approx(value["Recall@10"]) for value in values]
+    assert list(found.values) == [
+        pytest.approx(value["validation"].means()["Recall@10"]) for value in values
+    ]
     assert len(set(found.values)) > 1
     assert found.best == SPACE["YouTube DNN"][int(np.argmax(found.values))]
-
-
-@pytest.mark.slow
-def test_the_chosen_candidate_is_not_trained_again_for_its_test(split, tmp_path, monkeypatch):
-    found = tune_settings(split, SPACE["MIND-1"], cache=tmp_path, **OPTIONS)
-    monkeypatch.setattr(execution, "fit", None)
-    assert run_trial(split, found.best, (5, 10), tmp_path).evaluation.means()
 
 
 def test_a_single_candidate_is_chosen_unseen(split):
