@@ -79,7 +79,8 @@ from mindlib.lessons.n06_online.refresh_figures import refresh_week
 from mindlib.lessons.n06_online.refresh_week import FROZEN, planted_week
 from mindlib.online.ranking import TwoTower
 from mindlib.online.refresh import Follower, GateRejected, Registry, load_version, refresh
-from mindlib.online.serving.platform import PersonalityPlatform, PlatformConfig
+from mindlib.online.serving.config import PlatformConfig
+from mindlib.online.serving.platform import PersonalityPlatform
 from mindlib.online.simulation import (
     DYNAMIC_K,
     ITEM_CF,

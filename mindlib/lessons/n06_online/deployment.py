@@ -31,7 +31,8 @@ from mindlib.online.ranking import (
     fit_ranker,
 )
 from mindlib.online.serving.bundle import Bundle
-from mindlib.online.serving.platform import PersonalityPlatform, Timeouts
+from mindlib.online.serving.config import Timeouts
+from mindlib.online.serving.platform import PersonalityPlatform
 from mindlib.online.serving.slate import Slate
 from mindlib.online.serving.stages import Candidates, CategoryShare, Reranker
 from mindlib.online.serving.store import SqliteStore

@@ -21,7 +21,8 @@ from mindlib.data.catalogue import ItemId
 from mindlib.data.interactions import Interactions
 from mindlib.online.serving.app import create_app
 from mindlib.online.serving.bundle import Bundle
-from mindlib.online.serving.platform import PersonalityPlatform, PlatformConfig
+from mindlib.online.serving.config import PlatformConfig
+from mindlib.online.serving.platform import PersonalityPlatform
 from mindlib.online.serving.stages import Candidates, Ranker, Reranker
 from mindlib.online.serving.store import BehaviorStore, SqliteStore, StoreError
 

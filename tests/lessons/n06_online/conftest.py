@@ -9,7 +9,8 @@ import pytest
 
 from mindlib.lessons.n06_online import deployment, disturbed
 from mindlib.online.serving.bundle import Bundle
-from mindlib.online.serving.platform import PersonalityPlatform, PlatformConfig
+from mindlib.online.serving.config import PlatformConfig
+from mindlib.online.serving.platform import PersonalityPlatform
 from mindlib.online.serving.store import SqliteStore
 from tests.online.serving.world import LOG, Nearest, write
 

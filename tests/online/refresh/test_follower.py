@@ -13,7 +13,8 @@ import pytest
 from mindlib.online.artifacts import DamagedPart
 from mindlib.online.refresh import Follower, Registry, load_version
 from mindlib.online.serving.bundle import Bundle
-from mindlib.online.serving.platform import PersonalityPlatform, PlatformConfig
+from mindlib.online.serving.config import PlatformConfig
+from mindlib.online.serving.platform import PersonalityPlatform
 from mindlib.online.serving.store import SqliteStore
 from tests.online.refresh.world import daily_logs
 from tests.online.serving.conftest import NO_TIMEOUTS

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from mindlib.online.serving.bundle import Bundle
-from mindlib.online.serving.platform import PersonalityPlatform, PlatformConfig, Timeouts
+from mindlib.online.serving.config import PlatformConfig, Timeouts
+from mindlib.online.serving.platform import PersonalityPlatform
 from mindlib.online.serving.store import SqliteStore
 from tests.online.serving.world import LOG, Nearest, write
 

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from mindlib.data import Catalogue, Histories
-from mindlib.online.serving.platform import PersonalityPlatform, PlatformConfig, Timeouts
+from mindlib.online.serving.config import PlatformConfig, Timeouts
+from mindlib.online.serving.platform import PersonalityPlatform
 from mindlib.online.serving.slate import Fallback, Slate
 from mindlib.online.serving.stages import CategoryShare
 from mindlib.online.serving.store import InvalidRequest, StoreError
