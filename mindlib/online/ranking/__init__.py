@@ -1,6 +1,6 @@
 """The ranking stage (§5): DIN orders the candidates that matching has retrieved."""
 
-from mindlib.online.ranking.din import DIN, Dice, DINConfig, LocalActivation
+from mindlib.online.ranking.din import DIN, DINConfig
 from mindlib.online.ranking.lists import (
     CandidateLists,
     CandidateScorer,
@@ -18,8 +18,6 @@ __all__ = [
     "CandidateScorer",
     "DINConfig",
     "DINRanker",
-    "Dice",
-    "LocalActivation",
     "RankingConfig",
     "RankingQuality",
     "Reranked",

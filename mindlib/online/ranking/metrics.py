@@ -22,10 +22,9 @@ from mindlib.online.ranking.lists import CandidateLists, CandidateScorer
 
 @dataclass(frozen=True)
 class RankingQuality:
-    """Quality of the order of candidate lists.
+    """AUC and GAUC of the order of candidate lists.
 
     Attributes:
-        auc, gauc: as defined in this module.
         evaluated: number of lists with both a target and another candidate.
         lists: number of all lists.
     """

@@ -43,9 +43,6 @@ class RankingConfig:
             the history; the others are sampled from the catalogue by `proposal`.
         candidates: the length of that list, in training and in validation.
         patience: stop after this many epochs without a better GAUC on the validation lists.
-
-    Raises:
-        ValueError: a value is out of range; the message names it and the allowed range.
     """
 
     epochs: int = 10
@@ -159,8 +156,7 @@ class Impressions:
 
     Args:
         split: only its training events are read.
-        recalled: for each training case the list of the matching stage, padded with 0; without
-            columns if `config.recalled` is 0.
+        recalled: for each training case the list of the matching stage, padded with 0.
     """
 
     def __init__(

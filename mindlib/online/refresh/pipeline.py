@@ -22,7 +22,7 @@ from mindlib.online.ranking import DINRanker
 from mindlib.online.refresh.days import HeldOutCases
 from mindlib.online.refresh.gate import GateResult, check_version
 from mindlib.online.refresh.registry import Registry, VersionRecord, utc_now
-from mindlib.online.refresh.training import RefreshConfig, TrainedModel, WarmState, train
+from mindlib.online.refresh.training import RefreshConfig, WarmState, train
 from mindlib.online.refresh.warm import RowNames
 from mindlib.online.serving.bundle import Bundle
 
@@ -84,7 +84,19 @@ def refresh(
             )
         trained = train(log, config, previous)
         ranker = train_ranker(trained.split) if train_ranker else None
-        _write_version(folder, f"{number:04d}", trained, ranker, config)
+        state = trained.warm_state()
+        save_file({name: w.contiguous() for name, w in state.weights.items()}, folder / WEIGHTS)
+        (folder / ROWS).write_text(state.names.to_json(), encoding="utf-8")
+        Bundle.write(
+            folder / BUNDLE,
+            version=f"{number:04d}",
+            model=trained.model,
+            log=log,
+            counts=log.item_counts(),  # popularity is not evaluated, so that it may use all events
+            ranker=ranker,
+            category=config.category,
+            index=config.index,
+        )
         try:
             version = Bundle.load(folder / BUNDLE)
         except ArtifactError as error:
@@ -137,25 +149,3 @@ def load_warm_state(folder: Path) -> WarmState:
             f"the weights in {folder} cannot be read ({error}); train from scratch: pass "
             f"RefreshConfig(warm_start=None)"
         ) from error
-
-
-def _write_version(
-    folder: Path,
-    version: str,
-    trained: TrainedModel,
-    ranker: DINRanker | None,
-    config: RefreshConfig,
-) -> None:
-    state, log = trained.warm_state(), trained.split.log
-    save_file({name: w.contiguous() for name, w in state.weights.items()}, folder / WEIGHTS)
-    (folder / ROWS).write_text(state.names.to_json(), encoding="utf-8")
-    Bundle.write(
-        folder / BUNDLE,
-        version=version,
-        model=trained.model,
-        log=log,
-        counts=log.item_counts(),  # popularity is not evaluated, so that it may use all events
-        ranker=ranker,
-        category=config.category,
-        index=config.index,
-    )

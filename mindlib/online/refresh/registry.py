@@ -46,13 +46,7 @@ class ConcurrentUpdate(RuntimeError):
 
 @dataclass(frozen=True)
 class VersionRecord:
-    """An entry of the registry's history.
-
-    Attributes:
-        number: of the version, from 1; never used twice.
-        state: whether the version is or was served.
-        facts: recorded by the refresh: time, day, initialization, metrics, ....
-    """
+    """An entry of the registry's history; a number is never used twice."""
 
     number: int
     state: State
@@ -74,10 +68,7 @@ class _Pointer:
 
 
 class Registry:
-    """The versions in a folder.
-
-    Args:
-        folder: created if it does not exist.
+    """The versions in a folder, which is created if it does not exist.
 
     Raises:
         OSError: the folder cannot be created.
@@ -111,14 +102,13 @@ class Registry:
     def history(self) -> list[VersionRecord]:
         """List all versions that were served or rejected, ordered by number."""
         pointer = self._read_pointer()
-        files: list[tuple[int, State, Path]] = [
-            (int(path.stem), "rejected", path) for path in self.rejected.glob("*.json")
-        ]
         states: dict[int, State] = dict.fromkeys(pointer.served[:-1], "served before")
         states |= dict.fromkeys(pointer.served[-1:], "current")
         states |= dict.fromkeys(pointer.rolled_back, "rolled back")
-        files += [(n, state, self.path(n) / FACTS) for n, state in states.items()]
-        return [VersionRecord(n, state, _read(path)) for n, state, path in sorted(files)]
+        records = [VersionRecord(n, s, _read(self.path(n) / FACTS)) for n, s in states.items()]
+        for path in self.rejected.glob("*.json"):
+            records.append(VersionRecord(int(path.stem), "rejected", _read(path)))
+        return sorted(records, key=lambda record: record.number)
 
     def rollback(self) -> int:
         """Serve the previous version again, and return its number.

@@ -59,12 +59,7 @@ class RefreshConfig:
 
 @dataclass(frozen=True)
 class WarmState:
-    """What a warm start needs of a trained model.
-
-    Attributes:
-        weights: its `state_dict`.
-        names: what each row of its embedding tables stands for.
-    """
+    """What a warm start needs of a trained model: weights, and the names of the tables' rows."""
 
     weights: dict[str, Tensor]
     names: RowNames
@@ -117,9 +112,7 @@ def train(log: Interactions, config: RefreshConfig, previous: WarmState | None) 
         log, share=config.held_out, recent_days=recent_days, seed=config.seed
     )
     model = MIND(log, config.model, generator=torch.Generator().manual_seed(config.seed))
-    copied = None
-    if warm and previous:
-        copied = warm_start(model, log, previous.weights, previous.names)
+    copied = warm_start(model, log, previous.weights, previous.names) if warm and previous else None
     model.eval()
     monitor, n = training.monitor, int(training.monitor.partition("@")[2])
     evaluation = evaluate(model, split.validation, (n,), exclude_history=training.exclude_history)

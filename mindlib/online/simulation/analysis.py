@@ -56,16 +56,13 @@ def difference(
     Raises:
         ValueError: fewer than two users have an impression in a row.
     """
-    if paired:
-        visited = impressions.any(0)  # a user in neither row must not count as an observation
-        clicks, impressions = clicks[:, visited], impressions[:, visited]
-        (first, a), (second, b) = (_ratio(*row) for row in zip(clicks, impressions, strict=True))
-        return normal_estimate(first - second, _standard_error(a - b))
-    kept = [row > 0 for row in impressions]
+    # A user without an impression must not count as an observation.
+    kept = [impressions.any(0)] * 2 if paired else impressions > 0
     (first, a), (second, b) = (
         _ratio(c[k], i[k]) for c, i, k in zip(clicks, impressions, kept, strict=True)
     )
-    return normal_estimate(first - second, float(np.hypot(_standard_error(a), _standard_error(b))))
+    error = _standard_error(a - b) if paired else np.hypot(_standard_error(a), _standard_error(b))
+    return normal_estimate(first - second, float(error))
 
 
 def ctr(week: Week, arm: int) -> Estimate:

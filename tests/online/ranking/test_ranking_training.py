@@ -78,13 +78,6 @@ def test_negatives_are_out_of_the_list_and_out_of_the_catalogue():
     assert everything.shape[1] == 4
 
 
-def test_a_draw_follows_the_proposal():
-    config = replace(QUICK, recalled=0, negatives=50, proposal="popularity", alpha=1.0)
-    drawn = torch.bincount(one_pass(config).items[:, 1:].flatten(), minlength=25).double()
-    counts = torch.from_numpy(SPLIT.train_counts).double()
-    assert torch.corrcoef(torch.stack([drawn, counts]))[0, 1] > 0.95
-
-
 def test_an_item_of_any_training_event_of_a_user_is_no_negative_of_theirs():
     batch = one_pass()
     log = SPLIT.log
