@@ -1107,19 +1107,22 @@ show_table(
     + [[e.name, e.story, ", ".join(lacks[e.name])] for e in exhibits],
 )
 print(f"{sum(map(bool, lacks.values()))} of {len(exhibits)} exhibits are caught")
-tests = Path(mindlib.__file__).parents[1] / "tests/test_mutants.py"
-if tests.exists():  # not where mindlib is installed without them
-    mutants = re.findall(r'mutant\(\s*"([^"]+)", (\w+)', tests.read_text(encoding="utf-8"))
+tests = Path(mindlib.__file__).parents[1] / "tests"
+files = sorted(tests.glob("*/mutants.py"))
+if files:  # they are absent where mindlib is installed without its tests
+    found = "".join(file.read_text(encoding="utf-8") for file in files)
+    mutants = re.findall(r'mutant\(\s*"([^"]+)", (\w+)', found)
     rules = [rule for rule, module in mutants if module == "ROUTING"]
+    assert len(rules) > 5
     print(
-        f"tests/test_mutants.py has {len(mutants)} mutants of mindlib, {len(rules)} of them of routing: {'; '.join(rules[:5])}; ..."
+        f"tests/*/mutants.py have {len(mutants)} mutants of mindlib, {len(rules)} of them of routing: {'; '.join(rules[:5])}; ..."
     )
 assert routing_properties.violations(own) == []
 assert all(set(lacks[e.name]) == set(e.violates) for e in exhibits)
 
 # %% [markdown]
 # Every exhibit lacks at least one property and `mindlib` none. That holds in the test suite too, where
-# `tests/lessons/test_routing_museum.py` asks the same, exhibit by exhibit. And does the suite itself catch
+# `tests/lessons/n02_b2i/test_routing_museum.py` asks the same, exhibit by exhibit. And does the suite itself catch
 # mistakes in `mindlib`'s real source? `tests/test_mutants.py` tries: it breaks one rule in a copy of the
 # package, runs the tests that bear the rule's name, and *fails if they pass*. So `make test` is green only if
 # every one of those mutants is killed.

@@ -13,7 +13,7 @@ from mindlib.data import Histories
 from mindlib.data.histories import History
 from mindlib.layers.pooling import ItemEmbedding
 from mindlib.online.ranking import DIN, DINConfig
-from mindlib.online.ranking.din import Dice
+from mindlib.online.ranking.din import Dice, LocalActivation
 from tests.conftest import unchecked
 from tests.online.ranking.world import din, randomized, tiny
 
@@ -117,11 +117,15 @@ def test_a_score_does_not_depend_on_the_other_candidates(order, size):
 def test_a_score_does_not_depend_on_the_other_users(monkeypatch):
     model = randomized(LOG)
     histories = Histories.from_lists(PASTS)
-    together = model.score_lists(histories, CANDIDATES)
-    for bound in ("MAX_PAIRS", "MAX_UNITS"):  # one user at a time, then one candidate, too
-        monkeypatch.setattr(din_module, bound, 1)
-        alone = model.score_lists(histories, CANDIDATES)
-        torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-5)
+    alone = model.score_lists(histories, CANDIDATES)  # by blocks of users
+    monkeypatch.setattr(din_module, "MAX_PAIRS", 1)
+    torch.testing.assert_close(
+        model.score_lists(histories, CANDIDATES), alone, rtol=1e-4, atol=1e-5
+    )
+    monkeypatch.setattr(din_module, "MAX_UNITS", 1)  # by blocks of candidates, too
+    torch.testing.assert_close(
+        model.score_lists(histories, CANDIDATES), alone, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_scores_need_the_running_statistics():
@@ -136,6 +140,44 @@ def test_a_user_without_behaviours_has_scores_that_depend_on_the_candidate():
     assert scores[0].std() > 0.01
     assert model.score_lists(Histories.from_lists([]), CANDIDATES[:0]).shape == (0, 5)
     assert model.score_lists(Histories.from_lists([[1]]), CANDIDATES[:1, :0]).shape == (1, 0)
+
+
+@torch.no_grad()
+def weights_of(model: DIN, past: list[int], candidates: torch.Tensor) -> torch.Tensor:
+    """a(b, c) for the behaviors and candidates of one user."""
+    rows = torch.zeros(len(past), dtype=torch.int64)
+    return model.activation(model.items(torch.tensor(past)), rows, model.items(candidates)[None])
+
+
+def test_weights_depend_on_the_candidate_and_are_not_normalised():
+    past = weights_of(randomized(LOG), PASTS[2], CANDIDATES[2])
+    assert past.std(1).min() > 0.01, "every candidate sees the same"
+    assert past.sum(0).std() > 0.01, "the weights of a past have a fixed sum"
+    assert (past < 0).any()
+    assert (past > 0).any()
+
+
+def test_a_repeated_behaviour_counts_twice():
+    model = randomized(LOG)
+    twice = weights_of(model, [3, 3, 5], CANDIDATES[0])
+    torch.testing.assert_close(twice[0], twice[1])
+    scores = model.score_lists(Histories.from_lists([[3, 5], [3, 3, 5]]), CANDIDATES[[0, 0]])
+    assert (scores[0] - scores[1]).abs().max() > 1e-3
+
+
+def test_the_last_behaviours_are_seen():
+    model = randomized(LOG, history_length=3)
+    long, short, other = Histories.from_lists([[9, 1, 2, 3]]), [[1, 2, 3]], [[9, 1, 2]]
+    scores = model.score_lists(long, CANDIDATES[:1])
+    torch.testing.assert_close(
+        model.score_lists(Histories.from_lists(short), CANDIDATES[:1]), scores
+    )
+    assert (
+        model.score_lists(Histories.from_lists(other), CANDIDATES[:1]) - scores
+    ).abs().max() > 1e-3
+
+
+# Dice
 
 
 def test_dice_takes_the_batch_in_training_and_its_running_average_afterwards(generator):
@@ -164,6 +206,28 @@ def test_dice_takes_the_batch_in_training_and_its_running_average_afterwards(gen
     torch.testing.assert_close(dice.standardize.running_mean, before)
 
 
+def test_dice_with_a_far_mean_is_a_prelu_there():
+    dice = Dice(1).eval()
+    with torch.no_grad():
+        dice.alpha.fill_(0.25)
+        assert dice.standardize.running_mean is not None
+        dice.standardize.running_mean.fill_(100.0)
+    torch.testing.assert_close(dice(torch.tensor([[8.0]])), torch.tensor([[2.0]]))
+
+
+def test_both_orders_of_the_products_give_the_same_weights(generator):
+    activation = LocalActivation(6, 7, generator=generator).eval()
+    behaviors, candidates = torch.randn(4, 6), torch.randn(1, 9, 6)
+    rows = torch.zeros(4, dtype=torch.int64)
+    one = activation(behaviors, rows, candidates)
+    two = activation(behaviors, rows, candidates.expand(2, -1, -1))
+    torch.testing.assert_close(one, two)
+    assert one.std() > 0.01
+
+
+# What it is built with
+
+
 @pytest.mark.parametrize(
     "options",
     [{"dim": 0}, {"activation_units": 0}, {"hidden": ()}, {"hidden": (0,)}, {"history_length": 0}],
@@ -176,6 +240,15 @@ def test_impossible_shapes_are_refused(options: dict[str, Any]):
 def test_the_table_has_the_models_dimension(generator):
     with pytest.raises(ValueError, match=r"dim=32: expected that of the item embeddings, 4"):
         DIN(ItemEmbedding(9, 4, generator=generator), DINConfig(dim=32), generator=generator)
+
+
+def test_weights_come_from_the_generator():
+    first, second = (dict(din(LOG, seed=3).named_parameters()) for _ in range(2))
+    other = dict(din(LOG, seed=4).named_parameters())
+    for name, weight in first.items():
+        assert torch.equal(weight, second[name])
+        if weight.detach().abs().max() > 0:
+            assert not torch.equal(weight, other[name])
 
 
 def test_items_are_embedded_with_their_features():

@@ -78,6 +78,13 @@ def test_negatives_are_out_of_the_list_and_out_of_the_catalogue():
     assert everything.shape[1] == 4
 
 
+def test_sampled_negatives_follow_the_proposal():
+    config = replace(QUICK, recalled=0, negatives=50, proposal="popularity", alpha=1.0)
+    drawn = torch.bincount(one_pass(config).items[:, 1:].flatten(), minlength=25).double()
+    counts = torch.from_numpy(SPLIT.train_counts).double()
+    assert torch.corrcoef(torch.stack([drawn, counts]))[0, 1] > 0.95
+
+
 def test_an_item_of_any_training_event_of_a_user_is_no_negative_of_theirs():
     batch = one_pass()
     log = SPLIT.log
@@ -255,12 +262,29 @@ def test_impossible_settings_are_refused(options: dict[str, Any], monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_training_orders_held_out_candidates(seed):
+def test_local_activation_beats_mean_pooling(seed, monkeypatch):
+    """With several interests a user, the mean of the history describes none of them well."""
     split = leave_last_out(world(seed).log)
     recall = Random(split.log.num_items, seed)
     config = RankingConfig(
         epochs=6, batch_size=128, candidates=40, recalled=0, proposal="uniform", learning_rate=1e-2
     )
-    model = din(split.log, seed)
-    fit_ranker(model, split, recall, config, progress=False)
-    assert evaluate_ranker(model, build_candidate_lists(split.test, recall, 40)).gauc > 0.75
+    lists = build_candidate_lists(split.test, recall, 40)
+
+    def trained(mean: bool) -> float:
+        model = din(split.log, seed)
+        if mean:
+            monkeypatch.setattr(model.activation, "forward", mean_pooling)
+        fit_ranker(model, split, recall, config, progress=False)
+        return evaluate_ranker(model, lists).gauc
+
+    local, mean = trained(False), trained(True)
+    assert local > mean + 0.02
+    assert local > 0.75
+
+
+def mean_pooling(
+    behaviors: torch.Tensor, rows: torch.Tensor, candidates: torch.Tensor
+) -> torch.Tensor:
+    share = 1 / torch.bincount(rows)[rows].to(behaviors.dtype)
+    return share[:, None].expand(-1, candidates.shape[1])
