@@ -47,10 +47,11 @@ notebooks: $(STAMP)  ## execute notebooks/*.py into the .ipynb beside them; ARGS
 serve: $(STAMP)  ## recommendations over HTTP, of a demonstration; ARGS="--data planted" for a quick one
 	$(PY) -m mindlib.online.serving $(ARGS)
 
-lint: $(STAMP)  ## ruff check, ruff format --check, pyright
+lint: $(STAMP)  ## ruff check, ruff format --check, pyright, and no function that only tests reach
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m pyright
+	$(PY) tests/reached_only_by_tests.py
 
 bench: $(STAMP)  ## the side-by-side benchmarks
 	$(PY) benchmarks/bench.py $(ARGS)

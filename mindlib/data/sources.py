@@ -156,7 +156,6 @@ def load(dataset: str | Path, **options: Any) -> Interactions:
               `taobao_behaviors`;
             - a .txt or .txt.gz file: `sequences`;
             - a .csv, .csv.gz or .parquet file with the columns user, item and timestamp: `table`.
-            `FeatureFile.guess` selects the columns of item tables.
         options: passed to that function.
 
     Raises:

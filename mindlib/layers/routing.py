@@ -137,10 +137,7 @@ class Capsules(NamedTuple):
 
 
 class B2IRouting(nn.Module):
-    """Route behaviors to interest capsules with one shared bilinear map S (Algorithm 1).
-
-    S is the only parameter of the layer; random initial logits are passed to each call.
-    """
+    """Route behaviors to interest capsules with one shared bilinear map S (Algorithm 1)."""
 
     def __init__(self, dim: int, config: RoutingConfig, *, generator: torch.Generator) -> None:
         super().__init__()
@@ -171,11 +168,9 @@ class B2IRouting(nn.Module):
         active = active_interests(mask.sum(1), config.max_interests, adaptive=config.adaptive)
         with torch.set_grad_enabled(torch.is_grad_enabled() and config.gradient == "all"):
             if initial_logits is None:
+                keys, beta = behaviors @ bilinear_map.T, config.inverse_temperature
                 initial_logits = farthest_point_logits(
-                    behaviors @ bilinear_map.T,
-                    mask,
-                    config.max_interests,
-                    inverse_temperature=config.inverse_temperature,
+                    keys, mask, config.max_interests, inverse_temperature=beta
                 )
             coupling, logits = route(behaviors, bilinear_map, mask, active, initial_logits, config)
         values = behaviors if values is None else values

@@ -12,8 +12,7 @@ processes. Therefore, a model without random numbers of its own is trained to th
 in a single process, up to rounding. Random numbers of the model, such as MIND's Gaussian initial
 logits and dropout, differ between the processes.
 
-The log must fit into the memory of each process: it takes 24 bytes per event and 40 bytes per
-training case. `mindlib.lessons.n04_training.scale` derives these numbers.
+The log must fit into the memory of each process: 24 bytes per event and 40 per training case.
 """
 
 from __future__ import annotations

@@ -23,10 +23,8 @@ class RowAdam(torch.optim.Optimizer):
 
     Unlike in dense Adam, a row without a gradient is not updated by its old moments, and its
     moments do not decay. The bias correction counts the steps of the table, not those of the row,
-    so a row with a gradient in every step since its first one gets the same updates as in dense
-    Adam.
-    `torch.optim.SparseAdam` differs from this class only in adding epsilon before the bias
-    correction of the second moment.
+    so a row with a gradient in every step since its first one is updated as in dense Adam.
+    `torch.optim.SparseAdam` differs only in adding epsilon before the second bias correction.
 
     Args:
         table: a 2-D parameter whose gradient is sparse.

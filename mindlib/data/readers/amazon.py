@@ -92,11 +92,9 @@ def amazon_reviews(
     Items have a title, a brand (the store in 2023), and the first three levels of their first
     category path, each with the levels above it ("Books > History"), unknown without metadata.
 
-    The paper keeps the users and items of Books with at least 10 reviews, which is ambiguous. Its
-    393,801 items are more than the 367,982 of the 5-core of 2014 (as counted by others), and the
-    10-core is a subset of the 5-core: therefore the paper cannot have used the 10-core. We read
-    it as `min_count=10, filtering="once"` on all reviews, not on a 5-core. The result has not
-    been compared with the paper's table.
+    The paper keeps users and items of Books with at least 10 reviews. Its 393,801 items are more
+    than the 5-core of 2014 has (367,982), so this cannot be the 10-core: we read it as
+    `min_count=10, filtering="once"` on all reviews, not compared with the paper's table yet.
 
     Args:
         path: the reviews or ratings.

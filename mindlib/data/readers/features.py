@@ -130,14 +130,10 @@ def side_arguments(
 def parse_branded_paths(texts: pl.Series, separator: str = "|") -> pl.DataFrame:
     """Split each `brand|department|...|leaf`, where the brand may be missing.
 
-    Without a brand, a text begins with the department: in S3-Rec's Beauty four in ten items do.
-    A single text does not tell the two apart, but the table does: a first part that is never a
-    second part is a brand (or "Unknown"), and any second part behind a brand is a department. An
-    item that begins with a department has no brand. A department that never follows a brand is
-    mistaken for one.
-
-    The department is the first level of the path. The category is the whole path ("Skin Care >
-    Body > Moisturizers > Oils"), because leaves of different paths share their names.
+    Without a brand, a text begins with the department; the whole table is needed to distinguish the
+    two: a first part that is never a second part is a brand. (A department that never follows a
+    brand is mistaken for one.) The department is the first level of the path. The category is the
+    whole path ("Skin Care > Body > Oils"), because leaves of different paths share their names.
 
     Args:
         texts: one text per item; null and "" are unknown.

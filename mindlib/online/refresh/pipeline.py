@@ -111,7 +111,7 @@ def refresh(
             "events": len(log),
             "items": log.num_items,
             "start": "scratch" if rows is None or base is None else f"version {base:04d}",
-            "rows": rows._asdict() if rows else None,
+            "rows": {"copied": rows.copied, "new": rows.new} if rows else None,
             "epochs": len(trained.fit.log),
             "best epoch": trained.fit.best_epoch,
             "steps": trained.fit.log[-1].step,
