@@ -114,7 +114,10 @@ def check_case_histories_precede_targets(log: Interactions, split: Split, cases:
         assert sorted(past) == sorted(before)
 
 
-def check_no_held_out_pair_is_trained(split: Split) -> None:
+def check_no_leakage(log: Interactions, split: Split) -> None:
+    check_training_histories_precede_targets(log, split)
+    check_case_histories_precede_targets(log, split, split.validation)
+    check_case_histories_precede_targets(log, split, split.test)
     held_out = held_out_pairs(split.validation) | held_out_pairs(split.test)
     assert not held_out & train_pairs(split).keys()
     assert not held_out_pairs(split.validation) & held_out_pairs(split.test)
@@ -124,10 +127,7 @@ def check_no_held_out_pair_is_trained(split: Split) -> None:
 def test_no_leakage_leave_last_out(seed: int):
     log = random_log(seed)
     split = leave_last_out(log)
-    check_training_histories_precede_targets(log, split)
-    check_case_histories_precede_targets(log, split, split.validation)
-    check_case_histories_precede_targets(log, split, split.test)
-    check_no_held_out_pair_is_trained(split)
+    check_no_leakage(log, split)
     # No training history contains a held-out event.
     held_out = held_out_pairs(split.validation) | held_out_pairs(split.test)
     users = split.train.histories.users.tolist()
@@ -143,10 +143,7 @@ def test_no_leakage_leave_last_out(seed: int):
 def test_no_leakage_held_out_users(seed: int):
     log = random_log(seed)
     split = held_out_users(log, seed % 100)
-    check_training_histories_precede_targets(log, split)
-    check_case_histories_precede_targets(log, split, split.validation)
-    check_case_histories_precede_targets(log, split, split.test)
-    check_no_held_out_pair_is_trained(split)
+    check_no_leakage(log, split)
     validation = set(split.validation.histories.users.tolist())
     test = set(split.test.histories.users.tolist())
     train = set(log.users[split.train_events].tolist())
@@ -159,10 +156,7 @@ def test_no_leakage_held_out_users(seed: int):
 def test_no_leakage_random(seed: int):
     log = random_log(seed)
     split = random_interactions(log, seed % 100)
-    check_training_histories_precede_targets(log, split)
-    check_case_histories_precede_targets(log, split, split.validation)
-    check_case_histories_precede_targets(log, split, split.test)
-    check_no_held_out_pair_is_trained(split)
+    check_no_leakage(log, split)
     # Held-out events occur in no history.
     held_out = held_out_pairs(split.validation) | held_out_pairs(split.test)
     for histories in (split.train.histories, split.validation.histories, split.test.histories):

@@ -20,11 +20,7 @@ from mindlib.lessons.n01_routing.agreement_trials import (
     watched,
     watched_example,
 )
-
-
-def draw(seed, *shape):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, dtype=torch.float64, generator=generator)
+from tests.lessons.n01_routing.test_agreement import draw
 
 
 def test_holds_from_counts_the_last_unbroken_run():

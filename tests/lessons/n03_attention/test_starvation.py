@@ -10,25 +10,9 @@ from mindlib.data.histories import Histories
 from mindlib.data.splits import Cases
 from mindlib.lessons.n03_attention import starvation
 from mindlib.lessons.n03_attention.starvation import FreeInterests, free_interests, idle_interests
+from tests.lessons.n03_attention.test_attention_study import Fixed
 
 pytestmark = pytest.mark.slow
-
-
-class Fixed:
-    """A model whose vectors are given: two users, two interests, items on a plane."""
-
-    interest = torch.tensor([[[1.0, 0.0], [0.0, 3.0]], [[1.0, 0.0], [9.0, 9.0]]])
-    active = torch.tensor([[True, True], [True, False]])
-    items = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [1.0, 0.5], [0.0, 2.0]])
-
-    def interests(self, histories):
-        return self.interest, self.active
-
-    def item_vectors(self):
-        return self.items
-
-    def recommend(self, histories, n, *, exclude_history=True):
-        raise NotImplementedError
 
 
 def test_idle_interests_by_hand():
