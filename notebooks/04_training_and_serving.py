@@ -78,7 +78,7 @@ from mindlib.lessons.n04_training.steps import paths, same, step_cost
 from mindlib.online.export import export
 from mindlib.online.exported import ExportedModel, measure_skew
 from mindlib.retrieval import catalogue, merge, score_by_best_interest, search
-from mindlib.training.negatives import NegativeSampler, sampled_softmax_loss
+from mindlib.training.sampled_softmax import NegativeSampler, sampled_softmax_loss
 
 use_style()
 rcParams["figure.dpi"] = 85  # the pictures on this page; the saved ones are vector graphics

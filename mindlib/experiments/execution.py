@@ -31,8 +31,8 @@ from mindlib.experiments.cache import (
     write_entry,
 )
 from mindlib.experiments.trial import PARTS, Part, Trial, TrialRun
-from mindlib.models.baselines import Popularity, Random
-from mindlib.models.vector import VectorModel
+from mindlib.models.popularity import Popularity, Random
+from mindlib.models.vector_model import VectorModel
 from mindlib.retrieval import Recommender
 from mindlib.training import EpochRecord, Fit, fit
 from mindlib.training.checkpoints import Checkpoints

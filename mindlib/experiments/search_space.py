@@ -32,7 +32,7 @@ from mindlib.models import (
     WALSConfig,
     YouTubeDNN,
 )
-from mindlib.models.vector import VectorConfig, VectorModel
+from mindlib.models.vector_model import VectorConfig, VectorModel
 from mindlib.training import TrainingConfig
 
 BUDGET = 4

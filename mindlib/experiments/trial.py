@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from mindlib.evaluation import Evaluation
 from mindlib.experiments.cache import SCHEMA, describe_config
-from mindlib.models.baselines import Popularity, Random
-from mindlib.models.vector import VectorModel
+from mindlib.models.popularity import Popularity, Random
+from mindlib.models.vector_model import VectorModel
 from mindlib.training import Fit, TrainingConfig
 
 Part = Literal["validation", "test"]

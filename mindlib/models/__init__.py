@@ -1,14 +1,14 @@
 """MIND (§3) and the models that it is compared with (§4.2)."""
 
-from mindlib.models.baselines import Oracle, Popularity, Random
 from mindlib.models.comirec import ComiRecDR, ComiRecDRConfig, ComiRecSA, ComiRecSAConfig
 from mindlib.models.cosine_dnn import CosineDNN, CosineDNNConfig
 from mindlib.models.factorization import WALS, WALSConfig
 from mindlib.models.item_cf import ItemCF, ItemCFConfig
 from mindlib.models.maxmf import MaxMF, MaxMFConfig
 from mindlib.models.mind import MIND, MINDConfig
+from mindlib.models.popularity import Oracle, Popularity, Random
 from mindlib.models.sasrec import SASRec, SASRecConfig
-from mindlib.models.vector import Interests, VectorModel
+from mindlib.models.vector_model import Interests, VectorModel
 from mindlib.models.youtube_dnn import YouTubeDNN, YouTubeDNNConfig
 
 __all__ = [

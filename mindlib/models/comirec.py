@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mindlib.data.histories import History
 from mindlib.layers.routing import check_iterations, dynamic_routing, squash
-from mindlib.models.vector import Interests, MultiInterestConfig, VectorModel, check_window
+from mindlib.models.vector_model import Interests, MultiInterestConfig, VectorModel, check_window
 
 # The hidden dimension of the self-attention, as a multiple of d (as published).
 ATTENTION_FACTOR = 4

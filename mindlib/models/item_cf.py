@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mindlib.data.histories import Histories
 from mindlib.data.splits import Split
-from mindlib.models.counts import history_counts, training_counts
+from mindlib.models.interaction_counts import history_counts, training_counts
 from mindlib.retrieval import Recommendations, top_items
 
 Similarity = Literal["cosine", "bm25"]

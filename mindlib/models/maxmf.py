@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mindlib.data.histories import History
-from mindlib.models.vector import Interests, MultiInterestConfig, VectorModel
+from mindlib.models.vector_model import Interests, MultiInterestConfig, VectorModel
 from mindlib.models.youtube_dnn import mean_of_behaviors
 
 

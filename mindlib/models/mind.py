@@ -14,7 +14,7 @@ from mindlib.data.histories import History
 from mindlib.layers.attention import PowerForm, check_power, label_aware_attention
 from mindlib.layers.initial_logits import gaussian_logits
 from mindlib.layers.routing import B2IRouting, RoutingConfig
-from mindlib.models.vector import Interests, VectorConfig, VectorModel
+from mindlib.models.vector_model import Interests, VectorConfig, VectorModel
 
 
 @dataclass(frozen=True)

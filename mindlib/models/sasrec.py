@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mindlib.data.histories import History
-from mindlib.models.vector import (
+from mindlib.models.vector_model import (
     Interests,
     VectorConfig,
     VectorModel,

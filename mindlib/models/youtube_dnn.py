@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mindlib.data.histories import History
-from mindlib.models.vector import Interests, VectorConfig, VectorModel
+from mindlib.models.vector_model import Interests, VectorConfig, VectorModel
 
 
 @dataclass(frozen=True)

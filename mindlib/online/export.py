@@ -34,7 +34,7 @@ from torch.nn import functional as F
 from mindlib.data.catalogue import Catalogue
 from mindlib.data.histories import History
 from mindlib.data.interactions import Interactions
-from mindlib.models.vector import VectorModel
+from mindlib.models.vector_model import VectorModel
 from mindlib.online.artifacts import new_folder, write_manifest
 from mindlib.online.exported import CATALOGUE, FORMAT, GRAPH, ITEMS
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mindlib.data.catalogue import Catalogue
 from mindlib.data.histories import Histories, History
-from mindlib.models.vector import USERS_AT_ONCE
+from mindlib.models.vector_model import USERS_AT_ONCE
 from mindlib.online.artifacts import ArtifactFormat, MismatchedPart, read_manifest
 from mindlib.retrieval import InterestModel, Recommendations, score_by_best_interest, top_items
 

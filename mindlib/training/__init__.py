@@ -4,13 +4,13 @@ from mindlib.training.config import Loss, Proposal, TrainingConfig
 from mindlib.training.device import choose_device, keep_freed_memory
 from mindlib.training.epochs import EpochRecord, Fit
 from mindlib.training.fitting import fit
-from mindlib.training.negatives import (
+from mindlib.training.optimizers import make_optimizers
+from mindlib.training.sampled_softmax import (
     NegativeSampler,
     proposal_probabilities,
     sampled_softmax_loss,
     target_probabilities,
 )
-from mindlib.training.optimizers import make_optimizers
 from mindlib.training.step import Batch, batches, make_sampler, training_step
 
 __all__ = [

@@ -13,7 +13,7 @@ from torch import Tensor
 from mindlib.data.splits import Split
 from mindlib.evaluation import evaluate
 from mindlib.layers.pooling import ItemEmbedding
-from mindlib.models.vector import VectorModel
+from mindlib.models.vector_model import VectorModel
 from mindlib.training.config import TrainingConfig
 from mindlib.training.device import choose_device, keep_freed_memory
 from mindlib.training.distributed import Workers, join_process_group

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mindlib.data.interactions import Interactions
 from mindlib.data.splits import Split
-from mindlib.models.vector import VectorModel
+from mindlib.models.vector_model import VectorModel
 from mindlib.training.checkpoints import Checkpoint, Checkpoints, update_digest
 from mindlib.training.config import TrainingConfig
 from mindlib.training.distributed import Workers

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from mindlib.data.histories import Histories
 from mindlib.data.splits import Cases, Split
-from mindlib.models.vector import VectorModel
+from mindlib.models.vector_model import VectorModel
 from mindlib.training.config import TrainingConfig
 from mindlib.training.distributed import SINGLE_PROCESS, Workers
 from mindlib.training.losses import best_interest_loss, hard_negative_loss, routing_penalty
-from mindlib.training.negatives import (
+from mindlib.training.sampled_softmax import (
     NegativeSampler,
     proposal_probabilities,
     sampled_softmax_loss,

@@ -11,7 +11,7 @@ import pytest
 from mindlib.data import Interactions, complete_journey, recbole
 from mindlib.data.readers import complete_journey as journey
 from mindlib.data.readers.features import FeatureFile
-from mindlib.data.readers.wheels import Wheel, is_cached
+from mindlib.data.readers.pypi_wheels import Wheel, is_cached
 from mindlib.data.sources import load, sequences, table
 
 REAL_JOURNEY = journey.WHEEL

@@ -17,7 +17,7 @@ from mindlib.experiments.search_space import (
 )
 from mindlib.experiments.trial import Trial
 from mindlib.models import MIND, MINDConfig
-from mindlib.models.vector import VectorModel
+from mindlib.models.vector_model import VectorModel
 
 TABLE = search_space()
 CHOSEN = Trial("MIND-4", MIND, MINDConfig(dim=16), TRAINING)

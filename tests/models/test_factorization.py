@@ -9,7 +9,7 @@ import torch
 from mindlib.data import Histories, leave_last_out, planted_interests
 from mindlib.evaluation import evaluate, recovered_interests
 from mindlib.models import WALS, Popularity, WALSConfig
-from mindlib.models.counts import history_counts, training_counts
+from mindlib.models.interaction_counts import history_counts, training_counts
 from mindlib.retrieval import InterestModel
 from tests.models.compared import WORLD
 

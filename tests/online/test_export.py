@@ -31,7 +31,7 @@ from mindlib.models import (
     YouTubeDNN,
     YouTubeDNNConfig,
 )
-from mindlib.models.vector import VectorModel
+from mindlib.models.vector_model import VectorModel
 from mindlib.online.export import export
 from mindlib.online.exported import ExportedModel, measure_skew
 from mindlib.retrieval import InterestModel

@@ -16,7 +16,7 @@ from mindlib.models import (
 )
 from mindlib.training.config import TrainingConfig
 from mindlib.training.losses import best_interest_loss, hard_negative_loss, routing_penalty
-from mindlib.training.negatives import sampled_softmax_loss
+from mindlib.training.sampled_softmax import sampled_softmax_loss
 from mindlib.training.step import batches, make_sampler, training_step
 
 CPU = torch.device("cpu")

@@ -21,7 +21,8 @@ from mindlib.data.feature_table import require_columns
 from mindlib.data.filtering import Filtering, check_filter, filter_by_count, sort_events
 from mindlib.data.interactions import MILLISECONDS_FROM, Interactions
 from mindlib.data.readers.amazon_items import FIELDS, read_items
-from mindlib.data.readers.blocks import (
+from mindlib.data.readers.files import check_file, error_context, file_format, read_header
+from mindlib.data.readers.text_blocks import (
     BLOCK_BYTES,
     Block,
     Schema,
@@ -30,7 +31,6 @@ from mindlib.data.readers.blocks import (
     parse_json_lines,
     read_blocks,
 )
-from mindlib.data.readers.files import check_file, error_context, file_format, read_header
 
 ASIN_LENGTH = 10
 SUFFIXES = (".json.gz", ".jsonl.gz", ".json", ".jsonl")

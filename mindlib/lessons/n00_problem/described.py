@@ -12,7 +12,7 @@ from mindlib.data.feature_table import FeatureTable
 from mindlib.layers.pooling import ItemEmbedding
 from mindlib.lessons.n00_problem.geometry import Interval, retrieved
 from mindlib.lessons.n00_problem.served import TwoInterests, interval
-from mindlib.models.vector import VectorModel
+from mindlib.models.vector_model import VectorModel
 
 
 def pairs_by_shared_fields(

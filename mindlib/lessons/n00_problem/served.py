@@ -17,7 +17,7 @@ from mindlib.data.planted import PlantedWorld
 from mindlib.data.splits import leave_last_out
 from mindlib.evaluation import mean_estimate
 from mindlib.lessons.n00_problem.geometry import Interval, climb, recall_of_each, retrieved
-from mindlib.models.vector import VectorModel
+from mindlib.models.vector_model import VectorModel
 from mindlib.models.youtube_dnn import YouTubeDNN, YouTubeDNNConfig
 from mindlib.training import TrainingConfig, fit
 

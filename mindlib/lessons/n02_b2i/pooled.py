@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mindlib.data.histories import History
 from mindlib.data.interactions import Interactions
 from mindlib.layers.routing import squash
-from mindlib.models.vector import Interests, VectorConfig, VectorModel
+from mindlib.models.vector_model import Interests, VectorConfig, VectorModel
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from mindlib.evaluation import compare, evaluate, recovered_interests
 from mindlib.layers.routing import RoutingConfig
 from mindlib.lessons.n02_b2i.pooled import Pooled, PooledConfig
 from mindlib.models.mind import MIND, MINDConfig
-from mindlib.models.vector import VectorModel
+from mindlib.models.vector_model import VectorModel
 from mindlib.training import TrainingConfig, fit
 
 Build = Callable[[torch.Generator], VectorModel]

@@ -14,7 +14,7 @@ from torch import Tensor
 from mindlib.data.splits import Cases
 from mindlib.layers.attention import attention_weights, label_aware_attention
 from mindlib.models.mind import MIND
-from mindlib.models.vector import Interests
+from mindlib.models.vector_model import Interests
 from mindlib.retrieval import InterestModel, score_by_best_interest
 
 

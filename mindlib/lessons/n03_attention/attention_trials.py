@@ -20,8 +20,8 @@ from mindlib.layers.routing import RoutingConfig
 from mindlib.lessons.common.page import spread
 from mindlib.lessons.n03_attention.attention_museum import Weights, wrong_interest
 from mindlib.lessons.n03_attention.attention_study import Mismatch, WatchedMIND, mismatch
-from mindlib.models.baselines import Oracle, Popularity
 from mindlib.models.mind import MINDConfig
+from mindlib.models.popularity import Oracle, Popularity
 from mindlib.training import Fit, TrainingConfig, fit
 
 POWERS = {"p = 0": 0.0, "p = 1": 1.0, "p = 2": 2.0, "p = 10": 10.0, "p = ∞": math.inf}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mindlib.lessons.common.staged import Exercise
 from mindlib.retrieval import merge
-from mindlib.training.negatives import sampled_softmax_loss
+from mindlib.training.sampled_softmax import sampled_softmax_loss
 
 # The sampled softmax
 

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from mindlib.evaluation import Estimate, mean_estimate
-from mindlib.training.negatives import (
+from mindlib.training.sampled_softmax import (
     NegativeSampler,
     Proposal,
     proposal_probabilities,

@@ -15,10 +15,14 @@ from mindlib.data.planted import PlantedConfig, PlantedWorld, planted_interests
 from mindlib.data.splits import Split, leave_last_out
 from mindlib.evaluation import evaluate, mean_estimate
 from mindlib.layers.routing import RoutingConfig
-from mindlib.models.baselines import Oracle, Popularity
 from mindlib.models.mind import MIND, MINDConfig
+from mindlib.models.popularity import Oracle, Popularity
 from mindlib.training import TrainingConfig, batches, make_optimizers, training_step
-from mindlib.training.negatives import NegativeSampler, proposal_probabilities, target_probabilities
+from mindlib.training.sampled_softmax import (
+    NegativeSampler,
+    proposal_probabilities,
+    target_probabilities,
+)
 
 CUTOFF = 10
 METRIC = f"HitRate@{CUTOFF}"

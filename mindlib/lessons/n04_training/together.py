@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mindlib.data.splits import Split
 from mindlib.lessons.n04_training.interrupted import small_model, small_split
-from mindlib.models.vector import VectorModel
+from mindlib.models.vector_model import VectorModel
 from mindlib.models.youtube_dnn import YouTubeDNN, YouTubeDNNConfig
 from mindlib.training import TrainingConfig, batches, fit, make_sampler, training_step
 from mindlib.training.optimizers import distinct_rows

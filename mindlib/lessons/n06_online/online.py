@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from mindlib.data.planted import PlantedConfig, PlantedWorld, planted_interests
 from mindlib.data.splits import leave_last_out
 from mindlib.evaluation import Estimate, Verdict, verdict
-from mindlib.models.baselines import Popularity
+from mindlib.models.popularity import Popularity
 from mindlib.online.simulation import (
     DYNAMIC_K,
     ITEM_CF,

@@ -29,7 +29,7 @@ from mindlib.retrieval import Recommender
 from mindlib.training import Fit, NegativeSampler, Proposal, TrainingConfig, keep_freed_memory
 from mindlib.training.epochs import TrainingState, run_epochs
 from mindlib.training.fitting import check_trainable
-from mindlib.training.negatives import proposal_probabilities
+from mindlib.training.sampled_softmax import proposal_probabilities
 from mindlib.training.step import sample_targets
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mindlib.data.interactions import Interactions
 from mindlib.data.title_words import split_titles
-from mindlib.models.vector import VectorModel
+from mindlib.models.vector_model import VectorModel
 
 ITEMS, PROFILE = "items.weight", "profile.weight"
 # The kind of a row ("id", "field brand", "title word", a profile field) and the id, value or word;

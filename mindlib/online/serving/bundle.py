@@ -29,8 +29,8 @@ from torch import Tensor
 from mindlib.data.catalogue import Catalogue
 from mindlib.data.histories import Histories
 from mindlib.data.interactions import Interactions
-from mindlib.models.baselines import Popularity
-from mindlib.models.vector import VectorModel
+from mindlib.models.popularity import Popularity
+from mindlib.models.vector_model import VectorModel
 from mindlib.online.artifacts import (
     MANIFEST,
     ArtifactFormat,

@@ -13,7 +13,7 @@ from mindlib.data.splits import Split
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models.item_cf import ItemCF, ItemCFConfig
 from mindlib.models.mind import MIND, MINDConfig
-from mindlib.models.vector import VectorModel
+from mindlib.models.vector_model import VectorModel
 from mindlib.models.youtube_dnn import YouTubeDNN, YouTubeDNNConfig
 from mindlib.retrieval import Recommender
 from mindlib.training import TrainingConfig, fit

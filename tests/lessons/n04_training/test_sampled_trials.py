@@ -16,7 +16,7 @@ from mindlib.lessons.n04_training.sampled_trials import (
     settings,
 )
 from mindlib.training import TrainingConfig, fit
-from mindlib.training.negatives import NegativeSampler, proposal_probabilities
+from mindlib.training.sampled_softmax import NegativeSampler, proposal_probabilities
 
 LAB = laboratory(users=60, epochs=1, seeds=2)
 TRAINING = TrainingConfig(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindlib.data.readers.blocks import Block, first_line, parse_csv, read_blocks
+from mindlib.data.readers.text_blocks import Block, first_line, parse_csv, read_blocks
 
 SCHEMA = {"user": pl.Int64, "name": pl.String}
 

@@ -8,7 +8,7 @@ import torch
 
 from mindlib.data import PlantedConfig, leave_last_out, planted_interests
 from mindlib.training import batches
-from mindlib.training.negatives import (
+from mindlib.training.sampled_softmax import (
     NegativeSampler,
     proposal_probabilities,
     sampled_softmax_loss,

