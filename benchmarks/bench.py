@@ -106,7 +106,7 @@ def read_data(path: str, samples: int | None = None) -> dict[str, Any]:
 
 
 def as_log(history: np.ndarray, target: np.ndarray, num_items: int) -> Interactions:
-    """The same samples as a log: each is a user, who met her history and then the target."""
+    """Turn the samples into a log: each is a user with a history and then the target."""
     from mindlib.data import Interactions
 
     samples = len(target)
@@ -505,7 +505,7 @@ def _ours(data: Path, batch: int, seconds: float, what: str, hidden: list[int] |
 
 
 def recommend_rows(folder: Path, settings: Settings) -> list[Row]:
-    """The top 100 of everybody over the whole catalogue, without what she has had."""
+    """Rank the whole catalogue: the top 100 of every user, without the items of the history."""
     data = write_data(folder / "users.npz", BEAUTY, settings.users)
     common = {"data": str(data), "users": settings.users, "seconds": settings.seconds}
     models, implicits = ("YouTubeDNN", "MIND"), ("as installed", "at its best")

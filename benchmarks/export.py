@@ -1,4 +1,4 @@
-"""How long one user waits for her interests: the model in torch, and its export in onnxruntime.
+"""Time to compute one user's interests: the model in torch, and its export in onnxruntime.
 
     python benchmarks/export.py [--items N] [--requests N] [--quick]
 

@@ -3,11 +3,11 @@
     python benchmarks/load.py [--seconds 60] [--clients 4] [--write FILE]
     python benchmarks/load.py --bundle FOLDER --store FILE
 
-Clients ask one after another and all at once: each keeps a connection and sends its next request
-when it has the last answer, four in five a user's recommendations, one in five a click on an item
-that was shown to her. (So what is measured is latency at the throughput that these clients reach,
-not at a rate that somebody else sets: a slow answer delays the requests behind it.) The stages'
-times are those in the answers; "request" and "click" are what a client waits for.
+Each client keeps a connection and sends its next request after the answer to the last one: four in
+five ask for a user's recommendations, one in five reports a click on an item of that user's slate.
+Therefore the latency is measured at the throughput that these clients reach, not at a fixed rate:
+a slow answer delays the requests behind it. The times of the stages are those in the answers;
+"request" and "click" are the times that a client waits.
 
 The server is a process of its own, started as anybody starts it, with one thread for each stage of
 a request. Without --bundle it serves the demonstration of `python -m mindlib.online.serving`,

@@ -9,7 +9,7 @@
 
 `current` is replaced in one step, so that a reader sees the version before or the version after,
 both complete. The operating system releases the locks of a process that dies, so that leftover
-lock files block nobody.
+lock files do not block anything.
 """
 
 from __future__ import annotations
