@@ -80,6 +80,6 @@ BROKEN: dict[Callable[[Path], None], str] = {
     shuffled_vectors: r"share \d+\.\d% of their 5 items with those of the trained model",
     shuffled_index: r"share \d+\.\d% of their 5 items with those by exact search",
     shuffled_ids: r"its catalogue \(\d+ items, .*is not the log's",
-    truncated: r"interests\.onnx is damaged \(\d+ bytes",
+    truncated: r"interests\.onnx is damaged or of another version \(\d+ bytes",
     missing: r"index\.safetensors is missing",
 }
