@@ -7,6 +7,10 @@ import pytest
 import torch
 from hypothesis import settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several processes would wait for one another
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
+
 # The number of examples: few while editing, more in `make test` (--hypothesis-profile=full).
 IS_CI = os.environ.get("CI") == "true"
 settings.register_profile("quick", deadline=None, max_examples=15, derandomize=IS_CI)

@@ -17,6 +17,8 @@ from tests.lessons.n05_experiments import test_case_figures as n05_case
 from tests.lessons.n05_experiments import test_figures as n05
 from tests.lessons.n05_experiments import test_study_figures as n05_study
 
+pytestmark = pytest.mark.slow
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     f"{module.__name__.removeprefix('tests.lessons.')}-{name}": draw
     for module in (n00, n02, n03, n05, n05_case, n05_study)

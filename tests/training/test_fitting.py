@@ -20,6 +20,8 @@ from mindlib.training import (
 )
 from tests.conftest import unchecked
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 COUNTS = np.array([0, 100, 50, 20, 10, 5, 2, 1, 1, 0, 0])
 
@@ -139,7 +141,6 @@ def trained(split):
     return model, fit(model, split, QUICK, device="cpu", progress=False)
 
 
-@pytest.mark.slow
 def test_a_trained_model_recovers_the_planted_interests_far_above_chance(world, split, trained):
     model, _ = trained
     untrained = make_mind(split, 4)

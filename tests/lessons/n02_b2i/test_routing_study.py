@@ -22,6 +22,8 @@ from mindlib.lessons.n02_b2i.routing_study import (
 from mindlib.models import MIND, Interests, MINDConfig, VectorModel
 from mindlib.training import TrainingConfig
 
+pytestmark = pytest.mark.slow
+
 TINY = MINDConfig.paper(dim=8, hidden=(12,), history_length=20)
 
 

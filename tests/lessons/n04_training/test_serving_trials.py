@@ -14,6 +14,8 @@ from mindlib.lessons.n04_training.serving_trials import (
 from mindlib.retrieval import ExactIndex, Recommendations, search
 from mindlib.retrieval.faiss import FaissConfig
 
+pytestmark = pytest.mark.slow
+
 SERVED = served_model(users=200, epochs=1)
 
 

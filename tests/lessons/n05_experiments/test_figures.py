@@ -18,6 +18,8 @@ from mindlib.lessons.n05_experiments.figures import (
     training_curves,
 )
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 CURVES = {"MIND": [[0.1, 0.2, 0.3], [0.15, 0.1, 0.2, 0.4]], "YouTube DNN": [[0.05, 0.06]]}
 POINTS = {"Random": [0.01, 0.012], "MIND": [0.05, 0.06, 0.055]}

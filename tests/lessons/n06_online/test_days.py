@@ -20,6 +20,8 @@ from tests.online.refresh.test_days import (
     log_of,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @given(EVENTS)
 def test_a_day_has_the_log_so_far_and_the_cases_of_the_next_day(events):

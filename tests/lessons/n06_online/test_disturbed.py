@@ -12,6 +12,8 @@ from mindlib.online.serving.platform import PersonalityPlatform
 from tests.lessons.n06_online.conftest import CONFIG
 from tests.online.serving.world import LOG, Nearest
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_failing_ranker_leaves_recalls_order_and_a_line_in_the_log(platform, store):
     broken = replace(platform.bundle, ranker=disturbed.Failing())

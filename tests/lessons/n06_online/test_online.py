@@ -21,6 +21,8 @@ from mindlib.online.simulation import (
 )
 from mindlib.training import TrainingConfig
 
+pytestmark = pytest.mark.slow
+
 WORLD = PlantedConfig(
     num_users=200, num_clusters=10, items_per_cluster=12, max_interests=3, events=(6, 14),
     num_segments=5,

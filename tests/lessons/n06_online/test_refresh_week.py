@@ -13,6 +13,8 @@ from mindlib.online.refresh import WarmStartConfig
 from mindlib.training import EpochRecord, Fit
 from tests.online.refresh.world import CONFIG, FIRST, training
 
+pytestmark = pytest.mark.slow
+
 SCRATCH = replace(CONFIG, training=training(3))
 
 

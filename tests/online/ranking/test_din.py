@@ -13,7 +13,7 @@ from mindlib.data import Histories
 from mindlib.data.histories import History
 from mindlib.layers.pooling import ItemEmbedding
 from mindlib.online.ranking import DIN, DINConfig
-from mindlib.online.ranking.din import Dice, LocalActivation
+from mindlib.online.ranking.din import Dice
 from tests.conftest import unchecked
 from tests.online.ranking.world import din, randomized, tiny
 
@@ -177,9 +177,6 @@ def test_the_last_behaviours_are_seen():
     ).abs().max() > 1e-3
 
 
-# Dice
-
-
 def test_dice_takes_the_batch_in_training_and_its_running_average_afterwards(generator):
     dice = Dice(3)
     with torch.no_grad():
@@ -204,25 +201,6 @@ def test_dice_takes_the_batch_in_training_and_its_running_average_afterwards(gen
     before = before.clone()
     dice(first + 100)
     torch.testing.assert_close(dice.standardize.running_mean, before)
-
-
-def test_dice_with_a_far_mean_is_a_prelu_there():
-    dice = Dice(1).eval()
-    with torch.no_grad():
-        dice.alpha.fill_(0.25)
-        assert dice.standardize.running_mean is not None
-        dice.standardize.running_mean.fill_(100.0)
-    torch.testing.assert_close(dice(torch.tensor([[8.0]])), torch.tensor([[2.0]]))
-
-
-def test_both_orders_of_the_products_give_the_same_weights(generator):
-    activation = LocalActivation(6, 7, generator=generator).eval()
-    behaviors, candidates = torch.randn(4, 6), torch.randn(1, 9, 6)
-    rows = torch.zeros(4, dtype=torch.int64)
-    one = activation(behaviors, rows, candidates)
-    two = activation(behaviors, rows, candidates.expand(2, -1, -1))
-    torch.testing.assert_close(one, two)
-    assert one.std() > 0.01
 
 
 # What it is built with

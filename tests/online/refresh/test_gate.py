@@ -17,6 +17,8 @@ from mindlib.retrieval import ExactIndex, InterestModel, catalogue
 from tests.conftest import unchecked
 from tests.online.refresh.world import CONFIG
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def version(made) -> Bundle:

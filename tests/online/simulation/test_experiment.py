@@ -37,6 +37,8 @@ from mindlib.online.simulation import (
 from mindlib.retrieval import Recommendations
 from mindlib.training import TrainingConfig
 
+pytestmark = pytest.mark.slow
+
 ONE = PlantedConfig(
     num_users=800, num_clusters=20, items_per_cluster=20, max_interests=1, events=(5, 11),
     num_segments=4,
@@ -92,7 +94,6 @@ def test_knowing_several_interests_pays_only_where_there_are_several():
     assert found["several"].low > 0.001
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_with_users_of_one_interest_four_interests_do_not_win(seed):
     world = planted_interests(ONE, seed=seed)
