@@ -10,7 +10,7 @@ REPORT := build/report/05_experiments
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-browser lab notebooks serve lint bench clean
+.PHONY: help report test test-browser test-fuzz reliability lab notebooks serve lint bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,12 @@ test: lint  ## lint, all tests, the mutants, the notebooks at quick settings, th
 
 test-browser: $(STAMP)  ## the notebooks in JupyterLab, in headless Chromium; screenshots into build/browser
 	$(RUN) $(PY) -m pytest -n 0 -m browser -rs
+
+test-fuzz: $(STAMP)  ## four minutes of fuzzing with new seeds; ARGS="--minutes 60" for longer
+	OMP_NUM_THREADS=1 $(PY) -m tests.fuzz $(ARGS)
+
+reliability: $(STAMP)  ## docs/reliability.md, from the tests that assert its rows
+	OMP_NUM_THREADS=1 $(PY) -m tests.reliability
 
 lab: $(STAMP)  ## JupyterLab on the notebooks
 	$(RUN) $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \

@@ -15,6 +15,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several processes would wa
 IS_CI = os.environ.get("CI") == "true"
 settings.register_profile("quick", deadline=None, max_examples=15, derandomize=IS_CI)
 settings.register_profile("full", deadline=None, max_examples=50, derandomize=IS_CI)
+settings.register_profile("fuzz", deadline=None, max_examples=100)  # a round of tests/fuzz
 settings.load_profile("quick")
 
 
