@@ -69,7 +69,7 @@ def behaves(area: str, fault: str, behavior: str) -> None:
 def format_row(fault: str, behavior: str, test: str) -> str:
     """Format a row of the table, without paths of this machine."""
     folder = re.escape(tempfile.gettempdir()) + r"/[^\s'\",;:()]*(?=/)"
-    text = " ".join(re.sub(folder, "FOLDER", behavior).split())
+    text = " ".join(re.sub(folder, "FOLDER", behavior.replace(str(ROOT), "FOLDER")).split())
     cells = [cell.replace("|", r"\|") for cell in (fault, text, test)]
     return f"| {cells[0]} | {cells[1]} | {cells[2]} |"
 
