@@ -68,12 +68,13 @@ clean:  ## remove what was built (not .venv)
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -print | xargs rm -rf
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt requirements.txt
 	@if [ -x $(PY) ]; then python=$(PY); else python="$(PYTHON)"; fi; \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "mindlib needs Python 3.11 or newer; '$$python' is $$("$$python" --version 2>/dev/null || echo missing)." >&2; \
 	  echo "Name a newer one: rm -rf .venv && make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@echo "installing mindlib and its dependencies into .venv (some minutes the first time)"
+	@$(PY) -m pip install -q --no-deps --require-hashes -r requirements.txt
 	@$(PY) -m pip install -q -e '.[dev]' -c constraints.txt
 	@touch $@

@@ -55,6 +55,15 @@ def test_constraints_leave_the_torch_build_to_the_machine() -> None:
     assert not builds
 
 
+def test_requirements_are_the_constraints_with_checksums() -> None:
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8").replace("\\\n", "")
+    lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
+    names, versions = zip(*(line[0].split("==") for line in lines), strict=True)
+    assert dict(zip(map(canonicalize_name, names), versions, strict=True)) == pins()
+    assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", h) for _, *hs in lines for h in hs)
+    assert all(len(line) > 1 for line in lines)
+
+
 @pytest.mark.parametrize("name", sorted(set(DIRECT) - {"torch"}))
 def test_direct_dependency_is_pinned_within_its_range(name: str) -> None:
     assert name in pins(), f"constraints.txt has no {name}"
