@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import polars as pl
+
+from mindlib.data.option_types import check_option
 
 Filtering = Literal["once", "k-core"]
 
@@ -15,12 +17,10 @@ def check_filter(min_count: int, filtering: Filtering) -> None:
     Raises:
         ValueError: an argument is out of range.
     """
+    check_option("min_count", min_count, int)
     if min_count < 1:
         raise ValueError(f"min_count={min_count}: expected at least 1, which keeps everything")
-    if filtering not in get_args(Filtering):
-        raise ValueError(
-            f"filtering={filtering!r}: expected one of {', '.join(map(repr, get_args(Filtering)))}"
-        )
+    check_option("filtering", filtering, Filtering)
 
 
 def sort_events(log: pl.DataFrame) -> pl.DataFrame:

@@ -15,6 +15,7 @@ import polars as pl
 from jaxtyping import Bool, Float, Int
 
 from mindlib.data.interactions import Interactions
+from mindlib.data.option_types import AT_LEAST_0, ITEMS, SIZE, check_options
 
 CLUSTERS_PER_DEPARTMENT = 4
 BRANDS = 12
@@ -45,19 +46,23 @@ class PlantedConfig:
     popularity: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("num_users", "num_clusters", "items_per_cluster"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
+        check_options(
+            self,
+            num_users=ITEMS,
+            num_clusters=SIZE,
+            items_per_cluster=SIZE,
+            events=SIZE,
+            noise=(0, 1),
+            popularity=AT_LEAST_0,
+        )
         for name in ("max_interests", "num_segments"):
             if not 1 <= getattr(self, name) <= self.num_clusters:
                 raise ValueError(
                     f"{name}={getattr(self, name)}: expected 1 to num_clusters="
                     f"{self.num_clusters}, because each needs a cluster of its own"
                 )
-        if not 1 <= self.events[0] <= self.events[1]:
+        if self.events[0] > self.events[1]:
             raise ValueError(f"events={self.events}: expected (smallest, largest), 1 or more")
-        if not 0 <= self.noise <= 1:
-            raise ValueError(f"noise={self.noise}: expected a probability, 0 to 1")
 
 
 @dataclass(frozen=True)

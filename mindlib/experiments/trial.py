@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from mindlib.data.option_types import SEED, check_options
 from mindlib.evaluation import Evaluation
 from mindlib.experiments.cache import SCHEMA, describe_config
 from mindlib.models.popularity import Popularity, Random
@@ -37,6 +38,7 @@ class Trial:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_options(self, seed=SEED)
         baseline = self.model in (Popularity, Random)
         if not (baseline or self.is_trained or hasattr(self.model, "fit")):
             raise ValueError(

@@ -9,11 +9,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mindlib.data.option_types import check_option
+
 PowerForm = Literal["scaled", "literal"]
 
 
 def check_power(power: float) -> None:
-    """Raise ValueError unless the power p of label-aware attention is at least 0."""
+    """Raise ValueError unless the power p of label-aware attention is a number >= 0."""
     if not power >= 0:
         raise ValueError(f"power={power}: expected p >= 0; p = 0 is the mean, p = inf the argmax")
 
@@ -36,6 +38,7 @@ def attention_weights(
             paper's softmax(score^p) for comparison: it is NaN for a negative score and fractional
             p, and ignores the sign of the score for even p.
     """
+    check_option("form", form, PowerForm)
     if power == math.inf:
         best = scores.masked_fill(~active, -torch.inf).argmax(1)
         return torch.nn.functional.one_hot(best, scores.shape[1]).to(scores.dtype)

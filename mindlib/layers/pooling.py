@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mindlib.data.feature_table import FeatureTable
+from mindlib.data.option_types import check_option
 
 Pooling = Literal["mean", "sum"]
 
@@ -58,6 +59,7 @@ class ItemEmbedding(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
+        check_option("pooling", pooling, Pooling)
         if words is not None and pooling == "mean":
             raise ValueError('words need pooling="sum", as long titles dominate a mean')
         self.pooling = pooling

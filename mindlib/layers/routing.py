@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mindlib.data.option_types import SIZE, check_option, check_options
 from mindlib.layers.initial_logits import farthest_point_logits
 
 Initialization = Literal["farthest", "gaussian"]
@@ -84,40 +85,13 @@ class RoutingConfig:
         return cls(**literal | changes)
 
     def __post_init__(self) -> None:
-        check_interests(self.max_interests)
-        check_iterations(self.iterations)
+        check_options(self, max_interests=SIZE, iterations=SIZE)
         if not (self.sigma >= 0 and math.isfinite(self.sigma)):
             raise ValueError(f"sigma={self.sigma}: expected a finite standard deviation >= 0")
         if not 0 < self.inverse_temperature < math.inf:
             raise ValueError(
                 f"inverse_temperature={self.inverse_temperature}: expected a positive number"
             )
-        for name, options in (
-            ("initial_logits", Initialization),
-            ("agreement", Agreement),
-            ("capsule", CapsuleForm),
-            ("softmax_over", SoftmaxOver),
-            ("gradient", Gradient),
-        ):
-            check_option(name, getattr(self, name), get_args(options))
-
-
-def check_interests(max_interests: int) -> None:
-    """Raise ValueError unless max_interests is at least 1."""
-    if max_interests < 1:
-        raise ValueError(f"max_interests={max_interests}: expected K >= 1")
-
-
-def check_iterations(iterations: int) -> None:
-    """Raise ValueError unless there is at least one routing iteration."""
-    if iterations < 1:
-        raise ValueError(f"iterations={iterations}: expected r >= 1 routing iterations")
-
-
-def check_option(name: str, value: object, options: tuple[str, ...]) -> None:
-    """Raise ValueError unless the configuration field `name` has one of the allowed values."""
-    if value not in options:
-        raise ValueError(f"{name}={value!r}: expected {' or '.join(map(repr, options))}")
 
 
 class Capsules(NamedTuple):
@@ -223,6 +197,7 @@ def compute_coupling(
             mask is applied again after it.
         softmax_over: see `RoutingConfig`.
     """
+    check_option("softmax_over", softmax_over, SoftmaxOver)
     masked = logits.masked_fill(absent, torch.finfo(logits.dtype).min)
     return masked.softmax(1 if softmax_over == "interests" else 2).masked_fill(absent, 0)
 
@@ -237,6 +212,7 @@ def compute_interests(
 
     With form="mean" they are the weighted means z_j / sum_i w_ij.
     """
+    check_option("form", form, CapsuleForm)
     sums = coupling @ behaviors @ bilinear_map.T
     if form == "squash":
         return squash(sums)
@@ -289,7 +265,8 @@ def dynamic_routing(
     Returns:
         The high-level capsules and the coupling w_ij, which sums to 1 over the high-level capsules.
     """
-    check_iterations(iterations)
+    if iterations < 1:
+        raise ValueError(f"iterations={iterations}: expected r >= 1 routing iterations")
     logits = votes.new_zeros(votes.shape[:3]) if logits is None else logits
     coupling = logits.softmax(-1)
     capsules = squash(torch.einsum("blh,blhd->bhd", coupling, votes))

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mindlib.data.histories import History
-from mindlib.layers.routing import check_iterations, dynamic_routing, squash
+from mindlib.data.option_types import SIZE, check_options
+from mindlib.layers.routing import dynamic_routing, squash
 from mindlib.models.vector_model import Interests, MultiInterestConfig, VectorModel, check_window
 
 # The hidden dimension of the self-attention, as a multiple of d (as published).
@@ -45,7 +46,7 @@ class ComiRecDRConfig(MultiInterestConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_iterations(self.iterations)
+        check_options(self, iterations=SIZE)
 
 
 class ComiRecSA(VectorModel):

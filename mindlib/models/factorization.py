@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from mindlib.data.histories import Histories
+from mindlib.data.option_types import SEED, SIZE, check_options
 from mindlib.data.splits import Split
 from mindlib.models.interaction_counts import history_counts, training_counts
 from mindlib.retrieval import Recommendations, score_by_best_interest, top_items
@@ -41,10 +42,7 @@ class WALSConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.dim < 1:
-            raise ValueError(f"dim={self.dim}: expected a dimension >= 1")
-        if self.iterations < 1:
-            raise ValueError(f"iterations={self.iterations}: expected at least 1")
+        check_options(self, dim=SIZE, iterations=SIZE, seed=SEED)
         if not (self.regularization > 0 and math.isfinite(self.regularization)):
             # Without it, the factors of a user with few behaviors are not unique.
             raise ValueError(f"regularization={self.regularization}: expected a positive number")

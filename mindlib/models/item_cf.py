@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mindlib.data.histories import Histories
+from mindlib.data.option_types import AT_LEAST_0, ITEMS, check_options
 from mindlib.data.splits import Split
 from mindlib.models.interaction_counts import history_counts, training_counts
 from mindlib.retrieval import Recommendations, top_items
@@ -37,14 +37,7 @@ class ItemCFConfig:
     b: float = 0.75
 
     def __post_init__(self) -> None:
-        if self.similarity not in ("cosine", "bm25"):
-            raise ValueError(f"similarity={self.similarity!r}: expected 'cosine' or 'bm25'")
-        if self.neighbors < 1:
-            raise ValueError(f"neighbors={self.neighbors}: expected at least 1")
-        if not (self.k1 >= 0 and math.isfinite(self.k1)):
-            raise ValueError(f"k1={self.k1}: expected a number >= 0")
-        if not 0 <= self.b <= 1:
-            raise ValueError(f"b={self.b}: expected 0 (no penalty on popular items) to 1")
+        check_options(self, neighbors=ITEMS, k1=AT_LEAST_0, b=(0, 1))
 
 
 @dataclass(frozen=True)

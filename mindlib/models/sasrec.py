@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mindlib.data.histories import History
+from mindlib.data.option_types import SIZE, check_options
 from mindlib.models.vector_model import (
     Interests,
     VectorConfig,
@@ -42,8 +43,7 @@ class SASRecConfig(VectorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.layers < 1:
-            raise ValueError(f"layers={self.layers}: expected at least one block")
+        check_options(self, layers=SIZE)
         if self.heads < 1 or self.dim % self.heads:
             raise ValueError(f"heads={self.heads}: expected a divisor of dim={self.dim}")
         check_probability("dropout", self.dropout)

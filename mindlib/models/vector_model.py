@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, TypeVar, get_args
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from mindlib.data.histories import Histories, History
 from mindlib.data.interactions import Interactions
+from mindlib.data.option_types import SIZE, check_options
 from mindlib.data.title_words import encode_titles
 from mindlib.layers.attention import label_aware_attention
 from mindlib.layers.pooling import ItemEmbedding, Pooling, ProfileEmbedding
-from mindlib.layers.routing import check_interests, check_option
 from mindlib.models.head import Head, HeadKind
 from mindlib.retrieval import Recommendations, score_by_best_interest, top_items
 
@@ -53,18 +53,7 @@ class VectorConfig:
     behavior_dropout: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.dim < 1:
-            raise ValueError(f"dim={self.dim}: expected a dimension >= 1")
-        if any(size < 1 for size in self.hidden or ()):
-            raise ValueError(
-                f"hidden={self.hidden}: expected dimensions >= 1, or () for one linear layer"
-            )
-        if self.history_length < 1:
-            raise ValueError(
-                f"history_length={self.history_length}: expected at least one behavior"
-            )
-        check_option("head", self.head, get_args(HeadKind))
-        check_option("pooling", self.pooling, get_args(Pooling))
+        check_options(self, dim=SIZE, hidden=SIZE, history_length=SIZE)
         if not 0 < self.id_scale < math.inf:
             raise ValueError(f"id_scale={self.id_scale}: expected a positive number")
         if self.title_words and self.pooling == "mean":
@@ -99,7 +88,7 @@ class MultiInterestConfig(VectorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_interests(self.max_interests)
+        check_options(self, max_interests=SIZE)
 
 
 def check_probability(name: str, value: float) -> None:

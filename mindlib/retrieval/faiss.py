@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mindlib.data.option_types import AT_LEAST_1, ITEMS, check_options
 from mindlib.retrieval.files import IndexContents
 from mindlib.retrieval.index import VectorIndex, check_items
 from mindlib.retrieval.scores import Recommendations
@@ -42,9 +43,7 @@ class FaissConfig:
     refine: float = 2.0
 
     def __post_init__(self) -> None:
-        for name in ("nprobe", "ef_search", "refine"):
-            if not getattr(self, name) >= 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
+        check_options(self, nprobe=AT_LEAST_1, ef_search=ITEMS, refine=ITEMS)
 
     @staticmethod
     def for_size(num_items: int) -> FaissConfig:

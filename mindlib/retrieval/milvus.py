@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from pymilvus import DataType, MilvusClient, MilvusException
 from torch import Tensor
 
+from mindlib.data.option_types import check_options
 from mindlib.retrieval.files import IndexContents
 from mindlib.retrieval.index import VectorIndex, check_items
 from mindlib.retrieval.scores import Recommendations
@@ -39,6 +40,7 @@ class MilvusConfig:
     collection: str = field(default_factory=lambda: f"items_{uuid.uuid4().hex}")
 
     def __post_init__(self) -> None:
+        check_options(self)
         if "@" in self.uri:
             raise ValueError(
                 f"the uri of Milvus has credentials: remove them and set {TOKEN} in the environment"

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from mindlib.data.option_types import AT_LEAST_0, AT_LEAST_1, ITEMS, SEED, check_options
+
 Proposal = Literal["uniform", "log-uniform", "popularity"]
 Schedule = Literal["constant", "cosine"]
 Loss = Literal["label", "best"]
@@ -68,31 +70,26 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "length_bucket_batches", "negatives", "patience"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
+        check_options(
+            self,
+            epochs=AT_LEAST_1,
+            batch_size=AT_LEAST_1,
+            length_bucket_batches=AT_LEAST_1,
+            negatives=ITEMS,
+            hardness=AT_LEAST_0,
+            routing_penalty=AT_LEAST_0,
+            warmup_steps=AT_LEAST_0,
+            patience=AT_LEAST_1,
+            alpha=(-10, 10),
+            seed=SEED,
+        )
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate={self.learning_rate}: expected a positive number")
-        if self.warmup_steps < 0:
-            raise ValueError(f"warmup_steps={self.warmup_steps}: expected 0 (none) or more")
-        if self.schedule not in ("constant", "cosine"):
-            raise ValueError(f"schedule={self.schedule!r}: expected 'constant' or 'cosine'")
-        if self.proposal not in ("uniform", "log-uniform", "popularity"):
-            raise ValueError(
-                f"proposal={self.proposal!r}: expected 'uniform', 'log-uniform' or 'popularity'"
-            )
-        if self.loss not in ("label", "best"):
-            raise ValueError(f"loss={self.loss!r}: expected 'label' or 'best'")
-        for name in ("hardness", "routing_penalty"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name}={getattr(self, name)}: expected 0 (none) or more")
         if self.hardness and self.loss != "label":
             raise ValueError(
                 f"hardness={self.hardness} with loss={self.loss!r}: hard negatives are defined "
                 f"for the interest that the label selects; pass loss='label'"
             )
-        if not math.isfinite(self.alpha):
-            raise ValueError(f"alpha={self.alpha}: expected a finite exponent")
         metric, _, n = self.monitor.partition("@")
         if metric not in ("HitRate", "Recall", "NDCG") or not n.isdigit() or int(n) < 1:
             raise ValueError(

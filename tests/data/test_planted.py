@@ -68,10 +68,10 @@ def test_the_same_seed_gives_the_same_world():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_users": 0}, "num_users=0: expected at least 1"),
+        ({"num_users": 0}, "num_users=0: expected 1 to 1,000,000"),
         ({"max_interests": 99}, "max_interests=99: expected 1 to num_clusters=24"),
         ({"events": (9, 3)}, r"events=\(9, 3\): expected"),
-        ({"noise": 1.5}, "noise=1.5: expected a probability"),
+        ({"noise": 1.5}, "noise=1.5: expected 0 to 1"),
         ({"num_segments": 99}, "num_segments=99: expected 1 to num_clusters=24"),
     ],
 )

@@ -292,8 +292,8 @@ def test_masking_after_a_softmax_over_behaviors_would_shrink_interests():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_interests": 0}, "max_interests=0: expected K >= 1"),
-        ({"iterations": 0}, "iterations=0: expected r >= 1"),
+        ({"max_interests": 0}, "max_interests=0: expected 1 to 10,000"),
+        ({"iterations": 0}, "iterations=0: expected 1 to 10,000"),
         ({"sigma": -1.0}, "sigma=-1.0: expected a finite"),
         ({"sigma": math.nan}, "sigma=nan"),
         ({"softmax_over": "items"}, "softmax_over='items': expected 'interests' or"),
@@ -303,7 +303,7 @@ def test_masking_after_a_softmax_over_behaviors_would_shrink_interests():
         ({"capsule": "sum"}, "capsule='sum': expected 'mean' or 'squash'"),
         ({"inverse_temperature": 0.0}, "inverse_temperature=0.0: expected a positive number"),
         ({"inverse_temperature": math.inf}, "inverse_temperature=inf: expected a positive number"),
-        ({"inverse_temperature": math.nan}, "inverse_temperature=nan: expected a positive number"),
+        ({"inverse_temperature": math.nan}, "inverse_temperature=nan: expected a number"),
     ],
 )
 def test_bad_routing_options_are_refused(options, message):

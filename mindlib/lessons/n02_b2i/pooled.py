@@ -33,11 +33,6 @@ class PooledConfig(VectorConfig):
     bilinear: bool = False
     squashed: bool = False
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.pool not in ("mean", "sum"):
-            raise ValueError(f"pool={self.pool!r}: expected 'mean' or 'sum'")
-
 
 class Pooled(VectorModel):
     """One vector a user: pooled, perhaps mapped by S, perhaps squashed, then the head."""

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from mindlib.data.histories import Histories, History
 from mindlib.data.interactions import Interactions
+from mindlib.data.option_types import SIZE, check_options
 from mindlib.layers.pooling import ItemEmbedding
 
 # Memory bounds of inference: pairs of a behavior and a candidate, and hidden units, at a time.
@@ -41,11 +42,9 @@ class DINConfig:
     history_length: int = 50
 
     def __post_init__(self) -> None:
-        for name in ("dim", "activation_units", "history_length"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden={self.hidden}: expected at least one layer, dimensions >= 1")
+        check_options(self, dim=SIZE, activation_units=SIZE, hidden=SIZE, history_length=SIZE)
+        if not self.hidden:
+            raise ValueError("hidden=(): expected at least one layer")
 
 
 class Dice(nn.Module):

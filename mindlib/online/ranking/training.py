@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mindlib.data.histories import Histories
+from mindlib.data.option_types import AT_LEAST_0, ITEMS, check_options
 from mindlib.data.splits import Split
 from mindlib.online.ranking.din import DIN
 from mindlib.online.ranking.lists import build_candidate_lists
@@ -57,11 +58,10 @@ class RankingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_options(self, recalled=AT_LEAST_0, candidates=ITEMS)
         shared = vars(self).keys() - {"recalled", "candidates"}
         TrainingConfig(**{name: getattr(self, name) for name in shared})  # checks their ranges
-        if self.candidates < 1:
-            raise ValueError(f"candidates={self.candidates}: expected at least 1")
-        if not 0 <= self.recalled <= self.negatives:
+        if self.recalled > self.negatives:
             raise ValueError(
                 f"recalled={self.recalled}: expected 0 to negatives={self.negatives}, because "
                 f"they are some of them"

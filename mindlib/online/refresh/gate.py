@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mindlib.data.catalogue import Catalogue
 from mindlib.data.histories import Histories
+from mindlib.data.option_types import AT_LEAST_1, check_options
 from mindlib.evaluation import compare, evaluate
 from mindlib.online.refresh.days import HeldOutCases
 from mindlib.online.serving.bundle import Bundle
@@ -44,8 +45,7 @@ class GateConfig:
     index_agreement: float = 0.9
 
     def __post_init__(self) -> None:
-        if self.cutoff < 1:
-            raise ValueError(f"cutoff={self.cutoff}: expected N >= 1")
+        check_options(self, cutoff=AT_LEAST_1)
         if not 0 <= self.tolerance < 1:
             raise ValueError(f"tolerance={self.tolerance}: expected a fraction, 0 or more, below 1")
         for name in ("export_agreement", "index_agreement"):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mindlib.data.interactions import Interactions
+from mindlib.data.option_types import AT_LEAST_1, SEED, check_options
 from mindlib.data.splits import Split
 from mindlib.evaluation import evaluate
 from mindlib.models.mind import MIND, MINDConfig
@@ -16,6 +17,7 @@ from mindlib.online.refresh.days import hold_out_newest_day
 from mindlib.online.refresh.gate import GateConfig
 from mindlib.online.refresh.warm import CopiedRows, RowNames, warm_start
 from mindlib.retrieval import Engine
+from mindlib.retrieval.engines import check_engine
 from mindlib.training import Fit, TrainingConfig, fit
 
 
@@ -30,6 +32,9 @@ class WarmStartConfig:
 
     training: TrainingConfig = field(default_factory=lambda: TrainingConfig(epochs=2))
     recent_days: int | None = None
+
+    def __post_init__(self) -> None:
+        check_options(self, recent_days=AT_LEAST_1)
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,11 @@ class RefreshConfig:
     index: Engine = "exact"
     category: str | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_options(self, seed=SEED)
+        if isinstance(self.index, str):
+            check_engine(self.index)
 
 
 @dataclass(frozen=True)

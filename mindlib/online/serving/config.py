@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mindlib.data.option_types import ITEMS, SIZE, check_options
+
 
 @dataclass(frozen=True)
 class Timeouts:
@@ -19,6 +21,7 @@ class Timeouts:
     rerank: float = 0.05
 
     def __post_init__(self) -> None:
+        check_options(self)
         for stage, seconds in vars(self).items():
             if not 0 < seconds <= 60:
                 raise ValueError(f"{stage}={seconds}: expected seconds, more than 0 and at most 60")
@@ -43,9 +46,9 @@ class PlatformConfig:
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def __post_init__(self) -> None:
-        for name in ("max_slate_size", "max_history", "workers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected at least 1")
+        check_options(
+            self, max_candidates=ITEMS, max_slate_size=ITEMS, max_history=ITEMS, workers=SIZE
+        )
         if self.max_candidates < self.max_slate_size:
             raise ValueError(
                 f"max_candidates={self.max_candidates}: expected at least "

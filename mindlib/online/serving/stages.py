@@ -16,6 +16,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
+from mindlib.data.option_types import check_options
+
 NO_INTEREST = -1  # of an item that comes from popularity
 
 
@@ -93,6 +95,7 @@ class CategoryShare:
     share: float = 0.3
 
     def __post_init__(self) -> None:
+        check_options(self)
         if not 0 < self.share <= 1:
             raise ValueError(f"share={self.share}: expected more than 0, at most 1 (no limit)")
 

@@ -9,6 +9,7 @@ import torch
 from tqdm.auto import tqdm
 
 from mindlib.data.interactions import Interactions
+from mindlib.data.option_types import SIZE, check_options
 from mindlib.data.splits import Split
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models.item_cf import ItemCF, ItemCFConfig
@@ -54,10 +55,9 @@ class ArmsConfig:
     )
 
     def __post_init__(self) -> None:
-        if not self.interests or min(self.interests) < 1:
-            raise ValueError(
-                f"interests={self.interests}: expected at least one value of K, each at least 1"
-            )
+        check_options(self, interests=SIZE, dim=SIZE, hidden=SIZE, history_length=SIZE)
+        if not self.interests:
+            raise ValueError("interests=(): expected at least one value of K")
 
     def builders(self) -> dict[str, Build]:
         """Return a constructor for each arm that is a vector model."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int
 
+from mindlib.data.option_types import check_options
 from mindlib.online.simulation.hashing import hash_name, uniform
 
 
@@ -26,6 +27,7 @@ class Experiment:
     shares: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        check_options(self)
         if not self.arms or len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms={self.arms}: expected at least one arm, each name once")
         if not self.shares:

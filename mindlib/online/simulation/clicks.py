@@ -22,6 +22,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from mindlib.data.option_types import AT_LEAST_0, SIZE, check_options
 from mindlib.data.planted import PlantedWorld
 from mindlib.online.simulation.hashing import uniform
 
@@ -56,16 +57,11 @@ class ClickConfig:
     drift: float = 0.02
 
     def __post_init__(self) -> None:
-        if self.days < 1:
-            raise ValueError(f"days={self.days}: expected at least 1")
+        probabilities = dict.fromkeys(("focus", "own", "other", "drift"), (0, 1))
+        check_options(self, days=SIZE, position=AT_LEAST_0, **probabilities)
         for name in ("visit", "readiness"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name}={getattr(self, name)}: expected a positive number")
-        if not 0 <= self.position < math.inf:
-            raise ValueError(f"position={self.position}: expected an exponent >= 0 (0: no bias)")
-        for name in ("focus", "own", "other", "drift"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)}: expected a probability, 0 to 1")
 
     def examination(self, length: int) -> Float[np.ndarray, " length"]:
         """Return the probability that each position of a slate is examined."""

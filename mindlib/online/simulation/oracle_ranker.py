@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mindlib.data.histories import Histories
+from mindlib.data.option_types import AT_LEAST_0, SEED, SIZE, check_options
 from mindlib.data.planted import PlantedWorld
 from mindlib.online.simulation.hashing import uniform
 
@@ -38,13 +39,9 @@ class PlantedRanker:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.history_length < 1:
-            raise ValueError(f"history_length={self.history_length}: expected at least 1")
-        if not self.smoothing > 0 or not self.noise >= 0:
-            raise ValueError(
-                f"smoothing={self.smoothing}, noise={self.noise}: expected smoothing above 0 and "
-                f"noise at least 0"
-            )
+        check_options(self, history_length=SIZE, smoothing=AT_LEAST_0, noise=AT_LEAST_0, seed=SEED)
+        if self.smoothing == 0:
+            raise ValueError("smoothing=0: expected a pseudo-count above 0")
 
     def score_lists(
         self, histories: Histories, items: Int[Tensor, "users n"]

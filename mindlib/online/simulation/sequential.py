@@ -11,11 +11,13 @@ Brownian motion at the information fractions t_1 < ... < t_n = 1: Z_j = B(t_j) /
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
+
+from mindlib.data.option_types import check_option
 
 Shape = Literal["none", "pocock", "obrien-fleming"]
 DRAWS = 200_000
@@ -60,10 +62,7 @@ def stopping_bounds(
     Raises:
         ValueError: an unknown shape, alpha outside (0, 1), or as `null_scores`.
     """
-    if shape not in get_args(Shape):
-        raise ValueError(
-            f"shape={shape!r}: expected one of {', '.join(map(repr, get_args(Shape)))}"
-        )
+    check_option("shape", shape, Shape)
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha}: expected a probability between 0 and 1")
     t = np.asarray(information, dtype=np.float64)

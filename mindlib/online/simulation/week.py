@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int
 
 from mindlib.data.histories import Histories
 from mindlib.data.interactions import Interactions
+from mindlib.data.option_types import check_options
 from mindlib.online.ranking import CandidateScorer, Reranked
 from mindlib.online.simulation.clicks import Traffic
 from mindlib.retrieval import InterestModel, Recommender
@@ -33,6 +34,7 @@ class SlateConfig:
     length: int = 20
 
     def __post_init__(self) -> None:
+        check_options(self)
         if not 1 <= self.length <= self.candidates:
             raise ValueError(
                 f"length={self.length}, candidates={self.candidates}: expected 1 <= length <= "

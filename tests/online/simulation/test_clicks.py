@@ -134,8 +134,8 @@ def test_a_week_is_drawn_by_its_generator():
         ({"visit": 0.0}, "visit=0.0: expected a positive"),
         ({"readiness": -1.0}, "readiness=-1.0: expected a positive"),
         ({"position": -1.0}, "position=-1.0"),
-        ({"focus": 1.5}, "focus=1.5: expected a probability"),
-        ({"drift": float("nan")}, "drift=nan: expected a probability"),
+        ({"focus": 1.5}, "focus=1.5: expected 0 to 1"),
+        ({"drift": float("nan")}, "drift=nan: expected a number"),
     ],
 )
 def test_impossible_click_models_are_refused(options, message):

@@ -1,0 +1,88 @@
+"""Check the types, choices and ranges of options, which Python itself does not do."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+# Ranges of fields: the smallest and the largest value.
+AT_LEAST_0 = (0, math.inf)
+AT_LEAST_1 = (1, math.inf)
+# Dimensions, history lengths, and numbers of layers or interests. No published model comes near
+# the limit; a window of that length takes 10 GB for 4,096 users and 64 dimensions.
+SIZE = (1, 10_000)
+ITEMS = (1, 1_000_000)  # sampled in a step, or scored for a user: a number for each is in memory
+SEED = (0, 2**32 - 1)  # of NumPy's and torch's generators
+
+NAMES = {bool: "True or False", int: "a whole number", float: "a number", NoneType: "None"}
+
+
+def check_options(config: Any, **ranges: tuple[float | int, float | int]) -> None:
+    """Check the fields of a dataclass of options, and convert NumPy scalars to Python's.
+
+    Args:
+        config: every field is checked as by `check_option`.
+        ranges: the range of some fields, for a tuple that of each of its values. None is in every
+            range, and an infinite value in none.
+
+    Raises:
+        ValueError: the message names the field, its value and what is expected.
+    """
+    hints = _hints(type(config))
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, np.generic):
+            value = value.item()
+            object.__setattr__(config, field.name, value)
+        check_option(field.name, value, hints[field.name])
+    for name, (low, high) in ranges.items():
+        value = getattr(config, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is not None and not (low <= number <= high and number < math.inf):
+                limit = f"at least {low}" if high == math.inf else f"{low} to {high:,}"
+                raise ValueError(f"{name}={value}: expected {limit}")
+
+
+def check_option(name: str, value: object, hint: Any) -> None:
+    """Raise ValueError unless an option has the type `hint`, or is one of its choices (Literal).
+
+    A bool is not a number, and NaN is none either; a whole number may be given for a float.
+    """
+    if not _fits(value, hint):
+        raise ValueError(f"{name}={value!r}: expected {_describe(hint)}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return isinstance(value, str) and value in args
+    if origin in (Union, UnionType):
+        return any(_fits(value, arg) for arg in args)
+    if origin is tuple:
+        hints = args[:1] * len(value) if isinstance(value, tuple) and args[-1] is ... else args
+        return (
+            isinstance(value, tuple) and len(value) == len(hints) and all(map(_fits, value, hints))
+        )
+    if hint in (int, float):
+        kinds = int if hint is int else int | float
+        return isinstance(value, kinds) and not isinstance(value, bool) and value == value
+    return hint is Any or isinstance(value, origin or hint)
+
+
+def _describe(hint: Any) -> str:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return " or ".join(map(repr, args))
+    if origin in (Union, UnionType):
+        return " or ".join(map(_describe, args))
+    if origin is tuple:
+        return f"({', '.join('...' if arg is ... else _describe(arg) for arg in args)})"
+    return NAMES.get(hint, f"an instance of {(origin or hint).__name__}")
+
+
+_hints = cache(get_type_hints)
