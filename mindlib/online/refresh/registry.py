@@ -3,24 +3,31 @@
     registry/
       current               {"served": [1, 2, 4], "rolled_back": [3], ...}; the last one is served
       versions/0004/        a complete version; the name appears when the version is complete
+      versions/.0005.partial  a version that a refresh prepares; the next one deletes leftovers
       rejected/0005.json    the facts of a version that the gate rejected
       refresh.lock          locked while a refresh runs; refresh.holder names the process
       pointer.lock          locked while `current` is read and replaced
 
 `current` is replaced in one step, so that a reader sees the version before or the version after,
-both complete. The operating system releases the locks of a process that dies, so that leftover
-lock files do not block anything.
+both complete. A process that is killed between the rename of a version and this step leaves a
+complete version that is not served: the history lists it, and its number is not used again. Add
+the number to `current` to serve it, or delete its folder. Complete versions and folders with other
+names are never deleted by mindlib.
+
+The operating system releases the locks of a process that dies, so that leftover lock files do not
+block anything.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -31,9 +38,14 @@ from mindlib.data.storage import PARTIAL, atomic_file, sync
 
 FORMAT = "mindlib registry 2"
 FACTS = "version.json"
+# The temporary files and folders of this module, which the next refresh deletes.
+OWN_STAGING = re.compile(rf"\.[0-9]{{4,}}{re.escape(PARTIAL)}")
+OWN_FILE = re.compile(
+    rf"\.(current|refresh\.holder|[0-9]{{4,}}\.json)\.[0-9a-f]{{12}}{re.escape(PARTIAL)}"
+)
 POINTER_TIMEOUT = 10.0  # seconds; the pointer is locked for one read and one rename only
 
-State = Literal["current", "served before", "rolled back", "rejected"]
+State = Literal["current", "served before", "rolled back", "not served", "rejected"]
 
 
 class RefreshInProgress(RuntimeError):
@@ -62,9 +74,19 @@ class _Pointer:
     def current(self) -> int | None:
         return self.served[-1] if self.served else None
 
-    @property
-    def numbers(self) -> list[int]:
-        return self.served + self.rolled_back
+    @staticmethod
+    def parse(content: dict[str, Any]) -> _Pointer:
+        lists: list[Any] = [content.get(name) for name in ("served", "rolled_back")]
+        if content.get("format") != FORMAT or not all(isinstance(part, list) for part in lists):
+            raise ValueError(
+                f"the file `current` is damaged: expected two lists, and the format {FORMAT!r}"
+            )
+        numbers = [number for part in lists for number in part]
+        if not all(type(n) is int and n > 0 for n in numbers) or len({*numbers}) < len(numbers):
+            raise ValueError(
+                f"the file `current` is damaged: it has {numbers}, expected distinct numbers from 1"
+            )
+        return _Pointer(*lists)
 
 
 class Registry:
@@ -95,19 +117,21 @@ class Registry:
         """Return the version to serve; None before the first.
 
         Raises:
-            ValueError: the pointer is damaged.
+            ValueError: the pointer is damaged, or missing although there are versions.
         """
         return self._read_pointer().current
 
     def history(self) -> list[VersionRecord]:
-        """List all versions that were served or rejected, ordered by number."""
+        """List all complete and all rejected versions, ordered by number."""
         pointer = self._read_pointer()
-        states: dict[int, State] = dict.fromkeys(pointer.served[:-1], "served before")
+        complete = [n for n in _numbers(self.versions) if (self.path(n) / FACTS).is_file()]
+        states: dict[int, State] = dict.fromkeys(complete, "not served")
+        states |= dict.fromkeys(pointer.served[:-1], "served before")
         states |= dict.fromkeys(pointer.served[-1:], "current")
         states |= dict.fromkeys(pointer.rolled_back, "rolled back")
         records = [VersionRecord(n, s, _read(self.path(n) / FACTS)) for n, s in states.items()]
-        for path in self.rejected.glob("*.json"):
-            records.append(VersionRecord(int(path.stem), "rejected", _read(path)))
+        for n in _numbers(self.rejected, ".json"):
+            records.append(VersionRecord(n, "rejected", _read(self.rejected / f"{n:04d}.json")))
         return sorted(records, key=lambda record: record.number)
 
     def rollback(self) -> int:
@@ -127,7 +151,7 @@ class Registry:
                     f"previous version to roll back to; refresh instead"
                 )
             *served, bad = pointer.served
-            self._write_pointer(served, [*pointer.rolled_back, bad])
+            self._write_pointer(_Pointer(served, [*pointer.rolled_back, bad]))
         return served[-1]
 
     @contextmanager
@@ -154,12 +178,17 @@ class Registry:
             owner = {"process": os.getpid(), "host": socket.gethostname(), "since": utc_now()}
             _write(holder, owner)
             with self._pointer_lock():  # no other process writes now
-                complete = {self.path(number) for number in self._read_pointer().numbers}
-                for path in self.versions.iterdir():
-                    if path not in complete:
+                pointer = self._read_pointer()
+                if not (self.folder / "current").exists():  # from now on, a missing one is a fault
+                    self._write_pointer(pointer)
+                for path in self.versions.glob(f".*{PARTIAL}"):
+                    if OWN_STAGING.fullmatch(path.name):
                         shutil.rmtree(path, ignore_errors=True)
-                for folder in (self.folder, self.rejected):
-                    for path in folder.glob(f".*{PARTIAL}"):
+                for path in (
+                    *self.folder.glob(f".*{PARTIAL}"),
+                    *self.rejected.glob(f".*{PARTIAL}"),
+                ):
+                    if OWN_FILE.fullmatch(path.name):
                         path.unlink(missing_ok=True)
             yield
         finally:
@@ -170,8 +199,9 @@ class Registry:
     @contextmanager
     def staging_dir(self) -> Iterator[tuple[int, Path]]:
         """Yield a new version number and a temporary folder to prepare the version in."""
-        rejected = [int(path.stem) for path in self.rejected.glob("*.json")]
-        number = 1 + max(self._read_pointer().numbers + rejected, default=0)
+        pointer = self._read_pointer()
+        on_disk = _numbers(self.versions) + _numbers(self.rejected, ".json")
+        number = 1 + max(pointer.served + pointer.rolled_back + on_disk, default=0)
         folder = self.versions / f".{number:04d}{PARTIAL}"
         folder.mkdir()
         try:
@@ -202,7 +232,7 @@ class Registry:
                 )
             folder.rename(self.path(number))
             sync(self.versions)
-            self._write_pointer([*pointer.served, number], pointer.rolled_back)
+            self._write_pointer(_Pointer([*pointer.served, number], pointer.rolled_back))
 
     def reject(self, number: int, facts: dict[str, Any]) -> None:
         """Record a rejected version and the reasons."""
@@ -212,23 +242,24 @@ class Registry:
         return FileLock(self.folder / "pointer.lock", timeout=POINTER_TIMEOUT)
 
     def _read_pointer(self) -> _Pointer:
-        path = self.folder / "current"
+        path, versions = self.folder / "current", _numbers(self.versions)
+        rejected = _numbers(self.rejected, ".json")
         try:
-            content = _read(path)
-            if content["format"] != FORMAT:
-                raise ValueError(f"the format is {content['format']!r}, expected {FORMAT!r}")
-            return _Pointer(content["served"], content["rolled_back"])
+            return _Pointer.parse(_read(path))
         except FileNotFoundError:
-            return _Pointer()
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path} cannot be read ({error}); write the number of the version to serve into "
-                f'it: {{"format": "{FORMAT}", "served": [NUMBER], "rolled_back": []}}'
-            ) from error
+            if not versions and not rejected:
+                return _Pointer()
+            fault = f"{path} is missing"
+        except ValueError as error:
+            fault = str(error)
+        raise ValueError(
+            f"{fault}, but there are the versions {versions} and the rejected numbers {rejected}; "
+            f'write it again, with the version to serve as the last one of "served": '
+            f'{{"format": "{FORMAT}", "served": {versions}, "rolled_back": []}}'
+        )
 
-    def _write_pointer(self, served: list[int], rolled_back: list[int]) -> None:
-        content = {"format": FORMAT, "served": served, "rolled_back": rolled_back}
-        _write(self.folder / "current", content)
+    def _write_pointer(self, pointer: _Pointer) -> None:
+        _write(self.folder / "current", {"format": FORMAT, **asdict(pointer)})
 
 
 def utc_now() -> str:
@@ -236,8 +267,20 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def _numbers(folder: Path, suffix: str = "") -> list[int]:
+    """Return the version numbers among the names in a folder, in order."""
+    names = (path.name.removesuffix(suffix) for path in folder.glob(f"*{suffix}"))
+    return sorted(int(name) for name in names if re.fullmatch(r"[0-9]{4}|[1-9][0-9]{4,}", name))
+
+
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("expected an object")
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error})") from error
+    return content
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -12,12 +12,14 @@ import pytest
 
 from mindlib.online.artifacts import DamagedPart
 from mindlib.online.refresh import Follower, Registry, load_version
+from mindlib.online.refresh.registry import _Pointer
 from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.config import PlatformConfig
 from mindlib.online.serving.platform import PersonalityPlatform
 from mindlib.online.serving.store import SqliteStore
 from tests.online.refresh.world import daily_logs
 from tests.online.serving.conftest import NO_TIMEOUTS
+from tests.reliability import behaves
 
 pytestmark = pytest.mark.slow
 
@@ -69,6 +71,31 @@ def test_a_damaged_version_is_not_deployed(registry, platform):
     assert follower.poll()
     assert follower.error is None
     assert platform.bundle.version == "0002"
+    behaves(
+        "Versions and refresh",
+        "the current version is damaged on the disk",
+        "it is not deployed, the server keeps the previous one, and Follower.error names the file",
+    )
+
+
+def test_a_missing_pointer_is_an_error_and_the_version_stays(registry, platform):
+    follower = Follower(registry, platform.use)
+    assert follower.poll()
+    pointer = registry.folder / "current"
+    content = pointer.read_text()
+    pointer.unlink()
+    assert not follower.poll()
+    assert "current is missing, but there are the versions [1, 2]" in str(follower.error)
+    assert platform.bundle.version == "0002"
+    pointer.write_text(content)
+    registry.rollback()
+    assert follower.poll()
+    assert (platform.bundle.version, follower.error) == ("0001", None)
+    behaves(
+        "Versions and refresh",
+        "the file `current` is deleted while a server follows the registry",
+        "the server keeps its version, Follower.error names the remedy; then it follows again",
+    )
 
 
 def test_an_error_of_the_platform_is_kept_and_the_version_not_counted_as_serving(registry):
@@ -135,7 +162,7 @@ def test_under_load_each_request_is_answered_by_one_version(registry, platform):
 def _point(folder: Path, served: list[int]) -> None:
     registry = Registry(folder)
     with registry._pointer_lock():
-        registry._write_pointer(served, [n for n in (1, 2) if n not in served])
+        registry._write_pointer(_Pointer(served, [n for n in (1, 2) if n not in served]))
 
 
 def _wait(reached, seconds: float = 60.0) -> None:

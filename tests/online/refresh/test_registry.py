@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mindlib.online.refresh.registry import ConcurrentUpdate, RefreshInProgress, Registry
+from tests.reliability import behaves, refuses
 
 ROOT = Path(__file__).resolve().parents[3]
 HOLD = """
@@ -55,7 +56,8 @@ def test_versions_follow_each_other_and_a_rollback_is_one_call(registry):
     assert registry.rollback() == 1
     assert [record.facts["word"] for record in registry.history()] == ["a", "b", "c", "d"]
     assert [registry.path(n).is_dir() for n in range(1, 5)] == [True] * 4
-    with pytest.raises(ValueError, match="no previous version"):
+    fault = "a rollback of the only version that was served"
+    with refuses("Versions and refresh", fault, ValueError, match="no previous version"):
         registry.rollback()
     assert Registry(registry.folder).current() == 1
     assert Registry(registry.folder).history() == registry.history()
@@ -86,25 +88,101 @@ def test_a_version_does_not_replace_another_than_it_was_made_to_follow(registry)
     with registry.refresh_lock(), registry.staging_dir() as (number, folder):
         before = registry.current()
         registry.rollback()  # does not wait for the refresh that runs
-        with pytest.raises(ConcurrentUpdate, match=r"version 3 was made .* version 2, .* is 1 now"):
+        fault, match = "a rollback while a refresh runs", "made .* version 2, .* is 1 now"
+        with refuses("Versions and refresh", fault, ConcurrentUpdate, match=match):
             registry.promote(number, folder, {}, before)
     assert registry.current() == 1
     assert states(registry) == [(1, "current"), (2, "rolled back")]
 
 
-def test_incomplete_versions_and_versions_never_served_are_deleted(registry):
+def test_only_the_leftovers_of_a_killed_refresh_are_deleted(registry):
     make(registry, "a")
     make(registry, "b")
     registry.rollback()
-    for name in (".0003.partial", "0003", "0007"):
-        (registry.versions / name).mkdir()
-        (registry.versions / name / "content").write_text("half")
-    for folder in (registry.folder, registry.rejected):
-        (folder / ".x.1.partial").write_text("half")
+    leftovers = [
+        registry.versions / ".0003.partial" / "content",
+        registry.folder / ".current.0123456789ab.partial",
+        registry.folder / ".refresh.holder.0123456789ab.partial",
+        registry.rejected / ".0005.json.0123456789ab.partial",
+    ]
+    foreign = [
+        registry.versions / "backup" / "content",
+        registry.versions / "0003 (copy)" / "content",
+        registry.versions / ".mine.partial" / "content",
+        registry.folder / ".notes.partial",
+        registry.rejected / ".x.partial" / "content",
+        registry.rejected / "notes.json",
+    ]
+    for path in (*leftovers, *foreign):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
     with registry.refresh_lock():
-        assert sorted(path.name for path in registry.versions.iterdir()) == ["0001", "0002"]
-        assert not [*registry.folder.glob(".*.partial"), *registry.rejected.glob(".*.partial")]
+        assert not any(path.exists() for path in (*leftovers, registry.versions / ".0003.partial"))
     assert make(registry) == 3
+    assert all(path.read_text() == "half" for path in foreign)
+    assert [number for number, _ in states(registry)] == [1, 2, 3]
+    behaves(
+        "Versions and refresh",
+        "the registry has folders that mindlib did not write",
+        "they are ignored, and the next refresh deletes only its own temporary folders",
+    )
+
+
+def test_a_version_whose_refresh_was_killed_before_the_pointer_is_kept_but_not_served(registry):
+    make(registry, "a")
+    with registry.refresh_lock(), registry.staging_dir() as (_, folder):
+        (folder / "version.json").write_text('{"word": "b"}')
+        folder.rename(registry.path(2))  # and here it was killed
+    assert registry.current() == 1
+    assert states(registry) == [(1, "current"), (2, "not served")]
+    assert make(registry, "c") == 3
+    assert states(registry) == [(1, "served before"), (2, "not served"), (3, "current")]
+    assert registry.rollback() == 1
+    behaves(
+        "Versions and refresh",
+        "kill -9 after a version is renamed and before it is served",
+        'the version stays on the disk, is listed as "not served", and its number is not reused',
+    )
+
+
+@pytest.mark.parametrize("rejected", [False, True])
+def test_a_missing_pointer_is_refused_and_deletes_no_version(registry, rejected):
+    for word in "abc":
+        make(registry, word)
+    registry.rollback()
+    if rejected:
+        registry.reject(4, {"reasons": ["no good"]})
+    before = [(registry.folder / "current").read_text(), states(registry)]
+    (registry.folder / "current").unlink()
+    numbers = r"versions \[1, 2, 3\] and the rejected numbers \[" + "4" * rejected
+    for use in (registry.current, registry.history, registry.rollback, lambda: make(registry)):
+        with pytest.raises(ValueError, match=numbers):
+            use()
+    fault = "the file `current` of a registry is deleted"
+    if rejected:
+        with refuses("Versions and refresh", fault, ValueError, match="current is missing, but"):
+            registry.current()
+    (registry.folder / "current").write_text(before[0])
+    assert states(registry) == before[1]
+    assert make(registry) == 4 + rejected
+
+
+def test_a_registry_whose_only_versions_were_rejected_misses_its_pointer(registry):
+    with registry.refresh_lock(), registry.staging_dir() as (number, _):
+        registry.reject(number, {"reasons": ["no good"]})
+    assert registry.current() is None
+    (registry.folder / "current").unlink()
+    with pytest.raises(ValueError, match=r"versions \[\] and the rejected numbers \[1\]"):
+        make(registry)
+
+
+def test_the_very_first_refresh_may_be_killed_at_any_time(registry):
+    with registry.refresh_lock():
+        pass
+    registry.path(1).mkdir()
+    (registry.path(1) / "version.json").write_text("{}")
+    assert registry.current() is None
+    assert make(registry) == 2
 
 
 def test_one_refresh_at_a_time(registry):
@@ -136,6 +214,11 @@ def test_one_refresh_at_a_time_among_processes_and_a_dead_one_holds_nothing(regi
             ):
                 pass
             assert registry.current() == 1  # readers do not wait
+            behaves(
+                "Versions and refresh",
+                "a second refresh while one runs",
+                "RefreshInProgress, which names the process of the first; readers do not wait",
+            )
         finally:
             other.send_signal(signal.SIGKILL)
     # The file that it left names it, but does not block others.
@@ -144,22 +227,57 @@ def test_one_refresh_at_a_time_among_processes_and_a_dead_one_holds_nothing(regi
     assert make(registry) == 2
 
 
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"format": "another"}', '{"format": "mindlib registry 2"}']
-)
-def test_a_damaged_pointer_is_named_with_its_remedy(registry, content):
-    make(registry)
-    (registry.folder / "current").write_text(content)
-    with pytest.raises(ValueError, match=re.escape(str(registry.folder / "current"))) as error:
-        registry.current()
-    # The remedy in the message works.
-    remedy = re.search(r"into it: (\{.*\})", str(error.value))
+DAMAGED = {
+    "empty": "",
+    "cut": "{",
+    "a list": "[]",
+    "of another format": '{"format": "another", "served": [1], "rolled_back": []}',
+    "without its lists": '{"format": "mindlib registry 2"}',
+    "nested": "[" * 100_000,
+    "with text": '{"format": "mindlib registry 2", "served": ["1"], "rolled_back": []}',
+    "with an object": '{"format": "mindlib registry 2", "served": {}, "rolled_back": []}',
+    "with a number twice": '{"format": "mindlib registry 2", "served": [1], "rolled_back": [1]}',
+}
+
+
+@pytest.mark.parametrize("content", [pytest.param(DAMAGED[name], id=name) for name in DAMAGED])
+def test_a_damaged_pointer_is_named_and_following_the_message_loses_no_version(registry, content):
+    for word in "abc":
+        make(registry, word)
+    pointer = registry.folder / "current"
+    pointer.write_text(content)
+    with pytest.raises(ValueError, match=r"current.* is damaged") as error:
+        make(registry)
+    remedy = re.search(r"(\{.*\})$", str(error.value))
     assert remedy is not None
-    (registry.folder / "current").write_text(remedy[1].replace("NUMBER", "1"))
-    assert registry.current() == 1
+    pointer.write_text(remedy[1])
+    assert registry.current() == 3
+    assert make(registry) == 4
+    pointer.write_text(remedy[1].replace("[1, 2, 3]", "[3]"))
+    assert make(registry) == 5
+    assert [path.name for path in sorted(registry.versions.iterdir())] == [
+        f"000{number}" for number in range(1, 6)
+    ]
+
+
+def test_the_message_about_a_damaged_pointer_lists_every_number(registry):
+    make(registry)
+    (registry.folder / "current").write_text('{"format": "mindlib registry 2", "served": [1')
+    fault = "the file `current` of a registry is truncated"
+    with refuses("Versions and refresh", fault, ValueError, match=r'"served": \[1\]'):
+        registry.current()
+
+
+def test_damaged_facts_are_named(registry):
+    make(registry)
+    (registry.path(1) / "version.json").write_text("{")
+    fault = "the facts of a version (version.json) are damaged"
+    with refuses("Versions and refresh", fault, ValueError, match=r"version\.json is damaged"):
+        registry.history()
 
 
 def test_a_folder_that_cannot_be_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="the registry cannot be created"):
+    fault = "a registry in a folder that cannot be created"
+    with refuses("Versions and refresh", fault, OSError, match="the registry cannot be created"):
         Registry(tmp_path / "file" / "registry")
