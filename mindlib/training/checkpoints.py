@@ -5,11 +5,12 @@ header contains JSON with the identity of the run, the records of its epochs and
 and a sha256 of the content, by which damage is detected. The newest checkpoint and that of the
 best epoch are kept; a run can resume from either.
 
-Only one training run at a time may write to a folder.
+Only one training run at a time writes to a folder: it holds the lock of the file `lock`.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -40,18 +42,28 @@ class Checkpoints:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).expanduser()
+        self.lock = FileLock(self.folder / "lock")
 
     def prepare(self) -> None:
-        """Create the folder, check that it is writable, and delete files of interrupted writes.
+        """Create and lock the folder, check that it is writable, and sweep interrupted writes.
 
         Raises:
-            OSError: the folder cannot be created or written to; the message names it.
+            OSError: the folder cannot be created or written to, or another training run holds its
+                lock; the message names it.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / f".probe{PARTIAL}").touch()
+            self.lock.acquire(timeout=0)
             for partial in self.folder.glob(f".*{PARTIAL}"):
                 partial.unlink()
+        except Timeout as error:
+            raise BlockingIOError(
+                errno.EAGAIN,
+                "another training run is writing its checkpoints to this folder; wait until it "
+                "ends, or pass another folder as checkpoints",
+                str(self.folder),
+            ) from error
         except OSError as error:
             raise type(error)(
                 error.errno,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,7 @@ def fit(
     Raises:
         ValueError: the split has no training case or no validation case, the model was built for
             another catalogue, or the checkpoints are damaged or belong to another run.
-        OSError: a checkpoint cannot be written.
+        OSError: a checkpoint cannot be written, or another training run is using the folder.
         FloatingPointError: the loss became NaN or infinite; the model keeps its last weights.
     """
     config = config or TrainingConfig()
@@ -66,16 +66,31 @@ def fit(
         weights, _ = workers.broadcast(lambda: (model.state_dict(), None), torch_device)
         model.load_state_dict(weights)
 
-    table = model.items.weight
-    state = TrainingState.initial(model, table, config.learning_rate, config.seed)
-    run = None
-    if checkpoints is not None:
-        run = ResumableRun(checkpoints, run_identity(model, split, config, workers), state)
+    state = TrainingState.initial(model, model.items.weight, config.learning_rate, config.seed)
+    if checkpoints is None:
+        return _train(model, split, config, state, workers, progress=progress)
+    with ResumableRun(checkpoints, run_identity(model, split, config, workers), state) as run:
         run.resume(config.epochs, workers)
+        return _train(model, split, config, state, workers, progress=progress, save=run.save)
+
+
+def _train(
+    model: VectorModel,
+    split: Split,
+    config: TrainingConfig,
+    state: TrainingState,
+    workers: Workers,
+    *,
+    progress: bool,
+    save: Callable[[], None] | None = None,
+) -> Fit:
+    """Train from a state, and call `save` after each epoch; see `fit`."""
+    table, device = model.items.weight, model.items.weight.device
+    steps = math.ceil(len(split.train) / config.batch_size)
     optimizers, generator = state.optimizers, state.generator
     total, done = config.epochs * steps, len(state.log) * steps
     schedulers = make_schedulers(optimizers, config, steps=total, done=done)
-    cases, sampler = split.train.to(torch_device), make_sampler(split, config, torch_device)
+    cases, sampler = split.train.to(device), make_sampler(split, config, device)
     dense = dense_parameters(model, table)
     buckets, cutoff = config.length_bucket_batches, int(config.monitor.partition("@")[2])
 
@@ -106,7 +121,7 @@ def fit(
         remedy=f"lower learning_rate={config.learning_rate}, or use a power that is safe for "
         f"negative scores",
         progress=progress,
-        save=run.save if run else None,
+        save=save,
         workers=workers,
     )
 

@@ -23,6 +23,8 @@ from mindlib.training.epochs import EpochRecord, TrainingState
 class ResumableRun:
     """A training run whose state after each epoch is written to a folder.
 
+    The end of a `with` block releases the lock of the folder, which `resume` takes.
+
     Args:
         folder: the folder of the checkpoints.
         identity: the settings and data that determine the weights, see `run_identity`.
@@ -31,6 +33,12 @@ class ResumableRun:
 
     def __init__(self, folder: str | Path, identity: dict[str, Any], state: TrainingState) -> None:
         self.folder, self.identity, self.state = Checkpoints(folder), identity, state
+
+    def __enter__(self) -> ResumableRun:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.folder.lock.release()
 
     def save(self) -> None:
         """Write a checkpoint of the last epoch, and delete all others except the best epoch's."""
@@ -41,10 +49,10 @@ class ResumableRun:
         self.folder.keep({epoch, best_epoch})
 
     def resume(self, epochs: int, workers: Workers) -> None:
-        """Create the folder if necessary, and load its newest checkpoint if there is one.
+        """Create and lock the folder, and load its newest checkpoint if there is one.
 
         Raises:
-            OSError: the folder cannot be created or written to.
+            OSError: the folder cannot be created or written to, or another run is using it.
             ValueError: a checkpoint is damaged, belongs to another run, or is from an epoch after
                 `epochs`.
         """
@@ -54,8 +62,7 @@ class ResumableRun:
             return
 
         def newest() -> Checkpoint:
-            checkpoint = self.folder.read(epoch)
-            check_compatible(checkpoint.facts["run"], self.identity, self.folder.path(epoch))
+            checkpoint = self._read(epoch)
             if epoch > epochs:
                 raise ValueError(
                     f"epochs={epochs}: {self.folder.path(epoch)} has been trained for more "
@@ -69,8 +76,23 @@ class ResumableRun:
         self.state.log += [EpochRecord(**record) for record in facts["log"]]
         best_epoch = self.state.best_epoch = facts["best_epoch"]
         if best_epoch not in (0, epoch):
-            tensors, _ = workers.broadcast(lambda: self.folder.read(best_epoch), device)
+            log = facts["log"][:best_epoch]
+            tensors, _ = workers.broadcast(lambda: self._read(best_epoch, log), device)
+            check_shapes(tensors, self.state)
         self.state.best_weights = _below(tensors, "model.")
+
+    def _read(self, epoch: int, log: list[dict[str, Any]] | None = None) -> Checkpoint:
+        """Read the checkpoint of an epoch of this run; `log` has its records if they are known."""
+        checkpoint, path = self.folder.read(epoch), self.folder.path(epoch)
+        check_compatible(checkpoint.facts["run"], self.identity, path)
+        records = checkpoint.facts["log"]
+        if len(records) != epoch or records != (log or records):
+            raise ValueError(
+                f"{path} is the checkpoint of another run or epoch: its records of {len(records)} "
+                f"epochs differ from those of this run; restore the file, or pass another folder "
+                f"as checkpoints"
+            )
+        return checkpoint
 
 
 def pack(state: TrainingState) -> dict[str, Tensor]:
@@ -87,19 +109,10 @@ def unpack(tensors: Mapping[str, Tensor], state: TrainingState) -> None:
     """Load the tensors that `pack` collected into a training state, in place.
 
     Raises:
-        ValueError: the names or shapes of the weights differ from those of the model.
+        ValueError: as `check_shapes`.
     """
-    weights = _below(tensors, "model.")
-    theirs = {name: tuple(value.shape) for name, value in weights.items()}
-    ours = {name: tuple(value.shape) for name, value in state.model.state_dict().items()}
-    for name in sorted(theirs.keys() | ours.keys()):
-        if theirs.get(name) != ours.get(name):
-            raise ValueError(
-                f"in the checkpoint {name} has the shape {theirs.get(name, 'None')}, in the model "
-                f"{ours.get(name, 'None')}; build the model as it was built for the checkpoint, or "
-                f"pass another folder as checkpoints"
-            )
-    state.model.load_state_dict(weights)
+    check_shapes(tensors, state)
+    state.model.load_state_dict(_below(tensors, "model."))
     for number, optimizer in enumerate(state.optimizers):
         values: dict[int, dict[str, Tensor]] = {}
         for name, value in _below(tensors, f"optimizer.{number}.").items():
@@ -109,6 +122,31 @@ def unpack(tensors: Mapping[str, Tensor], state: TrainingState) -> None:
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": values, "param_groups": groups})
     state.generator.set_state(tensors["generator"].cpu())
+
+
+def check_shapes(tensors: Mapping[str, Tensor], state: TrainingState) -> None:
+    """Check that the tensors of a checkpoint fit the model and its optimizers.
+
+    Raises:
+        ValueError: a name or shape differs; the message names the first one.
+    """
+    theirs = {name: tuple(value.shape) for name, value in tensors.items()}
+    ours = {f"model.{name}": tuple(t.shape) for name, t in state.model.state_dict().items()}
+    ours["generator"] = tuple(state.generator.get_state().shape)
+    for number, optimizer in enumerate(state.optimizers):
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for index, parameter in enumerate(parameters):
+            moments = {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+            for key, shape in moments.items():
+                ours[f"optimizer.{number}.{index}.{key}"] = tuple(shape)
+    # A parameter without a gradient has no moments.
+    for name in sorted(theirs.keys() | {n for n in ours if not n.startswith("optimizer.")}):
+        if theirs.get(name) != ours.get(name):
+            raise ValueError(
+                f"in the checkpoint {name} has the shape {theirs.get(name, 'None')}, in this run "
+                f"{ours.get(name, 'None')}; build the model as it was built for the checkpoint, or "
+                f"pass another folder as checkpoints"
+            )
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -24,6 +24,7 @@ from mindlib.layers.routing import RoutingConfig
 from mindlib.models import MIND, MINDConfig, YouTubeDNN, YouTubeDNNConfig
 from mindlib.training import TrainingConfig, fit
 from mindlib.training.checkpoints import Checkpoint, Checkpoints
+from tests.reliability import refuses
 
 pytestmark = pytest.mark.slow
 
@@ -178,7 +179,7 @@ def test_the_newest_and_the_best_checkpoint_are_kept(split, tmp_path, monkeypatc
     folder = Checkpoints(tmp_path / "new" / "folder")
     assert folder.epochs() == [2, 4]
     names = sorted(path.name for path in folder.folder.iterdir())
-    assert names == ["epoch-00002.safetensors", "epoch-00004.safetensors"]
+    assert names == ["epoch-00002.safetensors", "epoch-00004.safetensors", "lock"]
     facts = folder.read(4).facts
     assert facts["best_epoch"] == 2
     assert [record["metrics"]["Recall@10"] for record in facts["log"]] == pytest.approx(
@@ -260,7 +261,7 @@ def test_weights_of_another_shape_are_refused_by_name(split, trained):
     wider = make(split, hidden=(16,))
     wider.config = make(split).config
     with pytest.raises(
-        ValueError, match=r"in the checkpoint head.layers.0.bias has the shape \(8,\), in the model"
+        ValueError, match=r"in the checkpoint model.head.layers.0.bias has the shape \(8,\), in"
     ):
         train(wider, split, CONFIG, trained)
 
@@ -367,6 +368,88 @@ def test_a_missing_best_checkpoint_is_named(split, tmp_path, monkeypatch):
     Checkpoints(tmp_path).path(1).unlink()
     with pytest.raises(ValueError, match=r"epoch-00001\.safetensors is missing, but a later"):
         train(make(split), split, config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fault", "change", "message"),
+    [
+        ("the best epoch's checkpoint is of another seed", {"seed": 7}, "training.seed=7, not 0"),
+        ("the best epoch's checkpoint is of another run", {}, "checkpoint of another run or epoch"),
+    ],
+)
+def test_the_best_epoch_of_another_run_is_refused(
+    split, tmp_path, monkeypatch, fault, change, message
+):
+    values = [0.5, 0.1, 0.1]
+    folders = [tmp_path / "own", tmp_path / "foreign"]
+    for folder, options in zip(folders, ({}, change), strict=True):
+        judged(monkeypatch, values)
+        train(make(split, seed=len(options)), split, replace(CONFIG, epochs=3, **options), folder)
+    own, foreign = map(Checkpoints, folders)
+    shutil.copy(foreign.path(1), own.path(1))
+    with refuses("Training and checkpoints", fault, ValueError, match=message):
+        train(make(split), split, replace(CONFIG, epochs=3), own.folder)
+
+
+def test_a_renamed_checkpoint_is_refused(split, trained, tmp_path):
+    folder = copied(trained, tmp_path)
+    folder.path(2).rename(folder.path(4))
+    with refuses(
+        "Training and checkpoints",
+        "a checkpoint was renamed to a later epoch",
+        ValueError,
+        match="epoch-00004.safetensors is the checkpoint of another run or epoch",
+    ):
+        train(make(split), split, CONFIG, folder.folder)
+
+
+@pytest.mark.parametrize(
+    ("fault", "name"),
+    [
+        ("moments of the item table have another shape", "optimizer.0.0.exp_avg"),
+        ("moments of a dense parameter have another shape", "optimizer.1.0.exp_avg_sq"),
+        ("there are moments of a parameter that the model does not have", "optimizer.1.99.exp_avg"),
+    ],
+)
+def test_moments_of_another_shape_are_refused(split, trained, tmp_path, fault, name):
+    folder = copied(trained, tmp_path)
+    tensors, facts = folder.read(2)
+    folder.write(2, Checkpoint(tensors | {name: torch.zeros(3)}, facts))
+    with refuses(
+        "Training and checkpoints",
+        fault,
+        ValueError,
+        match=rf"in the checkpoint {name} has the shape \(3,\), in this run .*build the model",
+    ):
+        train(make(split), split, CONFIG, folder.folder)
+
+
+def test_a_second_training_run_in_a_folder_is_refused(split, tmp_path, monkeypatch):
+    original = mindlib.training.fitting.training_step
+
+    def another(*arguments):
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            refuses(
+                "Training and checkpoints",
+                "two training runs share one folder of checkpoints",
+                BlockingIOError,
+                match="another training run is writing its checkpoints to this folder; wait until",
+            ),
+        ):
+            patch.setattr("mindlib.training.fitting.training_step", original)
+            train(make(split), split, CONFIG, tmp_path)
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mindlib.training.fitting.training_step", another)
+        train(make(split), split, replace(CONFIG, epochs=1, batch_size=10_000), tmp_path)
+    assert train(make(split), split, replace(CONFIG, batch_size=10_000), tmp_path).log
+    # An error releases the folder, even while its traceback is kept.
+    monkeypatch.setattr("mindlib.training.fitting.training_step", lambda *_: 1 / 0)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            train(make(split), split, CONFIG, tmp_path / "other")
 
 
 # Folders that cannot be written

@@ -211,7 +211,7 @@ def test_dice_takes_the_batch_in_training_and_its_running_average_afterwards(gen
     [{"dim": 0}, {"activation_units": 0}, {"hidden": ()}, {"hidden": (0,)}, {"history_length": 0}],
 )
 def test_impossible_shapes_are_refused(options: dict[str, Any]):
-    with pytest.raises(ValueError, match="expected (at least one layer|1 to 10,000)"):
+    with pytest.raises(ValueError, match=r"expected (at least one layer|1 to 10,000)"):
         unchecked(DINConfig, **options)
 
 

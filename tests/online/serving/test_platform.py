@@ -393,7 +393,7 @@ def test_a_closed_store_leaves_popularity(make, store):
 
 def test_configurations_that_make_no_sense_are_refused():
     for options in ({"store": 0.0}, {"rank": float("nan")}, {"recall": 61.0}):
-        with pytest.raises(ValueError, match="expected (seconds|a number)"):
+        with pytest.raises(ValueError, match=r"expected (seconds|a number)"):
             unchecked(Timeouts, **options)
     for name in ("max_slate_size", "max_history", "workers"):
         with pytest.raises(ValueError, match=f"{name}=0: expected 1 to"):
@@ -401,7 +401,7 @@ def test_configurations_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="max_candidates=50: expected at least max_slate_size=100"):
         PlatformConfig(max_candidates=50)
     for share in (0.0, 1.1, float("nan")):
-        with pytest.raises(ValueError, match="expected (more than 0, at most 1|a number)"):
+        with pytest.raises(ValueError, match=r"expected (more than 0, at most 1|a number)"):
             CategoryShare(share)
 
 
