@@ -24,6 +24,35 @@ class History:
     mask: Bool[Tensor, "batch length"]
     profile: Int[Tensor, "batch fields"]
 
+    def check_codes(self, num_items: int, sizes: Sequence[int] | None) -> None:
+        """Refuse numbers for which a model would read the row of another item or profile field.
+
+        Args:
+            num_items: the number of items that the model knows.
+            sizes: the number of codes of each profile field; None if the model uses none.
+
+        Raises:
+            ValueError: an item or a profile code is out of range, or a profile field is missing.
+        """
+        check_items(self.items, num_items)
+        if sizes is None:
+            return
+        limits = torch.tensor(sizes, dtype=torch.int64, device=self.profile.device)
+        if self.profile.shape[1] != len(sizes) or (self.profile >= limits).any():
+            raise ValueError(
+                f"profile codes {self.profile[:3].tolist()}: expected {len(sizes)} columns, each "
+                f"below {tuple(sizes)}; encode them with Catalogue.encode_requests"
+            )
+
+
+def check_items(items: Int[Tensor, "*shape"], num_items: int) -> None:
+    """Raise ValueError if an item is unknown to a model of `num_items` items."""
+    if items.numel() and (largest := int(items.max())) > num_items:
+        raise ValueError(
+            f"item {largest}: the model has the items 1 to {num_items}; encode histories with "
+            f"Catalogue.encode_requests, or leave the item out"
+        )
+
 
 @dataclass(frozen=True)
 class Histories:

@@ -138,6 +138,7 @@ class ProfileEmbedding(nn.Module):
 
     def __init__(self, sizes: tuple[int, ...], dim: int, *, generator: torch.Generator) -> None:
         super().__init__()
+        self.sizes = sizes
         offsets = np.cumsum([0, *sizes])[:-1]
         self.register_buffer("offsets", torch.from_numpy(offsets), persistent=False)
         weight = torch.empty(sum(sizes), dim)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 from scipy.sparse import csr_matrix
 
-from mindlib.data.histories import Histories
+from mindlib.data.histories import Histories, check_items
 from mindlib.data.splits import Split
 
 
@@ -18,9 +18,14 @@ def training_counts(split: Split) -> csr_matrix:
 
 
 def history_counts(histories: Histories, num_items: int) -> csr_matrix:
-    """Count the items of each complete history; row k is history k, column j item j + 1."""
-    rows, items = (value.cpu().numpy() for value in histories.pairs())
-    return _counts(rows, items, (len(histories), num_items))
+    """Count the items of each complete history; row k is history k, column j item j + 1.
+
+    Raises:
+        ValueError: an item exceeds `num_items`.
+    """
+    rows, items = histories.pairs()
+    check_items(items, num_items)
+    return _counts(rows.cpu().numpy(), items.cpu().numpy(), (len(histories), num_items))
 
 
 def _counts(

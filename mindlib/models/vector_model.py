@@ -206,8 +206,14 @@ class VectorModel(nn.Module):
 
     @torch.no_grad()
     def encode_histories(self, histories: Histories) -> Interests:
-        """Compute the interest vectors and the coupling of each history, without dropout."""
+        """Compute the interest vectors and the coupling of each history, without dropout.
+
+        Raises:
+            ValueError: as `History.check_codes`.
+        """
         history = histories.to(self.items.weight.device).window(self.history_length)
+        used_fields = self.profile.sizes if self.has_head else None
+        history.check_codes(self.items.num_items, used_fields)
         batch, length = history.items.shape
         behaviors = self.items(history.items.flatten()).unflatten(0, (batch, length))
         return self.encode(behaviors, history, generator=None)

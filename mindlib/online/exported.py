@@ -112,24 +112,10 @@ class ExportedModel:
     def _run(
         self, history: History
     ) -> tuple[Float[Tensor, "users interests dim"], Bool[Tensor, "users interests"]]:
-        self._check(history)
+        history.check_codes(len(self.catalogue), self.catalogue.sizes)
         inputs = {name: value.numpy() for name, value in vars(history).items()}
         vectors, active = self.session.run(["vectors", "active"], inputs)
         return torch.from_numpy(vectors), torch.from_numpy(active)
-
-    def _check(self, history: History) -> None:
-        """Refuse numbers for which the graph would read the row of another item or field."""
-        if (largest := int(history.items.max())) > len(self.catalogue):
-            raise ValueError(
-                f"a history has item {largest}; the catalogue has 1 to {len(self.catalogue)}: use "
-                f"Catalogue.encode_requests"
-            )
-        sizes = torch.tensor(self.catalogue.sizes, dtype=torch.int64)
-        if history.profile.shape[1] != len(sizes) or (history.profile >= sizes).any():
-            raise ValueError(
-                f"profile codes {history.profile[:3].tolist()}: expected {len(sizes)} columns, "
-                f"each below {self.catalogue.sizes}: encode them with Catalogue.encode_requests"
-            )
 
 
 def measure_skew(model: InterestModel, exported: InterestModel, histories: Histories) -> float:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mindlib.data.histories import Histories
+from mindlib.data.histories import Histories, check_items
 
 # Scores in memory at once, for any number of users and items: 8 MiB of floats fit into the cache.
 MAX_SCORES = 1 << 21
@@ -62,7 +62,7 @@ def top_items(
         exclude_history: leave out every item of the history, however old.
 
     Raises:
-        ValueError: n < 1 or n exceeds the catalogue.
+        ValueError: n < 1 or n exceeds the catalogue, or an excluded item is not in it.
     """
     if not 1 <= n <= num_items:
         raise ValueError(f"n={n}: expected 1 to {num_items}, the number of items")
@@ -74,6 +74,7 @@ def top_items(
         scores[:, 0] = -torch.inf
         if exclude_history:
             rows, items = part.pairs()
+            check_items(items, num_items)
             scores[rows, items] = -torch.inf
         parts.append(top_n(scores, n))
     return concatenate(parts)

@@ -292,7 +292,7 @@ def test_an_unknown_item_is_refused_or_dropped(mind_4):
 @pytest.mark.parametrize(
     ("items", "profile", "message"),
     [
-        ([LOG.num_items + 1], [[0]], f"item {LOG.num_items + 1}; the catalogue has 1 to"),
+        ([LOG.num_items + 1], [[0]], f"item {LOG.num_items + 1}: the model has the items 1 to"),
         ([1], [[7]], r"profile codes \[\[7\]\]: expected 1 columns, each below \(7,\)"),
         ([1], [[0, 0]], r"profile codes \[\[0, 0\]\]: expected 1 columns"),
         ([1], None, r"profile codes \[\[\]\]: expected 1 columns"),

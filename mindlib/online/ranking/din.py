@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mindlib.data.histories import Histories, History
+from mindlib.data.histories import Histories, History, check_items
 from mindlib.data.interactions import Interactions
 from mindlib.data.option_types import SIZE, check_options
 from mindlib.layers.pooling import ItemEmbedding
@@ -189,15 +189,18 @@ class DIN(nn.Module):
 
         Raises:
             RuntimeError: the model is in training mode.
+            ValueError: an item of a history or a candidate is unknown to the model.
         """
         if self.training:
             raise RuntimeError("in training mode scores depend on the batch; call eval() first")
+        check_items(items, self.items.num_items)
         length = self.config.history_length
         rows = max(1, MAX_PAIRS // (length * max(1, items.shape[1])))
         scores = [items.new_empty((0, items.shape[1]), dtype=self.items.weight.dtype)]
         for start in range(0, len(histories), rows):
             part = slice(start, start + rows)
             history = histories.select(part).to(items.device).window(length)
+            check_items(history.items, self.items.num_items)
             scores.append(self(history, items[part]))
         return torch.cat(scores)
 
