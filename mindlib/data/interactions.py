@@ -13,7 +13,9 @@ from jaxtyping import Bool, Int
 
 from mindlib.data.feature_table import FeatureTable, Missing, encode, require_columns
 from mindlib.data.filtering import filter_by_count
+from mindlib.data.option_types import check_option
 
+DAYS = [100 * month + day for month in range(1, 13) for day in range(1, 32)]
 MILLISECONDS_FROM = 10**11  # a larger timestamp is in milliseconds: as seconds, the year is 5138
 
 
@@ -153,9 +155,12 @@ class Interactions:
                 has unknown features.
 
         Raises:
-            ValueError: a column is missing or empty or of the wrong type, a timestamp is NaN,
-                negative or in milliseconds, or an id occurs twice in a table or is missing there.
+            ValueError: a column is missing or empty or of the wrong type; a timestamp is NaN,
+                negative or in milliseconds; all are dates written as numbers (20171125); dropping
+                the fractions of seconds would merge two steps of a user; a whole number of an id
+                exceeds 2^63 - 1; or an id occurs twice in a table or is missing there.
         """
+        check_option("missing", missing, Missing)
         require_columns("the log", log.columns, ["user", "item", "timestamp"])
         if (items is None and (item_fields or title)) or (users is None and profile_fields):
             raise ValueError(
@@ -163,19 +168,22 @@ class Interactions:
                 "item_fields and title, `users` for profile_fields"
             )
         _check_columns(log)
+        seconds = _to_seconds(log["timestamp"])
+        _check_fractions(log, seconds)
         user_ids, item_ids = log["user"].unique().sort(), log["item"].unique().sort()
         encoded = pl.DataFrame(
             {
                 "user": encode(log["user"], user_ids),
                 "item": encode(log["item"], item_ids),
-                "timestamp": _to_seconds(log["timestamp"]),
+                "timestamp": seconds,
             }
         ).sort("user", "timestamp", maintain_order=True)
         features = profiles = titles = None
         if items is not None and title:
             table = FeatureTable.from_frame(items, "item", item_ids, [title], missing)
-            ids = ["", *map(str, item_ids.to_list())]
-            titles = tuple(np.where(table.column(title) > 0, table.names(title), ids).tolist())
+            ids, codes = ["", *map(str, item_ids.to_list())], table.column(title)
+            known = zip(codes, table.names(title), ids, strict=True)
+            titles = tuple(name if code else own for code, name, own in known)
         if items is not None and item_fields:
             features = FeatureTable.from_frame(items, "item", item_ids, item_fields, missing)
         if users is not None and profile_fields:
@@ -209,6 +217,11 @@ def _check_columns(log: pl.DataFrame) -> None:
                 f"column {column!r} of the log is {kind}; expected whole numbers or text: "
                 f"cast it first"
             )
+        if kind.is_integer() and log[column].cast(pl.Int64, strict=False).has_nulls():
+            raise ValueError(
+                f"column {column!r} of the log has the value {log[column].max()}; expected whole "
+                f"numbers up to 2^63 - 1: cast it to text"
+            )
 
 
 def _to_seconds(time: pl.Series) -> pl.Series:
@@ -231,4 +244,29 @@ def _to_seconds(time: pl.Series) -> pl.Series:
             f"column 'timestamp' has the value {high:.0f}, which as seconds lies beyond the year "
             f"5138; divide milliseconds by 1000"
         )
+    month_and_day = values % 10_000
+    if low >= 1900_01_01 and high <= 2100_12_31 and np.isin(month_and_day, DAYS).all():
+        raise ValueError(
+            f"all values of column 'timestamp' are like {low:.0f}, a date written as a number; "
+            f"expected seconds since 1970: convert it to dates (2017-11-25)"
+        )
     return time.cast(pl.Int64)
+
+
+def _check_fractions(log: pl.DataFrame, seconds: pl.Series) -> None:
+    """Check that events of a user in one second have one timestamp."""
+    time = log["timestamp"]
+    if time.dtype.is_integer() or time.dtype == pl.Date:
+        return
+    fractions = time.dt.nanosecond() if time.dtype == pl.Datetime else time.cast(float) % 1
+    if not (fractions != 0).any():
+        return
+    steps = log.select("user", "timestamp", second=seconds).unique(maintain_order=True)
+    merged = steps.filter(pl.len().over("user", "second") > 1).sort("user", "timestamp")
+    if len(merged):
+        user, first, second = merged["user"][0], *merged["timestamp"][:2]
+        raise ValueError(
+            f"column 'timestamp' has {first} and {second} for user {user!r}, which would be one "
+            f"step, because fractions of seconds are dropped; round the column if that is meant, "
+            f"or replace it by the order of the events"
+        )

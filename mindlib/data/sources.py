@@ -5,6 +5,7 @@ Ids become integers if all of them are written as integers; otherwise they are t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -165,12 +166,12 @@ def load(dataset: str | Path, **options: Any) -> Interactions:
         return complete_journey(**options)
     if dataset == "planted":
         return planted_interests(**options).log
-    path = Path(dataset).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(dataset))
+    if os.path.isdir(path):
         return _load_folder(path, options)
-    if path.suffix == ".inter" or path.with_name(path.name + ".inter").is_file():
+    if path.suffix == ".inter" or os.path.isfile(f"{path}.inter"):
         return recbole(path, **options)
-    if not path.exists():
+    if not os.path.exists(path):
         if is_published(str(dataset)):
             return load_published(str(dataset), **options)
         raise FileNotFoundError(

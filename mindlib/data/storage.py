@@ -82,7 +82,7 @@ def checksum(path: Path) -> dict[str, Any]:
 def cache_directory() -> Path:
     """Return $MINDLIB_CACHE, or else `mindlib` in $XDG_CACHE_HOME, or else ~/.cache/mindlib."""
     if chosen := os.environ.get("MINDLIB_CACHE"):
-        return Path(chosen).expanduser()
+        return Path(os.path.expanduser(chosen))
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "mindlib"
 

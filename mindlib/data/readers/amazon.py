@@ -11,7 +11,6 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,7 +108,7 @@ def amazon_reviews(
         FileNotFoundError, ValueError: a file is missing or damaged, or a line has another format;
             an argument is out of range; or nothing is left.
     """
-    check_filter(min_count, filtering)
+    check_filter(min_count, filtering, min_rating)
     path = check_file(path)
     if items == "beside":
         beside = [path.with_name(f"meta_{_category(path)}{suffix}") for suffix in SUFFIXES]
@@ -169,8 +168,7 @@ def _reviews(path: Path, size: int) -> tuple[Keys, Iterator[pl.DataFrame]]:
                 f"a review, a JSON object with {', '.join(OLD.wanted)} (2014, 2018) or "
                 f"{', '.join(NEW.wanted)} (2023)"
             )
-        check = partial(_check_review, keys)
-        return keys, (parse_json_lines(block, keys.schema, keys.wanted, check) for block in blocks)
+        return keys, (parse_json_lines(block, keys.schema, keys.wanted) for block in blocks)
     if file_format(path) != ".csv":
         raise ValueError(f"{path}: expected reviews in .json or .jsonl, or .csv, each also .gz")
     keys, schema = BARE, BARE.schema
@@ -220,19 +218,10 @@ def _name_columns(path: Path, log: pl.DataFrame) -> pl.DataFrame:
 def _json_keys(path: Path) -> Keys | None:
     try:
         review = json.loads(first_line(path))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     found = set(review) if isinstance(review, dict) else set()
     return next((keys for keys in (OLD, NEW) if found.issuperset(keys.wanted)), None)
-
-
-def _check_review(keys: Keys, line: bytes) -> None:
-    review = json.loads(line)
-    if any(review[key] is None for key in keys.wanted):
-        raise ValueError("null")
-    if type(review[keys.timestamp]) is not int:
-        raise TypeError(keys.timestamp)
-    float(review.get(keys.rating) or 0)
 
 
 def _without_header(parts: Iterator[Block]) -> Iterator[Block]:

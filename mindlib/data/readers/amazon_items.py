@@ -24,6 +24,7 @@ NAMES = {
     "shop": ("main_category",),
 }
 ASIN = re.compile(rb"""^\{['"]asin['"]: ['"](\w+)['"]""")
+SURROGATE = re.compile("[\ud800-\udfff]")
 Record = dict[str, str | list[str] | None]
 
 
@@ -32,7 +33,8 @@ def read_items(path: Path, wanted: pl.Series, size: int) -> pl.DataFrame:
 
     JSON lines are read by columns. Those of 2014 are Python literals instead of JSON: only those
     of wanted items are parsed, one by one, by `ast.literal_eval`, which runs no code. If an item
-    has several lines, the one with the fewest unknown values counts.
+    has several lines, the one with the fewest unknown values counts. A NUL or half of a surrogate
+    pair (polars reads it as NUL) becomes U+FFFD, the replacement character.
 
     Args:
         path: one line per item, plain or .gz.
@@ -84,22 +86,26 @@ def _records(block: Block, wanted: set[str] | None = None) -> pl.DataFrame:
         if isinstance(path, list) and path and isinstance(path[0], list):
             path = path[0]  # 2014: several paths
         path = [path] if isinstance(path, str) else path
-        text = {name: None if value is None else str(value) for name, value in found.items()}
-        return text | {"path": [str(level) for level in path]}
+        text = {name: value and _replace(value) for name, value in found.items()}
+        return text | {"path": [_replace(level) for level in path]}
 
     records = []
-    for line in block.data.split(b"\n"):
+    for number, line in enumerate(block.data.split(b"\n"), block.first):
         asin = ASIN.match(line)
         is_unwanted = asin and wanted is not None and asin[1].decode() not in wanted
         if is_unwanted or not line.strip():
             continue
         try:
             records.append(read_line(line))
-        except (ValueError, KeyError, TypeError, SyntaxError, AttributeError, RecursionError) as e:
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
             expected = "an object with asin (2014, 2018) or parent_asin (2023)"
-            raise block.line_error(read_line, expected, str(e)) from e
+            raise Block(block.path, number, line).line_error(expected, read_line) from error
     schema = dict.fromkeys(NAMES, pl.String) | {"path": pl.List(pl.String)}
     return pl.DataFrame(records, schema=schema, orient="row")
+
+
+def _replace(value: object) -> str:
+    return SURROGATE.sub("\ufffd", str(value))
 
 
 def _clean(rows: pl.DataFrame) -> pl.DataFrame:
@@ -128,9 +134,9 @@ def _clean(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def clean_text(values: pl.Expr) -> pl.Expr:
-    """Replace HTML entities and strip white space; null if nothing is left."""
+    """Replace HTML entities and NUL, and strip white space; null if nothing is left."""
     entities = {f"&{name};": html.unescape(f"&{name};") for name in ("quot", "lt", "gt", "nbsp")}
-    entities |= {"&#39;": "'", "&apos;": "'", "&#x27;": "'", "&amp;": "&"}
+    entities |= {"&#39;": "'", "&apos;": "'", "&#x27;": "'", "&amp;": "&", "\0": "\ufffd"}
     plain = values.str.replace_many(list(entities), list(entities.values())).str.strip_chars()
     return pl.when(plain != "").then(plain)
 

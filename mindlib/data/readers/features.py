@@ -11,7 +11,7 @@ import polars as pl
 
 from mindlib.data.feature_table import require_columns
 from mindlib.data.readers.amazon_items import BETWEEN_LEVELS, clean_text
-from mindlib.data.readers.files import read_header, read_table
+from mindlib.data.readers.files import read_header, read_table, rename_key
 
 BRANDED = ("brand", "department", "category")
 TITLES = ("title", "movie_title", "name", "text_tags", "asin")
@@ -72,7 +72,7 @@ class FeatureFile:
 
     def read(self, key: str) -> pl.DataFrame:
         """Read the table, with the id column renamed to `key` and a column per field and title."""
-        frame = read_table(self.path, self.columns).rename({self.check(): key})
+        frame = rename_key(self.path, read_table(self.path, self.columns), self.check(), key)
         for name, (column, position) in self.split.items():
             part = pl.col(column).str.split(self.separator).list.get(position, null_on_oob=True)
             frame = frame.with_columns(part.str.strip_chars().alias(name))

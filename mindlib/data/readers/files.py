@@ -9,8 +9,11 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import os
+import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +26,8 @@ from mindlib.data.interactions import Interactions
 
 SEPARATORS = {".csv": ",", ".dat": "::"}
 SEPARATORS |= dict.fromkeys((".tsv", ".txt", ".inter", ".item", ".user"), "\t")
+HEADER_BYTES = 1 << 16
+ENCRYPTED = 1  # a flag of the files in a .zip
 UNIT_SEPARATOR = "\x1f"  # stands in for `::`, which polars cannot split by
 
 
@@ -32,10 +37,10 @@ def check_file(path: str | Path) -> Path:
     Raises:
         FileNotFoundError, ValueError: it is not.
     """
-    path = Path(path).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(path))  # which leaves ~name as it is without such a user
+    if os.path.isdir(path):
         raise ValueError(f"{path} is a folder; name a file in it, or use load() for a folder")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"no such file: {path}; check the path (from {Path.cwd()})")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty (0 bytes); it needs at least one interaction or row")
@@ -60,9 +65,13 @@ def read_header(path: str | Path) -> list[str]:
             return list(pl.read_parquet_schema(path))
         separator = _separator(path)
         with open_bytes(path) as file:
-            line = file.readline().decode("utf-8-sig").rstrip("\r\n")
-    names = next(csv.reader([line]), []) if separator == "," else line.split(separator)
-    repeated = sorted({name for name in names if names.count(name) > 1})
+            data = file.readline(HEADER_BYTES)
+        check_text(path, data)
+        line = data.decode("utf-8-sig").rstrip("\r\n")
+        names = next(csv.reader([line]), []) if separator == "," else line.split(separator)
+    if len(data) == HEADER_BYTES:
+        raise ValueError(f"{path}, line 1, exceeds {len(data):,} bytes; expected a header")
+    repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise ValueError(f"{path} names the column {repeated[0]!r} more than once; rename one")
     return names
@@ -89,7 +98,7 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pl.Dat
         if len(separator) > 1:
             data = data.replace(separator.encode(), UNIT_SEPARATOR.encode())
             separator = UNIT_SEPARATOR
-        _check_fields(path, data, separator, len(names))
+        data = _check_fields(path, data, separator, len(names))
         with error_context(path):
             frame = pl.read_csv(
                 data,
@@ -124,10 +133,46 @@ def read_text(path: str | Path) -> str:
     """
     path = check_file(path)
     with error_context(path), open_bytes(path) as file:
-        text = file.read().decode("utf-8-sig").rstrip("\r\n")
+        data = file.read()
+        check_text(path, data)
+        text = data.decode("utf-8-sig").rstrip("\r\n")
     if not text:
         raise ValueError(f"{path} holds no text; it needs at least one line")
     return text
+
+
+def check_text(path: Path, data: bytes, first: int = 1) -> None:
+    """Check that lines end in LF or CR LF and that no NUL occurs.
+
+    Args:
+        first: the number of the first line of `data`.
+
+    Raises:
+        ValueError: another carriage return, or a NUL; the message names the line.
+    """
+    if b"\0" not in data and data.count(b"\r") == data.count(b"\r\n"):
+        return
+    if wrong := re.search(rb"\0|\r(?!\n|\Z)", data):
+        number = first + data.count(b"\n", 0, wrong.start())
+        name = "a NUL" if wrong[0] == b"\0" else "a carriage return without a line feed"
+        raise ValueError(
+            f"{path}, line {number}, has {name}; expected UTF-8 text whose lines end in LF or "
+            f"CR LF: convert the file"
+        )
+
+
+def rename_key(path: Path, frame: pl.DataFrame, column: str, key: str) -> pl.DataFrame:
+    """Rename the column with the ids of a feature table to `key`, "item" or "user".
+
+    Raises:
+        ValueError: the table has another column of that name.
+    """
+    if column != key and key in frame.columns:
+        raise ValueError(
+            f"{path} has the columns {column!r} and {key!r}; rename {key!r}, because the ids in "
+            f"{column!r} take this name"
+        )
+    return frame.rename({column: key})
 
 
 @contextmanager
@@ -141,6 +186,8 @@ def open_bytes(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
                     f"{path} holds {len(members)} files ({', '.join(members[:5]) or 'none'}); "
                     f"expected one: unpack it and name the one to read"
                 )
+            if archive.getinfo(members[0]).flag_bits & ENCRYPTED:
+                raise ValueError(f"{path} is encrypted; unpack it and name the file to read")
             with archive.open(members[0]) as file:
                 yield file
     else:
@@ -192,27 +239,40 @@ def _to_time(values: pl.Series) -> pl.Series:
     """Convert text to numbers, dates or datetimes; other types are unchanged."""
     if values.dtype != pl.String:
         return values
-    for convert in (
-        lambda: values.cast(pl.Int64),
-        lambda: values.cast(pl.Float64),
-        lambda: values.str.to_datetime(),
-        lambda: values.str.to_date(),
-    ):
+    conversions = [lambda: values.cast(pl.Int64), lambda: values.cast(pl.Float64)]
+    if values.str.contains(r"^\d{4}\D").all():  # 02/03/2017 is February or March
+        conversions += [values.str.to_datetime, values.str.to_date]
+    for convert in conversions:
         with suppress(pl.exceptions.PolarsError):
             return convert()
     wrong = values.filter(values.is_not_null() & values.cast(pl.Float64, strict=False).is_null())
     raise ValueError(
         f"column {values.name!r} has the value {wrong[0]!r}; expected seconds since 1970, or a "
-        f"date (2017-11-25), or a datetime (2017-11-25 10:30:00), the same in all rows"
+        f"date (2017-11-25), or a datetime (2017-11-25 10:30:00), the year first, the same in all "
+        f"rows"
     )
 
 
-def _check_fields(path: Path, data: bytes, separator: str, columns: int) -> None:
-    """Check the number of fields of every line, because polars silently pads short lines."""
+def _check_fields(path: Path, data: bytes, separator: str, columns: int) -> bytes:
+    """Check the number of fields of every line, because polars silently pads short lines.
+
+    Returns:
+        The data, in which a quote occurs only in quoted fields: polars misreads others.
+    """
     if separator == "," and b'"' in data:
-        with error_context(path):  # a quoted field may hold separators and line ends
-            reader = csv.reader(io.StringIO(data.decode()), strict=True)
-            wrong = next(((reader.line_num, len(row)) for row in reader if len(row) != columns), ())
+        wrong, line, text = (), 1, io.StringIO()  # a quoted field may hold line ends
+        writer = csv.writer(text, lineterminator="\n")
+        reader = csv.reader(io.StringIO(data.decode()), strict=True)
+        try:
+            for row in reader:
+                if len(row) != columns:
+                    wrong = line, len(row)
+                    break
+                writer.writerow(row)
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise ValueError(f"{path}, line {line}, cannot be read: {error}; correct it") from error
+        data = text.getvalue().encode()
     else:
         flat = np.frombuffer(data, np.uint8)
         ends = np.append(np.flatnonzero(flat == ord("\n")), len(flat))
@@ -225,3 +285,4 @@ def _check_fields(path: Path, data: bytes, separator: str, columns: int) -> None
             f"{path}, line {wrong[0]}, has {wrong[1]} fields; expected {columns}, separated by "
             f"{'::' if separator == UNIT_SEPARATOR else separator!r}: complete it or remove it"
         )
+    return data

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from mindlib.data.feature_table import Missing, require_columns
+from mindlib.data.filtering import check_filter
 from mindlib.data.interactions import Interactions
-from mindlib.data.readers.files import build_interactions, check_file, read_header, read_table
+from mindlib.data.readers.files import (
+    build_interactions,
+    check_file,
+    read_header,
+    read_table,
+    rename_key,
+)
 
 TITLES = ("title", "movie_title", "name")
 
@@ -33,7 +41,8 @@ def recbole(
     Raises:
         FileNotFoundError, ValueError: a file or field is missing, or has the wrong format.
     """
-    inter = _inter_file(Path(path).expanduser())
+    check_filter(min_rating=min_rating)
+    inter = _inter_file(Path(os.path.expanduser(path)))
     rated = ["rating"] if min_rating is not None else []
     types = _read_types(inter, "user_id", "item_id", *rated)
     sides = {kind: inter.with_suffix(f".{kind}") for kind in ("item", "user")}
@@ -58,13 +67,13 @@ def recbole(
     if "item" in kinds:
         title = next((name for name in TITLES if name in kinds["item"]), None)
         arguments |= {
-            "items": _read_atomic(sides["item"], kinds["item"], title).rename({"item_id": "item"}),
+            "items": _read_atomic(sides["item"], kinds["item"], title),
             "item_fields": _categorical(kinds["item"], "item_id", title),
             "title": title,
         }
     if "user" in kinds:
         arguments |= {
-            "users": _read_atomic(sides["user"], kinds["user"]).rename({"user_id": "user"}),
+            "users": _read_atomic(sides["user"], kinds["user"]),
             "profile_fields": _categorical(kinds["user"], "user_id"),
         }
     time = pl.col("timestamp") if "timestamp" in types else pl.int_range(pl.len())
@@ -73,7 +82,7 @@ def recbole(
 
 
 def _inter_file(path: Path) -> Path:
-    if path.is_dir():
+    if os.path.isdir(path):
         preferred = path / f"{path.resolve().name}.inter"
         found = [preferred] if preferred.is_file() else sorted(path.glob("*.inter"))
         if len(found) != 1:
@@ -96,6 +105,8 @@ def _read_types(path: Path, *wanted: str) -> dict[str, str]:
                 f"{path}: the header has {column!r}; expected name:type, the type one of "
                 f"{', '.join(expected)}, and tabs between them"
             )
+        if name in types:
+            raise ValueError(f"{path} names the column {name!r} more than once; rename one")
         types[name] = kind
     require_columns(path, list(types), wanted)
     return types
@@ -105,6 +116,8 @@ def _read_atomic(path: Path, types: dict[str, str], title: str | None = None) ->
     """Read an atomic file; token_seq fields are reduced to their first token, except the title."""
     frame = read_table(path)
     frame = frame.rename(dict(zip(frame.columns, types, strict=True)))
+    if (key := path.suffix[1:]) != "inter":
+        frame = rename_key(path, frame, f"{key}_id", key)
     return frame.with_columns(
         pl.col(name).str.split(" ").list.first()
         for name, kind in types.items()

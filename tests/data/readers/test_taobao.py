@@ -130,7 +130,7 @@ def test_rare_users_and_items_are_dropped(tmp_path: Path):
         ("1,2,3,pv,1511539200,9", "expected 5 fields, user"),
         ("1,2,3,pv,soon", "timestamp .a whole number"),
         ("1,,3,pv,1511539200", "expected 5 fields"),
-        ("1,2,3,look,1511539200", "expected one of pv, buy, cart, fav"),
+        ("1,2,3,look,1511539200", "behavior .pv or buy or cart or fav"),
     ],
 )
 @pytest.mark.parametrize("block", [1, 10_000])
