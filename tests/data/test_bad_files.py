@@ -307,7 +307,7 @@ def test_reading_a_long_line_takes_linear_time(tmp_path: Path):
 def test_a_line_longer_than_a_block_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(text_blocks, "BLOCK_BYTES", 1 << 16)
     path = write(tmp_path / "ratings_X.csv.gz", RATINGS + "1" * (1 << 20))
-    with refuses(AREA, "a line longer than 64 MiB", ValueError, match="line 2, is longer than 65"):
+    with refuses(AREA, "a line longer than a block", ValueError, match="line 2, is longer than 65"):
         load(path, items=None, block_bytes=100)
 
 

