@@ -25,6 +25,9 @@ USED_BY_A_LIBRARY = {
     "backward": "torch.autograd.Function",
     "extra_repr": "torch.nn.Module",
     "model_config": "pydantic.BaseModel",
+    "connection_made": "uvicorn's H11Protocol",
+    "connection_lost": "uvicorn's H11Protocol",
+    "on_response_complete": "uvicorn's H11Protocol",
 }
 
 

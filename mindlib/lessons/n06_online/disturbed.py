@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,14 +19,14 @@ from jaxtyping import Float, Int
 
 from mindlib.data.catalogue import ItemId
 from mindlib.data.interactions import Interactions
-from mindlib.online.serving.app import create_app
 from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.config import PlatformConfig
+from mindlib.online.serving.database import StoreError
 from mindlib.online.serving.platform import PersonalityPlatform
+from mindlib.online.serving.server import HOST, server_config
 from mindlib.online.serving.stages import Candidates, Ranker, Reranker
-from mindlib.online.serving.store import BehaviorStore, SqliteStore, StoreError
+from mindlib.online.serving.store import BehaviorStore, SqliteStore
 
-HOST = "127.0.0.1"
 STARTS_WITHIN = 30.0
 
 
@@ -98,9 +98,19 @@ class Unreadable:
 
     inner: BehaviorStore
 
-    def append(self, user: ItemId, item: ItemId, at: int) -> None:
+    def append(
+        self, user: ItemId, item: ItemId, at: int | None = None, *, key: ItemId | None = None
+    ) -> int:
         """See `BehaviorStore.append`."""
-        self.inner.append(user, item, at)
+        return self.inner.append(user, item, at, key=key)
+
+    def add_items(self, items: Iterable[ItemId]) -> None:
+        """See `BehaviorStore.add_items`."""
+        self.inner.add_items(items)
+
+    def check(self) -> None:
+        """Raises StoreError."""
+        raise StoreError("the disk is away")
 
     def recent(self, user: ItemId, n: int) -> list[ItemId]:
         """Raises StoreError."""
@@ -186,8 +196,7 @@ def served(platform: PersonalityPlatform) -> Iterator[Client]:
     Raises:
         RuntimeError: the server does not start.
     """
-    config = uvicorn.Config(create_app(platform), host=HOST, port=0, log_level="error")
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(server_config(platform, 0))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

@@ -15,11 +15,10 @@ from urllib.parse import quote
 
 from mindlib.online.artifacts import ArtifactError
 from mindlib.online.serving.bundle import Bundle
+from mindlib.online.serving.database import StoreError
 from mindlib.online.serving.platform import PersonalityPlatform
-from mindlib.online.serving.store import SqliteStore, StoreError
+from mindlib.online.serving.store import SqliteStore
 from mindlib.retrieval import check_engine
-
-HOST = "127.0.0.1"  # local only, because there is no authentication
 
 
 def parse_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -29,7 +28,14 @@ def parse_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         description="Serve recommendations over HTTP. Without --bundle, build a demonstration.",
     )
     parser.add_argument("--bundle", type=Path, help="folder that Bundle.write wrote")
-    parser.add_argument("--store", type=Path, help="file of the behavior store, with --bundle")
+    parser.add_argument(
+        "--store", type=Path, help="existing file of the behavior store, with --bundle"
+    )
+    parser.add_argument(
+        "--add-items",
+        action="store_true",
+        help="add the version's new items to the store, instead of refusing a store without them",
+    )
     parser.add_argument(
         "--data",
         default="complete-journey",
@@ -47,6 +53,11 @@ def parse_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(given)
     if (options.bundle is None) != (options.store is None):
         parser.error("--bundle and --store go together: a version, and the behaviors it reads")
+    if options.store is not None and not options.store.expanduser().is_file():
+        parser.error(
+            f"--store {options.store}: there is no such file; to make a store, run in Python: "
+            f"SqliteStore({str(options.store)!r}).import_log(log)"
+        )
     if options.bundle is not None and options.index is not None:
         parser.error("--index is for the demonstration: a bundle has its index already")
     options.index = options.index or "exact"
@@ -73,13 +84,24 @@ def format_examples(platform: PersonalityPlatform, user: str, address: str) -> s
     )
 
 
+def _check_items(bundle: Bundle, store: SqliteStore, *, add: bool) -> None:
+    unknown = [] if add else store.unknown_items(bundle.catalogue.item_ids)
+    if unknown:
+        store.close()
+        raise ValueError(
+            f"{len(unknown):,} of the {len(bundle.catalogue):,} items of version "
+            f"{bundle.version!r} are not in {store.path}, such as {unknown[0]!r}: name the store "
+            f"of the same shop, or pass --add-items if these items are new"
+        )
+
+
 def main(given: Sequence[str] | None = None) -> None:
     """Build the demonstration if necessary, and serve until interrupted."""
     options = parse_arguments(given)
     try:
         import uvicorn
 
-        from mindlib.online.serving.app import create_app
+        from mindlib.online.serving.server import HOST, server_config
     except ImportError as error:
         sys.exit(f"the server needs {error.name}: pip install 'mindlib[app]'")
     try:
@@ -92,6 +114,7 @@ def main(given: Sequence[str] | None = None) -> None:
             name = re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-")
             folder, path = build_demo(options.data, options.folder / name, options.index)
         bundle, store = Bundle.load(folder), SqliteStore(path)
+        _check_items(bundle, store, add=options.add_items)
     except (ArtifactError, StoreError, ImportError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     with closing(store):
@@ -99,13 +122,7 @@ def main(given: Sequence[str] | None = None) -> None:
         with closing(platform):
             user = next(iter(store.users(1)), "nobody")
             print(format_examples(platform, user, f"http://{HOST}:{options.port}"), flush=True)
-            uvicorn.run(
-                create_app(platform),
-                host=HOST,
-                port=options.port,
-                log_level="warning",
-                server_header=False,
-            )
+            uvicorn.Server(server_config(platform, options.port)).run()
 
 
 if __name__ == "__main__":

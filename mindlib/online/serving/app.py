@@ -1,21 +1,21 @@
 """The platform over HTTP, with JSON requests and responses.
 
 - `GET /recommendations/{user}?n=` returns the user's slate and the fallbacks that were used.
-- `POST /clicks` `{"user": 1, "item": 2, "time": 1700000000}` stores a click, which the user's next
-  slate takes into account. `time` defaults to now.
-- `GET /health` returns `ok`, or `degraded` while the store cannot be read.
+- `POST /clicks` `{"user": 1, "item": 2, "time": 1700000000, "key": "c-17"}` stores a click, which
+  the user's next slate takes into account. `time` defaults to now. A click that is sent again with
+  its optional `key` is stored once.
+- `GET /health` returns `ok`, or `degraded` while the store cannot be written.
 - `GET /metrics` returns the metrics in the text format of Prometheus.
 
 Errors are `{"error": "..."}`: 400 and 415 for a body that is not JSON, 413 for a body that is too
-large, 422 for an invalid value, 503 while the store is locked (try again), 500 for an internal
-error, with the id under which the log has its cause. There is no authentication: put the server
-behind a gateway that authenticates its users.
+large, 422 for an invalid value, 503 while the store cannot be written (try again), 500 for an
+internal error, with the id under which the log has its cause. There is no authentication: put the
+server behind a gateway that authenticates its users.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -29,14 +29,15 @@ from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
+from mindlib.online.serving.database import StoreError
 from mindlib.online.serving.platform import PersonalityPlatform
 from mindlib.online.serving.slate import Slate
-from mindlib.online.serving.store import InvalidRequest, StoreError
+from mindlib.online.serving.store import InvalidRequest
 
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 4096  # a click has about 80
-CLICK_FORMAT = '{"user": id, "item": id, "time": seconds since 1970 (optional)}'
+CLICK_FORMAT = '{"user": id, "item": id, "time": seconds since 1970 (optional), "key": (optional)}'
 
 
 class Click(BaseModel):
@@ -47,6 +48,7 @@ class Click(BaseModel):
     user: StrictInt | StrictStr
     item: StrictInt | StrictStr
     time: StrictInt | None = None
+    key: StrictInt | StrictStr | None = None
 
 
 def create_app(platform: PersonalityPlatform) -> FastAPI:
@@ -75,8 +77,7 @@ def create_app(platform: PersonalityPlatform) -> FastAPI:
 
     @app.post("/clicks", status_code=201)
     def clicks(click: Click) -> dict[str, Any]:
-        at = int(time.time()) if click.time is None else click.time
-        platform.record_click(click.user, click.item, at)
+        at = platform.record_click(click.user, click.item, click.time, key=click.key)
         version = platform.bundle.version
         return {"user": click.user, "item": click.item, "time": at, "version": version}
 

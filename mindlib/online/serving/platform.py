@@ -31,11 +31,12 @@ from jaxtyping import Float, Int
 from mindlib.data.catalogue import ItemId
 from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.config import PlatformConfig, Timeouts
+from mindlib.online.serving.database import StoreError
 from mindlib.online.serving.deadlines import DeadlineExecutor, StageTimeout
 from mindlib.online.serving.metrics import Metrics
 from mindlib.online.serving.slate import Fallback, Order, Reason, Replacement, Slate, Stage
 from mindlib.online.serving.stages import NO_INTEREST, Candidates, CategoryShare, Ranker, Reranker
-from mindlib.online.serving.store import BehaviorStore, InvalidRequest, StoreError, validate_id
+from mindlib.online.serving.store import BehaviorStore, InvalidRequest, validate_id
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -82,12 +83,15 @@ class PersonalityPlatform:
     def use(self, bundle: Bundle) -> None:
         """Serve another version from the next request on; running requests keep theirs.
 
-        The version first answers one request, so that no user waits for lazy initialization.
+        The version first answers one request, so that no user waits for lazy initialization. Its
+        items are added to the store, so that a click on any of them is accepted.
 
         Raises:
-            Exception: the version cannot answer. The previous one stays in service.
+            Exception: the version cannot answer, or its new items cannot be stored. The previous
+                one stays in service.
         """
         _warm_up(bundle, self.config.max_candidates)
+        self.store.add_items(bundle.catalogue.item_ids)
         with self._swapping:  # so that the metrics name the version of the last assignment
             self._bundle = bundle  # one assignment: a request sees either version as a whole
             self.metrics.record_swap(bundle.version)
@@ -103,32 +107,31 @@ class PersonalityPlatform:
             raise InvalidRequest(f"n={n}: expected 1 to {self.config.max_slate_size}")
         return _Request(self, validate_id(user, "user"), n).run()
 
-    def record_click(self, user: ItemId, item: ItemId, at: int) -> None:
-        """Store a click, which the user's next slate takes into account.
+    def record_click(
+        self, user: ItemId, item: ItemId, at: int | None = None, *, key: ItemId | None = None
+    ) -> int:
+        """Store a click, which the user's next slate takes into account, and return its time.
 
         An item that the version in service lacks has an effect from the version on that was trained
         with it.
 
-        Args:
-            at: seconds since 1970.
-
-        Raises:
-            InvalidRequest, StoreError: see `SqliteStore.append`.
+        Args and errors: see `SqliteStore.append`.
         """
         outcome = "refused"
         try:
-            self.store.append(user, item, at)
+            stored_at = self.store.append(user, item, at, key=key)
             outcome = "stored"
         except StoreError:
             outcome = "unavailable"
             raise
         finally:
             self.metrics.clicks.labels(outcome).inc()
+        return stored_at
 
     def is_store_available(self) -> bool:
-        """Return whether the store can be read now, within its timeout."""
+        """Return whether the store can be written now, within its timeout."""
         try:
-            self._executors["store"].run(lambda: self.store.recent("nobody", 1))
+            self._executors["store"].run(self.store.check)
         except Exception as error:  # any failure is an answer to a health check
             log.warning("the store is unavailable: %r", error)
             return False

@@ -7,34 +7,22 @@ outlives every version.
 from __future__ import annotations
 
 import json
-import queue
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import Any, Protocol, runtime_checkable
 
 from mindlib.data.catalogue import ItemId
 from mindlib.data.interactions import MILLISECONDS_FROM, Interactions
+from mindlib.online.serving.database import SCHEMA, Database
 
-APPLICATION, SCHEMA = 0x4D494E44, 1  # "MIND", and the version of the tables
 MAX_ID_LENGTH, MAX_ID = 128, 2**63 - 1
 CLOCK_TOLERANCE = 5.0  # seconds that a client's clock may be ahead
-# A user's id is text (5 and "5" are one user). An item's id keeps its type, as in the catalogue.
-TABLES = """
-CREATE TABLE items (id ANY PRIMARY KEY NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE users (id TEXT PRIMARY KEY NOT NULL, profile TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE behaviors (
-    place INTEGER PRIMARY KEY,
-    user TEXT NOT NULL,
-    time INTEGER NOT NULL,
-    item ANY NOT NULL REFERENCES items (id)
-) STRICT;
-CREATE INDEX of_user ON behaviors (user, time);
-"""
 ADD_ITEM = "INSERT INTO items VALUES (?) ON CONFLICT DO NOTHING"
 ADD_BEHAVIOR = "INSERT INTO behaviors (user, time, item) VALUES (?, ?, ?)"
+ADD_KEY = "INSERT INTO keys VALUES (?, ?, ?)"
+BY_KEY = "SELECT item, time FROM keys JOIN behaviors USING (place) WHERE keys.user = ? AND key = ?"
 SET_PROFILE = "INSERT INTO users VALUES (?, ?) ON CONFLICT DO UPDATE SET profile = excluded.profile"
 
 
@@ -42,15 +30,11 @@ class InvalidRequest(ValueError):
     """A request has an invalid value: an id, an unknown item, a time or a slate size."""
 
 
-class StoreError(Exception):
-    """The store cannot be used at the moment."""
-
-
 def validate_id(value: ItemId, kind: str) -> ItemId:
     """Return an id unchanged if it is valid.
 
     Args:
-        kind: "user" or "item", for the message.
+        kind: "user", "item" or "key", for the message.
 
     Raises:
         InvalidRequest: it is neither a whole number from 0 nor a short printable text.
@@ -64,7 +48,7 @@ def validate_id(value: ItemId, kind: str) -> ItemId:
         is_plain = value.isprintable() and value == value.strip() and not is_negative
         is_valid = is_plain and 1 <= len(value) <= MAX_ID_LENGTH
     if not is_valid:
-        text = repr(value) if not isinstance(value, int) or abs(value) <= MAX_ID else "a number"
+        text = repr(value) if not isinstance(value, int) or abs(value) < 2**64 else "a number"
         text = text if len(text) <= MAX_ID_LENGTH else f"{text[:MAX_ID_LENGTH]}…"
         raise InvalidRequest(
             f"{kind} {text}: expected a whole number from 0 to 2^63 - 1, or 1 to {MAX_ID_LENGTH} "
@@ -77,19 +61,26 @@ def validate_id(value: ItemId, kind: str) -> ItemId:
 class BehaviorStore(Protocol):
     """The interface of a store; its methods are those of `SqliteStore`, safe from any thread."""
 
-    def append(self, user: ItemId, item: ItemId, at: int) -> None: ...
+    def append(
+        self, user: ItemId, item: ItemId, at: int | None = None, *, key: ItemId | None = None
+    ) -> int: ...
 
     def recent(self, user: ItemId, n: int) -> list[ItemId]: ...
 
     def profile(self, user: ItemId) -> dict[str, Any]: ...
 
+    def add_items(self, items: Iterable[ItemId]) -> None: ...
 
-class SqliteStore:
+    def check(self) -> None: ...
+
+
+class SqliteStore(Database):
     """A `BehaviorStore` in one SQLite file.
 
     Readers and one writer work concurrently (write-ahead log); a second writer waits. An
     acknowledged click survives the death of the process; a power failure may lose the last ones.
-    Every method raises StoreError while the file cannot be used.
+    Every method raises StoreError while the file cannot be used. Nothing is written after the file
+    was deleted or replaced, because it would be lost with the process.
 
     Args:
         path: created if it does not exist; its folder must exist.
@@ -101,34 +92,55 @@ class SqliteStore:
     """
 
     def __init__(self, path: str | Path, *, lock_timeout: float = 0.2) -> None:
-        self.path = Path(path).expanduser()
-        self.lock_timeout = lock_timeout
-        # Connections that are not in use. A connection is used by one thread at a time.
-        self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        self._is_closed = False
-        with self._connection() as connection:
-            self._prepare(connection)
+        super().__init__(Path(path).expanduser(), lock_timeout)
+        self._clock_offset = time() - monotonic()
 
-    def append(self, user: ItemId, item: ItemId, at: int) -> None:
-        """Add a click, which is visible to every later call of `recent`.
+    def append(
+        self, user: ItemId, item: ItemId, at: int | None = None, *, key: ItemId | None = None
+    ) -> int:
+        """Add a click, which is visible to every later call of `recent`, and return its time.
 
         Args:
-            at: seconds since 1970.
+            at: seconds since 1970. None: now, and not before the user's last behavior, whatever
+                the clock says.
+            key: chosen by the client for this click. A click with the same user, item and key is
+                stored once, however often it is sent.
 
         Raises:
-            InvalidRequest: an id or the time is invalid, or the item is unknown.
+            InvalidRequest: an id or the time is invalid, the item is unknown, or the key belongs to
+                a click on another item.
         """
-        user, item = validate_id(user, "user"), validate_id(item, "item")
-        _check_time(at)
-        with self._connection() as connection:
+        user, item = str(validate_id(user, "user")), validate_id(item, "item")
+        key = None if key is None else str(validate_id(key, "key"))
+        # A clock that is set back while the process runs does not refuse the clicks after that.
+        now = max(time(), self._clock_offset + monotonic())
+        if at is not None:
+            _check_time(at, now)
+        with self._writing() as connection:
+            if key is not None and (row := connection.execute(BY_KEY, (user, key)).fetchone()):
+                if row[0] != item:
+                    raise InvalidRequest(
+                        f"key {key!r} belongs to a click on item {row[0]!r}, not {item!r}: choose "
+                        f"a new key for each click"
+                    )
+                return row[1]
+            if at is None:
+                newest = "SELECT max(time) FROM behaviors WHERE user = ?"
+                (last,) = connection.execute(newest, (user,)).fetchone()
+                at = max(int(now), last or 0)
             try:
-                connection.execute(ADD_BEHAVIOR, (str(user), at, item))
+                place = connection.execute(ADD_BEHAVIOR, (user, at, item)).lastrowid
             except sqlite3.IntegrityError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+                    raise
                 row = connection.execute("SELECT typeof(id) FROM items LIMIT 1").fetchone()
                 known = {"integer": "whole numbers", "text": "text"}.get(row[0] if row else "")
                 raise InvalidRequest(
                     f"item {item!r} is unknown; the store's item ids are {known or 'none yet'}"
                 ) from error
+            if key is not None:
+                connection.execute(ADD_KEY, (user, key, place))
+        return at
 
     def recent(self, user: ItemId, n: int) -> list[ItemId]:
         """Return the last n behaviors, oldest first; none for an unknown user."""
@@ -151,21 +163,50 @@ class SqliteStore:
             InvalidRequest: the id is invalid.
         """
         row = (str(validate_id(user, "user")), json.dumps(dict(profile)))
-        with self._connection() as connection:
+        with self._writing() as connection:
             connection.execute(SET_PROFILE, row)
+
+    def add_items(self, items: Iterable[ItemId]) -> None:
+        """Add items, on which clicks are accepted from then on; known ones remain as they are.
+
+        Raises:
+            InvalidRequest: an id is invalid, so that a click on the item would always be refused.
+        """
+        new = [validate_id(item, "item") for item in self.unknown_items(items)]
+        if new:
+            with self._writing() as connection:
+                connection.executemany(ADD_ITEM, ((item,) for item in new))
+
+    def unknown_items(self, items: Iterable[ItemId]) -> list[ItemId]:
+        """Return those of the items on which a click would be refused."""
+        with self._connection() as connection:
+            known = {item for (item,) in connection.execute("SELECT id FROM items")}
+        return [item for item in items if item not in known]
+
+    def check(self) -> None:
+        """Write to the file without changing its content, which fails when clicks would fail."""
+        with self._writing() as connection:
+            connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def import_log(self, log: Interactions) -> None:
         """Import the items, the profiles and the behaviors of a log, all or none.
 
         Raises:
-            ValueError: the store has behaviors already.
+            ValueError: the store has behaviors already, or the log has an id that the store
+                refuses, so that a click of this user or on this item would always be refused.
         """
+        try:
+            for kind, ids in (("user", log.user_ids[1:]), ("item", log.item_ids[1:])):
+                for value in ids.tolist():
+                    validate_id(value, kind)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"the log {log.name!r} cannot be imported: {error}") from error
         items, users = log.item_ids.tolist(), [str(user) for user in log.user_ids]
         columns = (log.users.tolist(), log.timestamps.tolist(), log.items.tolist())
         behaviors = (
             (users[user], at, items[item]) for user, at, item in zip(*columns, strict=True)
         )
-        with self._connection() as connection, _transaction(connection):
+        with self._writing() as connection:
             if connection.execute("SELECT 1 FROM behaviors LIMIT 1").fetchone():
                 raise ValueError(
                     f"{self.path} has behaviors already: import into a new store, or append clicks"
@@ -180,91 +221,11 @@ class SqliteStore:
             rows = connection.execute("SELECT DISTINCT user FROM behaviors LIMIT ?", (n,))
             return [user for (user,) in rows.fetchall()]
 
-    def close(self) -> None:
-        """Close the file, after the calls that are still running."""
-        self._is_closed = True
-        with suppress(queue.Empty):  # several threads may close idle connections at once
-            while True:
-                self._idle.get_nowait().close()
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        with _transaction(connection):
-            (application,) = connection.execute("PRAGMA application_id").fetchone()
-            (schema,) = connection.execute("PRAGMA user_version").fetchone()
-            (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            if (application, schema, tables) == (0, 0, 0):
-                for statement in TABLES.split(";"):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id = {APPLICATION}")
-                connection.execute(f"PRAGMA user_version = {SCHEMA}")
-            elif application != APPLICATION:
-                raise ValueError(f"{self.path} is a database, but not a behavior store")
-            elif schema != SCHEMA:
-                raise ValueError(
-                    f"{self.path} is a behavior store of version {schema}, this mindlib reads "
-                    f"{SCHEMA}: import the log into a new one"
-                )
-        # This mode is written into the file, therefore only into a store of ours.
-        connection.execute("PRAGMA journal_mode = WAL")
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection that no other thread uses, and translate SQLite's errors."""
-        if self._is_closed:
-            raise StoreError(f"{self.path} is closed")
-        try:
-            try:
-                connection = self._idle.get_nowait()
-            except queue.Empty:
-                connection = self._connect()
-            try:
-                yield connection
-            finally:
-                self._idle.put(connection)
-                if self._is_closed:
-                    self.close()
-        except sqlite3.Error as error:
-            # The low byte is the primary error code.
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise StoreError(
-                    f"{self.path} was locked by another writer for {self.lock_timeout:g} s; "
-                    f"try again, and end what holds it (a backup, a shell with an open transaction)"
-                ) from error
-            if code == sqlite3.SQLITE_NOTADB:
-                raise ValueError(f"{self.path} is not a database: name another file") from error
-            raise StoreError(f"{self.path} cannot be used ({error})") from error
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path,
-            timeout=self.lock_timeout,
-            isolation_level=None,  # `_transaction` begins transactions explicitly
-            check_same_thread=False,  # a connection changes threads only between two uses
-        )
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        return connection
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Apply all statements or none, and lock out other writers."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        # The connection is used again. (SQLite may have rolled back itself, on a full disk.)
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _check_time(at: int) -> None:
+def _check_time(at: int, now: float) -> None:
     if at < 0:
         raise InvalidRequest(f"time {at}: expected seconds since 1970, 0 or more")
-    if at > (now := time()) + CLOCK_TOLERANCE:
+    if at > now + CLOCK_TOLERANCE:
         hint = "; divide milliseconds by 1000" if at >= MILLISECONDS_FROM else ""
         raise InvalidRequest(
             f"time {at} lies in the future (it is {now:.0f}): expected the seconds since 1970 at "

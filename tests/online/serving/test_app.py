@@ -19,6 +19,7 @@ from mindlib.online.serving.app import MAX_BODY_BYTES, create_app
 from tests.online.serving.conftest import NO_TIMEOUTS
 from tests.online.serving.test_platform import HANGS, USER, Faulty, broken
 from tests.online.serving.world import LOG
+from tests.reliability import behaves
 
 pytestmark = pytest.mark.slow
 
@@ -125,15 +126,61 @@ def test_health(client, store):
     assert response.json() == {"status": "degraded", "store": "unavailable", "version": "one"}
 
 
+def test_health_and_clicks_notice_that_the_file_was_deleted(client, store):
+    store.path.unlink()
+    assert client.get("/health").json()["status"] == "degraded"
+    response = client.post("/clicks", json={"user": USER, "item": ITEM})
+    assert refused(response, 503) == "the click could not be stored now; try again"
+    assert not store.path.exists()
+    assert client.get(f"/recommendations/{USER}?n=5").json()["items"]
+    behaves(
+        "Serving",
+        "the store's file is deleted or replaced while the server runs",
+        "503 for clicks, /health is degraded, the server's log names the remedy",
+    )
+
+
+def test_health_and_clicks_notice_a_full_disk(client, store):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
+    try:
+        health = client.get("/health").json()
+        click = client.post("/clicks", json={"user": USER, "item": ITEM})
+        read = client.get(f"/recommendations/{USER}?n=5")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert health["status"] == "degraded"
+    refused(click, 503)
+    assert read.json()["fallbacks"] == []
+    assert client.get("/health").json()["status"] == "ok"
+    behaves(
+        "Serving",
+        "the disk of the store is full",
+        "503 for clicks, /health is degraded, recommendations work as before",
+    )
+
+
+def test_a_click_that_is_sent_again_is_stored_once(client, store):
+    before = len(store.recent(USER, 10_000))
+    click = {"user": USER, "item": ITEM, "key": "c-1"}
+    first, second = (client.post("/clicks", json=click) for _ in range(2))
+    assert first.status_code == second.status_code == 201
+    assert first.json() == second.json()
+    assert len(store.recent(USER, 10_000)) == before + 1
+    other = client.post("/clicks", json=click | {"item": LOG.item_ids[2]})
+    assert "choose a new key for each click" in refused(other, 422)
+
+
 def test_health_does_not_wait_for_a_store_that_hangs(make, store):
-    hanging = Faulty(store, recent=lambda *_: time.sleep(1))
+    hanging = Faulty(store, check=lambda *_: time.sleep(1))
     platform = make(store=hanging, timeouts=replace(NO_TIMEOUTS, store=HANGS))
     with TestClient(create_app(platform)) as client:
         assert client.get("/health").json()["status"] == "degraded"
 
 
 def test_health_has_an_answer_whatever_the_store_does(make, store):
-    platform = make(store=Faulty(store, recent=broken))
+    platform = make(store=Faulty(store, check=broken))
     with TestClient(create_app(platform)) as client:
         response = client.get("/health")
     assert (response.status_code, response.json()["status"]) == (200, "degraded")
@@ -174,6 +221,8 @@ def test_metrics_are_prometheus_text(client):
 def test_n_out_of_range(client, n):
     message = refused(client.get(f"/recommendations/{USER}?n={n}"), 422)
     assert message == f"n={n}: expected 1 to 100"
+    if n == 0:
+        behaves("Serving", "a list of no items is requested", f"422: {message}")
 
 
 @pytest.mark.parametrize("n", ["many", "1.5", "", "9" * 5000, "0x1"])
@@ -196,7 +245,7 @@ def test_an_absurd_user(client, user):
         ({"user": USER, "item": 10**6}, "item 1000000 is unknown"),
         ({"user": USER, "item": str(ITEM)}, "is unknown; the store's item ids are whole numbers"),
         ({"user": USER, "item": -3}, "item -3: expected a whole number from 0"),
-        ({"user": USER, "item": 2**63}, "item a number: expected a whole number from 0"),
+        ({"user": USER, "item": 2**63}, "item 9223372036854775808: expected a whole number from 0"),
         ({"user": -1, "item": ITEM}, "user -1: expected a whole number from 0"),
         ({"user": "", "item": ITEM}, "user '': expected"),
         ({"user": "a\ud800", "item": ITEM}, "user 'a\\ud800': expected"),
@@ -228,7 +277,8 @@ def test_a_click_that_cannot_be(client, store, click, part):
 )
 def test_a_body_that_is_no_json(client, body):
     message = refused(post(client, body), 400)
-    assert message
+    if body == b"{":
+        behaves("Serving", "a request body that is not JSON", f"400: {message}")
 
 
 def test_no_body_at_all(client):
@@ -257,6 +307,8 @@ def test_a_body_that_is_too_large(client, chunked):
     content = (body[i : i + 500] for i in range(0, len(body), 500)) if chunked else body
     message = refused(post(client, content), 413)
     assert message.startswith(f"the body is larger than {MAX_BODY_BYTES} bytes")
+    if chunked:
+        behaves("Serving", "a request body of more than 4,096 bytes", f"413: {message}")
 
 
 def test_a_body_of_the_largest_size_is_read(client):
@@ -297,6 +349,11 @@ def test_a_locked_store_asks_to_try_again(client, store):
     assert refused(response, 503) == "the click could not be stored now; try again"
     assert response.headers["retry-after"] == "1"
     assert client.post("/clicks", json={"user": USER, "item": ITEM}).status_code == 201
+    behaves(
+        "Serving",
+        "a click while another program locks the store",
+        "503 with Retry-After; the click is neither acknowledged nor stored",
+    )
 
 
 def test_an_error_of_ours_has_an_id_and_no_trace(make, bundle, monkeypatch, caplog):
@@ -318,6 +375,11 @@ def test_an_error_of_ours_has_an_id_and_no_trace(make, bundle, monkeypatch, capl
     assert record.exc_info is not None
     assert "a secret path" in str(record.exc_info[1])
     assert 'mindlib_responses_total{status="500"} 1.0' in metrics
+    behaves(
+        "Serving",
+        "an error in the server itself",
+        "500 with an id under which the log has the cause; the response shows no trace",
+    )
 
 
 def test_a_stage_that_fails_is_told_without_its_trace(make, bundle, monkeypatch):
@@ -329,3 +391,4 @@ def test_a_stage_that_fails_is_told_without_its_trace(make, bundle, monkeypatch)
     why = {"stage": "rank", "reason": "failed", "fallback": "recall order"}
     assert response.json()["fallbacks"] == [why]
     assert not any(trace in response.text for trace in TRACES)
+    behaves("Serving", "the ranker fails", "200: the order of recall, and the response names it")

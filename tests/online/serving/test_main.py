@@ -19,6 +19,7 @@ from mindlib.online.serving.store import SqliteStore
 from mindlib.retrieval.faiss import FaissIndex
 from tests.online.serving.test_platform import USER
 from tests.online.serving.world import LOG
+from tests.reliability import behaves
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +30,8 @@ pytestmark = pytest.mark.slow
         (["--bundle", "here"], "--bundle and --store go together"),
         (["--store", "here"], "--bundle and --store go together"),
         (["--index", "milvus"], 'expected "exact", "faiss" or "milvus:ADDRESS"'),
-        (["--bundle", "here", "--store", "there", "--index", "faiss"], "has its index already"),
+        (["--bundle", "here", "--store", __file__, "--index", "faiss"], "has its index already"),
+        (["--bundle", "here", "--store", "there"], "--store there: there is no such file"),
         (["--port", "0"], "--port 0: expected 1 to 65535"),
         (["--port", "http"], "invalid int value"),
         (["--host", "0.0.0.0"], "unrecognized arguments"),
@@ -42,11 +44,39 @@ def test_a_wrong_command_is_refused_before_any_work(given, message, capsys):
 
 
 def test_what_cannot_be_served_is_one_line(tmp_path):
+    (tmp_path / "s.sqlite").touch()
     given = ["--bundle", str(tmp_path / "nowhere"), "--store", str(tmp_path / "s.sqlite")]
     with pytest.raises(SystemExit, match=r"error: .*nowhere lacks manifest\.json"):
         main(given)
     with pytest.raises(SystemExit, match="error: no data set 'nonsense'"):
         main(["--data", "nonsense", "--folder", str(tmp_path)])
+
+
+def test_a_store_that_does_not_exist_is_not_created(tmp_path, capsys):
+    path = tmp_path / "mistyped.sqlite"
+    with pytest.raises(SystemExit):
+        main(["--bundle", str(tmp_path), "--store", str(path)])
+    message = capsys.readouterr().err.splitlines()[-1].partition("error: ")[2]
+    assert "there is no such file; to make a store, run in Python: SqliteStore(" in message
+    assert not any(tmp_path.iterdir())
+    behaves("Serving", "`--store` names a file that does not exist", message)
+
+
+def test_a_store_of_another_shop_is_refused(tmp_path, bundle, monkeypatch):
+    """A version never meets a store on whose items it could not accept clicks."""
+    monkeypatch.setattr(Bundle, "load", lambda folder: bundle)
+    monkeypatch.setattr("uvicorn.Server.run", lambda self: None)
+    path = tmp_path / "s.sqlite"
+    with closing(SqliteStore(path)) as store:
+        store.add_items(["apple", *bundle.catalogue.item_ids[:-1]])
+    given = ["--bundle", str(tmp_path), "--store", str(path)]
+    with pytest.raises(SystemExit, match="1 of the 238 items of version 'one'") as error:
+        main(given)
+    behaves("Serving", "`--store` names the store of another shop", str(error.value))
+    main([*given, "--add-items"])
+    main(given)
+    with closing(SqliteStore(path)) as store:
+        assert store.unknown_items(bundle.catalogue.item_ids) == []
 
 
 @pytest.mark.parametrize("user", [str(USER), "ann's/é b?"])

@@ -14,14 +14,15 @@ import torch
 
 from mindlib.data import Catalogue, Histories
 from mindlib.online.serving.config import PlatformConfig, Timeouts
+from mindlib.online.serving.database import StoreError
 from mindlib.online.serving.platform import PersonalityPlatform
 from mindlib.online.serving.slate import Fallback, Slate
 from mindlib.online.serving.stages import CategoryShare
-from mindlib.online.serving.store import InvalidRequest, StoreError
+from mindlib.online.serving.store import InvalidRequest
 from mindlib.retrieval import ExactIndex, IndexRecommender
 from tests.conftest import unchecked
 from tests.online.serving.conftest import NO_TIMEOUTS
-from tests.online.serving.world import LOG, SPLIT, Nearest, add_items
+from tests.online.serving.world import LOG, SPLIT, Nearest
 
 pytestmark = pytest.mark.slow
 
@@ -173,7 +174,7 @@ def test_a_refused_click_changes_nothing(make):
 def test_an_item_that_only_the_shop_knows_yet_does_not_disturb(make, store):
     platform = make()
     before = platform.recommend(USER, 10)
-    add_items(store, 10**6)
+    store.add_items([10**6])
     platform.record_click(USER, 10**6, 10**9)
     after = platform.recommend(USER, 10)
     assert (after.items, after.scores) == (before.items, before.scores)
@@ -213,7 +214,7 @@ def test_a_profile_that_the_version_cannot_read_is_none(make, store, profile):
 
 
 def test_behaviours_that_the_version_does_not_know_are_none(make, store):
-    add_items(store, "new")
+    store.add_items(["new"])
     store.append(NOBODY, "new", 1)
     answer = make().recommend(NOBODY, 10)
     assert answer.fallbacks == (Fallback("extract", "no behaviors", "popularity"),)

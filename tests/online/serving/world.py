@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +16,6 @@ from mindlib.data import PlantedConfig, leave_last_out, planted_interests
 from mindlib.models import MIND, MINDConfig
 from mindlib.online import export as exports
 from mindlib.online.serving.bundle import Bundle
-from mindlib.online.serving.store import SqliteStore
 
 WORLD = planted_interests(PlantedConfig(num_users=60, num_clusters=12, items_per_cluster=20))
 LOG = WORLD.log
@@ -66,10 +63,3 @@ def write(folder: Path, version: str = "one", seed: int = 0, **parts: Any) -> Pa
         return Bundle.write(
             folder, version=version, model=make_model(seed), log=LOG, **(usual | parts)
         )
-
-
-def add_items(store: SqliteStore, *items: int | str) -> None:
-    """Let the store know items that no version has yet."""
-    with closing(sqlite3.connect(store.path)) as connection:
-        connection.executemany("INSERT INTO items VALUES (?)", [(item,) for item in items])
-        connection.commit()
