@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from mindlib.training.distributed import SINGLE_PROCESS, Workers
 from mindlib.training.optimizers import make_optimizers
+from mindlib.training.threads import AdaptiveThreads
 
 # The number of steps between two reads of the losses, each of which waits for the device.
 STEPS_BETWEEN_CHECKS = 256
@@ -135,7 +136,7 @@ def run_epochs(
     Raises:
         FloatingPointError: the loss became NaN or infinite; the model keeps its last weights.
     """
-    model, log = state.model, state.log
+    model, log, threads = state.model, state.log, AdaptiveThreads()
     with tqdm(
         total=epochs * steps,
         initial=len(log) * steps,
@@ -146,7 +147,8 @@ def run_epochs(
         while len(log) < epochs and len(log) - state.best_epoch < patience:
             epoch, started = len(log) + 1, time.perf_counter()
             model.train()
-            loss = _sum_losses(train_epoch(epoch), epoch, steps, workers, bar, remedy) / cases
+            step_losses = threads.run(train_epoch(epoch))
+            loss = _sum_losses(step_losses, epoch, steps, workers, bar, remedy) / cases
             seconds = time.perf_counter() - started
             model.eval()
             record = EpochRecord(
