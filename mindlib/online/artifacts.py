@@ -1,11 +1,13 @@
 """Folders that a server reads (exports and bundles): written whole, and checked when loaded.
 
-`manifest.json` has the format, the version of mindlib and a checksum of every part.
+`manifest.json` has the format, the version of mindlib and a checksum of every part and of itself.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -15,6 +17,7 @@ from typing import Any, NamedTuple
 from mindlib.data.storage import atomic_folder, checksum
 
 MANIFEST = "manifest.json"
+PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 
 
 class ArtifactError(ValueError):
@@ -41,14 +44,14 @@ class ArtifactFormat(NamedTuple):
         number: the version of the format, raised when older readers would fail.
         writer: the function that writes it.
         parts: the files that it has at least.
-        facts: the other entries that its manifest has at least.
+        facts: the other entries that its manifest has at least, and their types.
     """
 
     name: str
     number: int
     writer: str
     parts: tuple[str, ...]
-    facts: tuple[str, ...]
+    facts: Mapping[str, type]
 
     def __str__(self) -> str:
         return f"mindlib {self.name} {self.number}"
@@ -96,7 +99,15 @@ def write_manifest(
         **facts,
         "files": {name: checksum(folder / name) for name in parts},
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(seal(manifest), indent=2) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a manifest with the checksum of its other entries, by which damage is detected."""
+    content = {name: value for name, value in manifest.items() if name != "sha256"}
+    text = json.dumps(content, sort_keys=True)
+    return content | {"sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def read_manifest(folder: Path, form: ArtifactFormat) -> dict[str, Any]:
@@ -110,30 +121,39 @@ def read_manifest(folder: Path, form: ArtifactFormat) -> dict[str, Any]:
         raise MissingPart(f"{folder} lacks {MANIFEST}; expected a folder that {form.writer} wrote")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        if not isinstance(manifest, dict):
+            raise ValueError("expected an object")
+    except (ValueError, RecursionError) as error:
         raise DamagedPart(f"{path} is damaged ({error}): {form.remedy}") from error
-    required = {"format", "mindlib", "files", *form.facts}
-    if not isinstance(manifest, dict) or not manifest.keys() >= required:
-        raise DamagedPart(f"{path} lacks one of {sorted(required)}: {form.remedy}")
-    if manifest["format"] != str(form):
+    if "format" in manifest and manifest["format"] != str(form):
         raise MismatchedPart(
-            f"{folder} has the format {manifest['format']!r}, this mindlib reads {str(form)!r}: "
-            f"write it again with mindlib {version('mindlib')}, or serve it with mindlib "
-            f"{manifest['mindlib']}"
+            f"{folder} has the format {manifest['format']!r:.80}, this mindlib reads "
+            f"{str(form)!r}: write it again with mindlib {version('mindlib')}, or serve it with "
+            f"mindlib {manifest.get('mindlib')!s:.80}"
         )
+    types = {"format": str, "mindlib": str, "files": dict, "sha256": str, **form.facts}
+    for name, kind in types.items():
+        if type(manifest.get(name)) is not kind:
+            raise DamagedPart(f"{path} lacks {name!r}, or it is no {kind.__name__}: {form.remedy}")
+    if seal(manifest) != manifest:
+        raise DamagedPart(f"{path} is damaged (its sha256 is another one): {form.remedy}")
     if absent := set(form.parts) - manifest["files"].keys():
         raise DamagedPart(f"{path} has no checksum of {', '.join(sorted(absent))}: {form.remedy}")
     for name, expected in manifest["files"].items():
+        if not PART.fullmatch(name):
+            raise DamagedPart(
+                f"{path} names the part {name!r:.80}: expected letters, digits, dots and dashes, "
+                f"and a file in the folder: {form.remedy}"
+            )
         _check_part(folder / name, expected, form)
     return manifest
 
 
-def _check_part(path: Path, expected: dict[str, Any], form: ArtifactFormat) -> None:
+def _check_part(path: Path, expected: Any, form: ArtifactFormat) -> None:
     if not path.is_file():
         raise MissingPart(f"{path} is missing: {form.remedy}")
     if (found := checksum(path)) != expected:
         raise DamagedPart(
             f"{path} is damaged or of another version ({found['bytes']} bytes, sha256 "
-            f"{found['sha256'][:12]}…; expected {expected['bytes']}, "
-            f"{expected['sha256'][:12]}…): {form.remedy}"
+            f"{found['sha256'][:12]}…; expected {expected!s:.120}): {form.remedy}"
         )

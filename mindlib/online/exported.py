@@ -19,7 +19,7 @@ from mindlib.retrieval import InterestModel, Recommendations, score_by_best_inte
 
 GRAPH, ITEMS, CATALOGUE = "interests.onnx", "items.npy", "catalogue.json"
 FORMAT = ArtifactFormat(
-    "export", 1, "mindlib.online.export.export", (GRAPH, ITEMS, CATALOGUE), ("history_length",)
+    "export", 2, "mindlib.online.export.export", (GRAPH, ITEMS, CATALOGUE), {"history_length": int}
 )
 
 

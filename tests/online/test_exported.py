@@ -16,7 +16,7 @@ from mindlib.data import Catalogue, Histories, PlantedConfig, planted_interests
 from mindlib.data.storage import checksum
 from mindlib.models import YouTubeDNN, YouTubeDNNConfig
 from mindlib.online import export as export_module
-from mindlib.online.artifacts import MANIFEST, DamagedPart, MismatchedPart, MissingPart
+from mindlib.online.artifacts import MANIFEST, DamagedPart, MismatchedPart, MissingPart, seal
 from mindlib.online.export import export
 from mindlib.online.exported import CATALOGUE, GRAPH, ITEMS, ExportedModel
 
@@ -65,7 +65,7 @@ def test_the_graph_reads_its_embeddings_from_the_catalogues_file(folder):
     np.save(folder / ITEMS, 2 * vectors)
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     manifest["files"][ITEMS] = checksum(folder / ITEMS)
-    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    (folder / MANIFEST).write_text(json.dumps(seal(manifest)), encoding="utf-8")
     model = make()
     with torch.no_grad():
         model.items.weight.mul_(2)
@@ -121,16 +121,17 @@ def test_another_catalogue_is_refused(whole):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "mindlib export 2"}, r"format 'mindlib export 2', .* reads 'mindlib export 1'"),
-        ({"files": None}, "lacks one of"),
-        ({"history_length": None}, "lacks one of"),
+        ({"format": "mindlib export 1"}, r"format 'mindlib export 1', .* reads 'mindlib export 2'"),
+        ({"files": None}, "lacks 'files'"),
+        ({"history_length": None}, "lacks 'history_length'"),
+        ({"history_length": True}, "'history_length', or it is no int"),
     ],
 )
 def test_another_format_is_refused(folder, change, message):
     path = folder / MANIFEST
     manifest = json.loads(path.read_text(encoding="utf-8")) | change
     kept = {key: value for key, value in manifest.items() if value is not None}
-    path.write_text(json.dumps(kept), encoding="utf-8")
+    path.write_text(json.dumps(seal(kept)), encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         ExportedModel.load(folder)
 

@@ -1,7 +1,7 @@
 """One version of the platform: everything that a slate is computed from, in a folder that never
 changes.
 
-- `manifest.json`: the format, the version, and a checksum of every other part.
+- `manifest.json`: the format, the version, and a checksum of every part.
 - `model/`: the exported extractor (`mindlib.online.export`), item vectors and catalogue.
 - `index.safetensors`: the index of these item vectors.
 - `popularity.npy`: the number of interactions of each item, for users without known behaviors.
@@ -57,7 +57,8 @@ MODEL, INDEX, RANKER = "model", "index.safetensors", "ranker.safetensors"
 POPULARITY, METADATA = "popularity.npy", "item_metadata.json"
 MODEL_MANIFEST = f"{MODEL}/{MANIFEST}"  # has the checksums of the model's files
 PARTS = (MODEL_MANIFEST, INDEX, POPULARITY, METADATA)
-FORMAT = ArtifactFormat("bundle", 2, "Bundle.write", PARTS, ("version", "catalogue"))
+FACTS = {"version": str, "catalogue": str}
+FORMAT = ArtifactFormat("bundle", 3, "Bundle.write", PARTS, FACTS)
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -221,9 +222,15 @@ class Bundle:
             raise MismatchedPart(f"{folder / MODEL} is of another catalogue: {FORMAT.remedy}")
         with _part_errors():
             index = load_index(folder / INDEX, dim=dim, ids=torch.arange(1, items))
-        counts = np.load(folder / POPULARITY)
-        text = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-        metadata = ItemMetadata(tuple(text["titles"]), np.array(text["categories"], dtype=np.int64))
+        try:
+            counts = np.load(folder / POPULARITY)
+            text = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+            categories = np.array(text["categories"], dtype=np.int64)
+            metadata = ItemMetadata(tuple(text["titles"]), categories)
+        except (ValueError, EOFError, KeyError, TypeError, RecursionError) as error:
+            raise MismatchedPart(
+                f"a part of {folder} cannot be read ({error}): {FORMAT.remedy}"
+            ) from error
         for name, length in ((POPULARITY, len(counts)), (METADATA, len(metadata.categories))):
             if length != items:
                 raise MismatchedPart(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mindlib.data import Catalogue
+from mindlib.online.artifacts import seal
 from mindlib.online.serving.bundle import INDEX
 from mindlib.retrieval import ExactIndex
 from tests.online.refresh.world import own
@@ -62,7 +63,7 @@ def shuffled_ids(bundle: Path) -> None:
     fingerprint = Catalogue.from_json(path.read_text(encoding="utf-8")).fingerprint
     manifest = bundle / "manifest.json"
     content = json.loads(manifest.read_text(encoding="utf-8")) | {"catalogue": fingerprint}
-    manifest.write_text(json.dumps(content), encoding="utf-8")
+    manifest.write_text(json.dumps(seal(content)), encoding="utf-8")
 
 
 def truncated(bundle: Path) -> None:

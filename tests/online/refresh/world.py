@@ -12,6 +12,7 @@ from mindlib.data.storage import checksum
 from mindlib.layers.routing import RoutingConfig
 from mindlib.lessons.n06_online.days import spread_over_days
 from mindlib.models import MINDConfig
+from mindlib.online.artifacts import seal
 from mindlib.online.refresh import GateConfig, RefreshConfig, WarmStartConfig
 from mindlib.online.refresh.days import day_numbers
 from mindlib.training import TrainingConfig
@@ -74,4 +75,4 @@ def own(bundle: Path) -> None:
         path = folder / "manifest.json"
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         manifest["files"] = {part: checksum(folder / part) for part in manifest["files"]}
-        path.write_text(json.dumps(manifest), encoding="utf-8")
+        path.write_text(json.dumps(seal(manifest)), encoding="utf-8")

@@ -13,7 +13,7 @@ import torch
 
 from mindlib.data import Catalogue
 from mindlib.data.storage import checksum
-from mindlib.online.artifacts import MANIFEST, DamagedPart, MismatchedPart, MissingPart
+from mindlib.online.artifacts import MANIFEST, DamagedPart, MismatchedPart, MissingPart, seal
 from mindlib.online.ranking import DIN, DINConfig, DINRanker
 from mindlib.online.serving.bundle import (
     INDEX,
@@ -26,6 +26,7 @@ from mindlib.online.serving.bundle import (
 from mindlib.retrieval import ExactIndex, IndexRecommender
 from mindlib.retrieval.faiss import FaissIndex
 from tests.online.serving.world import LOG, SPLIT, Nearest, make_model, write
+from tests.reliability import behaves, refuses
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +51,8 @@ def load(folder: Path) -> Bundle:
 def edit(folder: Path, **changes: object) -> None:
     path = folder / MANIFEST
     manifest = json.loads(path.read_text(encoding="utf-8")) | changes
-    path.write_text(json.dumps(manifest), encoding="utf-8")
+    kept = {name: value for name, value in manifest.items() if value is not None}
+    path.write_text(json.dumps(seal(kept)), encoding="utf-8")
 
 
 def rehash(folder: Path, name: str) -> None:
@@ -137,7 +139,8 @@ def test_a_missing_part_of_the_model_is_named(folder, name):
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path):
-    with pytest.raises(MissingPart, match=r"nowhere lacks manifest\.json"):
+    fault = "a version is loaded from a folder that is none"
+    with refuses("Index, model and version files", fault, MissingPart, match="lacks manifest"):
         load(tmp_path / "nowhere")
 
 
@@ -196,9 +199,12 @@ def test_parts_of_another_length_are_refused(folder, name):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"format": "mindlib bundle 3"}, MismatchedPart, "has the format 'mindlib bundle 3'"),
+        ({"format": "mindlib bundle 2"}, MismatchedPart, "has the format 'mindlib bundle 2'"),
+        ({"format": {}, "mindlib": None}, MismatchedPart, "has the format {}"),
         ({"catalogue": "0" * 64}, MismatchedPart, "is of another catalogue"),
         ({"files": {}}, DamagedPart, "has no checksum of index.safetensors"),
+        ({"files": []}, DamagedPart, "lacks 'files', or it is no dict"),
+        ({"version": 7}, DamagedPart, "lacks 'version', or it is no str"),
     ],
 )
 def test_a_manifest_of_something_else_is_refused(folder, changes, error, message):
@@ -207,18 +213,72 @@ def test_a_manifest_of_something_else_is_refused(folder, changes, error, message
         load(folder)
 
 
-@pytest.mark.parametrize("name", ["format", "version", "catalogue", "files"])
+@pytest.mark.parametrize("name", ["format", "version", "catalogue", "files", "mindlib"])
 def test_a_manifest_lacks_nothing(folder, name):
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    del manifest[name]
-    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-    with pytest.raises(DamagedPart, match="lacks one of"):
+    edit(folder, **{name: None})
+    with pytest.raises(DamagedPart, match=f"lacks '{name}'"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "content", [pytest.param("[" * 100_000, id="nested"), "[]", "null", "\x00"]
+)
+def test_a_manifest_that_is_none_is_refused(folder, content):
+    (folder / MANIFEST).write_text(content, encoding="utf-8")
+    with pytest.raises(DamagedPart, match=r"manifest\.json is damaged"):
+        load(folder)
+
+
+def test_a_changed_manifest_is_refused(folder):
+    text = (folder / MANIFEST).read_text(encoding="utf-8")
+    (folder / MANIFEST).write_text(text.replace('"one"', '"two"'), encoding="utf-8")
+    fault = "one letter of a version's manifest.json is changed"
+    with refuses("Index, model and version files", fault, DamagedPart, match="its sha256 is"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "model/../../secret", "", "a\nb"])
+def test_a_manifest_names_files_in_its_folder_only(folder, name):
+    (folder.parent / "secret").write_text("secret")
+    files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    edit(folder, files=files | {name: {"bytes": 1, "sha256": "0" * 64}})
+    with pytest.raises(DamagedPart, match="names the part") as error:
+        load(folder)
+    assert checksum(folder.parent / "secret")["sha256"][:12] not in str(error.value)
+    if name == "../secret":
+        fault = "a version's manifest.json names a file outside of its folder"
+        behaves("Index, model and version files", fault, f"DamagedPart: {error.value}")
+
+
+@pytest.mark.parametrize("expected", [None, 7, {}, {"bytes": 1}])
+def test_a_manifest_with_a_malformed_checksum_is_refused(folder, expected):
+    files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    edit(folder, files=files | {INDEX: expected})
+    with pytest.raises(DamagedPart, match=r"index\.safetensors is damaged or of another version"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (METADATA, b"{}"),
+        (METADATA, b"[" * 100_000),
+        (METADATA, b'{"titles": 3}'),
+        (POPULARITY, b""),
+    ],
+)
+def test_a_part_that_was_not_written_by_mindlib_is_refused(folder, name, content):
+    (folder / name).write_bytes(content)
+    rehash(folder, name)
+    with pytest.raises(MismatchedPart, match="cannot be read"):
         load(folder)
 
 
 def test_a_version_is_never_overwritten(folder):
     before = (folder / MANIFEST).read_bytes()
-    with pytest.raises(FileExistsError, match="never overwritten"):
+    fault = "a version is written into a folder that exists"
+    area = "Index, model and version files"
+    with refuses(area, fault, FileExistsError, match="never overwritten"):
         write(folder)
     assert (folder / MANIFEST).read_bytes() == before
 
