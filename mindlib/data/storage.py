@@ -6,59 +6,88 @@ older file stays in place when writing fails.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-PARTIAL = ".partial"
+from filelock import FileLock
+
+PARTIAL, LOCK = ".partial", ".lock"
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; when the block ends, the file there replaces `path`.
+    """Yield a path to write to; when the block ends, the file there replaces `path`.
 
     The file is flushed to disk before it is renamed, and its permissions are those of any new file
-    (safetensors writes files that only their owner can read).
+    (safetensors writes files that only their owner can read). What a killed process left while it
+    wrote the same file is deleted.
 
     Raises:
         OSError: the folder does not exist or cannot be written. An older file is untouched.
     """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
-    partial.touch()
-    mode = partial.stat().st_mode & 0o777
-    try:
+    with _beside(path) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode & 0o777
         yield partial
         partial.chmod(mode)
         sync(partial)
         os.replace(partial, path)
         sync(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a new temporary folder beside `path`; when the block ends, it is renamed to `path`.
+    """Yield a new folder to write to; when the block ends, it is renamed to `path`.
+
+    What a killed process left while it wrote the same folder is deleted.
 
     Raises:
         OSError: the folder cannot be made, or `path` exists and is not an empty folder.
     """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
-    try:
-        partial.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _beside(path) as partial:
+        partial.mkdir()
         yield partial
         for part in (*partial.rglob("*"), partial):
             sync(part)
         partial.rename(path)
         sync(path.parent)
+
+
+def sweep(folder: Path, pattern: str) -> None:
+    """Delete what killed processes left while they wrote files or folders of such names.
+
+    A writer holds a lock, which the operating system releases when the process dies.
+    """
+    for lock in folder.glob(f".{pattern}.{'[0-9a-f]' * 12}{LOCK}"):
+        with suppress(OSError):  # a living writer holds it
+            with FileLock(lock, timeout=0):
+                shutil.rmtree(lock.with_suffix(PARTIAL), ignore_errors=True)
+            lock.unlink()
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Yield a path in a new folder beside `path`, where libraries may leave files of their own."""
+    sweep(path.parent, glob.escape(path.name))
+    path.parent.stat()  # FileLock would create a missing folder
+    lock = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}{LOCK}")
+    folder = lock.with_suffix(PARTIAL)
+    try:
+        with FileLock(lock):
+            folder.mkdir()
+            yield folder / path.name
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

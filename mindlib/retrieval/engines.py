@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mindlib.retrieval import files
-from mindlib.retrieval.index import VectorIndex
+from mindlib.retrieval.index import VectorIndex, digest_items
 
 # A text as above, or a function for the other settings of an engine, such as `FaissIndex.build`.
 Engine = str | Callable[[Float[Tensor, "items dim"], Int[Tensor, " items"]], VectorIndex]
@@ -83,7 +83,9 @@ def _write_milvus(
 
 
 def load_index(
-    path: Path, *, dim: int | None = None, ids: Int[Tensor, " items"] | None = None
+    path: Path,
+    *,
+    built_from: tuple[Float[Tensor, "items dim"], Int[Tensor, " items"]] | None = None,
 ) -> VectorIndex:
     """Load an index as `VectorIndex.load` does, with the engine that wrote it.
 
@@ -91,7 +93,8 @@ def load_index(
         ConnectionError: Milvus does not answer.
         ImportError: a package of the engine is not installed.
     """
-    contents = files.read(path, tuple(CLASSES.values()), dim=dim, ids=ids)
+    source = built_from and digest_items(*built_from)
+    contents = files.read(path, tuple(CLASSES.values()), source)
     (name,) = (name for name, cls in CLASSES.items() if cls == contents.engine)
     return getattr(_import(name), contents.engine)._restore(contents, path.resolve().parent)
 

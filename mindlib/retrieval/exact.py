@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mindlib.retrieval.files import IndexContents
-from mindlib.retrieval.index import VectorIndex, check_items
+from mindlib.retrieval.index import VectorIndex, check_items, digest_items
 from mindlib.retrieval.scores import MAX_SCORES, Recommendations, concatenate, top_n
 
 QUERY_BATCH = 64
@@ -19,15 +19,19 @@ QUERY_BATCH = 64
 class ExactIndex(VectorIndex):
     """An index with a recall of 1, of arguments that `build` has checked."""
 
-    def __init__(self, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]) -> None:
+    def __init__(
+        self, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"], source: str
+    ) -> None:
         self.items = items
         self.ids = ids
+        self.source = source
         self.dim = items.shape[1]
 
     @classmethod
     def build(cls, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]) -> ExactIndex:
         items, ids = check_items(items, ids)
-        return cls(items.clone(), ids.clone())  # the caller may change their tensors
+        # Copies, because the caller may change their tensors.
+        return cls(items.clone(), ids.clone(), digest_items(items, ids))
 
     def nearest(
         self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
@@ -53,4 +57,4 @@ class ExactIndex(VectorIndex):
 
     @classmethod
     def _restore(cls, contents: IndexContents, folder: Path) -> ExactIndex:
-        return cls(contents.tensors["items"], contents.ids)
+        return cls(contents.tensors["items"], contents.ids, contents.source)

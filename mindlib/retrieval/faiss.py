@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mindlib.data.option_types import AT_LEAST_1, ITEMS, check_options
 from mindlib.retrieval.files import IndexContents
-from mindlib.retrieval.index import VectorIndex, check_items
+from mindlib.retrieval.index import VectorIndex, check_items, digest_items
 from mindlib.retrieval.scores import Recommendations
 
 faiss: Any = untyped_faiss  # the declared types of its wrapper are incomplete
@@ -67,12 +67,16 @@ class FaissIndex(VectorIndex):
         engine: a trained index of Faiss, which numbers the items 0, 1, …
         ids: the id of each item, in this order.
         config: the configuration with which it was built.
+        source: as `VectorIndex`.
     """
 
-    def __init__(self, engine: Any, ids: Int[Tensor, " items"], config: FaissConfig) -> None:
+    def __init__(
+        self, engine: Any, ids: Int[Tensor, " items"], config: FaissConfig, source: str
+    ) -> None:
         self.engine = engine
         self.ids = ids
         self.config = config
+        self.source = source
         self.dim = int(engine.d)
 
     @classmethod
@@ -111,7 +115,7 @@ class FaissIndex(VectorIndex):
                 f"factory={config.factory!r}: Faiss cannot build it for {len(items)} items of "
                 f"dimension {items.shape[1]} ({cause}); expected something like {default.factory!r}"
             ) from error
-        return cls(engine, ids.clone(), config)
+        return cls(engine, ids.clone(), config, digest_items(items, ids))
 
     def nearest(
         self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
@@ -190,7 +194,7 @@ class FaissIndex(VectorIndex):
     @classmethod
     def _restore(cls, contents: IndexContents, folder: Path) -> FaissIndex:
         engine = faiss.deserialize_index(contents.tensors["engine"].numpy())
-        return cls(engine, contents.ids, FaissConfig(**contents.settings))
+        return cls(engine, contents.ids, FaissConfig(**contents.settings), contents.source)
 
 
 def _sample(items: Float[Tensor, "items dim"], engine: Any) -> Float[Tensor, "sample dim"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,10 +30,12 @@ class VectorIndex(ABC):
     Attributes:
         dim: the dimension d of the vectors.
         ids: the ids of the items, each once, in any order.
+        source: the digest of these ids and of the vectors that it was built from (`digest_items`).
     """
 
     dim: int
     ids: Int[Tensor, " items"]
+    source: str
 
     @classmethod
     @abstractmethod
@@ -76,29 +79,30 @@ class VectorIndex(ABC):
             OSError: the file cannot be written. An older file of this name is unchanged.
         """
         path = Path(path).expanduser().resolve()
-        state = self._state(path.parent)
-        files.write(path, files.IndexContents(type(self).__name__, self.dim, self.ids, *state))
+        facts = (type(self).__name__, self.source, self.dim, self.ids)
+        files.write(path, files.IndexContents(*facts, *self._state(path.parent)))
 
     @classmethod
     def load(
         cls: type[Index],
         path: str | Path,
         *,
-        dim: int | None = None,
-        ids: Int[Tensor, " items"] | None = None,
+        built_from: tuple[Float[Tensor, "items dim"], Int[Tensor, " items"]] | None = None,
     ) -> Index:
         """Read an index that `save` wrote.
 
         Args:
-            dim, ids: the dimension and the ids (in any order) that the index must have, if given.
+            built_from: the vectors and ids (in any order) that it must have been built from, such
+                as `catalogue(model)`. Vectors that a model computes on another device may differ
+                in their last bit, and are other vectors.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is damaged, has another engine or format, or the index has another
-                dimension or other ids than required.
+            ValueError: the file is damaged, has another engine or format, or the index was built
+                from other vectors or ids.
         """
         path = Path(path).expanduser().resolve()
-        contents = files.read(path, (cls.__name__,), dim=dim, ids=ids)
+        contents = files.read(path, (cls.__name__,), built_from and digest_items(*built_from))
         return cls._restore(contents, path.parent)
 
 
@@ -106,6 +110,16 @@ def catalogue(model: InterestModel) -> tuple[Float[Tensor, "items dim"], Int[Ten
     """Return e_i and the id of every item of a model, from which an index is built."""
     items = model.item_vectors().detach()
     return items[1:], torch.arange(1, len(items))
+
+
+def digest_items(items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]) -> str:
+    """Compute the sha256 of item vectors (in float32) and their ids, in the order of the ids."""
+    ids, order = ids.cpu().sort()
+    items = items.detach().to("cpu", torch.float32)[order]
+    digest = hashlib.sha256(f"{tuple(items.shape)}".encode())
+    for tensor in (ids, items):
+        digest.update(tensor.numpy().data)
+    return digest.hexdigest()
 
 
 def search(

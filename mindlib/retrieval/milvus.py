@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mindlib.data.option_types import check_options
 from mindlib.retrieval.files import IndexContents
-from mindlib.retrieval.index import VectorIndex, check_items
+from mindlib.retrieval.index import VectorIndex, check_items, digest_items
 from mindlib.retrieval.scores import Recommendations
 
 # Milvus refuses messages beyond some tens of MB, and more than 16,384 results.
@@ -62,14 +62,18 @@ class MilvusIndex(VectorIndex):
 
     Only one process at a time can use an embedded database. One below the folder of the file may
     move with it. Loading fails if the collection does not exist, or has another number of items
-    than when it was saved (ValueError).
+    than when it was saved (ValueError). A change of its vectors by others is not detected: only the
+    file has a digest, of the vectors that were inserted.
 
     Raises:
         ConnectionError: Milvus does not answer. `build` and `load` raise it too.
     """
 
-    def __init__(self, config: MilvusConfig, dim: int, ids: Int[Tensor, " items"]) -> None:
+    def __init__(
+        self, config: MilvusConfig, dim: int, ids: Int[Tensor, " items"], source: str
+    ) -> None:
         self.config = config
+        self.source = source
         self.dim = dim
         self.ids = ids
         token = os.environ.get(TOKEN, "")
@@ -100,7 +104,7 @@ class MilvusIndex(VectorIndex):
             ValueError: as `VectorIndex.build`, or the collection exists.
         """
         items, ids = check_items(items, ids)
-        index = cls(config, items.shape[1], ids)
+        index = cls(config, items.shape[1], ids, digest_items(items, ids))
         client, name = index.client, config.collection
         if client.has_collection(name):
             raise ValueError(
@@ -162,7 +166,7 @@ class MilvusIndex(VectorIndex):
                     f"the vectors of the index in {folder} are in {config.uri}, which does not "
                     f"exist; move it there, or build the index again"
                 )
-        index = cls(config, contents.dim, contents.ids)
+        index = cls(config, contents.dim, contents.ids, contents.source)
         name = config.collection
         if not index.client.has_collection(name):
             raise ValueError(f"{config.uri} has no collection {name!r}: build the index again")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mindlib.data.histories import Histories
-from mindlib.retrieval.index import VectorIndex, search
+from mindlib.retrieval.index import VectorIndex, digest_items, search
 from mindlib.retrieval.scores import InterestModel, Recommendations
 
 
@@ -16,14 +16,16 @@ class IndexRecommender:
     Attributes:
         model: computes V_u. A user without behaviours gets the interests that the model computes
             from the profile alone, as in the models' own `recommend`.
-        index: of all or some of the model's item vectors (`catalogue`).
+        index: of all or some of the model's item vectors (`catalogue`). After more training it is
+            stale and refused.
     """
 
     model: InterestModel
     index: VectorIndex
 
     def __post_init__(self) -> None:
-        items, dim = self.model.item_vectors().shape
+        vectors = self.model.item_vectors()
+        items, dim = vectors.shape
         remedy = "build it from this model's catalogue"
         if self.index.dim != dim:
             raise ValueError(
@@ -32,6 +34,11 @@ class IndexRecommender:
         if (largest := int(self.index.ids.max())) >= items:
             raise ValueError(
                 f"the index has item {largest}, the model has items 1 to {items - 1}: {remedy}"
+            )
+        ids = self.index.ids
+        if digest_items(vectors[ids.to(vectors.device)], ids) != self.index.source:
+            raise ValueError(
+                f"the index was built from other item vectors than the model's: {remedy}"
             )
 
     def recommend(

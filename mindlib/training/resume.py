@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from mindlib.data.interactions import Interactions
 from mindlib.data.splits import Split
+from mindlib.data.tensor_file import TensorFile
 from mindlib.models.vector_model import VectorModel
-from mindlib.training.checkpoints import Checkpoint, Checkpoints, update_digest
+from mindlib.training.checkpoints import Checkpoints
 from mindlib.training.config import TrainingConfig
 from mindlib.training.distributed import Workers
 from mindlib.training.epochs import EpochRecord, TrainingState
@@ -45,7 +47,7 @@ class ResumableRun:
         epoch, best_epoch = len(self.state.log), self.state.best_epoch
         log = [dataclasses.asdict(record) for record in self.state.log]
         facts = {"run": self.identity, "best_epoch": best_epoch, "log": log}
-        self.folder.write(epoch, Checkpoint(pack(self.state), facts))
+        self.folder.write(epoch, TensorFile(pack(self.state), facts))
         self.folder.keep({epoch, best_epoch})
 
     def resume(self, epochs: int, workers: Workers) -> None:
@@ -61,7 +63,7 @@ class ResumableRun:
         if not epoch:
             return
 
-        def newest() -> Checkpoint:
+        def newest() -> TensorFile:
             checkpoint = self._read(epoch)
             if epoch > epochs:
                 raise ValueError(
@@ -81,7 +83,7 @@ class ResumableRun:
             check_shapes(tensors, self.state)
         self.state.best_weights = _below(tensors, "model.")
 
-    def _read(self, epoch: int, log: list[dict[str, Any]] | None = None) -> Checkpoint:
+    def _read(self, epoch: int, log: list[dict[str, Any]] | None = None) -> TensorFile:
         """Read the checkpoint of an epoch of this run; `log` has its records if they are known."""
         checkpoint, path = self.folder.read(epoch), self.folder.path(epoch)
         check_compatible(checkpoint.facts["run"], self.identity, path)
@@ -214,7 +216,7 @@ def _digest_catalogue(log: Interactions) -> str:
         digest.update(f"{item}\0".encode())
     if log.item_features:
         digest.update(repr((log.item_features.fields, log.item_features.vocabularies)).encode())
-        update_digest(digest, [log.item_features.codes])
+        _update(digest, [log.item_features.codes])
     if log.profiles:
         digest.update(repr((log.profiles.fields, log.profiles.vocabularies)).encode())
     return digest.hexdigest()
@@ -225,6 +227,13 @@ def _digest_cases(split: Split) -> str:
     digest = hashlib.sha256()
     for cases in (split.train, split.validation):
         columns = [*vars(cases.histories).values(), cases.targets, cases.offsets]
-        update_digest(digest, [column.cpu().numpy() for column in columns])
-    update_digest(digest, [split.train_counts])
+        _update(digest, [column.cpu().numpy() for column in columns])
+    _update(digest, [split.train_counts])
     return digest.hexdigest()
+
+
+def _update(digest: Any, arrays: Iterable[np.ndarray]) -> None:
+    """Add the shapes and bytes of arrays to a hash object of `hashlib`."""
+    for array in arrays:
+        digest.update(repr(array.shape).encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

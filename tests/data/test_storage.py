@@ -2,19 +2,25 @@
 
 import hashlib
 import os
+import shutil
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from mindlib.data.storage import atomic_file, atomic_folder, checksum, make_cache_folder, sync
+from tests.reliability import behaves
 
+AREA = "Index, model and version files"
 ATOMIC = pytest.mark.parametrize("kind", ["file", "folder"])
 
 
 def write(kind: str, path: Path, text: str, *, fail: bool = False) -> None:
     with (atomic_file if kind == "file" else atomic_folder)(path) as partial:
-        assert partial.parent == path.parent
+        assert partial.parent.parent == path.parent
         (partial if kind == "file" else partial / "part").write_text(text)
         if fail:
             raise RuntimeError("interrupted")
@@ -80,6 +86,52 @@ def test_content_is_flushed_before_it_is_renamed(
     assert flushed[-1] == (str(tmp_path), True), "the rename itself is flushed last"
     assert len(flushed) == {"file": 2, "folder": 3}[kind]
     assert not any(renamed for _, renamed in flushed[:-1])
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from safetensors.torch import save_file
+from mindlib.data.storage import atomic_file, atomic_folder
+
+kind, path, fatal = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+with (atomic_file if kind == "file" else atomic_folder)(path) as partial:
+    save_file({"x": torch.zeros(8)}, partial if kind == "file" else partial / "part")
+    (partial.parent / ".tmp1234").touch()  # safetensors writes under such a name
+    if fatal == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+@ATOMIC
+def test_what_a_killed_process_left_is_deleted_by_the_next_write(kind: str, tmp_path: Path):
+    path = tmp_path / "result"
+    foreign = [tmp_path / name for name in (".other.0123.partial", ".result.partial", "result.x")]
+    for other in foreign:
+        other.mkdir()
+    command = [sys.executable, "-c", KILLED, kind, str(path)]
+    assert subprocess.run([*command, "kill"]).returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == len(foreign) + 2
+    with subprocess.Popen([*command, "wait"], stdin=-1, stdout=-1, text=True) as living:
+        assert living.stdin
+        assert living.stdout
+        assert living.stdout.readline() == "writing\n"
+        assert len(list(tmp_path.iterdir())) == len(foreign) + 2, "the killed one's are deleted"
+        write(kind, path, "new")
+        assert len(list(tmp_path.iterdir())) == len(foreign) + 3, "the living one's are not"
+        if kind == "folder":
+            shutil.rmtree(path)
+        living.stdin.close()
+        assert living.wait() == 0
+    assert sorted(tmp_path.iterdir()) == sorted([*foreign, path])
+    behaves(
+        AREA, f"kill -9 while a {kind} is written",
+        "an older one is unchanged, and the next write of the same name deletes what was left; "
+        "what a living process writes is not touched",
+    )  # fmt: skip
 
 
 def test_sync_accepts_files_and_folders(tmp_path: Path):

@@ -5,6 +5,7 @@ from tests.mutants import mutant
 RETRIEVAL = "retrieval/scores.py"
 INDEX = "retrieval/index.py"
 INDEX_FILES = "retrieval/files.py"
+TENSOR_FILE = "data/tensor_file.py"
 FAISS = "retrieval/faiss.py"
 IN_MODELS = "models/test_models.py::"
 IN_RETRIEVAL = "retrieval/test_scores.py::"
@@ -76,12 +77,12 @@ MUTANTS = [
     ),
     mutant(
         "an index of another catalogue loaded", INDEX_FILES,
-        "not torch.equal(own.sort().values, ids.cpu().sort().values)", "False",
-        IN_INDEX_FILES + "test_another_catalogue_is_refused",
+        "source not in (None, contents.source)", "False",
+        IN_INDEX_FILES + "test_an_index_of_other_vectors_is_refused",
     ),
     mutant(
-        "a damaged index loaded", INDEX_FILES,
-        'manifest.pop("sha256", None) != _digest(manifest, tensors)', "not manifest.pop('sha256')",
+        "a damaged index loaded", TENSOR_FILE,
+        'if _digest(metadata["facts"], tensors) != metadata["sha256"]:', "if False:",
         IN_INDEX_FILES + "test_a_flipped_bit_anywhere_is_refused",
     ),
     mutant(

@@ -32,7 +32,7 @@ def test_every_engine_writes_an_index_that_moves_with_its_folder(engine, kind, t
     (tmp_path / "first").mkdir()
     write_index(tmp_path / "first" / "index", engine, P.items, P.ids)
     (tmp_path / "first").rename(tmp_path / "second")
-    index = load_index(tmp_path / "second" / "index", dim=6, ids=P.ids)
+    index = load_index(tmp_path / "second" / "index", built_from=(P.items, P.ids))
     assert type(index) is kind
     found = search(index, P.interests, P.active, 9, histories=P.histories)
     assert_same_lists(found, brute_force(P, 9, exclude_history=True), P)

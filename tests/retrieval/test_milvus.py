@@ -29,7 +29,7 @@ def test_search_equals_brute_force_before_and_after_loading(uri, tmp_path, seed,
     index = build(uri, p.items, p.ids)
     index.save(tmp_path / "index")
     expected = brute_force(p, n, exclude_history=exclude)
-    for each in (index, MilvusIndex.load(tmp_path / "index", dim=6, ids=p.ids)):
+    for each in (index, MilvusIndex.load(tmp_path / "index", built_from=(p.items, p.ids))):
         histories = p.histories if exclude else None
         found = search(each, p.interests, p.active, n, histories=histories)
         assert_same_lists(found, expected, p)
@@ -101,6 +101,6 @@ def test_the_credentials_come_from_the_environment_and_are_in_no_message(monkeyp
     monkeypatch.setattr(module, "MilvusClient", refuse)
     message = r"does not answer \(.*access denied for ….*\); check the address and the credentials"
     with pytest.raises(ConnectionError, match=message) as refusal:
-        MilvusIndex(MilvusConfig("http://localhost:19530"), 3, torch.arange(1, 4))
+        MilvusIndex(MilvusConfig("http://localhost:19530"), 3, torch.arange(1, 4), "")
     assert "secret" not in str(refusal.value)
     assert refusal.value.__suppress_context__

@@ -92,8 +92,10 @@ def clustered(
 class Counting(ExactIndex):
     """Counts the vectors that reach it."""
 
-    def __init__(self, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]) -> None:
-        super().__init__(items, ids)
+    def __init__(
+        self, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"], source: str
+    ) -> None:
+        super().__init__(items, ids, source)
         self.calls: list[int] = []
         self.queries: list[Tensor] = []
 

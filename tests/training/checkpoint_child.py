@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import torch._dynamo  # by torch.optim, at the first step: a second in each child otherwise
 
-import mindlib.training.checkpoints
+import mindlib.data.tensor_file
 import mindlib.training.fitting
 from mindlib.data import PlantedConfig, leave_last_out, planted_interests
 from mindlib.layers.routing import RoutingConfig
@@ -75,8 +75,8 @@ class Events:
 
     def __init__(self, fatal: int | None) -> None:
         self.fatal, self.names = fatal, []
-        checkpoints: Any = mindlib.training.checkpoints
-        save = checkpoints.save_file
+        tensor_file: Any = mindlib.data.tensor_file
+        save = tensor_file.save_file
 
         def save_in_pieces(tensors: Any, path: Path, metadata: Any) -> None:
             save(tensors, path, metadata)
@@ -86,7 +86,7 @@ class Events:
                 self.happens(f"{share} bytes")
             path.write_bytes(whole)
 
-        checkpoints.save_file = save_in_pieces
+        tensor_file.save_file = save_in_pieces
         self.watch(os, "replace")
         self.watch(os, "fsync")
         self.watch(Path, "unlink")

@@ -2,7 +2,7 @@
 
 from tests.mutants import mutant
 
-CHECKPOINTS = "training/checkpoints.py"
+TENSOR_FILE = "data/tensor_file.py"
 CONFIG = "training/config.py"
 EPOCHS = "training/epochs.py"
 RESUME = "training/resume.py"
@@ -183,10 +183,10 @@ MUTANTS = [
         PATIENCE,
     ),
     mutant(
-        "a checkpoint written under its final name", CHECKPOINTS,
+        "a checkpoint written under its final name", TENSOR_FILE,
         "save_file(tensors, partial, metadata)",
-        "save_file(tensors, self.path(epoch), metadata)\n"
-        "                partial.write_bytes(self.path(epoch).read_bytes())",
+        "save_file(tensors, path, metadata)\n"
+        "            partial.write_bytes(path.read_bytes())",
         KILLED,
     ),
     mutant(
@@ -195,8 +195,8 @@ MUTANTS = [
         KILLED,
     ),
     mutant(
-        "a checkpoint's content not checked", CHECKPOINTS,
-        'if digest != metadata["sha256"]:', "if False:",
+        "a checkpoint's content not checked", TENSOR_FILE,
+        'if _digest(metadata["facts"], tensors) != metadata["sha256"]:', "if False:",
         IN_CHECKPOINTS + "test_a_flipped_bit_is_refused",
         IN_CHECKPOINTS + "test_a_damaged_file_is_named_before_anything_is_trained",
     ),

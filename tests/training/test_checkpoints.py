@@ -19,11 +19,12 @@ from safetensors.torch import load_file, save_file
 import mindlib.training.checkpoints
 import mindlib.training.fitting
 from mindlib.data import PlantedConfig, leave_last_out, planted_interests
+from mindlib.data.tensor_file import TensorFile
 from mindlib.evaluation import Evaluation
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models import MIND, MINDConfig, YouTubeDNN, YouTubeDNNConfig
 from mindlib.training import TrainingConfig, fit
-from mindlib.training.checkpoints import Checkpoint, Checkpoints
+from mindlib.training.checkpoints import Checkpoints
 from tests.reliability import refuses
 
 pytestmark = pytest.mark.slow
@@ -345,7 +346,7 @@ def test_a_damaged_file_is_named_before_anything_is_trained(split, trained, tmp_
     content = bytearray(folder.path(2).read_bytes())
     content[-100] ^= 1
     folder.path(2).write_bytes(content)
-    with pytest.raises(ValueError, match="is damaged: the sha256 of its content is"):
+    with pytest.raises(ValueError, match="its content has another sha256"):
         train(model, split, CONFIG, folder.folder)
     assert torch.equal(model.items.weight, before)
 
@@ -353,11 +354,10 @@ def test_a_damaged_file_is_named_before_anything_is_trained(split, trained, tmp_
 def test_other_files_of_that_name_are_refused(trained, tmp_path):
     folder = copied(trained, tmp_path)
     save_file(load_file(folder.path(2)), folder.path(3))
-    with pytest.raises(ValueError, match="is not a checkpoint of mindlib: its header has"):
+    with pytest.raises(ValueError, match="was not written by mindlib in the format"):
         folder.read(3)
-    facts = {"format": 0} | {k: v for k, v in folder.read(2).facts.items() if k != "format"}
-    folder.write(4, Checkpoint(folder.read(2).tensors, facts))
-    with pytest.raises(ValueError, match="has the format 0, expected 1"):
+    folder.write(4, TensorFile(folder.read(2).tensors, {"format": "mindlib checkpoint 1"}))
+    with pytest.raises(ValueError, match=r"format 'mindlib checkpoint 1' .*expected 'mindlib ch"):
         folder.read(4)
 
 
@@ -414,7 +414,7 @@ def test_a_renamed_checkpoint_is_refused(split, trained, tmp_path):
 def test_moments_of_another_shape_are_refused(split, trained, tmp_path, fault, name):
     folder = copied(trained, tmp_path)
     tensors, facts = folder.read(2)
-    folder.write(2, Checkpoint(tensors | {name: torch.zeros(3)}, facts))
+    folder.write(2, TensorFile(tensors | {name: torch.zeros(3)}, facts))
     with refuses(
         "Training and checkpoints",
         fault,
@@ -501,10 +501,10 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(split, trained, tmp_path, mon
             file.truncate(path.stat().st_size // 2)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    message = "epoch 3 could not be written .*No space left.*epoch 2 is untouched; free disk space"
+    message = r"epoch-00003.* could not be written .*No space left.* earlier files are unchanged"
     folder = copied(trained, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("mindlib.training.checkpoints.save_file", half)
+        patch.setattr("mindlib.data.tensor_file.save_file", half)
         assert_survives(split, folder, message)
     model, expected_model = make(split), make(split)
     expected = train(expected_model, split)
@@ -520,7 +520,7 @@ def test_a_write_that_the_system_cuts_off_leaves_the_earlier_checkpoint(split, t
     size = folder.path(2).stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, limits[1]))
     try:
-        assert_survives(split, folder, "epoch 3 could not be written .*File too large")
+        assert_survives(split, folder, "epoch-00003.* could not be written .*File too large")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 

@@ -54,8 +54,10 @@ def evenings(count: int, *, seed: int = 0) -> list[Interactions]:
 
 
 def misnumbered(vectors: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]) -> VectorIndex:
-    """An index as a careless job builds it: every vector under its neighbour's number."""
-    return ExactIndex.build(vectors, ids.roll(1))
+    """An index of an engine with a bug: every vector is under its neighbour's number."""
+    index = ExactIndex.build(vectors, ids)
+    index.ids = ids.roll(1)
+    return index
 
 
 class Asked(NamedTuple):

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from mindlib.data.catalogue import Catalogue
 from mindlib.data.histories import Histories
 from mindlib.data.interactions import Interactions
-from mindlib.data.storage import atomic_file
+from mindlib.data.tensor_file import TensorFile, read_tensors, write_tensors
 from mindlib.layers.pooling import ItemEmbedding
 from mindlib.online.ranking.din import DIN, DINConfig
-from mindlib.training.checkpoints import content_digest
 
 FORMAT = "mindlib ranker 2"
 ITEMS = "item_vectors"
@@ -92,24 +87,12 @@ class DINRanker:
         weights = self.model.state_dict()
         tensors = {name: value for name, value in weights.items() if not name.startswith("items.")}
         tensors[ITEMS] = self.model.items.all()
-        facts = json.dumps(
-            {
-                "format": FORMAT,
-                "mindlib": version("mindlib"),
-                "catalogue": self.catalogue,
-                "items": self.model.items.num_items,
-                "config": dataclasses.asdict(self.model.config),
-            }
-        )
-        try:
-            with atomic_file(path) as partial:
-                metadata = {"facts": facts, "sha256": content_digest(facts, tensors)}
-                save_file(tensors, partial, metadata)
-        except (OSError, SafetensorError) as error:
-            raise OSError(
-                f"the ranker could not be written to {path} ({error}); an older file there is "
-                f"unchanged. Choose a folder that exists, is writable and has room"
-            ) from error
+        facts = {
+            "catalogue": self.catalogue,
+            "items": self.model.items.num_items,
+            "config": dataclasses.asdict(self.model.config),
+        }
+        write_tensors(path, FORMAT, TensorFile(tensors, facts))
 
     @staticmethod
     def load(path: str | Path, catalogue: Catalogue | None = None) -> DINRanker:
@@ -123,26 +106,7 @@ class DINRanker:
             ValueError: it is not a ranker of this format, damaged, or of another catalogue.
         """
         path = Path(path).expanduser()
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no ranker at {path}; save one there")
-        remedy = "copy it again, or save the ranker again"
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                # Copies, because the file is mapped into memory and may be replaced.
-                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise ValueError(f"{path} is truncated or not a ranker ({error}); {remedy}") from error
-        if metadata.keys() != {"facts", "sha256"}:
-            raise ValueError(f"{path} is not a ranker: expected a file written by DINRanker.save")
-        if content_digest(metadata["facts"], tensors) != metadata["sha256"]:
-            raise ValueError(f"{path} is damaged (its sha256 is another one); {remedy}")
-        facts = json.loads(metadata["facts"])
-        if facts.get("format") != FORMAT:
-            raise ValueError(
-                f"{path} has the format {facts.get('format')!r}, this mindlib reads {FORMAT!r}; "
-                f"train and save the ranker again"
-            )
+        tensors, facts = read_tensors(path, FORMAT, "copy it again, or train and save it again")
         if catalogue is not None and facts["catalogue"] != catalogue.fingerprint:
             raise ValueError(
                 f"{path} is of another catalogue ({facts['items']} items, "

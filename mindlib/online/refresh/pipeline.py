@@ -12,11 +12,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-
 from mindlib.data.interactions import Interactions
 from mindlib.data.splits import Split
+from mindlib.data.tensor_file import TensorFile, read_tensors, write_tensors
 from mindlib.online.artifacts import ArtifactError
 from mindlib.online.ranking import DINRanker
 from mindlib.online.refresh.days import HeldOutCases
@@ -26,7 +24,8 @@ from mindlib.online.refresh.training import RefreshConfig, WarmState, train
 from mindlib.online.refresh.warm import RowNames
 from mindlib.online.serving.bundle import Bundle
 
-BUNDLE, WEIGHTS, ROWS = "bundle", "weights.safetensors", "rows.json"
+BUNDLE, WEIGHTS = "bundle", "weights.safetensors"
+FORMAT = "mindlib weights 1"
 
 
 class GateRejected(RuntimeError):
@@ -85,8 +84,8 @@ def refresh(
         trained = train(log, config, previous)
         ranker = train_ranker(trained.split) if train_ranker else None
         state = trained.warm_state()
-        save_file({name: w.contiguous() for name, w in state.weights.items()}, folder / WEIGHTS)
-        (folder / ROWS).write_text(state.names.to_json(), encoding="utf-8")
+        content = TensorFile(state.weights, {"rows": state.names.to_json()})
+        write_tensors(folder / WEIGHTS, FORMAT, content)
         Bundle.write(
             folder / BUNDLE,
             version=f"{number:04d}",
@@ -141,11 +140,9 @@ def load_warm_state(folder: Path) -> WarmState:
     Raises:
         ValueError: it is missing or damaged.
     """
+    remedy = "train from scratch: pass RefreshConfig(warm_start=None)"
     try:
-        names = RowNames.from_json((folder / ROWS).read_text(encoding="utf-8"))
-        return WarmState(load_file(folder / WEIGHTS), names)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"the weights in {folder} cannot be read ({error}); train from scratch: pass "
-            f"RefreshConfig(warm_start=None)"
-        ) from error
+        weights, facts = read_tensors(folder / WEIGHTS, FORMAT, remedy)
+    except FileNotFoundError as error:
+        raise ValueError(str(error)) from error
+    return WarmState(weights, RowNames.from_json(facts["rows"]))

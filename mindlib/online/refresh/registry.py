@@ -34,15 +34,12 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from mindlib.data.storage import PARTIAL, atomic_file, sync
+from mindlib.data.storage import PARTIAL, atomic_file, sweep, sync
 
 FORMAT = "mindlib registry 2"
 FACTS = "version.json"
-# The temporary files and folders of this module, which the next refresh deletes.
+# The temporary folders of this module, which the next refresh deletes.
 OWN_STAGING = re.compile(rf"\.[0-9]{{4,}}{re.escape(PARTIAL)}")
-OWN_FILE = re.compile(
-    rf"\.(current|refresh\.holder|[0-9]{{4,}}\.json)\.[0-9a-f]{{12}}{re.escape(PARTIAL)}"
-)
 POINTER_TIMEOUT = 10.0  # seconds; the pointer is locked for one read and one rename only
 
 State = Literal["current", "served before", "rolled back", "not served", "rejected"]
@@ -184,12 +181,8 @@ class Registry:
                 for path in self.versions.glob(f".*{PARTIAL}"):
                     if OWN_STAGING.fullmatch(path.name):
                         shutil.rmtree(path, ignore_errors=True)
-                for path in (
-                    *self.folder.glob(f".*{PARTIAL}"),
-                    *self.rejected.glob(f".*{PARTIAL}"),
-                ):
-                    if OWN_FILE.fullmatch(path.name):
-                        path.unlink(missing_ok=True)
+                for folder in (self.folder, self.rejected):
+                    sweep(folder, "*")
             yield
         finally:
             with suppress(OSError):

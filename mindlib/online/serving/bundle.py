@@ -217,11 +217,11 @@ class Bundle:
         folder = Path(folder).expanduser()
         manifest = read_manifest(folder, FORMAT)
         model = ExportedModel.load(folder / MODEL)
-        items, dim = model.item_vectors().shape
+        items = len(model.item_vectors())
         if model.catalogue.fingerprint != manifest["catalogue"]:
             raise MismatchedPart(f"{folder / MODEL} is of another catalogue: {FORMAT.remedy}")
         with _part_errors():
-            index = load_index(folder / INDEX, dim=dim, ids=torch.arange(1, items))
+            index = load_index(folder / INDEX, built_from=catalogue(model))
         try:
             counts = np.load(folder / POPULARITY)
             text = json.loads((folder / METADATA).read_text(encoding="utf-8"))

@@ -108,9 +108,9 @@ def change_byte(content: bytes, place: float) -> bytes:
     ("damage", "message"),
     [
         *((partial(change_byte, place=place), "is damaged") for place in (0.3, 0.6, 0.999)),
-        (lambda content: content[:-9], "is truncated or not a ranker"),
-        (lambda content: b"a text", "is truncated or not a ranker"),
-        (lambda content: save({"x": torch.ones(3)}), "is not a ranker"),
+        (lambda content: content[:-9], "is damaged or has another format"),
+        (lambda content: b"a text", "is damaged or has another format"),
+        (lambda content: save({"x": torch.ones(3)}), "was not written by mindlib"),
     ],
 )
 def test_a_damaged_file_and_one_of_something_else_are_refused(file, damage, message):
@@ -125,14 +125,14 @@ def test_another_format_is_refused(ranker, tmp_path, monkeypatch):
     monkeypatch.setattr("mindlib.online.ranking.ranker.FORMAT", "mindlib ranker 0")
     ranker.save(tmp_path / "old")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=f"this mindlib reads '{FORMAT}'"):
+    with pytest.raises(ValueError, match=f"expected '{FORMAT}'"):
         DINRanker.load(tmp_path / "old")
 
 
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(ranker, file, monkeypatch):
     before = file.read_bytes()
     monkeypatch.setattr(os, "replace", _full)
-    with pytest.raises(OSError, match="an older file there is unchanged"):
+    with pytest.raises(OSError, match="earlier files are unchanged"):
         ranker.save(file)
     assert file.read_bytes() == before
     assert os.listdir(file.parent) == [file.name]

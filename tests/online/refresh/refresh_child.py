@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import mindlib.data.tensor_file as tensor_file
 import mindlib.online.refresh.pipeline as pipeline
 from mindlib.online.refresh import Registry, load_version, refresh
 from mindlib.online.serving.bundle import Bundle
@@ -32,7 +33,7 @@ EVENTS: list[tuple[Any, str]] = [
     (Path, "write_text"),
     (shutil, "rmtree"),
     (shutil, "copy"),
-    (pipeline, "save_file"),
+    (tensor_file, "save_file"),
     (pipeline, "check_version"),
 ]
 

@@ -101,9 +101,12 @@ def test_only_the_leftovers_of_a_killed_refresh_are_deleted(registry):
     registry.rollback()
     leftovers = [
         registry.versions / ".0003.partial" / "content",
-        registry.folder / ".current.0123456789ab.partial",
-        registry.folder / ".refresh.holder.0123456789ab.partial",
-        registry.rejected / ".0005.json.0123456789ab.partial",
+        registry.folder / ".current.0123456789ab.partial" / "content",
+        registry.folder / ".current.0123456789ab.lock",
+        registry.folder / ".refresh.holder.0123456789ab.partial" / "content",
+        registry.folder / ".refresh.holder.0123456789ab.lock",
+        registry.rejected / ".0005.json.0123456789ab.partial" / "content",
+        registry.rejected / ".0005.json.0123456789ab.lock",
     ]
     foreign = [
         registry.versions / "backup" / "content",
