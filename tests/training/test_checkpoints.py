@@ -357,7 +357,7 @@ def test_other_files_of_that_name_are_refused(trained, tmp_path):
     with pytest.raises(ValueError, match="was not written by mindlib in the format"):
         folder.read(3)
     folder.write(4, TensorFile(folder.read(2).tensors, {"format": "mindlib checkpoint 1"}))
-    with pytest.raises(ValueError, match=r"format 'mindlib checkpoint 1' .*expected 'mindlib ch"):
+    with pytest.raises(ValueError, match="'mindlib checkpoint 1', expected 'mindlib ch"):
         folder.read(4)
 
 
