@@ -36,7 +36,7 @@ from mindlib.data.histories import History
 from mindlib.data.interactions import Interactions
 from mindlib.models.vector_model import VectorModel
 from mindlib.online.artifacts import new_folder, write_manifest
-from mindlib.online.exported import CATALOGUE, FORMAT, GRAPH, ITEMS
+from mindlib.online.exported import CATALOGUE, FORMAT, GRAPH, ITEMS, TABLE
 
 
 class ServingModule(nn.Module):
@@ -47,7 +47,7 @@ class ServingModule(nn.Module):
     def __init__(self, model: VectorModel) -> None:
         super().__init__()
         self.model = model
-        self.register_buffer("item_vectors", model.item_vectors())
+        self.register_buffer(TABLE, model.item_vectors())
 
     def forward(
         self,
@@ -139,14 +139,14 @@ def _write(folder: Path, program: Any, model: VectorModel, catalogue: Catalogue)
 
     vectors = model.item_vectors().numpy()
     np.save(folder / ITEMS, vectors)
-    table = program.model.graph.initializers["item_vectors"]
+    table = program.model.graph.initializers[TABLE]
     table.const_value = onnx_ir.ExternalTensor(
         location=ITEMS,
         offset=(folder / ITEMS).stat().st_size - vectors.nbytes,  # after the header of .npy
         length=vectors.nbytes,
         dtype=table.dtype,
         shape=table.const_value.shape,
-        name="item_vectors",
+        name=TABLE,
         base_dir=folder,
     )
     program.save(folder / GRAPH)

@@ -18,6 +18,7 @@ from mindlib.online.artifacts import ArtifactFormat, MismatchedPart, read_manife
 from mindlib.retrieval import InterestModel, Recommendations, score_by_best_interest, top_items
 
 GRAPH, ITEMS, CATALOGUE = "interests.onnx", "items.npy", "catalogue.json"
+TABLE = "item_vectors"  # the name of these vectors in the graph
 FORMAT = ArtifactFormat(
     "export", 2, "mindlib.online.export.export", (GRAPH, ITEMS, CATALOGUE), {"history_length": int}
 )
@@ -68,14 +69,17 @@ class ExportedModel:
                 f"the one expected ({len(catalogue)} items, {catalogue.fingerprint[:12]}…): export "
                 f"a model that was trained with this one"
             )
+        # In memory, not mapped, because a file may be truncated or overwritten while it is served.
+        # ONNX Runtime makes a copy of its own, so that the table is in memory twice.
+        items = np.load(path / ITEMS)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
+        table = onnxruntime.OrtValue.ortvalue_from_numpy(items)
+        options.add_external_initializers([TABLE], [table])
         session = onnxruntime.InferenceSession(
-            path / GRAPH, options, providers=["CPUExecutionProvider"]
+            (path / GRAPH).read_bytes(), options, providers=["CPUExecutionProvider"]
         )
-        # Memory-mapped, as ONNX Runtime maps the same file, so that the table is in memory once.
-        items = torch.from_numpy(np.load(path / ITEMS, mmap_mode="c"))
-        return ExportedModel(manifest, own, items, session)
+        return ExportedModel(manifest, own, torch.from_numpy(items), session)
 
     def interests(
         self, histories: Histories

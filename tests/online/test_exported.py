@@ -19,6 +19,9 @@ from mindlib.online import export as export_module
 from mindlib.online.artifacts import MANIFEST, DamagedPart, MismatchedPart, MissingPart, seal
 from mindlib.online.export import export
 from mindlib.online.exported import CATALOGUE, GRAPH, ITEMS, ExportedModel
+from tests.reliability import behaves, refuses
+
+AREA = "Index, model and version files"
 
 pytestmark = pytest.mark.slow
 
@@ -90,14 +93,32 @@ def test_a_changed_byte_is_refused(folder, name):
     (folder / name).write_bytes(content)
     with pytest.raises(DamagedPart, match=rf"{name} is damaged .*\({len(content)} bytes, sha256"):
         ExportedModel.load(folder)
+    behaves(
+        AREA, "one bit of an export's file is flipped",
+        "DamagedPart, a ValueError, names the file, its size and sha256, and those expected",
+    )  # fmt: skip
+
+
+def test_a_loaded_export_outlives_its_files(folder):
+    """Mapped files would end the process (SIGBUS) or change its answers."""
+    served, histories = ExportedModel.load(folder), Histories.from_lists([[1, 2, 3]], [[1]])
+    before, vectors = served.interests(histories)[0], served.item_vectors().clone()
+    for damage in (lambda content: b"\xff" * len(content), lambda content: b""):
+        for name in FILES:
+            (folder / name).write_bytes(damage((folder / name).read_bytes()))
+        assert torch.equal(served.interests(histories)[0], before)
+        assert torch.equal(served.item_vectors(), vectors)
+    behaves(
+        AREA, "an export is overwritten or truncated while it is served",
+        "the loaded model answers as before: nothing is mapped from the files",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
-    with pytest.raises(
-        MissingPart, match=rf"{name} is missing" if name != MANIFEST else "lacks manifest"
-    ):
+    message = rf"{name} is missing" if name != MANIFEST else "lacks manifest"
+    with refuses(AREA, f"{name} of an export is missing", MissingPart, match=message):
         ExportedModel.load(folder)
 
 
@@ -184,7 +205,8 @@ def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch, program):
 
 def test_an_export_is_never_overwritten(whole):
     before = (whole / MANIFEST).read_bytes()
-    with pytest.raises(FileExistsError, match=r"never overwritten.*choose another name"):
+    message = r"never overwritten.*choose another name"
+    with refuses(AREA, "an export to a folder that exists", FileExistsError, match=message):
         export(make(), LOG, whole)
     assert (whole / MANIFEST).read_bytes() == before
 
