@@ -5,6 +5,7 @@ import json
 import math
 import re
 import subprocess
+import warnings
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from mindlib.experiments.cache import (
 )
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models import MINDConfig
+from tests.reliability import behaves
 
 SMALL = PlantedConfig(num_users=40, num_clusters=4, items_per_cluster=5, num_segments=2)
 
@@ -111,6 +113,32 @@ def test_a_damaged_file_is_not_used(tmp_path, how):
     path.write_bytes({"half": content[:half], "empty": b"", "one bit": flipped}[how])
     with pytest.warns(UserWarning, match=r"values\.npz is damaged .*computed again"):
         assert read_entry(path) is None
+    behaves(
+        "Index, model and version files", "a damaged file in the cache of runs",
+        "a warning names the file, and the run is computed again",
+    )  # fmt: skip
+
+
+def test_any_flipped_bit_is_reported_or_changes_nothing(tmp_path):
+    """Some make zipfile raise NotImplementedError, RuntimeError or zlib.error."""
+    path = tmp_path / "values.npz"
+    entry = CacheEntry({"a": np.arange(3.0)}, {"name": "x"})
+    write_entry(path, entry)
+    content, reported = path.read_bytes(), 0
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = read_entry(path)
+        reported += found is None
+        assert len(caught) == (found is None)
+        if found:
+            assert found.facts == entry.facts
+            assert found.arrays.keys() == entry.arrays.keys()
+            assert np.array_equal(found.arrays["a"], entry.arrays["a"])
+    assert reported > len(content) / 2
 
 
 def test_the_order_of_facts_does_not_matter():

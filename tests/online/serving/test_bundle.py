@@ -109,7 +109,7 @@ def test_without_a_ranker_there_is_none(tmp_path):
 
 
 def test_a_ranker_is_read_as_din_unless_told_otherwise(whole, tmp_path):
-    with pytest.raises(MismatchedPart, match="not a ranker"):
+    with pytest.raises(MismatchedPart, match="has another format than 'mindlib ranker 2'"):
         Bundle.load(whole)
     model = DIN.from_log(
         LOG, DINConfig(dim=4, hidden=(4,)), generator=torch.Generator().manual_seed(0)
@@ -175,7 +175,7 @@ def test_a_manifest_does_not_make_a_part_fit(folder):
     vectors = torch.ones((LOG.num_items, 3))
     ExactIndex.build(vectors, torch.arange(1, LOG.num_items + 1)).save(folder / INDEX)
     rehash(folder, INDEX)
-    with pytest.raises(MismatchedPart, match="vectors of dimension 3; expected 8"):
+    with pytest.raises(MismatchedPart, match=r"other item vectors than .*dimension 3\)"):
         load(folder)
     ExactIndex.build(torch.ones((5, 8)), torch.arange(1, 6)).save(folder / INDEX)
     rehash(folder, INDEX)
