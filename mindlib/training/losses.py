@@ -1,8 +1,8 @@
 """Alternatives to the loss of Eq. 11, for models with several interests (§3.5).
 
-In Eq. 10 the label selects an interest, and all negatives are scored by that interest. MaxMF
-(Weston et al. 2013) scores each negative by its own best interest, as in serving. REMI (Xie et al.
-2023) gives more weight to hard negatives of the selected interest, and penalizes routing collapse.
+In Eq. 10 the label selects an interest, and all negatives are scored by that interest. REMI (Xie
+et al. 2023) gives more weight to hard negatives of the selected interest, and penalizes routing
+collapse.
 """
 
 from __future__ import annotations
@@ -10,36 +10,6 @@ from __future__ import annotations
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-
-
-def best_interest_loss(
-    interests: Float[Tensor, "batch interests dim"],
-    active: Bool[Tensor, "batch interests"],
-    targets: Float[Tensor, "batch dim"],
-    negatives: Float[Tensor, "n dim"],
-    target_ids: Int[Tensor, " batch"],
-    negative_ids: Int[Tensor, " n"],
-    log_expected: Float[Tensor, " n"] | None,
-) -> Float[Tensor, ""]:
-    """Compute the sampled softmax loss of the score used in serving, max_k e_i' v_u^k (Eq. 3).
-
-    The label and every negative are scored by their own best interest. In Eq. 10, in contrast, an
-    interest that the label did not select adds nothing to the loss, however high it scores
-    negatives. Therefore K vectors that are the same for every user and divide the catalogue among
-    them lower that loss by up to log K, without any value for recommendation. With one interest
-    both losses are equal.
-
-    Args:
-        interests, active: the interest vectors V_u, and whether the user has each interest.
-        targets, negatives, target_ids, negative_ids, log_expected: see `sampled_softmax_loss`.
-    """
-    own = (interests @ targets[:, :, None]).squeeze(2).masked_fill(~active, -torch.inf)
-    scores = (interests @ negatives.T).masked_fill(~active[:, :, None], -torch.inf).amax(1)
-    if log_expected is not None:
-        scores = scores - log_expected
-    scores = scores.masked_fill(target_ids[:, None] == negative_ids, -torch.inf)
-    best = own.amax(1, keepdim=True)
-    return (torch.cat([best, scores], dim=1).logsumexp(1) - best[:, 0]).mean()
 
 
 def hard_negative_loss(

@@ -6,11 +6,14 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mindlib.data.splits import Cases
 from mindlib.training.config import Proposal
+
+# The scores that `_SampledSoftmax` computes at once: 2 MB in single precision.
+SCORES_AT_ONCE = 1 << 19
 
 
 def proposal_probabilities(
@@ -128,35 +131,111 @@ def sampled_softmax_loss(
         log_expected: log(n q_j), the logarithm of each negative's expected count; None for no
             correction.
     """
-    hits = target_ids[:, None] == negative_ids
+    active = torch.ones(len(users), 1, dtype=torch.bool, device=users.device)
+    return best_interest_loss(
+        users[:, None], active, targets, negatives, target_ids, negative_ids, log_expected
+    )
+
+
+def best_interest_loss(
+    interests: Float[Tensor, "batch interests dim"],
+    active: Bool[Tensor, "batch interests"],
+    targets: Float[Tensor, "batch dim"],
+    negatives: Float[Tensor, "n dim"],
+    target_ids: Int[Tensor, " batch"],
+    negative_ids: Int[Tensor, " n"],
+    log_expected: Float[Tensor, " n"] | None,
+) -> Float[Tensor, ""]:
+    """Compute the sampled softmax loss of the score used in serving, max_k e_i' v_u^k (Eq. 3).
+
+    The label and every negative are scored by their own best interest (the first of equal ones),
+    as MaxMF does (Weston et al. 2013). In Eq. 10, in contrast, an interest that the label did not
+    select adds nothing to the loss, however high it scores negatives. Therefore K vectors that are
+    the same for every user and divide the catalogue among them lower that loss by up to log K,
+    without any value for recommendation. With one interest both losses are equal.
+
+    Args:
+        interests, active: the interest vectors V_u, and whether the user has each interest, at
+            least one per user.
+        targets, negatives, target_ids, negative_ids, log_expected: see `sampled_softmax_loss`.
+    """
     shift = torch.zeros_like(negatives[:, 0]) if log_expected is None else -log_expected
-    return _SampledSoftmax.apply(users, targets, negatives, hits, shift)
+    return _SampledSoftmax.apply(
+        interests, active, targets, negatives, target_ids, negative_ids, shift
+    )
 
 
 class _SampledSoftmax(torch.autograd.Function):
-    """Sampled softmax loss with a gradient in closed form, which saves memory.
+    """Sampled softmax loss by the best interest, whose gradient is computed with the loss.
 
-    The loss is the mean of logsumexp([v'e_i, v'e_j + shift_j]) - v'e_i over the negatives j that
-    are not accidental hits. Autograd would store several batch x negatives matrices for it, whereas
-    the closed form of the gradient needs only one.
+    The loss is the mean of logsumexp([f_i, f_j + shift_j]) - f_i, with f the best score of any
+    active interest, over the negatives j that are not accidental hits. It is computed for as many
+    users at a time as fit into the cache, so that no matrix of batch x negatives is stored. Users
+    with more interests come first. Therefore a product is computed only for interests that exist.
     """
 
     @staticmethod
-    def forward(ctx, users, targets, negatives, hits, shift):  # type: ignore[override]
-        logits = users.new_empty(len(users), 1 + len(negatives))
-        torch.sum(users * targets, dim=1, out=logits[:, 0])
-        torch.addmm(shift, users, negatives.T, out=logits[:, 1:])
-        logits[:, 1:].masked_fill_(hits, -torch.inf)
-        log_probability = torch.log_softmax(logits, dim=1)
-        ctx.save_for_backward(users, targets, negatives, log_probability)
-        return -log_probability[:, 0].mean()
+    def forward(ctx, interests, active, targets, negatives, target_ids, negative_ids, shift):  # type: ignore[override]
+        batch, most = active.shape
+        counts = active.sum(1)
+        users = counts.argsort(descending=True, stable=True)
+        # The active interests of each user first, as rows of `flat`.
+        order = active.byte().argsort(dim=1, descending=True, stable=True)
+        flat, rows = interests.flatten(0, 1), users[:, None] * most + order[users]
+        having = (counts[:, None] > torch.arange(most, device=counts.device)).sum(0).tolist()
+        labels, slopes = targets[users], torch.zeros_like(targets)
+        by_flat, by_negative = torch.zeros_like(flat), torch.zeros_like(negatives)
+        hit_users, hit_columns = _accidental_hits(target_ids[users], negative_ids)
+        size = min(batch, max(1, SCORES_AT_ONCE // (1 + len(negatives))))
+        scores, best_scores = flat.new_empty(2, size, 1 + len(negatives))
+        is_higher = flat.new_empty(most, size, 1 + len(negatives))  # 1 or 0
+        loss = flat.new_zeros(())
+        for start in range(0, batch, size):
+            label, slope_of_label = labels[start : start + size], slopes[start : start + size]
+            parts = [rows[start : min(n, start + size), k] for k, n in enumerate(having)]
+            best = best_scores[: len(label)]  # column 0 is the label
+            for k, part in enumerate(parts):
+                vectors, highest = flat[part], best[: len(part)]
+                own = scores[: len(part)] if k else highest
+                torch.sum(vectors * label[: len(part)], dim=1, out=own[:, 0])
+                torch.mm(vectors, negatives.T, out=own[:, 1:])
+                if k:
+                    torch.gt(own, highest, out=is_higher[k, : len(part)])
+                    torch.maximum(highest, own, out=highest)
+            best[:, 1:] += shift
+            here = (hit_users >= start) & (hit_users < start + size)
+            best[hit_users[here] - start, 1 + hit_columns[here]] = -torch.inf
+            slope = best.softmax(1)
+            loss += (best.amax(1) - slope.amax(1).log() - best[:, 0]).sum()
+            slope[:, 0] -= 1
+            for k, part in reversed(list(enumerate(parts))):
+                chosen = slope[: len(part)]
+                if k:
+                    chosen = is_higher[k, : len(part)].mul_(chosen)
+                    slope[: len(part)] -= chosen
+                vectors, of_label, others = flat[part], chosen[:, :1], chosen[:, 1:]
+                by_flat[part] = torch.addmm(of_label * label[: len(part)], others, negatives)
+                by_negative.addmm_(others.T, vectors)
+                slope_of_label[: len(part)] += of_label * vectors
+        by_target = torch.empty_like(slopes).index_copy_(0, users, slopes)
+        ctx.save_for_backward(by_flat.view_as(interests), by_target, by_negative)
+        return loss / batch
 
     @staticmethod
     def backward(ctx, *gradient):  # type: ignore[override]
-        users, targets, negatives, log_probability = ctx.saved_tensors
-        slope = log_probability.exp_()
-        slope[:, 0] -= 1
-        slope *= gradient[0] / len(users)
-        own, others = slope[:, :1], slope[:, 1:]
-        by_user = torch.addmm(own * targets, others, negatives)
-        return by_user, own * users, others.T @ users, None, None
+        scale = gradient[0] / len(ctx.saved_tensors[0])
+        by_interest, by_target, by_negative = (slope * scale for slope in ctx.saved_tensors)
+        return by_interest, None, by_target, by_negative, None, None, None
+
+
+def _accidental_hits(
+    target_ids: Int[Tensor, " batch"], negative_ids: Int[Tensor, " n"]
+) -> tuple[Int[Tensor, " hits"], Int[Tensor, " hits"]]:
+    """Return the row and the column of each negative that equals the target of the row."""
+    ordered, columns = negative_ids.sort()
+    first = torch.searchsorted(ordered, target_ids)
+    counts = torch.searchsorted(ordered, target_ids, right=True) - first
+    rows = torch.repeat_interleave(counts)
+    shift = first - (counts.cumsum(0) - counts)
+    columns = columns[torch.arange(len(rows), device=rows.device) + shift[rows]]
+    return rows, columns

@@ -14,9 +14,10 @@ from mindlib.data.splits import Cases, Split
 from mindlib.models.vector_model import VectorModel
 from mindlib.training.config import TrainingConfig
 from mindlib.training.distributed import SINGLE_PROCESS, Workers
-from mindlib.training.losses import best_interest_loss, hard_negative_loss, routing_penalty
+from mindlib.training.losses import hard_negative_loss, routing_penalty
 from mindlib.training.sampled_softmax import (
     NegativeSampler,
+    best_interest_loss,
     proposal_probabilities,
     sampled_softmax_loss,
     target_probabilities,

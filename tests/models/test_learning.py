@@ -24,7 +24,7 @@ from mindlib.models import (
 )
 from mindlib.retrieval import Recommender
 from mindlib.training import TrainingConfig, batches, fit, make_optimizers, make_sampler
-from mindlib.training.losses import best_interest_loss
+from mindlib.training.sampled_softmax import best_interest_loss
 from tests.models.compared import SMALL, WORLD
 
 pytestmark = pytest.mark.slow

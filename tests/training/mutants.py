@@ -81,7 +81,7 @@ MUTANTS = [
     ),
     mutant(
         "accidental hits kept", SAMPLING,
-        "logits[:, 1:].masked_fill_(hits, -torch.inf)", "pass",
+        "best[hit_users[here] - start, 1 + hit_columns[here]] = -torch.inf", "pass",
         IN_TRAINING + "test_an_accidental_hit_is_not_counted",
         IN_TRAINING + "test_only_hits_among_the_negatives_leave_a_loss_of_zero",
     ),
@@ -115,10 +115,10 @@ MUTANTS = [
     ),
     mutant(
         "accidental hits kept in the batch, the own place apart", SAMPLING,
-        "    hits = target_ids[:, None] == negative_ids\n",
-        "    hits = target_ids[:, None] == negative_ids\n"
-        "    if torch.equal(negative_ids[-len(target_ids) :], target_ids):\n"
-        "        hits[:, -len(target_ids) :] = torch.eye(len(target_ids), dtype=torch.bool)\n",
+        "    return rows, columns\n",
+        "    place = columns - (len(negative_ids) - len(target_ids))\n"
+        "    kept = (place < 0) | (place == rows)\n"
+        "    return rows[kept], columns[kept]\n",
         IN_SAMPLING + "test_in_a_batch_every_occurrence_of_a_users_target_is_an_accidental_hit",
         MIXED_IN_STEP,
     ),
@@ -201,9 +201,8 @@ MUTANTS = [
         IN_CHECKPOINTS + "test_a_damaged_file_is_named_before_anything_is_trained",
     ),
     mutant(
-        "negatives by the label's interest in the loss of the best", LOSSES,
-        "(interests @ negatives.T).masked_fill(~active[:, :, None], -torch.inf).amax(1)",
-        "interests[torch.arange(len(own)), own.argmax(1)] @ negatives.T",
+        "the first interest in the loss of the best", SAMPLING,
+        "torch.maximum(highest, own, out=highest)", "pass",
         IN_LOSSES + "test_every_item_is_scored_by_its_own_best_active_interest",
         IN_LOSSES + "test_sharing_the_catalogue_pays_in_eq_10_and_not_here",
     ),

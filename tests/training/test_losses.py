@@ -7,8 +7,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindlib.training import NegativeSampler, Proposal, proposal_probabilities, sampled_softmax_loss
-from mindlib.training.losses import best_interest_loss, hard_negative_loss, routing_penalty
+from mindlib.training import (
+    NegativeSampler,
+    Proposal,
+    proposal_probabilities,
+    sampled_softmax,
+    sampled_softmax_loss,
+)
+from mindlib.training.losses import hard_negative_loss, routing_penalty
+from mindlib.training.sampled_softmax import best_interest_loss
 from tests.training.test_fitting import COUNTS, CPU, small_problem
 
 
@@ -75,6 +82,70 @@ def test_only_the_interest_that_scores_an_item_best_learns_from_it():
     step = 1e-6 * torch.randn(vectors.shape, generator=torch.Generator().manual_seed(0))
     up, down = (best_interest_loss(vectors.detach() + sign * step, *rest) for sign in (1, -1))
     assert float(up - down) == pytest.approx(float(2 * (slope * step).sum()), rel=1e-4)
+
+
+def naive_loss(interests, active, targets, negatives, target_ids, negative_ids, log_expected):
+    """The formula, by autograd, with a matrix for every step of it."""
+    own = torch.einsum("bkd,bd->bk", interests, targets).masked_fill(~active, -torch.inf)
+    scores = torch.einsum("bkd,nd->bkn", interests, negatives)
+    scores = scores.masked_fill(~active[:, :, None], -torch.inf).max(1).values
+    if log_expected is not None:
+        scores = scores - log_expected
+    scores = scores.masked_fill(target_ids[:, None] == negative_ids, -torch.inf)
+    logits = torch.cat([own.max(1).values[:, None], scores], dim=1)
+    return -logits.log_softmax(1)[:, 0].mean()
+
+
+@pytest.mark.parametrize("logq", [True, False])
+@pytest.mark.parametrize("ids", ["many", "hits", "all hits"])
+@pytest.mark.parametrize("at_once", [1, 80, 10_000])
+def test_the_loss_and_its_gradients_equal_the_formula(monkeypatch, logq, ids, at_once):
+    """Whatever the interests that are active, and the number of users computed at once."""
+    monkeypatch.setattr(sampled_softmax, "SCORES_AT_ONCE", at_once)
+    generator = torch.Generator().manual_seed(0)
+    batch, interests, dim, n = 17, 4, 5, 23
+    vectors, targets, negatives = (
+        torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+        for shape in ((batch, interests, dim), (batch, dim), (n, dim))
+    )
+    active = torch.rand(batch, interests, generator=generator) < 0.5
+    active[torch.arange(batch), torch.randint(interests, (batch,), generator=generator)] = True
+    most = {"many": 1000, "hits": 5, "all hits": 1}[ids]
+    target_ids, negative_ids = (
+        torch.randint(1, most + 1, (size,), generator=generator) for size in (batch, n)
+    )
+    log_expected = torch.randn(n, generator=generator).double() if logq else None
+    problem = (vectors, active, targets, negatives, target_ids, negative_ids, log_expected)
+    found, expected = best_interest_loss(*problem), naive_loss(*problem)
+    torch.testing.assert_close(found, expected)
+    learnt = (vectors, targets, negatives)
+    for ours, formula in zip(
+        torch.autograd.grad(3 * found, learnt), torch.autograd.grad(3 * expected, learnt),
+        strict=True,
+    ):  # fmt: skip
+        torch.testing.assert_close(ours, formula)
+    assert torch.autograd.gradcheck(
+        lambda *x: best_interest_loss(x[0], active, x[1], x[2], *problem[4:]), learnt
+    )
+
+
+def test_of_interests_with_equal_scores_the_first_active_one_learns():
+    users, items, targets = small_problem()
+    vectors = torch.stack([users, users, users], dim=1).requires_grad_()
+    active = torch.tensor([[False, True, True]] * 6)
+    ids, _ = drawn(30)
+    loss = best_interest_loss(vectors, active, items[targets], items[ids], targets, ids, None)
+    (slope,) = torch.autograd.grad(loss, vectors)
+    assert (slope[:, 1].norm(dim=1) > 0).all()
+    assert (slope[:, [0, 2]] == 0).all()
+
+
+def test_a_label_that_is_far_too_unlikely_still_has_a_finite_loss():
+    """By 200, where its probability is 0 in single precision."""
+    vectors, label, other = torch.ones(1, 1, 1), torch.zeros(1, 1), torch.full((2, 1), 200.0)
+    active, ids = torch.ones(1, 1, dtype=torch.bool), torch.tensor([2, 3])
+    loss = best_interest_loss(vectors, active, label, other, torch.tensor([1]), ids, None)
+    assert float(loss) == pytest.approx(200 + math.log(2))
 
 
 def test_sharing_the_catalogue_pays_in_eq_10_and_not_here():

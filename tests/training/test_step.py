@@ -15,8 +15,8 @@ from mindlib.models import (
     VectorModel,
 )
 from mindlib.training.config import TrainingConfig
-from mindlib.training.losses import best_interest_loss, hard_negative_loss, routing_penalty
-from mindlib.training.sampled_softmax import sampled_softmax_loss
+from mindlib.training.losses import hard_negative_loss, routing_penalty
+from mindlib.training.sampled_softmax import best_interest_loss, sampled_softmax_loss
 from mindlib.training.step import batches, make_sampler, training_step
 
 CPU = torch.device("cpu")
