@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from jaxtyping import Bool, Int
 
 from mindlib.data.feature_table import FeatureTable, Missing, encode, require_columns
 from mindlib.data.filtering import filter_by_count
+from mindlib.data.log_folder import read_log, write_log
 from mindlib.data.option_types import check_option
 
 DAYS = [100 * month + day for month in range(1, 13) for day in range(1, 32)]
@@ -131,6 +133,24 @@ class Interactions:
         keep = np.zeros(len(self), dtype=bool)
         keep[filter_by_count(log, k, "k-core", self.name)["event"].to_numpy()] = True
         return self.select(keep)
+
+    def save(self, folder: str | Path, *, progress: bool = False) -> None:
+        """Write the log to a new folder that `open` and `load` read, completely or not at all.
+
+        Raises:
+            OSError: the folder exists and is not empty, or cannot be written.
+        """
+        log = {field.name: getattr(self, field.name) for field in fields(self)}
+        write_log(Path(folder), log, progress=progress)
+
+    @staticmethod
+    def open(folder: str | Path) -> Interactions:
+        """Open a folder that `save` wrote; its arrays stay on disk and are read where needed.
+
+        Raises:
+            FileNotFoundError, ValueError: the folder is not a log, or is damaged.
+        """
+        return Interactions(**read_log(Path(folder)))
 
     @staticmethod
     def from_frames(

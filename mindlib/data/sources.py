@@ -14,6 +14,7 @@ import polars as pl
 
 from mindlib.data.feature_table import Missing, require_columns
 from mindlib.data.interactions import Interactions
+from mindlib.data.log_folder import is_log_folder
 from mindlib.data.planted import planted_interests
 from mindlib.data.readers.amazon import amazon_reviews, is_amazon
 from mindlib.data.readers.complete_journey import complete_journey
@@ -148,6 +149,7 @@ def load(dataset: str | Path, **options: Any) -> Interactions:
     Args:
         dataset: "complete-journey" or "planted"; or a name such as "amazon-2014-Books" or
             "taobao": `load_published`; or
+            - a folder that `Interactions.save` wrote: `Interactions.open`;
             - a folder (or prefix) with a `.inter` file: `recbole`;
             - a folder with sequences.txt, and optionally items.tsv, items.csv, MovieLens'
               movies.dat and users.dat, or items.txt with lines of id and name: `sequences`;
@@ -191,6 +193,8 @@ def load(dataset: str | Path, **options: Any) -> Interactions:
 
 
 def _load_folder(folder: Path, options: dict[str, Any]) -> Interactions:
+    if is_log_folder(folder):
+        return Interactions.open(folder, **options)
     if any(folder.glob("*.inter")):
         return recbole(folder, **options)
     for name in ("sequences.txt", "sequences.txt.gz"):

@@ -1,0 +1,137 @@
+"""A log as a folder: columns that are mapped into memory, and tables of ids, titles and values.
+
+Opening a folder reads the tables only. A column is read where it is used, and the operating system
+may drop those pages again; all processes that open the folder share them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from tqdm.auto import tqdm
+
+from mindlib.data.feature_table import FeatureTable
+from mindlib.data.storage import atomic_folder, checksum
+
+FORMAT = "mindlib log 1"
+MANIFEST = "log.json"
+COLUMNS = ("users", "items", "timestamps")
+FEATURES = ("item_features", "profiles")
+ROWS_AT_ONCE = 1 << 20  # rows that are written between two updates of the progress bar
+REMEDY = "convert the source again, or restore the folder"
+
+
+def is_log_folder(folder: Path) -> bool:
+    """Return whether a folder has the manifest of a log."""
+    return (folder / MANIFEST).is_file()
+
+
+def write_log(folder: Path, log: Mapping[str, Any], *, progress: bool) -> None:
+    """Write the fields of an `Interactions` to a new folder, completely or not at all.
+
+    Args:
+        progress: whether to show a progress bar.
+
+    Raises:
+        FileExistsError: the folder exists and is not empty.
+        OSError: it cannot be written.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise FileExistsError(f"{folder} exists and is not empty; choose another, or delete it")
+    tables = {name: log[name] for name in FEATURES if log[name] is not None}
+    arrays = {name: log[name] for name in COLUMNS}
+    arrays |= {name: table.codes for name, table in tables.items()}
+    items = {"id": log["item_ids"][1:].tolist()}
+    if log["titles"] is not None:
+        items["title"] = list(log["titles"][1:])
+    frames = {"user_ids": pl.DataFrame({"id": log["user_ids"][1:].tolist()})}
+    frames["item_ids"] = pl.DataFrame(items)
+    values = {name: [table.fields, table.vocabularies] for name, table in tables.items()}
+    total = sum(array.nbytes for array in arrays.values())
+    with (
+        atomic_folder(folder) as partial,
+        tqdm(total=total, unit="B", unit_scale=True, desc="writing", disable=not progress) as bar,
+    ):
+        for name, array in arrays.items():
+            file = partial / f"{name}.npy"
+            column = np.lib.format.open_memmap(file, "w+", array.dtype, array.shape)
+            for start in range(0, len(array), ROWS_AT_ONCE):
+                block = array[start : start + ROWS_AT_ONCE]
+                column[start : start + ROWS_AT_ONCE] = block
+                bar.update(block.nbytes)
+            column.flush()
+        for name, frame in frames.items():
+            frame.write_parquet(partial / f"{name}.parquet")
+        manifest = {
+            "format": FORMAT,
+            "name": log["name"],
+            "arrays": {n: [a.dtype.str, list(a.shape)] for n, a in arrays.items()},
+            "frames": {name: checksum(partial / f"{name}.parquet") for name in frames},
+            "values": values,
+        }
+        manifest["sha256"] = _digest(manifest)
+        (partial / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def read_log(folder: Path) -> dict[str, Any]:
+    """Read the fields of an `Interactions`, with its arrays mapped into memory.
+
+    A change of an array in memory (a private copy of its page) does not change the file.
+
+    Raises:
+        FileNotFoundError: the folder is not a log.
+        ValueError: it has another format, or a file is damaged: its size, type or shape or, for
+            ids and titles, its contents. The values of the arrays are not checked, because that
+            would read all of them.
+    """
+    if not is_log_folder(folder):
+        raise FileNotFoundError(f"{folder} has no {MANIFEST}; write it with Interactions.save")
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"the format is {manifest['format']!r}; expected {FORMAT!r}")
+        if manifest.pop("sha256") != _digest(manifest):
+            raise ValueError(f"{MANIFEST} has another sha256 than when it was written")
+        arrays = {
+            name: _map_array(folder / f"{name}.npy", np.dtype(kind), tuple(shape))
+            for name, (kind, shape) in manifest["arrays"].items()
+        }
+        frames = {}
+        for name in ("user_ids", "item_ids"):
+            if checksum(folder / f"{name}.parquet") != manifest["frames"][name]:
+                raise ValueError(f"{name}.parquet has another sha256 than {MANIFEST} says")
+            frames[name] = pl.read_parquet(folder / f"{name}.parquet")
+        fields: dict[str, Any] = {name: arrays[name] for name in COLUMNS} | dict.fromkeys(FEATURES)
+        if len({len(fields[name]) for name in COLUMNS}) > 1:
+            raise ValueError("the columns differ in length")
+        for name, (names, vocabularies) in manifest["values"].items():
+            vocabularies = tuple(map(tuple, vocabularies))
+            fields[name] = FeatureTable(tuple(names), arrays[name], vocabularies)
+        for name, frame in frames.items():
+            fields[name] = np.array([None, *frame["id"].to_list()], dtype=object)
+        has_titles = "title" in frames["item_ids"].columns
+        titles = ("", *frames["item_ids"]["title"].to_list()) if has_titles else None
+        return fields | {"titles": titles, "name": manifest["name"]}
+    except Exception as error:  # numpy raises any error for some damaged file
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ValueError(f"{folder} is damaged or no log ({kind}{error}); {REMEDY}") from error
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _map_array(path: Path, kind: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    # "c" makes the array writable for torch.from_numpy, which warns otherwise.
+    array = np.asarray(np.load(path, mmap_mode="c"))
+    if array.dtype != kind or array.shape != shape:
+        raise ValueError(
+            f"{path.name} has {array.dtype} {array.shape}; {MANIFEST} says {kind} {shape}"
+        )
+    return array
