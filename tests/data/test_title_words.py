@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mindlib.data.title_words import encode_titles
+from tests.reliability import behaves
 
 
 def words_of(titles, **options):
@@ -33,6 +34,11 @@ def test_words_of_all_scripts_are_normalized():
     found = words_of(titles + apart)
     assert found[:4] == found[4:]
     assert [len(words) for words in found[:4]] == [3, 2, 2, 1]
+    behaves(
+        "Data files",
+        "a title with ligatures, full-width letters or decomposed accents",
+        "its words are those of the plain spelling (NFKC)",
+    )
 
 
 def test_apostrophes_hyphens_and_ampersands_stand_within_words():
