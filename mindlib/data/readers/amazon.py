@@ -20,7 +20,7 @@ from mindlib.data.feature_table import require_columns
 from mindlib.data.filtering import Filtering, check_filter, filter_by_count, sort_events
 from mindlib.data.interactions import MILLISECONDS_FROM, Interactions
 from mindlib.data.readers.amazon_items import FIELDS, read_items
-from mindlib.data.readers.files import check_file, error_context, file_format, read_header
+from mindlib.data.readers.files import check_file, file_format, read_header
 from mindlib.data.readers.text_blocks import (
     BLOCK_BYTES,
     Block,
@@ -145,8 +145,10 @@ def amazon_reviews(
             f"pass items=None",
             stacklevel=2,
         )
-    with error_context(path):
+    try:
         return Interactions.from_frames(log, name=name or path.name.split(".")[0], **arguments)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def is_amazon(path: Path) -> bool:

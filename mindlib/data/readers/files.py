@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import lzma
 import os
 import re
 import zipfile
@@ -27,6 +28,7 @@ from mindlib.data.interactions import Interactions
 SEPARATORS = {".csv": ",", ".dat": "::"}
 SEPARATORS |= dict.fromkeys((".tsv", ".txt", ".inter", ".item", ".user"), "\t")
 HEADER_BYTES = 1 << 16
+DAMAGED = (zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 ENCRYPTED = 1  # a flag of the files in a .zip
 UNIT_SEPARATOR = "\x1f"  # stands in for `::`, which polars cannot split by
 
@@ -206,15 +208,11 @@ def error_context(path: str | Path) -> Iterator[None]:
             f"{path}, line {line}, is not UTF-8 (byte 0x{error.object[error.start]:02x}); "
             f"convert the file, for instance with iconv -f latin1 -t utf-8"
         ) from error
-    except (
-        EOFError,
-        zlib.error,
-        gzip.BadGzipFile,
-        zipfile.BadZipFile,
-        NotImplementedError,
-    ) as error:
+    except (EOFError, OSError, NotImplementedError, *DAMAGED) as error:
+        if isinstance(error, OSError) and error.filename:
+            raise  # the file cannot be opened
         raise ValueError(f"{path} is damaged or cut short ({error}); fetch it again") from error
-    except (pl.exceptions.PolarsError, csv.Error) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, csv.Error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} cannot be read: {reason}") from error
 

@@ -334,6 +334,10 @@ def test_wrong_files_are_refused(tmp_path: Path):
         amazon_reviews(write(tmp_path / "Books.txt", "x"))
     with pytest.raises(ValueError, match="users and items: both of the first two columns"):
         amazon_reviews(write(tmp_path / "Books.csv", "AUSER00001,B000000001,5.0,1300000000\n"))
+    with pytest.raises(
+        ValueError, match=r"Books.csv: .*131300000000, which as seconds lies beyond"
+    ):
+        amazon_reviews(write(tmp_path / "Books.csv", "A1,B000000001,5.0,131300000000\n"), None)
     with pytest.raises(ValueError, match="min_count=0"):
         amazon_reviews(path, min_count=0)
 

@@ -84,6 +84,21 @@ def test_a_cut_archive_is_refused(tmp_path: Path, suffix: str, keep: float):
         list(read_blocks(path))
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, 8, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_changed_byte_of_a_zip_is_refused_or_harmless(tmp_path: Path, method: int):
+    path = tmp_path / "data.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("data.csv"), b"1,a\n2,b\n", method)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 128]) + whole[place + 1 :])
+        try:
+            assert [block.data for block in read_blocks(path)] == [b"1,a\n2,b\n"]
+        except ValueError as error:
+            if "data.zip" not in str(error):
+                raise
+
+
 def test_a_zip_must_hold_one_file(tmp_path: Path):
     with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
         archive.writestr("a.csv", "1")
