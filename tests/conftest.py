@@ -2,6 +2,7 @@ import dataclasses
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def unchecked(config: type, **options: object) -> None:
+def unchecked(config: type, /, **options: object) -> Any:
     """Run a configuration's own validation without the type checks that precede it in tests."""
     instance = object.__new__(config)
     for field in dataclasses.fields(config):
@@ -43,3 +44,4 @@ def unchecked(config: type, **options: object) -> None:
             default = field.default_factory()
         object.__setattr__(instance, field.name, options.get(field.name, default))
     instance.__post_init__()
+    return instance

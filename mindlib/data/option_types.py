@@ -23,7 +23,9 @@ NAMES = {bool: "True or False", int: "a whole number", float: "a number", NoneTy
 
 
 def check_options(config: Any, **ranges: tuple[float | int, float | int]) -> None:
-    """Check the fields of a dataclass of options, and convert NumPy scalars to Python's.
+    """Check the fields of a dataclass of options, and convert their numbers to int and float.
+
+    NumPy scalars are accepted as the numbers that they contain; tensors are not.
 
     Args:
         config: every field is checked as by `check_option`.
@@ -35,11 +37,10 @@ def check_options(config: Any, **ranges: tuple[float | int, float | int]) -> Non
     """
     hints = _hints(type(config))
     for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if isinstance(value, np.generic):
-            value = value.item()
-            object.__setattr__(config, field.name, value)
-        check_option(field.name, value, hints[field.name])
+        value, hint = getattr(config, field.name), hints[field.name]
+        value = value.item() if isinstance(value, np.generic) else value
+        check_option(field.name, value, hint)
+        object.__setattr__(config, field.name, float(value) if hint is float else value)
     for name, (low, high) in ranges.items():
         value = getattr(config, name)
         for number in value if isinstance(value, tuple) else (value,):

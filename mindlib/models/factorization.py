@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,13 +76,14 @@ class WALS:
 
         Raises:
             ImportError: implicit is not installed.
+            ValueError: alpha is too large for this regularization.
         """
         try:
             from implicit.cpu.als import AlternatingLeastSquares
         except ImportError as error:
             raise ImportError("WALS needs implicit: pip install 'mindlib[baselines]'") from error
         config = config or WALSConfig()
-        with _one_blas_thread():
+        with _solving(config):
             model = AlternatingLeastSquares(
                 config.dim,
                 config.regularization,
@@ -97,7 +100,7 @@ class WALS:
     ) -> tuple[Float[Tensor, "users 1 dim"], Bool[Tensor, "users 1"]]:
         """Compute the user vector x_u of each history; zeros if the history is empty."""
         counts = history_counts(histories, len(self.model.item_factors))
-        with _one_blas_thread():
+        with _solving(self.config):
             factors = self.model.recalculate_user(
                 np.arange(len(histories)), _confidence(counts, self.config.alpha)
             )
@@ -128,6 +131,20 @@ def _confidence(counts: csr_matrix, alpha: float) -> csr_matrix:
     return confidence
 
 
-def _one_blas_thread() -> threadpool_limits:
-    """Limit BLAS to one thread, because its threads and those of implicit slow each other down."""
-    return threadpool_limits(1, "blas")
+@contextmanager
+def _solving(config: WALSConfig) -> Iterator[None]:
+    """Limit BLAS to one thread, because its threads and those of implicit slow each other down.
+
+    Raises:
+        ValueError: the system of equations cannot be solved in single precision.
+    """
+    from implicit.recommender_base import ModelFitError
+
+    try:
+        with threadpool_limits(1, "blas"):
+            yield
+    except (ModelFitError, ValueError) as error:
+        raise ValueError(
+            f"alpha={config.alpha}, regularization={config.regularization}: WALS has no solution "
+            f"in single precision ({error}); lower alpha, or raise regularization"
+        ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,8 +72,8 @@ class TrainingConfig:
         check_options(
             self,
             epochs=AT_LEAST_1,
-            batch_size=AT_LEAST_1,
-            length_bucket_batches=AT_LEAST_1,
+            batch_size=ITEMS,
+            length_bucket_batches=ITEMS,
             negatives=ITEMS,
             hardness=AT_LEAST_0,
             routing_penalty=AT_LEAST_0,
@@ -83,8 +82,8 @@ class TrainingConfig:
             alpha=(-10, 10),
             seed=SEED,
         )
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate={self.learning_rate}: expected a positive number")
+        if not 0 < self.learning_rate <= 100:  # larger steps of Adam overflow without a NaN loss
+            raise ValueError(f"learning_rate={self.learning_rate}: expected above 0, at most 100")
         if self.hardness and self.loss != "label":
             raise ValueError(
                 f"hardness={self.hardness} with loss={self.loss!r}: hard negatives are defined "

@@ -226,9 +226,9 @@ def test_an_absent_device_is_refused():
     ("options", "message"),
     [
         ({"epochs": 0}, "epochs=0: expected at least 1"),
-        ({"batch_size": -4}, "batch_size=-4: expected at least 1"),
+        ({"batch_size": -4}, "batch_size=-4: expected 1 to 1,000,000"),
         ({"negatives": 0}, "negatives=0: expected 1 to 1,000,000"),
-        ({"learning_rate": 0.0}, "learning_rate=0.0: expected a positive"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0: expected above 0"),
         ({"learning_rate": math.nan}, "learning_rate=nan"),
         ({"warmup_steps": -1}, "warmup_steps=-1: expected at least 0"),
         ({"schedule": "step"}, "schedule='step': expected 'constant'"),
