@@ -171,7 +171,7 @@ def test_every_configuration_class_has_a_use_here():
 
 @pytest.mark.parametrize("name", CLASSES)
 @given(data=st.data())
-@settings(max_examples=max(1, settings.default.max_examples // 5))
+@settings(max_examples=max(1, settings().max_examples // 5))
 def test_a_value_is_refused_or_works(name: str, data: st.DataObject):
     config = CLASSES[name]
     field = data.draw(st.sampled_from([field.name for field in dataclasses.fields(config)]))

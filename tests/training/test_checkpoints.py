@@ -25,7 +25,7 @@ from mindlib.layers.routing import RoutingConfig
 from mindlib.models import MIND, MINDConfig, YouTubeDNN, YouTubeDNNConfig
 from mindlib.training import TrainingConfig, fit
 from mindlib.training.checkpoints import Checkpoints
-from tests.reliability import refuses
+from tests.reliability import behaves, refuses
 
 pytestmark = pytest.mark.slow
 
@@ -212,7 +212,6 @@ def trained(split, tmp_path_factory):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 32}, "training.batch_size=64, not 32, .* another folder"),
         ({"negatives": 17}, "training.negatives=16, not 17"),
         ({"proposal": "popularity"}, "training.proposal='uniform', not 'popularity'"),
         ({"logq": False}, "training.logq=True, not False"),
@@ -223,12 +222,23 @@ def trained(split, tmp_path_factory):
         ({"monitor": "NDCG@10"}, "training.monitor='Recall@10', not 'NDCG@10'"),
         ({"patience": 1}, "training.patience=4, not 1"),
         ({"seed": 3}, "training.seed=0, not 3"),
-        ({"epochs": 1}, "epochs=1: .* has been trained for more epochs; pass epochs=2 or more"),
     ],
 )
 def test_another_configuration_is_refused_by_name(split, trained, options, message):
     with pytest.raises(ValueError, match=message):
         train(make(split), split, replace(CONFIG, **options), trained)
+
+
+@pytest.mark.parametrize(
+    ("fault", "change", "message"),
+    [
+        ("a run is resumed with another batch size", {"batch_size": 32}, "batch_size=64, not 32"),
+        ("a run is resumed with fewer epochs", {"epochs": 1}, "epochs=1: .* pass epochs=2 or more"),
+    ],
+)
+def test_a_run_is_resumed_with_its_own_options_only(split, trained, fault, change, message):
+    with refuses("Training and checkpoints", fault, ValueError, match=message):
+        train(make(split), split, replace(CONFIG, **change), trained)
 
 
 def test_every_field_of_the_configuration_is_compared_but_the_epochs(split, trained):
@@ -240,7 +250,8 @@ def test_every_field_of_the_configuration_is_compared_but_the_epochs(split, trai
 def test_a_cosine_is_bound_to_its_epochs(split, tmp_path):
     config = replace(CONFIG, schedule="cosine", epochs=1)
     train(make(split), split, config, tmp_path)
-    with pytest.raises(ValueError, match=r"training\.epochs=1, not 2"):
+    fault, message = "more epochs with a cosine schedule", r"training\.epochs=1, not 2"
+    with refuses("Training and checkpoints", fault, ValueError, match=message):
         train(make(split), split, replace(config, epochs=2), tmp_path)
 
 
@@ -288,7 +299,8 @@ def test_another_log_is_refused(split, trained):
         fewer.log, item_ids=split.log.item_ids, item_features=split.log.item_features
     )
     another = leave_last_out(same_catalogue)
-    with pytest.raises(ValueError, match="trained on other cases"):
+    fault, message = "a run is resumed with another log", "trained on other cases"
+    with refuses("Training and checkpoints", fault, ValueError, match=message):
         train(make(another), another, CONFIG, trained)
 
 
@@ -349,6 +361,12 @@ def test_a_damaged_file_is_named_before_anything_is_trained(split, trained, tmp_
     with pytest.raises(ValueError, match="its content has another sha256"):
         train(model, split, CONFIG, folder.folder)
     assert torch.equal(model.items.weight, before)
+    behaves(
+        "Training and checkpoints",
+        "a bit of the newest checkpoint is flipped",
+        "ValueError before training, with the path and the epoch from which training "
+        "resumes if the file is deleted",
+    )
 
 
 def test_other_files_of_that_name_are_refused(trained, tmp_path):
@@ -366,7 +384,8 @@ def test_a_missing_best_checkpoint_is_named(split, tmp_path, monkeypatch):
     config = replace(CONFIG, epochs=3)
     train(make(split), split, config, tmp_path)
     Checkpoints(tmp_path).path(1).unlink()
-    with pytest.raises(ValueError, match=r"epoch-00001\.safetensors is missing, but a later"):
+    fault, message = "the best epoch's checkpoint is missing", "is missing, but a later checkpoint"
+    with refuses("Training and checkpoints", fault, ValueError, match=message):
         train(make(split), split, config, tmp_path)
 
 
@@ -473,8 +492,11 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(split, tmp_p
 
     monkeypatch.setattr(Path, "touch", read_only)
     monkeypatch.setattr("mindlib.training.fitting.training_step", lambda *_: pytest.fail("trained"))
-    with pytest.raises(
-        PermissionError, match=r"written to this folder \(Permission denied\); pass"
+    with refuses(
+        "Training and checkpoints",
+        "the folder of the checkpoints is read-only",
+        PermissionError,
+        match=r"written to this folder \(Permission denied\); pass",
     ):
         train(make(split), split, CONFIG, tmp_path)
 
@@ -509,6 +531,12 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(split, trained, tmp_path, mon
     model, expected_model = make(split), make(split)
     expected = train(expected_model, split)
     assert_same(model, train(model, split, CONFIG, folder.folder), expected_model, expected)
+    behaves(
+        "Training and checkpoints",
+        "the disk is full when a checkpoint is written",
+        "OSError; the earlier checkpoint is untouched, and the repeated call ends with the "
+        "weights of an uninterrupted run",
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs limits on the size of files")
@@ -539,6 +567,11 @@ def test_a_loss_that_is_not_finite_leaves_the_earlier_checkpoint(split, trained,
         with pytest.raises(FloatingPointError, match="epoch 3 is nan at step 3 of"):
             train(make(split), split, CONFIG, folder.folder)
     assert sorted(folder.folder.iterdir()) == before
+    behaves(
+        "Training and checkpoints",
+        "the loss becomes NaN after some epochs",
+        "FloatingPointError; the checkpoints of the earlier epochs are untouched",
+    )
 
 
 def test_the_facts_of_a_checkpoint_are_json_in_its_header(trained):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.reliability import behaves
 from tests.training.checkpoint_child import EPOCHS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +42,11 @@ def test_killed_at_each_event_training_goes_on_and_ends_with_the_same_weights(tm
         assert outcome["equal"], outcome
         assert outcome["rest"] == [], outcome
     assert {outcome["newest"] for outcome in outcomes} == set(range(EPOCHS + 1))
+    behaves(
+        "Training and checkpoints",
+        "a training run is killed (kill -9)",
+        "one epoch is lost at most; the repeated call ends with the weights of an undisturbed run",
+    )
 
 
 def test_killed_at_random_moments_training_ends_with_the_same_weights(tmp_path):

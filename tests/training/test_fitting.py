@@ -19,6 +19,7 @@ from mindlib.training import (
     sampled_softmax_loss,
 )
 from tests.conftest import unchecked
+from tests.reliability import refuses
 
 pytestmark = pytest.mark.slow
 
@@ -203,7 +204,8 @@ def test_every_parameter_is_trained(split):
 def test_a_model_of_another_catalogue_is_refused(split):
     other = planted_interests(PlantedConfig(num_users=50, num_clusters=4, num_segments=2)).log
     model = YouTubeDNN(other, generator=torch.Generator())
-    with pytest.raises(ValueError, match="build the model from split"):
+    fault = "a model is trained on another catalogue than it was built for"
+    with refuses("Training and checkpoints", fault, ValueError, match="build the model from split"):
         fit(model, split, progress=False)
 
 
@@ -211,7 +213,8 @@ def test_a_loss_that_is_not_finite_stops_training_with_a_remedy(split):
     model = make_mind(split, 2)
     with torch.no_grad():
         model.items.weight[1:] = math.nan
-    with pytest.raises(FloatingPointError, match="epoch 1 is nan at step 1 of"):
+    fault, message = "the loss becomes NaN", "epoch 1 is nan at step 1 of"
+    with refuses("Training and checkpoints", fault, FloatingPointError, match=message):
         fit(model, split, QUICK, device="cpu", progress=False)
 
 

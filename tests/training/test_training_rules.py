@@ -22,6 +22,7 @@ from mindlib.training import (
     target_probabilities,
     training_step,
 )
+from tests.reliability import refuses
 
 CPU = torch.device("cpu")
 
@@ -101,17 +102,22 @@ def test_the_learning_rate_rises_and_falls_as_the_configuration_says(split, monk
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("fault", "options", "message"),
     [
         (
+            "the warm-up is longer than the training run",
             {"epochs": 1, "batch_size": 10_000, "warmup_steps": 1, "monitor": "Recall@10"},
             r"warmup_steps=1: 1 epochs of .* are 1 steps",
         ),
-        ({}, r"monitor='Recall@50': .* has only 20 items; choose a smaller N"),
+        (
+            "the N of the monitored metric exceeds the catalogue",
+            {},
+            r"monitor='Recall@50': .* has only 20 items; choose a smaller N",
+        ),
     ],
 )
-def test_a_configuration_that_does_not_fit_the_split_is_refused(split, options, message):
-    with pytest.raises(ValueError, match=message):
+def test_a_configuration_that_does_not_fit_the_split_is_refused(split, fault, options, message):
+    with refuses("Configuration", fault, ValueError, match=message):
         fit(youtube(split), split, TrainingConfig(**options), device="cpu", progress=False)
 
 
