@@ -106,7 +106,7 @@ def test_numbers_are_converted():
 
 
 def without_hints(function: Any) -> Any:
-    """Return a function without the type checks of the tests, which would be the first to refuse."""
+    """Return a function without the type checks of the tests, which would refuse first."""
     return function.__wrapped__
 
 
