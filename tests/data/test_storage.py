@@ -9,8 +9,10 @@ import stat
 from pathlib import Path
 
 import pytest
+import torch
 
 from mindlib.data.storage import atomic_file, atomic_folder, checksum, make_cache_folder, sync
+from mindlib.data.tensor_file import TensorFile, write_tensors
 from tests.reliability import behaves
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,11 +101,13 @@ def test_every_file_of_the_library_is_written_in_a_block_of_this_module():
 
 def test_the_permissions_are_those_of_a_new_file(tmp_path: Path):
     (tmp_path / "plain").touch()
-    with atomic_file(tmp_path / "result") as partial:
-        partial.write_text("secret")
-        partial.chmod(0o600)  # as safetensors does
+    write_tensors(tmp_path / "result", "mindlib test 1", TensorFile({"x": torch.zeros(3)}, {}))
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "result")]
     assert modes[0] == modes[1]
+    behaves(
+        AREA, "a server that runs as another user than the writer",
+        "it may read every file: permissions follow the umask, also where a library restricts them",
+    )  # fmt: skip
 
 
 @ATOMIC

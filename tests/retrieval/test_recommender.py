@@ -7,6 +7,9 @@ from mindlib import MIND, MINDConfig, evaluate
 from mindlib.data import Histories, PlantedConfig, leave_last_out, planted_interests
 from mindlib.retrieval import ExactIndex, IndexRecommender, InterestModel, Recommender, catalogue
 from mindlib.retrieval.faiss import FaissConfig, FaissIndex
+from tests.reliability import refuses
+
+AREA = "Index, model and version files"
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +77,25 @@ def test_a_cold_user_has_her_profile(model, index, cold):
 
 
 def test_an_index_of_another_model_is_refused(model):
-    with pytest.raises(ValueError, match="an index of dimension 3 for a model of dimension 8"):
+    message = "an index of dimension 3 for a model of dimension 8"
+    with refuses(AREA, "a model with an index of another dimension", ValueError, match=message):
         IndexRecommender(model, ExactIndex.build(torch.eye(3), torch.arange(1, 4)))
     items, ids = catalogue(model)
-    with pytest.raises(ValueError, match="the index has item 161, the model has items 1 to 160"):
+    message = "the index has item 161, the model has items 1 to 160"
+    with refuses(AREA, "a model with an index of another catalogue", ValueError, match=message):
         IndexRecommender(model, ExactIndex.build(items, ids + 1))
+
+
+def test_a_stale_index_is_refused_and_one_of_some_items_is_not(split, model, index):
+    items, _ = catalogue(model)
+    some = torch.tensor([7, 3, 150])
+    IndexRecommender(model, ExactIndex.build(items[some - 1], some))
+    trained = MIND(split.log, MINDConfig.paper(dim=8), generator=torch.Generator().manual_seed(1))
+    message = "the index was built from other item vectors than the model's: build it from"
+    with refuses(
+        AREA, "a model that was trained after its index was built", ValueError, match=message
+    ):
+        IndexRecommender(trained, index)
 
 
 def test_the_catalogue_leaves_out_padding(model):

@@ -16,6 +16,7 @@ from mindlib.online.ranking import DINRanker
 from mindlib.online.ranking.ranker import FORMAT
 from mindlib.online.serving.stages import Ranker
 from tests.online.ranking.world import din, randomized, tiny, world
+from tests.reliability import refuses
 
 LOG = tiny().log
 PAST, CANDIDATES = np.array([3, 1, 7]), np.arange(1, LOG.num_items + 1)
@@ -95,7 +96,8 @@ def test_a_loaded_ranker_scores_as_the_saved_one_did(ranker, file):
 def test_the_catalogue_is_checked_where_it_is_known(file):
     assert DINRanker.load(file).catalogue == Catalogue.from_log(LOG).fingerprint
     other = world(0).log
-    with pytest.raises(ValueError, match=r"of another catalogue \(24 items, .* expected \(80"):
+    fault, message = "a ranker of another catalogue", r"catalogue \(24 items, .* expected \(80"
+    with refuses("Index, model and version files", fault, ValueError, match=message):
         DINRanker.load(file, Catalogue.from_log(other))
 
 
@@ -125,7 +127,8 @@ def test_another_format_is_refused(ranker, tmp_path, monkeypatch):
     monkeypatch.setattr("mindlib.online.ranking.ranker.FORMAT", "mindlib ranker 0")
     ranker.save(tmp_path / "old")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=f"expected '{FORMAT}'"):
+    fault, message = "a ranker of another version's format", f"expected '{FORMAT}'"
+    with refuses("Index, model and version files", fault, ValueError, match=message):
         DINRanker.load(tmp_path / "old")
 
 
