@@ -16,6 +16,7 @@ from mindlib.online.ranking import DIN, DINConfig, DINRanker
 from mindlib.online.serving.store import SqliteStore
 from tests.online.ranking.world import seeded
 from tests.online.serving.world import LOG, write
+from tests.reliability import behaves
 
 pytestmark = pytest.mark.slow
 
@@ -197,3 +198,17 @@ def test_the_command_line_is_checked_first(script, capsys, given, message):
     with pytest.raises(SystemExit):
         script.parse(given)
     assert message in capsys.readouterr().err
+
+
+def test_under_faults_no_acknowledged_click_is_lost(shop, tmp_path):
+    bundle, store = shop
+    command = [sys.executable, str(SCRIPT.with_name("soak.py")), "--seconds", "5"]
+    command += ["--bundle", str(bundle), "--store", str(store)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "acknowledged clicks: " in done.stdout
+    behaves(
+        "Serving",
+        "kill -9 of the server, after a swap every second and a lock of the store",
+        "every acknowledged click is stored, once",
+    )

@@ -255,8 +255,10 @@ def test_another_violated_rule_is_not_called_an_unknown_item(store):
 )
 def test_ids_on_which_a_click_would_be_refused_are_refused_when_seeding(store, fault, ids):
     def load(users: list, items: list) -> Interactions:
-        rows = {"user": users, "item": items, "timestamp": [1, 2]}
-        return Interactions.from_frames(pl.DataFrame(rows), name="shop")
+        rows = pl.DataFrame({"user": [1, 2], "item": [1, 2], "timestamp": [1, 2]})
+        user_ids, item_ids = (np.array([None, *ids], dtype=object) for ids in (users, items))
+        log = Interactions.from_frames(rows, name="shop")
+        return replace(log, user_ids=user_ids, item_ids=item_ids)
 
     with refuses("Serving", fault, InvalidRequest, match="'shop' cannot be imported: item "):
         store.import_log(load(["ann", "bob"], ids))
