@@ -93,7 +93,7 @@ MODELS = {
     "mind-1": lambda: (mind(LOG, 1, seed=3), LOG),
     "mind-3-all": lambda: (mind(LOG, 3, adaptive=False, gradient="all", iterations=1), LOG),
     "mind-7-behaviors-bare": lambda: (
-        mind(BARE, 7, seed=2**40, sigma=0.5, softmax_over="behaviors"),
+        mind(BARE, 7, seed=2**32 - 1, sigma=0.5, softmax_over="behaviors"),
         BARE,
     ),
     "youtube-dnn": lambda: (youtube(), LOG),

@@ -177,9 +177,11 @@ def test_a_manifest_does_not_make_a_part_fit(folder):
     rehash(folder, INDEX)
     with pytest.raises(MismatchedPart, match=r"other item vectors than .*dimension 3\)"):
         load(folder)
-    ExactIndex.build(torch.ones((5, 8)), torch.arange(1, 6)).save(folder / INDEX)
+    stale = torch.ones((LOG.num_items, 8))
+    ExactIndex.build(stale, torch.arange(1, LOG.num_items + 1)).save(folder / INDEX)
     rehash(folder, INDEX)
-    with pytest.raises(MismatchedPart, match="an index of another catalogue"):
+    fault, message = "a version with a stale index", r"other item vectors than .*dimension 8\)"
+    with refuses("Index, model and version files", fault, MismatchedPart, match=message):
         load(folder)
 
 
