@@ -105,7 +105,8 @@ def table(
     Args:
         path: .csv, .csv.gz, .parquet, ...; text has a header.
         user, item, timestamp: the names of these columns. A timestamp is in seconds since 1970,
-            or a date, or a datetime; timestamp=None uses the order of the rows.
+            or a date, or a datetime, the year first; fractions of a second are dropped unless they
+            separate events of a user, which is refused. timestamp=None uses the order of the rows.
         item_fields, title, profile_fields: columns of the log with features of the item or the
             user; the first row of each item or user counts.
         items, users: alternatively, a second file with these features.
@@ -127,7 +128,9 @@ def table(
     rows = read_table(path)
 
     def first_rows(key: str, column: str, fields: Sequence[str | None]) -> pl.DataFrame:
-        named = {key: column} | {field: field for field in fields if field}
+        named = {field: field for field in fields if field}
+        if named.setdefault(key, column) != column:
+            raise ValueError(f"{path}: the field {key!r} has the name of the ids; rename it")
         return rows.unique(column, keep="first", maintain_order=True).select(**named)
 
     if item_fields or title:

@@ -4,6 +4,8 @@ from tests.mutants import mutant
 
 SPLITS = "data/splits.py"
 WORDS = "data/title_words.py"
+FILES = "data/readers/files.py"
+IN_BAD_FILES = "data/test_bad_files.py::"
 IN_WORDS = "data/test_title_words.py::"
 IN_SPLITS = "data/test_splits.py::"
 LEAVE_LAST_OUT = IN_SPLITS + "test_no_leakage_leave_last_out"
@@ -24,6 +26,22 @@ MUTANTS = [
         "accents cut words in two", WORDS,
         '.str.normalize("NFKC")', "",
         IN_WORDS + "test_words_of_all_scripts_are_normalized",
+    ),
+    # Readers
+    mutant(
+        "lone carriage returns taken as white space", FILES,
+        r'rb"\0|\r(?!\n|\Z)"', r'rb"\0"',
+        IN_BAD_FILES + "test_a_bad_file_is_refused",
+    ),
+    mutant(
+        "two events within a second merged into one step", "data/interactions.py",
+        'pl.len().over("user", "second") > 1', 'pl.len().over("user", "second") > 9',
+        IN_BAD_FILES + "test_fractions_of_seconds_are_dropped_unless_they_separate_events",
+    ),
+    mutant(
+        "a date that begins with the day read", FILES,
+        r'r"^\d{4}\D"', 'r""',
+        IN_BAD_FILES + "test_a_bad_file_is_refused",
     ),
     # Splits
     mutant(

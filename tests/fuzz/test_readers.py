@@ -217,6 +217,10 @@ def test_a_log_that_is_written_and_read_is_the_same(
         folder.mkdir()
         write(folder / name, rows)
         log = load(folder / name)
+        log.save(folder / "saved")
+        saved = load(folder / "saved")
+        for array in ("users", "items", "timestamps", "user_ids", "item_ids"):
+            assert getattr(saved, array).tolist() == getattr(log, array).tolist()
     users, items, _ = zip(*rows, strict=True)
     kinds = [str if is_text(list(ids)) else int for ids in (users, items)]
     wanted = [(kinds[0](user), kinds[1](item), at) for user, item, at in rows]
