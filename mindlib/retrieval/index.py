@@ -63,6 +63,23 @@ class VectorIndex(ABC):
                 work among the queries of one user, whose lists will be merged.
         """
 
+    def best(
+        self,
+        interests: Float[Tensor, "users interests dim"],
+        active: Bool[Tensor, "users interests"],
+        n: int,
+    ) -> Recommendations:
+        """Return the n items with the best score of any active interest of each user (Eq. 3).
+
+        The lists of all interests are retrieved with one call of `nearest`, and merged.
+        """
+        items = torch.zeros((*active.shape, n), dtype=torch.int64)
+        scores = torch.full((*active.shape, n), -torch.inf)
+        if active.any():
+            owners = active.nonzero()[:, 0]
+            items[active], scores[active] = self.nearest(interests[active], n, owners)
+        return merge(items, scores, n)
+
     @abstractmethod
     def _state(self, folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the tensors and settings that a file in a folder must hold besides the ids."""
@@ -181,26 +198,11 @@ def search(
         lists = torch.arange(1, len(widest) + 1) * active.shape[1]
         fits = (lists * widest <= MAX_LIST_ENTRIES) & (lists <= MAX_QUERIES)
         users = slice(start, start + max(1, int(fits.sum())))
-        merged = _search(index, interests[users], active[users], int(widths[users].max()))
+        merged = index.best(interests[users], active[users], int(widths[users].max()))
         is_here = (rows >= users.start) & (rows < users.stop)
         parts.append(_exclude(merged, excluded[is_here] - start * base, base, n))
         start = users.stop
     return concatenate(parts)
-
-
-def _search(
-    index: VectorIndex,
-    interests: Float[Tensor, "users interests dim"],
-    active: Bool[Tensor, "users interests"],
-    width: int,
-) -> Recommendations:
-    """Retrieve all lists with one call of the index, and merge them."""
-    items = torch.zeros((*active.shape, width), dtype=torch.int64)
-    scores = torch.full((*active.shape, width), -torch.inf)
-    if active.any():
-        owners = active.nonzero()[:, 0]
-        items[active], scores[active] = index.nearest(interests[active], width, owners)
-    return merge(items, scores, width)
 
 
 def _exclude(

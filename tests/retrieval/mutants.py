@@ -7,10 +7,12 @@ INDEX = "retrieval/index.py"
 INDEX_FILES = "retrieval/files.py"
 TENSOR_FILE = "data/tensor_file.py"
 FAISS = "retrieval/faiss.py"
+INT8 = "retrieval/int8.py"
 IN_MODELS = "models/test_models.py::"
 IN_RETRIEVAL = "retrieval/test_scores.py::"
 IN_INDEX = "retrieval/test_index.py::"
 IN_INDEX_FILES = "retrieval/test_files.py::"
+IN_INT8 = "retrieval/test_int8.py::"
 IN_FAISS = "retrieval/test_faiss.py::"
 
 MUTANTS = [
@@ -58,9 +60,9 @@ MUTANTS = [
     # Indexes
     mutant(
         "inactive interests searched in an index", INDEX,
-        "index.nearest(interests[active], width, owners)",
+        "self.nearest(interests[active], n, owners)",
         "(v.unflatten(0, active.shape)[active]\n"
-        "                for v in index.nearest(interests.nan_to_num().flatten(0, 1), width,\n"
+        "                for v in self.nearest(interests.nan_to_num().flatten(0, 1), n,\n"
         "                    torch.arange(active.numel()) // active.shape[1]))",
         IN_INDEX + "test_only_active_interests_reach_the_engine_and_in_one_call",
     ),
@@ -91,5 +93,15 @@ MUTANTS = [
         "skipped = torch.arange(wide).expand(len(row), -1) >= nprobe",
         IN_FAISS + "test_the_lists_scanned_are_the_best_pairs_of_interest_and_centroid",
         IN_FAISS + "test_competing_finds_more_of_a_user_with_one_strong_interest",
+    ),
+    mutant(
+        "items lost by rounding to int8", INT8,
+        "lowest = float(scores.min()) / step - bound", "lowest = float(scores.min()) / step",
+        IN_INT8 + "test_one_item_that_is_a_thousand_times_as_long_hides_no_other",
+    ),
+    mutant(
+        "int8 where its products overflow", INT8,
+        "if not torch.equal(product.double(), queries.double() @ items.double().T):", "if False:",
+        IN_INT8 + "test_float32_is_used_where_int8_is_missing_wrong_or_slow",
     ),
 ]  # fmt: skip

@@ -55,7 +55,7 @@ def test_exact_search_holds_no_more_scores_than_a_block(monkeypatch):
 @given(seed=SEEDS, at_once=st.integers(1, 1000))
 def test_users_are_searched_for_in_parts_with_the_same_result(seed, at_once):
     p = problem(seed, ties=False)
-    counting = Counting(p.items, p.ids)
+    counting = Counting(p.items, p.ids, source="")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index, "MAX_LIST_ENTRIES", at_once)
         found = search(counting, p.interests, p.active, 9, histories=p.histories)
@@ -67,7 +67,7 @@ def test_users_are_searched_for_in_parts_with_the_same_result(seed, at_once):
 @given(seed=SEEDS)
 def test_only_active_interests_reach_the_engine_and_in_one_call(seed):
     p = problem(seed, ties=False)
-    counting = Counting(p.items, p.ids)
+    counting = Counting(p.items, p.ids, source="")
     search(counting, p.interests, p.active, 5, histories=p.histories)
     active = int(p.active.sum())
     assert counting.calls == [active] * bool(active)

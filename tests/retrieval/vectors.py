@@ -7,7 +7,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mindlib.data import Histories
-from mindlib.retrieval import ExactIndex, Recommendations, score_by_best_interest, top_items
+from mindlib.retrieval import (
+    ExactIndex,
+    Recommendations,
+    VectorIndex,
+    score_by_best_interest,
+    top_items,
+)
 
 
 class Problem(NamedTuple):
@@ -90,7 +96,9 @@ def clustered(
 
 
 class Counting(ExactIndex):
-    """Counts the vectors that reach it."""
+    """Counts the vectors that reach it, and merges the lists of all interests as Faiss does."""
+
+    best = VectorIndex.best
 
     def __init__(
         self, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"], source: str

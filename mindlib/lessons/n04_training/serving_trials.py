@@ -33,7 +33,7 @@ from mindlib.training import TrainingConfig, fit
 
 @dataclass
 class CountingIndex(ExactIndex):
-    """An exact index that notes what reaches it.
+    """An exact index that searches with each interest on its own and notes what reaches it.
 
     Attributes:
         queries: vectors in each call.
@@ -46,7 +46,9 @@ class CountingIndex(ExactIndex):
     widths: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.dim = self.items.shape[1]
+        super().__init__(self.items, self.ids, source="")
+
+    best = VectorIndex.best
 
     def nearest(
         self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
