@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mindlib.data.histories import History
-from mindlib.data.option_types import SEED, check_options
+from mindlib.data.option_types import check_options
 from mindlib.layers.attention import PowerForm, check_power, label_aware_attention
 from mindlib.layers.initial_logits import gaussian_logits
 from mindlib.layers.routing import B2IRouting, RoutingConfig
@@ -36,7 +36,7 @@ class MINDConfig(VectorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_options(self, evaluation_seed=SEED)
+        check_options(self, evaluation_seed=(0, 2**62 - 1))  # twice it is hashed as 64 bits
         check_power(self.power)
 
     @classmethod
