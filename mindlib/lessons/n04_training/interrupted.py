@@ -19,6 +19,7 @@ import torch
 
 from mindlib.data.planted import PlantedConfig, planted_interests
 from mindlib.data.splits import Split, leave_last_out
+from mindlib.data.storage import PARTIAL
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models.mind import MIND, MINDConfig
 from mindlib.training import Fit, TrainingConfig, fit
@@ -85,8 +86,8 @@ def killed(folder: Path, step: int) -> Killed:
     if run.returncode != -signal.SIGKILL:
         raise RuntimeError(f"the process ended with {run.returncode}: {run.stderr[-2000:]}")
     left = Checkpoints(folder)
-    strange = any(path.suffix != ".safetensors" for path in folder.iterdir())
-    return Killed(run.returncode, left.epochs(), strange)
+    unfinished = any(path.suffix == PARTIAL for path in folder.iterdir())
+    return Killed(run.returncode, left.epochs(), unfinished)
 
 
 def _main(folder: Path, step: int, threads: int) -> None:
