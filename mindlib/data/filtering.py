@@ -23,7 +23,7 @@ def check_filter(
     if min_count < 1:
         raise ValueError(f"min_count={min_count}: expected at least 1, which keeps everything")
     check_option("filtering", filtering, Filtering)
-    check_option("min_rating", min_rating, float | int | None)
+    check_option("min_rating", min_rating, float | None)
 
 
 def sort_events(log: pl.DataFrame) -> pl.DataFrame:

@@ -1,9 +1,9 @@
 """Data files that load() refuses, and those that it reads in a documented way."""
 
 import gzip
+import io
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -145,7 +145,7 @@ def test_a_bad_file_is_refused(
 ):
     path = tmp_path / name
     path.write_bytes(text.encode() if isinstance(text, str) else text)
-    options = {"items": None} if "{" in str(text) or text == RATINGS else {}
+    options = {"items": None} if name.startswith(("Books", "ratings")) else {}
     with refuses(AREA, fault, ValueError, match=message) as caught:
         load(path, **options)
     assert name in str(caught.value)
@@ -225,7 +225,7 @@ for path, options in {calls!r}:
     missing, rating, *others = messages
     assert missing.endswith("log.inter: missing='eror': expected 'error' or 'unknown'")
     behaves(AREA, 'missing="eror"', f"ValueError: {missing}")
-    assert rating == "min_rating='4': expected a number or a whole number or None"
+    assert rating == "min_rating='4': expected a number or None"
     behaves(AREA, 'min_rating="4"', f"ValueError: {rating}")
     for (_, options), message in zip(calls[2:], others, strict=True):
         name = next(name for name in options if name != "items")
@@ -239,8 +239,8 @@ def test_an_impossible_path_is_not_found(read: Callable, path: str):
         read(path)
 
 
-def test_a_path_that_does_not_exist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.chdir(tmp_path)
+def test_a_path_that_does_not_exist(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir("/")
     with refuses(AREA, "the home of an unknown user", FileNotFoundError, match="~nobody-here/"):
         load("~nobody-here/log.csv")
 
@@ -291,20 +291,25 @@ def test_metadata_of_odd_literals(tmp_path: Path):
     )
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """The shortest of three runs."""
-    runs = []
-    for _ in range(3):
-        start = time.perf_counter()
-        work()
-        runs.append(time.perf_counter() - start)
-    return min(runs)
+class CountingFile(io.BytesIO):
+    calls = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        CountingFile.calls += 1
+        return super().read(size)
+
+    def readline(self, size: int | None = -1) -> bytes:
+        CountingFile.calls += 1
+        return super().readline(size)
 
 
-def test_reading_a_long_line_takes_linear_time(tmp_path: Path):
-    paths = [write(tmp_path / f"{size}.csv", b"x" * size) for size in (1 << 20, 1 << 24)]
-    short, long = (seconds(lambda p=path: list(read_blocks(p, 1 << 10))) for path in paths)
-    assert long < 64 * short, "sixteen times the bytes; with quadratic work, 256 times the time"
+def test_the_work_for_a_long_line_is_linear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A line is read by one call, whatever its length; joining n parts would copy n^2 / 2 bytes."""
+    path = write(tmp_path / "long.csv", b"x" * (1 << 22))
+    monkeypatch.setattr(text_blocks, "open_bytes", lambda path: CountingFile(path.read_bytes()))
+    (block,) = read_blocks(path, 1 << 10)
+    assert len(block.data) == 1 << 22
+    assert CountingFile.calls <= 4
 
 
 def test_a_line_longer_than_a_block_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -245,9 +245,9 @@ def test_a_damaged_parquet_file_is_read_or_refused(data: st.DataObject):
 
 
 def seconds(path: Path) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     check_load(path)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 @pytest.mark.parametrize("name", ["log.csv", "log.txt", "toy.inter", "Books.json", "ratings_X.csv"])
@@ -262,4 +262,4 @@ def test_the_time_is_linear_in_the_size(name: str, token: bytes, form: str):
             path = folder / name
             path.write_bytes(FILES[form][1] + token * (size // len(token)))
             took.append(min(seconds(path) for _ in range(2)))
-    assert took[1] < 200 * max(took[0], 0.005), "32 times the bytes; quadratic work is 1,024 times"
+    assert took[1] < 300 * max(took[0], 0.005), "32 times the bytes; quadratic work is 1,024 times"
