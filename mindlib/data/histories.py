@@ -83,6 +83,10 @@ class Histories:
         """Select some of the histories, in the order of `rows`."""
         return replace(self, starts=self.starts[rows], ends=self.ends[rows], users=self.users[rows])
 
+    def split(self, size: int) -> list[Histories]:
+        """Divide the histories into parts of `size`, of which the last may be smaller."""
+        return [self.select(slice(n, n + size)) for n in range(0, len(self), size)]
+
     def to(self, device: torch.device | str) -> Histories:
         """Copy the histories to another device."""
         return Histories(*(value.to(device) for value in vars(self).values()))

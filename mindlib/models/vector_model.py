@@ -222,10 +222,7 @@ class VectorModel(nn.Module):
         self, histories: Histories
     ) -> tuple[Float[Tensor, "users interests dim"], Bool[Tensor, "users interests"]]:
         """Compute the interest vectors V_u of each history (Eq. 1) and the mask of active ones."""
-        parts = [
-            self.encode_histories(histories.select(slice(start, start + USERS_AT_ONCE)))
-            for start in range(0, len(histories), USERS_AT_ONCE)
-        ]
+        parts = [self.encode_histories(part) for part in histories.split(USERS_AT_ONCE)]
         return torch.cat([p.vectors for p in parts]), torch.cat([p.active for p in parts])
 
     def item_vectors(self) -> Float[Tensor, "items dim"]:

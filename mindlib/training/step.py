@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mindlib.data.histories import Histories
 from mindlib.data.splits import Cases, Split
-from mindlib.models.vector_model import VectorModel
+from mindlib.models.vector_model import Interests, VectorModel
 from mindlib.training.config import TrainingConfig
 from mindlib.training.distributed import SINGLE_PROCESS, Workers
 from mindlib.training.losses import hard_negative_loss, routing_penalty
@@ -23,12 +23,15 @@ from mindlib.training.sampled_softmax import (
     target_probabilities,
 )
 
+# Users that a step encodes together.
+USERS_AT_ONCE = 256
+
 
 class Batch(NamedTuple):
     """A batch of training pairs (u, i), each a history and one of the items that followed it.
 
     Attributes:
-        histories: the histories of this process's shard.
+        histories: the histories of this process's shard, in the order of their lengths.
         targets: the target item of each of these histories.
         global_targets: the targets of the global batch, that is of all processes.
     """
@@ -67,15 +70,15 @@ def batches(
     device = generator.device
     order = torch.randperm(len(cases), generator=generator, device=device)
     targets = sample_targets(cases, generator)
-    steps = order.split(batch_size)
+    steps, lengths = order.split(batch_size), cases.histories.lengths
     if length_bucket_batches > 1:
-        lengths = cases.histories.lengths
         buckets = order.split(batch_size * length_bucket_batches)
         steps = [rows for b in buckets for rows in b[lengths[b].argsort()].split(batch_size)]
         turns = torch.randperm(len(steps), generator=generator, device=device)
         steps = [steps[turn] for turn in turns.tolist()]
     for rows in steps:
         shard, global_targets = workers.shard(rows), targets[rows]
+        shard = shard[lengths[shard].argsort()]
         yield Batch(cases.histories.select(shard), targets[shard], global_targets)
 
 
@@ -110,19 +113,26 @@ def training_step(
         negative_ids, log_expected = sampler.add_in_batch(negative_ids, batch.global_targets)
     if not len(batch.targets):  # the global batch has fewer pairs than there are processes
         return torch.zeros((), device=batch.targets.device)
-    window = model.history_length
-    if config.length_bucket_batches > 1:  # without buckets, almost every batch has a long history
-        window = max(1, min(window, int(batch.histories.lengths.max())))
-    history = batch.histories.window(window)
+    # Users with histories of similar length are encoded together, which saves padding.
+    windows = [
+        part.window(max(1, min(model.history_length, int(part.lengths.max()))))
+        for part in batch.histories.split(USERS_AT_ONCE)
+    ]
     # Compute the embedding of each distinct item only once.
-    ids = torch.cat([history.items.flatten(), batch.targets, negative_ids])
-    distinct, index = torch.unique(ids, return_inverse=True)
-    vectors = model.items(distinct)
-    behaviors, targets, negatives = torch.nn.functional.embedding(index, vectors).split(
-        [history.items.numel(), len(batch.targets), len(negative_ids)]
-    )
-    interests = model.encode(
-        behaviors.unflatten(0, history.items.shape), history, generator=local_generator or generator
+    parts = [*(history.items.flatten() for history in windows), batch.targets, negative_ids]
+    distinct, index = torch.unique(torch.cat(parts), return_inverse=True)
+    vectors = torch.nn.functional.embedding(index, model.items(distinct))
+    *behaviors, targets, negatives = vectors.split([len(part) for part in parts])
+    encoded = [
+        model.encode(
+            part.unflatten(0, history.items.shape), history, generator=local_generator or generator
+        )
+        for part, history in zip(behaviors, windows, strict=True)
+    ]
+    interests = Interests(
+        torch.cat([part.vectors for part in encoded]),
+        torch.cat([part.active for part in encoded]),
+        None,
     )
     items = (targets, negatives, batch.targets, negative_ids, log_expected if config.logq else None)
     if config.loss == "best":
@@ -132,9 +142,11 @@ def training_step(
         loss = hard_negative_loss(users, *items, beta=config.hardness)
     else:
         loss = sampled_softmax_loss(model.readout(interests, targets), *items)
-    if config.routing_penalty and interests.coupling is not None:
-        penalty = routing_penalty(interests.coupling, history.mask)
-        loss = loss + config.routing_penalty * penalty
+    if config.routing_penalty:
+        for part, history in zip(encoded, windows, strict=True):
+            if part.coupling is not None:
+                share = config.routing_penalty * len(history.mask) / len(batch.targets)
+                loss = loss + share * routing_penalty(part.coupling, history.mask)
     if len(batch.targets) == len(batch.global_targets):
         loss.backward()
     else:

@@ -49,13 +49,13 @@ MUTANTS = [
     ),
     mutant(
         "the penalty on routing ignored", STEPS,
-        "loss = loss + config.routing_penalty * penalty", "loss = loss + 0 * penalty",
+        "loss = loss + share * routing_penalty(", "loss = loss + 0 * routing_penalty(",
         IN_STEPS + "test_the_penalty_is_added_to_the_loss_and_learnt_from",
     ),
     mutant(
         "the penalty on routing is a constant", STEPS,
-        "loss = loss + config.routing_penalty * penalty",
-        "loss = loss + config.routing_penalty * penalty.detach()",
+        "routing_penalty(part.coupling, history.mask)",
+        "routing_penalty(part.coupling.detach(), history.mask)",
         IN_STEPS + "test_the_penalty_is_added_to_the_loss_and_learnt_from",
     ),
     # §3.5: training
