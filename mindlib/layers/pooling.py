@@ -62,7 +62,6 @@ class ItemEmbedding(nn.Module):
         check_option("pooling", pooling, Pooling)
         if words is not None and pooling == "mean":
             raise ValueError('words need pooling="sum", as long titles dominate a mean')
-        self.pooling = pooling
         columns = [features.codes[:, [c]] for c in range(len(features.fields))] if features else []
         columns += [] if words is None else [words]
         slots, weights = [np.arange(num_items + 1)[:, None]], [np.ones((num_items + 1, 1))]
@@ -74,8 +73,11 @@ class ItemEmbedding(nn.Module):
             weights.append(np.broadcast_to(count**-0.5, column.shape))
             rows += int(column.max(initial=0))
         # Not persistent, because they are data that each model computes from its log.
-        self.register_buffer("codes", torch.from_numpy(np.hstack(slots)), persistent=False)
-        slot_weights = torch.from_numpy(np.hstack(weights)).to(torch.get_default_dtype())
+        codes, weights = np.hstack(slots), np.hstack(weights)
+        if pooling == "mean":
+            weights = np.broadcast_to(1 / (codes > 0).sum(1, keepdims=True).clip(1), codes.shape)
+        self.register_buffer("codes", torch.from_numpy(codes), persistent=False)
+        slot_weights = torch.tensor(weights, dtype=torch.get_default_dtype())
         self.register_buffer("slot_weights", slot_weights, persistent=False)
         weight = torch.empty(rows, dim)
         deviation = (scale or dim**-0.5) * (len(slots) ** 0.5 if pooling == "mean" else 1)
@@ -97,20 +99,48 @@ class ItemEmbedding(nn.Module):
         if self.codes.shape[1] == 1:
             vectors = F.embedding(items, self.weight, padding_idx=0, sparse=True)
         else:
-            vectors = F.embedding_bag(
-                self.codes[items],
-                self.weight,
-                mode=self.pooling,
-                padding_idx=0,
-                sparse=True,
-                per_sample_weights=self.slot_weights[items] if self.pooling == "sum" else None,
-            )
+            codes, weights = self.codes[items], self.slot_weights[items]
+            vectors = _WeightedSums.apply(self.weight, codes, weights)
         return F.normalize(vectors, dim=1) if self.is_normalized else vectors
 
     @torch.no_grad()
     def all(self) -> Float[Tensor, "items dim"]:
         """Compute the embeddings of the whole catalogue; row 0 (padding) is zeros."""
         return self(torch.arange(self.num_items + 1, device=self.weight.device))
+
+
+class _WeightedSums(torch.autograd.Function):
+    """Weighted sums of the rows of a table, with one row in the gradient for each row used.
+
+    The gradient of `F.embedding_bag` has a row for each slot of each item, which are to be sorted
+    and summed afterwards. Here only their codes are sorted. The gradient of a row is a weighted sum
+    as well, over the items that have the row.
+    """
+
+    @staticmethod
+    def forward(ctx, table, codes, weights):  # type: ignore[override]
+        ctx.save_for_backward(codes, weights)
+        ctx.shape = table.shape
+        return F.embedding_bag(codes, table, mode="sum", padding_idx=0, per_sample_weights=weights)
+
+    @staticmethod
+    def backward(ctx, *gradient):  # type: ignore[override]
+        codes, weights = ctx.saved_tensors
+        used = codes.flatten().nonzero().squeeze(1)
+        ordered, order = codes.flatten()[used].sort()
+        slots = used[order]
+        rows, counts = ordered.unique_consecutive(return_counts=True)
+        values = F.embedding_bag(
+            slots // codes.shape[1],
+            gradient[0].contiguous(),
+            counts.cumsum(0) - counts,
+            mode="sum",
+            per_sample_weights=weights.flatten()[slots],
+        )
+        by_row = torch.sparse_coo_tensor(
+            rows[None], values, ctx.shape, is_coalesced=True, check_invariants=False
+        )
+        return by_row, None, None
 
 
 def _drop_unique_values(codes: Int[np.ndarray, "items slots"]) -> Int[np.ndarray, "items slots"]:

@@ -243,8 +243,8 @@ MUTANTS = [
     ),
     mutant(
         "a sum without its weights", POOLING,
-        'per_sample_weights=self.slot_weights[items] if self.pooling == "sum" else None',
-        "per_sample_weights=None",
+        "self.codes[items], self.slot_weights[items]",
+        "self.codes[items], torch.ones_like(self.slot_weights[items])",
         SUMS,
     ),
     mutant(
@@ -379,9 +379,8 @@ MUTANTS = [
     ),
     mutant(
         "unknown features averaged in", POOLING,
-        "mode=self.pooling,\n                padding_idx=0,", "mode=self.pooling,",
+        "1 / (codes > 0).sum(1, keepdims=True).clip(1)", "1 / codes.shape[1]",
         IN_POOLING + "test_an_item_is_the_mean_of_its_id_and_its_known_features",
-        IN_POOLING + "test_padding_embeds_to_zeros_and_is_never_trained",
     ),
     mutant(
         "unknown features looked up as an item", POOLING,
