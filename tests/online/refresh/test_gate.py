@@ -95,7 +95,8 @@ def test_a_target_that_the_current_version_lacks_counts_as_its_miss(made, versio
 def test_the_first_version_has_to_beat_random_lists(made, version, cases):
     assert not check_version(version, made.trained.model, cases, None, CONFIG.gate).reasons
     vectors, ids = catalogue(version.model)
-    worst = replace(version, index=ExactIndex.build(-vectors, ids))  # the worst items come first
+    source = ExactIndex.build(vectors, ids).source
+    worst = replace(version, index=ExactIndex(-vectors, ids, source))  # the worst items come first
     result = check_version(worst, made.trained.model, cases, None, CONFIG.gate)
     *_, reason = result.reasons
     assert result.metrics["Recall@5"] < result.metrics["Recall@5 of random lists"]
