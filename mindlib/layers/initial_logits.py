@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 # Behaviors are duplicates if 1 minus their cosine is at most this; far above float32 rounding.
 DUPLICATE_TOLERANCE = 1e-5
+MIN_NORM = 1e-12  # as in `F.normalize`
 
 
 def farthest_point_logits(
@@ -35,11 +36,12 @@ def farthest_point_logits(
         max_interests: K, the number of interests.
         inverse_temperature: factor of the cosine, that is the logit at a cosine of 1.
     """
-    unit = F.normalize(votes, dim=2)
-    total = (unit * mask[:, :, None]).sum(1, keepdim=True)
+    scale = inverse_norms(votes)  # S e_i * scale has norm 1
+    total = (scale * mask)[:, None, :] @ votes
     with torch.no_grad():  # the choice of the seeds is discrete
-        cosine = unit @ unit.transpose(1, 2)
-        to_all = (unit @ total.transpose(1, 2)).squeeze(2).masked_fill(~mask, torch.inf)
+        cosine = votes @ votes.transpose(1, 2) * scale[:, :, None] * scale[:, None, :]
+        to_all = (total @ votes.transpose(1, 2)).squeeze(1) * scale
+        to_all = to_all.masked_fill(~mask, torch.inf)
         to_seeds = torch.full_like(to_all, -torch.inf).masked_fill(~mask, torch.inf)
         seeds, is_distinct = [_first_minimum(to_all)], [mask.any(1)]
         for _ in range(max_interests - 1):
@@ -47,10 +49,16 @@ def farthest_point_logits(
             to_seeds = torch.maximum(to_seeds, cosine.gather(1, last).squeeze(1))
             seeds.append(_first_minimum(to_seeds))
             is_distinct.append(to_seeds.amin(1) < 1 - DUPLICATE_TOLERANCE)
-        index = torch.stack(seeds, dim=1)[:, :, None].expand(-1, -1, unit.shape[2])
+        index = torch.stack(seeds, dim=1)[:, :, None].expand(-1, -1, votes.shape[2])
         distinct = torch.stack(is_distinct, dim=1)[:, :, None]
-    directions = torch.where(distinct, unit.gather(1, index), F.normalize(total, dim=2))
-    return inverse_temperature * (directions @ unit.transpose(1, 2))
+    seed_votes = torch.where(distinct, votes.gather(1, index), total)
+    directions = inverse_temperature * F.normalize(seed_votes, dim=2)
+    return directions @ votes.transpose(1, 2) * scale[:, None, :]
+
+
+def inverse_norms(vectors: Float[Tensor, "batch length dim"]) -> Float[Tensor, "batch length"]:
+    """Return 1 / |x| for each vector; finite for a zero vector."""
+    return 1 / vectors.norm(dim=2).clamp(min=MIN_NORM)
 
 
 def _first_minimum(values: Float[Tensor, "batch length"]) -> Int[Tensor, " batch"]:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mindlib.data.option_types import SIZE, check_option, check_options
-from mindlib.layers.initial_logits import farthest_point_logits
+from mindlib.layers.initial_logits import farthest_point_logits, inverse_norms
 
 Initialization = Literal["farthest", "gaussian"]
 Agreement = Literal["cosine", "dot"]
@@ -141,12 +141,15 @@ class B2IRouting(nn.Module):
         config, bilinear_map = self.config, self.bilinear_map
         active = active_interests(mask.sum(1), config.max_interests, adaptive=config.adaptive)
         with torch.set_grad_enabled(torch.is_grad_enabled() and config.gradient == "all"):
+            votes = None
             if initial_logits is None:
-                keys, beta = behaviors @ bilinear_map.T, config.inverse_temperature
+                votes, beta = behaviors @ bilinear_map.T, config.inverse_temperature
                 initial_logits = farthest_point_logits(
-                    keys, mask, config.max_interests, inverse_temperature=beta
+                    votes, mask, config.max_interests, inverse_temperature=beta
                 )
-            coupling, logits = route(behaviors, bilinear_map, mask, active, initial_logits, config)
+            coupling, logits = route(
+                behaviors, bilinear_map, mask, active, initial_logits, config, votes
+            )
         values = behaviors if values is None else values
         interests = compute_interests(coupling, values, bilinear_map, config.capsule)
         return Capsules(interests, active, coupling, logits)
@@ -159,22 +162,26 @@ def route(
     active: Bool[Tensor, "batch interests"],
     routing_logits: Float[Tensor, "batch interests length"],
     config: RoutingConfig,
+    votes: Float[Tensor, "batch length dim"] | None = None,
 ) -> tuple[Float[Tensor, "batch interests length"], Float[Tensor, "batch interests length"]]:
     """Return the coupling coefficients w_ij and the logits b_ij of Algorithm 1's last iteration.
 
     Because S is shared, sum_i w_ij S e_i = S (sum_i w_ij e_i) and u_j' S e_i = (S' u_j)' e_i.
-    Therefore S is applied to the few interests instead of the many behaviors.
+    Therefore S is applied to the few interests instead of the many behaviors. Only the cosine needs
+    the votes S e_i, which are computed here if not given. Dividing the products by the norms of the
+    votes is less work than dividing the votes.
     """
     absent = ~(active[:, :, None] & mask[:, None, :])
     coupling = compute_coupling(routing_logits, absent, config.softmax_over)
     is_cosine = config.agreement == "cosine"
-    keys = F.normalize(behaviors @ bilinear_map.T, dim=2) if is_cosine else behaviors
+    keys, scale = behaviors, config.inverse_temperature
+    if is_cosine:
+        keys = behaviors @ bilinear_map.T if votes is None else votes
+        scale = scale * inverse_norms(keys)[:, None, :]
     for _ in range(config.iterations - 1):
         interests = compute_interests(coupling, behaviors, bilinear_map, config.capsule)
         queries = F.normalize(interests, dim=2) if is_cosine else interests @ bilinear_map
-        routing_logits = torch.baddbmm(  # Eq. 8
-            routing_logits, queries, keys.transpose(1, 2), alpha=config.inverse_temperature
-        )
+        routing_logits = routing_logits + scale * (queries @ keys.transpose(1, 2))  # Eq. 8
         coupling = compute_coupling(routing_logits, absent, config.softmax_over)
     return coupling, routing_logits
 

@@ -66,8 +66,8 @@ MUTANTS = [
     ),
     mutant(
         "logits replaced instead of accumulated", ROUTING,
-        "routing_logits, queries, keys.transpose(1, 2), alpha=config.inverse_temperature",
-        "0 * routing_logits, queries, keys.transpose(1, 2), alpha=config.inverse_temperature",
+        "routing_logits = routing_logits + scale * (queries",
+        "routing_logits = scale * (queries",
         ALGORITHM_1,
     ),
     mutant(
@@ -133,15 +133,14 @@ MUTANTS = [
     # The tuned form: initial logits, routing, pooling
     mutant(
         "gradient through the choice of seeds", INITIAL_LOGITS,
-        "directions = torch.where(distinct, unit.gather(1, index),",
-        "soft = (-(unit @ unit.transpose(1, 2)).sum(2)).softmax(1)[:, None] @ unit\n"
-        "    directions = torch.where(distinct, unit.gather(1, index) + soft - soft.detach(),",
+        "torch.where(distinct, votes.gather(1, index), total)",
+        "torch.where(distinct, votes.gather(1, index) + total - total.detach(), total)",
         IN_INITIAL + "test_the_gradient_runs_through_the_cosines_and_not_through_the_choice",
     ),
     mutant(
         "no gradient through the seeds", INITIAL_LOGITS,
-        "directions = torch.where(distinct, unit.gather(1, index),",
-        "directions = torch.where(distinct, unit.gather(1, index).detach(),",
+        "torch.where(distinct, votes.gather(1, index), total)",
+        "torch.where(distinct, votes.gather(1, index).detach(), total)",
         IN_INITIAL + "test_the_gradient_runs_through_the_cosines_and_not_through_the_choice",
         IN_TUNED + "test_its_gradient_runs_through_all_iterations_and_the_initial_logits",
     ),
@@ -183,8 +182,7 @@ MUTANTS = [
     ),
     mutant(
         "initial logits without inverse temperature", INITIAL_LOGITS,
-        "return inverse_temperature * (directions @ unit.transpose(1, 2))",
-        "return directions @ unit.transpose(1, 2)",
+        "directions = inverse_temperature * F.normalize(", "directions = F.normalize(",
         FARTHEST, TUNED,
     ),
     mutant(
@@ -202,8 +200,7 @@ MUTANTS = [
     ),
     mutant(
         "cosine agreement without the behaviours' lengths", ROUTING,
-        "keys = F.normalize(behaviors @ bilinear_map.T, dim=2) if is_cosine",
-        "keys = behaviors @ bilinear_map.T if is_cosine",
+        "scale = scale * inverse_norms(keys)[:, None, :]", "pass",
         TUNED, IN_TUNED + "test_the_coupling_does_not_depend_on_the_length_of_the_embeddings",
     ),
     mutant(
@@ -214,13 +211,12 @@ MUTANTS = [
     ),
     mutant(
         "cosine agreement without the map", ROUTING,
-        "keys = F.normalize(behaviors @ bilinear_map.T, dim=2) if is_cosine",
-        "keys = F.normalize(behaviors, dim=2) if is_cosine",
+        "keys = behaviors @ bilinear_map.T if votes is None else votes", "keys = behaviors",
         TUNED,
     ),
     mutant(
         "agreement without inverse temperature", ROUTING,
-        "keys.transpose(1, 2), alpha=config.inverse_temperature\n", "keys.transpose(1, 2)\n",
+        "keys, scale = behaviors, config.inverse_temperature", "keys, scale = behaviors, 1.0",
         TUNED,
     ),
     mutant(
