@@ -62,6 +62,7 @@ class ItemEmbedding(nn.Module):
         check_option("pooling", pooling, Pooling)
         if words is not None and pooling == "mean":
             raise ValueError('words need pooling="sum", as long titles dominate a mean')
+        self.pooling = pooling
         columns = [features.codes[:, [c]] for c in range(len(features.fields))] if features else []
         columns += [] if words is None else [words]
         slots, weights = [np.arange(num_items + 1)[:, None]], [np.ones((num_items + 1, 1))]

@@ -19,6 +19,8 @@ class TrainingConfig:
     Attributes:
         epochs: the maximum number of passes over the training cases.
         batch_size: the number of training pairs (history, target) in a step, over all processes.
+        pairs_per_user: the maximum number of pairs of a user in an epoch, a random sample in each;
+            0 uses all. It shortens an epoch over data with long histories.
         length_bucket_batches: sort the pairs of this many batches by history length before they
             are divided into batches, which saves padding; 1 disables it.
         negatives: the number of items sampled in a step, which are shared by its pairs.
@@ -51,6 +53,7 @@ class TrainingConfig:
 
     epochs: int = 10
     batch_size: int = 1024
+    pairs_per_user: int = 0
     length_bucket_batches: int = 1
     negatives: int = 2048
     proposal: Proposal = "uniform"
@@ -73,6 +76,7 @@ class TrainingConfig:
             self,
             epochs=AT_LEAST_1,
             batch_size=ITEMS,
+            pairs_per_user=AT_LEAST_0,
             length_bucket_batches=ITEMS,
             negatives=ITEMS,
             hardness=AT_LEAST_0,

@@ -20,7 +20,7 @@ from mindlib.training.distributed import Workers, join_process_group
 from mindlib.training.epochs import Fit, TrainingState, run_epochs
 from mindlib.training.optimizers import dense_parameters, make_schedulers
 from mindlib.training.resume import ResumableRun, run_identity
-from mindlib.training.step import batches, make_sampler, training_step
+from mindlib.training.step import batches, make_sampler, pairs_in_epoch, training_step
 
 
 def fit(
@@ -55,7 +55,7 @@ def fit(
         FloatingPointError: the loss became NaN or infinite; the model keeps its last weights.
     """
     config = config or TrainingConfig()
-    steps = math.ceil(len(split.train) / config.batch_size)
+    steps = math.ceil(pairs_in_epoch(split.train, config.pairs_per_user) / config.batch_size)
     check_trainable(model.items, split)
     _check_config(config, split, steps)
     keep_freed_memory()
@@ -86,18 +86,24 @@ def _train(
 ) -> Fit:
     """Train from a state, and call `save` after each epoch; see `fit`."""
     table, device = model.items.weight, model.items.weight.device
-    steps = math.ceil(len(split.train) / config.batch_size)
+    pairs = pairs_in_epoch(split.train, config.pairs_per_user)
+    steps = math.ceil(pairs / config.batch_size)
     optimizers, generator = state.optimizers, state.generator
     total, done = config.epochs * steps, len(state.log) * steps
     schedulers = make_schedulers(optimizers, config, steps=total, done=done)
     cases, sampler = split.train.to(device), make_sampler(split, config, device)
     dense = dense_parameters(model, table)
-    buckets, cutoff = config.length_bucket_batches, int(config.monitor.partition("@")[2])
+    cutoff = int(config.monitor.partition("@")[2])
 
     def train_epoch(epoch: int) -> Iterator[Tensor]:
         local = _local_generator(config.seed, epoch, workers, generator)
         for batch in batches(
-            cases, config.batch_size, generator, workers, length_bucket_batches=buckets
+            cases,
+            config.batch_size,
+            generator,
+            workers,
+            pairs_per_user=config.pairs_per_user,
+            length_bucket_batches=config.length_bucket_batches,
         ):
             loss = training_step(model, batch, sampler, config, generator, local)
             workers.sum_gradients(table, dense)
@@ -117,7 +123,7 @@ def _train(
         patience=config.patience,
         monitor=config.monitor,
         steps=steps,
-        cases=len(cases),
+        cases=pairs,
         remedy=f"lower learning_rate={config.learning_rate}, or use a power that is safe for "
         f"negative scores",
         progress=progress,

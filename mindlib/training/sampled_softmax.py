@@ -40,14 +40,19 @@ def proposal_probabilities(
     return np.r_[0, weights / weights.sum()]
 
 
-def target_probabilities(cases: Cases) -> Float[np.ndarray, " items"]:
+def target_probabilities(cases: Cases, pairs_per_user: int = 0) -> Float[np.ndarray, " items"]:
     """Return p, the probability of each item as the target of a training pair; entry 0 is 0.
 
     A training pair is a uniformly sampled case with one of its targets, also sampled uniformly.
-    Therefore each item in a basket of ten counts a tenth.
+    Therefore each item in a basket of ten counts a tenth. With `pairs_per_user` (see
+    `TrainingConfig`), the cases of a user with more of them count less.
     """
     sizes = cases.offsets.diff().cpu().numpy()
-    share = np.repeat(1 / sizes, sizes) / len(sizes)
+    weights = np.ones(len(sizes))
+    if pairs_per_user:
+        users = cases.histories.users.cpu().numpy()
+        weights = np.minimum(1, pairs_per_user / np.bincount(users)[users])
+    share = np.repeat(weights / sizes / weights.sum(), sizes)
     return np.bincount(cases.targets.cpu().numpy(), weights=share, minlength=cases.num_items + 1)
 
 

@@ -49,26 +49,40 @@ def sample_targets(cases: Cases, generator: torch.Generator) -> Int[Tensor, " ca
     return cases.targets[cases.offsets[:-1] + (uniform * cases.offsets.diff()).to(torch.int64)]
 
 
+def pairs_in_epoch(cases: Cases, pairs_per_user: int) -> int:
+    """Count the pairs that `batches` yields: one a case, or at most so many of each user."""
+    of_user = torch.bincount(cases.histories.users)
+    return int(of_user.clamp(max=pairs_per_user).sum()) if pairs_per_user else len(cases)
+
+
 def batches(
     cases: Cases,
     batch_size: int,
     generator: torch.Generator,
     workers: Workers = SINGLE_PROCESS,
     *,
+    pairs_per_user: int = 0,
     length_bucket_batches: int = 1,
 ) -> Iterator[Batch]:
     """Yield random batches that contain every case once, each with a random target (§4.1).
+
+    With `pairs_per_user`, they contain at most so many cases of each user, sampled at random.
 
     Args:
         cases: the training cases.
         batch_size: the number of cases in a global batch.
         generator: for the order and the targets; its state must be the same in all processes.
         workers: the processes that share each global batch.
+        pairs_per_user: see `TrainingConfig`.
         length_bucket_batches: see `TrainingConfig`. The assignment of cases to buckets and the
             order of the batches remain random.
     """
     device = generator.device
     order = torch.randperm(len(cases), generator=generator, device=device)
+    if pairs_per_user:
+        users, positions = cases.histories.users[order].sort(stable=True)
+        rank = torch.arange(len(users), device=device) - torch.searchsorted(users, users)
+        order = order[positions[rank < pairs_per_user].sort().values]
     targets = sample_targets(cases, generator)
     steps, lengths = order.split(batch_size), cases.histories.lengths
     if length_bucket_batches > 1:
@@ -85,7 +99,7 @@ def batches(
 def make_sampler(split: Split, config: TrainingConfig, device: torch.device) -> NegativeSampler:
     """Create the negative sampler for the proposal distribution that `config` selects."""
     q = proposal_probabilities(config.proposal, split.train_counts, config.alpha)
-    p = target_probabilities(split.train) if config.in_batch else None
+    p = target_probabilities(split.train, config.pairs_per_user) if config.in_batch else None
     return NegativeSampler(q, device, p)
 
 

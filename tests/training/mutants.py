@@ -124,7 +124,8 @@ MUTANTS = [
     ),
     mutant(
         "a basket counts as many pairs as it has items", SAMPLING,
-        "np.repeat(1 / sizes, sizes) / len(sizes)", "np.full(sizes.sum(), 1 / sizes.sum())",
+        "np.repeat(weights / sizes / weights.sum(), sizes)",
+        "np.full(sizes.sum(), 1 / sizes.sum())",
         IN_SAMPLING + "test_a_basket_counts_as_one_pair",
     ),
     mutant(

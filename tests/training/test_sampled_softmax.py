@@ -14,6 +14,7 @@ from mindlib.training.sampled_softmax import (
     sampled_softmax_loss,
     target_probabilities,
 )
+from mindlib.training.step import pairs_in_epoch
 from tests.training.test_fitting import COUNTS, CPU, full_softmax_gradient, small_problem
 
 # How often each item is a target: not as the proposal has it, and some never.
@@ -118,10 +119,11 @@ def test_an_item_is_expected_as_often_as_it_comes():
     assert expected.sum() == pytest.approx(n + batch - 1, rel=1e-4)
 
 
-def test_target_probabilities_are_those_of_the_targets_that_training_draws():
+@pytest.mark.parametrize("pairs_per_user", [0, 2])
+def test_target_probabilities_are_those_of_the_targets_that_training_draws(pairs_per_user):
     config = PlantedConfig(num_users=80, num_clusters=4, items_per_cluster=5, num_segments=2)
     cases = leave_last_out(planted_interests(config, seed=0).log).train
-    p = target_probabilities(cases)
+    p = target_probabilities(cases, pairs_per_user)
     assert p[0] == 0
     assert p.sum() == pytest.approx(1)
     generator = torch.Generator().manual_seed(0)
@@ -129,9 +131,10 @@ def test_target_probabilities_are_those_of_the_targets_that_training_draws():
     seen = sum(
         np.bincount(batch.targets.numpy(), minlength=len(p))
         for _ in range(epochs)
-        for batch in batches(cases, 1000, generator)
+        for batch in batches(cases, 1000, generator, pairs_per_user=pairs_per_user)
     )
-    draws = epochs * len(cases)
+    draws = epochs * pairs_in_epoch(cases, pairs_per_user)
+    assert seen.sum() == draws
     assert np.abs(seen - draws * p).max() < 5 * np.sqrt(draws * p.max())
 
 

@@ -17,7 +17,7 @@ from mindlib.models import (
 from mindlib.training.config import TrainingConfig
 from mindlib.training.losses import hard_negative_loss, routing_penalty
 from mindlib.training.sampled_softmax import best_interest_loss, sampled_softmax_loss
-from mindlib.training.step import batches, make_sampler, training_step
+from mindlib.training.step import batches, make_sampler, pairs_in_epoch, training_step
 
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {"dim": 8, "hidden": (8,), "history_length": 12, "behavior_dropout": 0.0}
@@ -141,3 +141,21 @@ def test_a_coupling_without_a_gradient_learns_nothing_from_the_penalty(split):
     _, _, _, after, _ = one_step(model, split, routing_penalty=50.0)
     for name, gradient in before.items():
         torch.testing.assert_close(after[name], gradient)
+
+
+def test_an_epoch_has_a_random_sample_of_the_cases_of_users_with_many(split):
+    cases, most, generator = split.train, 3, seeded(0)
+    of_user = torch.bincount(cases.histories.users)
+    assert of_user.max() > 2 * most
+    assert (of_user[of_user > 0] < most).any()
+    seen = []
+    for _ in range(2):
+        epoch = [b.histories for b in batches(cases, 50, generator, pairs_per_user=most)]
+        assert all(len(batch) == 50 for batch in epoch[:-1])
+        users = torch.cat([batch.users for batch in epoch])
+        pairs = torch.stack([users, torch.cat([batch.ends for batch in epoch])])
+        assert torch.equal(torch.bincount(users), of_user.clamp(max=most))
+        assert pairs.shape[1] == pairs_in_epoch(cases, most) == pairs.unique(dim=1).shape[1]
+        assert not torch.equal(users, users.sort().values)
+        seen.append(pairs.unique(dim=1))
+    assert not torch.equal(*seen)
