@@ -19,7 +19,7 @@ from mindlib.data.histories import Histories
 from mindlib.data.option_types import SEED, SIZE, check_options
 from mindlib.data.splits import Split
 from mindlib.models.interaction_counts import history_counts, training_counts
-from mindlib.retrieval import Recommendations, score_by_best_interest, top_items
+from mindlib.retrieval import Recommendations, top_by_best_interest
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,12 @@ class WALS:
         self, histories: Histories, n: int, *, exclude_history: bool = True
     ) -> Recommendations:
         """Recommend the n items with the highest score y_i' x_u."""
-        items = self.item_vectors()
-
-        def score(part: Histories) -> Float[Tensor, "users items"]:
-            return score_by_best_interest(*self.interests(part), items)
-
-        return top_items(
-            score, histories.to("cpu"), n, len(items) - 1, exclude_history=exclude_history
+        return top_by_best_interest(
+            self.interests,
+            self.item_vectors(),
+            histories.to("cpu"),
+            n,
+            exclude_history=exclude_history,
         )
 
 

@@ -18,7 +18,7 @@ from mindlib.data.title_words import encode_titles
 from mindlib.layers.attention import label_aware_attention
 from mindlib.layers.pooling import ItemEmbedding, Pooling, ProfileEmbedding
 from mindlib.models.head import Head, HeadKind
-from mindlib.retrieval import Recommendations, score_by_best_interest, top_items
+from mindlib.retrieval import Recommendations, top_by_best_interest
 
 # The number of users encoded at once outside training.
 USERS_AT_ONCE = 4096
@@ -234,13 +234,10 @@ class VectorModel(nn.Module):
     ) -> Recommendations:
         """Recommend the n items with the best score of any interest (Eq. 3), by exact search."""
         items = self.item_vectors()
-
-        def score(part: Histories) -> Float[Tensor, "users items"]:
-            return score_by_best_interest(*self.interests(part), items)
-
         histories = histories.to(items.device)
-        num_items = self.items.num_items
-        return top_items(score, histories, n, num_items, exclude_history=exclude_history)
+        return top_by_best_interest(
+            self.interests, items, histories, n, exclude_history=exclude_history
+        )
 
 
 def check_window(behaviors: Float[Tensor, "batch length dim"], history_length: int) -> None:

@@ -15,7 +15,7 @@ from mindlib.data.catalogue import Catalogue
 from mindlib.data.histories import Histories, History
 from mindlib.models.vector_model import USERS_AT_ONCE
 from mindlib.online.artifacts import ArtifactFormat, MismatchedPart, read_manifest
-from mindlib.retrieval import InterestModel, Recommendations, score_by_best_interest, top_items
+from mindlib.retrieval import InterestModel, Recommendations, top_by_best_interest
 
 GRAPH, ITEMS, CATALOGUE = "interests.onnx", "items.npy", "catalogue.json"
 TABLE = "item_vectors"  # the name of these vectors in the graph
@@ -107,11 +107,9 @@ class ExportedModel:
         self, histories: Histories, n: int, *, exclude_history: bool = True
     ) -> Recommendations:
         """Return the n items with the best score of any interest (Eq. 3), by exact search."""
-
-        def score(part: Histories) -> Float[Tensor, "users items"]:
-            return score_by_best_interest(*self.interests(part), self.items)
-
-        return top_items(score, histories, n, len(self.catalogue), exclude_history=exclude_history)
+        return top_by_best_interest(
+            self.interests, self.items, histories, n, exclude_history=exclude_history
+        )
 
     def _run(
         self, history: History

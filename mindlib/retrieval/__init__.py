@@ -7,6 +7,7 @@ need optional packages, so nothing here imports them; `write_index` and `load_in
 from mindlib.retrieval.engines import Engine, check_engine, load_index, write_index
 from mindlib.retrieval.exact import ExactIndex
 from mindlib.retrieval.index import VectorIndex, catalogue, search
+from mindlib.retrieval.ranking import top_by_best_interest
 from mindlib.retrieval.recommender import IndexRecommender
 from mindlib.retrieval.scores import (
     InterestModel,
@@ -34,6 +35,7 @@ __all__ = [
     "merge",
     "score_by_best_interest",
     "search",
+    "top_by_best_interest",
     "top_items",
     "top_n",
     "write_index",

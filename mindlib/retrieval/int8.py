@@ -29,6 +29,7 @@ multiply: Any = getattr(torch, "_int_mm", None)  # private, hence `has_fast_int8
 
 LARGEST = 127
 BLOCK = 1 << 15  # items of one product, whose results fit into the cache
+MAX_PRODUCTS, MIN_BLOCK = 1 << 19, 1 << 10  # the same for many users
 SAMPLE = 1 << 15  # items from which the threshold is estimated
 MAX_SHARE = 1 / 16  # of the items; with more of them to score again, float32 is as fast
 
@@ -43,16 +44,15 @@ class Int8Items:
     def __init__(self, items: Float[Tensor, "items dim"]) -> None:
         self.items = items
         self.scale = (items.abs().amax(0) / LARGEST).clamp(min=1e-30)
-        rounded = torch.empty(items.shape, dtype=torch.int8)
+        self.rounded = torch.empty(items.shape, dtype=torch.int8)
         norms = []  # the largest |r|, |q| and |e| of each block
-        for part, target in zip(items.split(BLOCK), rounded.split(BLOCK), strict=True):
+        for part, target in zip(items.split(BLOCK), self.rounded.split(BLOCK), strict=True):
             scaled = part / self.scale
             integers = scaled.round()
             target.copy_(integers)
             norms.append([x.norm(dim=1).max() for x in (scaled - integers, integers, part)])
         self.residual, self.norm, self.item_norm = torch.tensor(norms).amax(0).tolist()
-        self.blocks = [block.T for block in rounded.split(BLOCK)]
-        self.sample = rounded[:: math.ceil(len(items) / SAMPLE)].contiguous().T
+        self.sample = self.rounded[:: math.ceil(len(items) / SAMPLE)].contiguous().T
 
     def top(self, queries: Float[Tensor, "queries dim"], n: int) -> Recommendations | None:
         """Return the positions of the n items with the largest inner product with any query.
@@ -60,16 +60,8 @@ class Int8Items:
         Returns:
             One row, best first; None if a product of all items in float32 is as fast.
         """
-        exact = queries.double()
-        scaled = exact * self.scale
-        step = max(float(scaled.abs().max()) / LARGEST, 1e-30)
-        integers = (scaled / step).round()
-        error = self.residual * scaled.norm(dim=1) / step
-        error += self.norm * (scaled / step - integers).norm(dim=1)
-        rounding = exact.norm(dim=1) * self.item_norm * len(self.scale) * 2**-23 / step
-        bound = float((1.001 * error + rounding).max())  # ε / t, and the rounding of float32
-        whole = integers.to(torch.int8)
-
+        whole, step, bound = (x[0] for x in self.round_queries(queries[None]))
+        step, bound = float(step), float(bound)
         sampled = multiply(whole, self.sample).amax(0)
         expected = n * len(sampled) / len(self.items)
         rank = min(len(sampled), 1 + math.ceil(expected + 3 * math.sqrt(expected)))
@@ -91,10 +83,40 @@ class Int8Items:
         best = torch.cat([scores, self._scores(queries, positions[is_left])]).topk(n)
         return Recommendations(found[best.indices][None], best.values[None])
 
+    def round_queries(
+        self, queries: Float[Tensor, "users queries dim"]
+    ) -> tuple[Int[Tensor, "users queries dim"], Float[Tensor, " users"], Float[Tensor, " users"]]:
+        """Return p, and t and ε / t, which the queries of one user share.
+
+        The bound includes the rounding of float32, in which candidates are scored again.
+        """
+        exact = queries.double()
+        scaled = exact * self.scale
+        step = (scaled.abs().amax((1, 2)) / LARGEST).clamp(min=1e-30)
+        scaled /= step[:, None, None]
+        integers = scaled.round()
+        error = self.residual * scaled.norm(dim=2) + self.norm * (scaled - integers).norm(dim=2)
+        rounding = exact.norm(dim=2) * self.item_norm * len(self.scale) * 2**-23
+        return integers.to(torch.int8), step, 1.001 * error.amax(1) + rounding.amax(1) / step
+
     def _scores(
         self, queries: Float[Tensor, "queries dim"], positions: Int[Tensor, " found"]
     ) -> Float[Tensor, " found"]:
         return (queries @ self.items[positions].T).amax(0)
+
+    def best_products(
+        self, queries: Int[Tensor, "users queries dim"]
+    ) -> Int[Tensor, "users items"]:
+        """Return the largest product p'q of any query of each user."""
+        users, count, _ = queries.shape
+        size = max(MIN_BLOCK, MAX_PRODUCTS // (users * count))
+        memory = torch.empty(users * count * size, dtype=torch.int32)
+        largest = torch.empty((users, len(self.items)), dtype=torch.int32)
+        for block, target in zip(self.rounded.split(size), largest.split(size, 1), strict=True):
+            out = memory[: users * count * len(block)].view(users * count, -1)
+            multiply(queries.flatten(0, 1), block.T, out=out)
+            torch.amax(out.unflatten(0, (users, count)), 1, out=target)
+        return largest
 
     def _above(
         self, queries: Int[Tensor, "queries dim"], threshold: int
@@ -103,10 +125,10 @@ class Int8Items:
         memory = torch.empty(len(queries) * BLOCK, dtype=torch.int32)
         largest = torch.empty(BLOCK, dtype=torch.int32)
         positions, products = [], []
-        for number, block in enumerate(self.blocks):
-            shape = len(queries), block.shape[1]
+        for number, block in enumerate(self.rounded.split(BLOCK)):
+            shape = len(queries), len(block)
             out = memory[: math.prod(shape)].view(shape)
-            multiply(queries, block, out=out)
+            multiply(queries, block.T, out=out)
             maxima = torch.amax(out, 0, out=largest[: shape[1]]).numpy()
             (reached,) = (maxima >= threshold).nonzero()  # several times as fast as torch's nonzero
             positions.append(reached + number * BLOCK)

@@ -8,11 +8,13 @@ INDEX_FILES = "retrieval/files.py"
 TENSOR_FILE = "data/tensor_file.py"
 FAISS = "retrieval/faiss.py"
 INT8 = "retrieval/int8.py"
+RANKING = "retrieval/ranking.py"
 IN_MODELS = "models/test_models.py::"
 IN_RETRIEVAL = "retrieval/test_scores.py::"
 IN_INDEX = "retrieval/test_index.py::"
 IN_INDEX_FILES = "retrieval/test_files.py::"
 IN_INT8 = "retrieval/test_int8.py::"
+IN_RANKING = "retrieval/test_ranking.py::"
 IN_FAISS = "retrieval/test_faiss.py::"
 
 MUTANTS = [
@@ -103,5 +105,21 @@ MUTANTS = [
         "int8 where its products overflow", INT8,
         "if not torch.equal(product.double(), queries.double() @ items.double().T):", "if False:",
         IN_INT8 + "test_float32_is_used_where_int8_is_missing_wrong_or_slow",
+    ),
+    mutant(
+        "items of a user lost by rounding to int8", RANKING,
+        "values.amin(1) - 2 * bound", "values.amin(1) - 0 * bound",
+        IN_RANKING + "test_one_item_that_is_a_thousand_times_as_long_hides_no_other",
+        IN_RANKING + "test_ranking_equals_brute_force",
+    ),
+    mutant(
+        "history not excluded in int8", RANKING,
+        "products[rows, items] = EXCLUDED", "pass",
+        IN_RANKING + "test_ranking_equals_brute_force",
+    ),
+    mutant(
+        "inactive interests ranked in int8", RANKING,
+        "torch.where(active[:, :, None], vectors, vectors[:, :1])", "vectors",
+        IN_RANKING + "test_ranking_equals_brute_force",
     ),
 ]  # fmt: skip
