@@ -232,7 +232,7 @@ def faulty(bundle, stage: str, reason: str, hang: Release):
         return {"of": replace(bundle, model=Faulty(bundle.model, interests=fault))}
     if stage == "recall":
         index = copy.copy(bundle.index)
-        vars(index)["nearest"] = fault
+        vars(index)["best"] = fault
         return {"of": replace(bundle, index=index)}
     if stage == "rank":
         return {"of": replace(bundle, ranker=Faulty(bundle.ranker, score=fault))}
