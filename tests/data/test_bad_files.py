@@ -135,7 +135,7 @@ def times(log: Interactions) -> list[int]:
         (
             "a gzip file cut short",
             "log.csv.gz",
-            gzip.compress(HEADER.encode() + b"1,2,3\n")[:-12],
+            gzip.compress(HEADER.encode() + b"1,2,3\n", mtime=0)[:-12],
             "damaged or cut short",
         ),
     ],
