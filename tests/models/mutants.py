@@ -147,7 +147,8 @@ MUTANTS = [
     ),
     mutant(
         "history always excluded", VECTOR,
-        "items, histories, n, exclude_history=exclude_history", "items, histories, n, exclude_history=True",
+        "items, histories, n, exclude_history=exclude_history",
+        "items, histories, n, exclude_history=True",
         IN_MIND_RULES + "test_the_history_may_be_recommended_where_that_is_asked_for",
     ),
     # §4.2: what MIND is compared with
