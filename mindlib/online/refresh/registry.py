@@ -126,9 +126,15 @@ class Registry:
         states |= dict.fromkeys(pointer.served[:-1], "served before")
         states |= dict.fromkeys(pointer.served[-1:], "current")
         states |= dict.fromkeys(pointer.rolled_back, "rolled back")
-        records = [VersionRecord(n, s, _read(self.path(n) / FACTS)) for n, s in states.items()]
+        paths: dict[int, tuple[State, Path]] = {
+            n: (state, self.path(n) / FACTS) for n, state in states.items()
+        }
         for n in _numbers(self.rejected, ".json"):
-            records.append(VersionRecord(n, "rejected", _read(self.rejected / f"{n:04d}.json")))
+            paths[n] = ("rejected", self.rejected / f"{n:04d}.json")
+        remedy = "; restore it from a copy, or write {} into it, which loses only these facts"
+        records = [
+            VersionRecord(n, state, _read(path, remedy)) for n, (state, path) in paths.items()
+        ]
         return sorted(records, key=lambda record: record.number)
 
     def rollback(self) -> int:
@@ -266,13 +272,13 @@ def _numbers(folder: Path, suffix: str = "") -> list[int]:
     return sorted(int(name) for name in names if re.fullmatch(r"[0-9]{4}|[1-9][0-9]{4,}", name))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, remedy: str = "") -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("expected an object")
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged ({error})") from error
+        raise ValueError(f"{path} is damaged ({error}){remedy}") from error
     return content
 
 
