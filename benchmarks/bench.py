@@ -175,12 +175,17 @@ def matmul_gflops(size: int = 1024, repeats: int = 30) -> float:
     return 2 * size**3 / best / 1e9
 
 
-def recommend(data: str, model: str, users: int, seconds: float) -> dict[str, float]:
+def recommend(
+    data: str, model: str, users: int, seconds: float, in_int8: bool = True
+) -> dict[str, float]:
     """Users a second of a vector model's `recommend`, from the histories on."""
     import torch
 
     import mindlib
+    from mindlib.retrieval import ranking
 
+    if not in_int8:
+        ranking.MIN_USERS = users + 1
     log = as_log(**read_data(data, users))
     generator = torch.Generator().manual_seed(SEED)
     if model == "MIND":
@@ -519,11 +524,15 @@ def recommend_rows(folder: Path, settings: Settings) -> list[Row]:
         for model in models:
             result = job("recommend", f"mindlib, {model}", model=model, **common)
             rates.setdefault(model, []).append(result["users_per_second"])
-    return [
+        result = job("recommend", "mindlib, float32", model="MIND", in_int8=False, **common)
+        rates.setdefault("float32", []).append(result["users_per_second"])
+    rows = [
         Row(f"top {TOP}, {name}  /  implicit's ALS {how}", "users/s", rates[model], rates[how], 3)
         for model, name in zip(models, ("YouTubeDNN", f"MIND-{INTERESTS}"), strict=True)
         for how in implicits
     ]
+    name = f"top {TOP}, MIND-{INTERESTS}, most products in int8  /  all in float32"
+    return [*rows, Row(name, "users/s", rates["MIND"], rates["float32"], 2.5)]
 
 
 # Report

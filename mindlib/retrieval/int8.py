@@ -133,9 +133,8 @@ class Int8Items:
             (reached,) = (maxima >= threshold).nonzero()  # several times as fast as torch's nonzero
             positions.append(reached + number * BLOCK)
             products.append(maxima[reached])
-        return torch.from_numpy(np.concatenate(positions)), torch.from_numpy(
-            np.concatenate(products)
-        )
+        both = np.concatenate(positions), np.concatenate(products)
+        return torch.from_numpy(both[0]), torch.from_numpy(both[1])
 
 
 @cache
@@ -148,8 +147,9 @@ def has_fast_int8() -> bool:
     items = torch.full((BLOCK, 64), LARGEST, dtype=torch.int8)
     queries = torch.full((4, 64), LARGEST, dtype=torch.int8)
     queries[1::2] *= -1
+    product = torch.empty((4, BLOCK), dtype=torch.int32)
     try:
-        product = multiply(queries, items.T)
+        multiply(queries, items.T, out=product)
     except (TypeError, RuntimeError):  # missing, or refuses
         return False
     if not torch.equal(product.double(), queries.double() @ items.double().T):
