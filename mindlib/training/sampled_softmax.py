@@ -198,14 +198,15 @@ class _SampledSoftmax(torch.autograd.Function):
         for start in range(0, batch, size):
             label, slope_of_label = labels[start : start + size], slopes[start : start + size]
             parts = [rows[start : min(n, start + size), k] for k, n in enumerate(having)]
+            gathered = [flat.index_select(0, part) for part in parts]
             best = best_scores[: len(label)]  # column 0 is the label
-            for k, part in enumerate(parts):
-                vectors, highest = flat[part], best[: len(part)]
-                own = scores[: len(part)] if k else highest
-                torch.sum(vectors * label[: len(part)], dim=1, out=own[:, 0])
+            for k, vectors in enumerate(gathered):
+                highest = best[: len(vectors)]
+                own = scores[: len(vectors)] if k else highest
+                torch.sum(vectors * label[: len(vectors)], dim=1, out=own[:, 0])
                 torch.mm(vectors, negatives.T, out=own[:, 1:])
                 if k:
-                    torch.gt(own, highest, out=is_higher[k, : len(part)])
+                    torch.gt(own, highest, out=is_higher[k, : len(vectors)])
                     torch.maximum(highest, own, out=highest)
             best[:, 1:] += shift
             here = (hit_users >= start) & (hit_users < start + size)
@@ -213,15 +214,16 @@ class _SampledSoftmax(torch.autograd.Function):
             slope = best.softmax(1)
             loss += (best.amax(1) - slope.amax(1).log() - best[:, 0]).sum()
             slope[:, 0] -= 1
-            for k, part in reversed(list(enumerate(parts))):
-                chosen = slope[: len(part)]
+            for k, vectors in reversed(list(enumerate(gathered))):
+                chosen = slope[: len(vectors)]
                 if k:
-                    chosen = is_higher[k, : len(part)].mul_(chosen)
-                    slope[: len(part)] -= chosen
-                vectors, of_label, others = flat[part], chosen[:, :1], chosen[:, 1:]
-                by_flat[part] = torch.addmm(of_label * label[: len(part)], others, negatives)
+                    chosen = is_higher[k, : len(vectors)].mul_(chosen)
+                    slope[: len(vectors)] -= chosen
+                of_label, others = chosen[:, :1], chosen[:, 1:]
+                by_vector = torch.addmm(of_label * label[: len(vectors)], others, negatives)
+                by_flat.index_copy_(0, parts[k], by_vector)
                 by_negative.addmm_(others.T, vectors)
-                slope_of_label[: len(part)] += of_label * vectors
+                slope_of_label[: len(vectors)] += of_label * vectors
         by_target = torch.empty_like(slopes).index_copy_(0, users, slopes)
         ctx.save_for_backward(by_flat.view_as(interests), by_target, by_negative)
         return loss / batch
