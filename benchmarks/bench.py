@@ -161,6 +161,30 @@ def train(data: str, batch: int, hidden: list[int], seconds: float) -> dict[str,
     return {"samples_per_second": speed, "samples": cases, "matmul_gflops": matmul_gflops()}
 
 
+def fit_defaults(data: str, loss: str, seconds: float) -> dict[str, float]:
+    """Samples a second of MIND through `fit` at its defaults, on a data set with features."""
+    from dataclasses import replace
+
+    import torch
+
+    import mindlib
+    from mindlib.data import leave_last_out, load
+
+    log = load(data)
+    split = leave_last_out(log)
+    split = replace(split, validation=split.validation.head(1))
+    model = mindlib.MIND(log, generator=torch.Generator().manual_seed(SEED))
+    training = mindlib.TrainingConfig(epochs=1, loss=loss)  # type: ignore[arg-type]
+    random = np.random.default_rng(SEED).random(len(log))
+
+    def rate(cases: float) -> float:
+        part = replace(split, train_events=split.train_events & (random < cases / len(log)))
+        return mindlib.fit(model, part, training, device="cpu").log[-1]["samples_per_second"]
+
+    rate(20_000)
+    return {"samples_per_second": rate(rate(20_000) * seconds)}
+
+
 def matmul_gflops(size: int = 1024, repeats: int = 30) -> float:
     """The best speed of a float32 matrix product of torch, in GFLOP/s."""
     import torch
@@ -236,6 +260,7 @@ def _users_per_second(call: Callable[[], object], users: int, seconds: float) ->
 
 JOBS: dict[str, Callable[..., dict[str, float]]] = {
     "train": train,
+    "fit_defaults": fit_defaults,
     "recommend": recommend,
     "recommend_implicit": recommend_implicit,
 }
@@ -403,6 +428,7 @@ class Settings:
     seconds: float
     batches: tuple[int, ...]
     users: int
+    data: dict[str, str]
 
 
 def training_rows(folder: Path, settings: Settings) -> list[Row]:
@@ -464,6 +490,22 @@ def training_rows(folder: Path, settings: Settings) -> list[Row]:
                 [result["matmul_gflops"] for result in ours[batch]],
             )
         )
+    return rows
+
+
+def default_rows(folder: Path, settings: Settings) -> list[Row]:
+    """`fit` at its defaults: every candidate its own label, beside Eq. 10's literal form."""
+    rows = []
+    for name, data in settings.data.items():
+        rates: dict[str, list[float]] = {"best": [], "label": []}
+        for number in range(settings.rounds):
+            print(f"{name}, round {number + 1} of {settings.rounds}", file=sys.stderr)
+            for loss, of_loss in rates.items():
+                result = job("fit_defaults", f"loss={loss}", data=data, loss=loss,
+                             seconds=settings.seconds)  # fmt: skip
+                of_loss.append(result["samples_per_second"])
+        what = f"fit, {name}, loss of the best interest  /  Eq. 10"
+        rows.append(Row(what, "samples/s", rates["best"], rates["label"], 0.8))
     return rows
 
 
@@ -601,6 +643,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="one round of 1 s, fewer sizes: does it work at all?"
     )
+    parser.add_argument(
+        "--data", nargs="*", default=[], metavar="NAME=PATH",
+        help="data sets for `fit` at its defaults, such as beauty=PATH journey=complete-journey",
+    )  # fmt: skip
     parser.add_argument("--job", nargs=2, metavar=("NAME", "JSON"), help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.rounds is None:
@@ -623,7 +669,8 @@ def main() -> None:
         return
     larger = LARGER_BATCHES[1:2] if given.quick else LARGER_BATCHES
     users = 2_000 if given.quick else 20_000
-    settings = Settings(given.rounds, given.seconds, (BATCH, *larger), users)
+    data = dict(pair.split("=", 1) for pair in given.data)
+    settings = Settings(given.rounds, given.seconds, (BATCH, *larger), users, data)
     BUILD.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else math.nan
@@ -637,7 +684,7 @@ def main() -> None:
         install_peer()
         rows = []
         with tempfile.TemporaryDirectory(dir=BUILD) as folder:
-            for compare in (training_rows, catalogue_rows, recommend_rows):
+            for compare in (training_rows, default_rows, catalogue_rows, recommend_rows):
                 rows += compare(Path(folder), settings)
     except BenchError as error:
         sys.exit(f"bench: {error}")
