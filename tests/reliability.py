@@ -22,6 +22,7 @@ import pytest
 
 from mindlib.data.storage import atomic_file
 
+HEADER = "| input or fault | behavior | asserted in |"
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reliability.md"
 RECORDING = "MINDLIB_RELIABILITY"  # the file to which a run of `make reliability` adds its rows
@@ -68,8 +69,9 @@ def behaves(area: str, fault: str, behavior: str) -> None:
 
 def format_row(fault: str, behavior: str, test: str) -> str:
     """Format a row of the table, without paths of this machine."""
-    folder = re.escape(tempfile.gettempdir()) + r"/[^\s'\",;:()]*(?=/)"
-    text = " ".join(re.sub(folder, "FOLDER", behavior.replace(str(ROOT), "FOLDER")).split())
+    own = r"/pytest-of-[^/]+/pytest-\d+(/popen-gw\d+)?/[^/\s'\",;:()]+"
+    folder = re.escape(tempfile.gettempdir()) + own + "|" + re.escape(str(ROOT))
+    text = " ".join(re.sub(folder, "FOLDER", behavior).split())
     cells = [cell.replace("|", r"\|") for cell in (fault, text, test)]
     return f"| {cells[0]} | {cells[1]} | {cells[2]} |"
 
@@ -78,7 +80,7 @@ def format_row(fault: str, behavior: str, test: str) -> str:
 def page_rows() -> dict[str, str]:
     """Return the rows of the page by their first column."""
     lines = PAGE.read_text(encoding="utf-8").splitlines() if PAGE.exists() else []
-    rows = [line for line in lines if line.startswith("| ")]
+    rows = [line for line in lines if line.startswith("| ") and line != HEADER]
     return {re.split(r"(?<!\\) \| ", row)[0][2:].replace(r"\|", "|"): row for row in rows}
 
 
@@ -99,7 +101,7 @@ def main() -> None:
         sys.exit(f"the page is unchanged: several behaviors of {sorted(doubled)}")
     page = INTRODUCTION
     for area in AREAS:
-        page += f"\n## {area}\n\n| input or fault | behavior | asserted in |\n|---|---|---|\n"
+        page += f"\n## {area}\n\n{HEADER}\n|---|---|---|\n"
         page += "".join(f"{row}\n" for own, _, row in rows if own == area)
     with atomic_file(PAGE) as partial:
         partial.write_text(page, encoding="utf-8")
