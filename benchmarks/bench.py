@@ -221,7 +221,7 @@ def recommend(
     split = training_split(log, users)
     training = mindlib.TrainingConfig(epochs=1, batch_size=BATCH, negatives=NEGATIVES)
     mindlib.fit(recommender, split, training, device="cpu")
-    histories = split.train.histories
+    histories = split.train[:].histories
     return _users_per_second(
         lambda: recommender.recommend(histories, TOP, exclude_history=True), users, seconds
     )

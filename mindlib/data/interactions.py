@@ -63,12 +63,14 @@ class Interactions:
         """Where each user's events start: user u has `offsets[u]` to `offsets[u + 1]`."""
         return np.searchsorted(self.users, np.arange(self.num_users + 2))
 
-    @cached_property
-    def step_starts(self) -> Int[np.ndarray, " events"]:
+    def step_starts(self, events: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
         """For each event the index of the first event of its step: its history ends there."""
-        is_first = np.ones(len(self), dtype=bool)
-        is_first[1:] = (np.diff(self.users) != 0) | (np.diff(self.timestamps) != 0)
-        return np.maximum.accumulate(np.where(is_first, np.arange(len(self)), 0))
+        times, low, high = self.timestamps[events], self.offsets[self.users[events]], events
+        while (low < high).any():  # binary search
+            middle = (low + high) // 2
+            is_earlier = self.timestamps[middle] < times
+            low, high = np.where(is_earlier, middle + 1, low), np.where(is_earlier, high, middle)
+        return low
 
     def label(self, item: int) -> str:
         """The item's name in figures: its title, or else its original id."""
@@ -76,7 +78,8 @@ class Interactions:
 
     def describe(self) -> dict[str, Any]:
         """Summary statistics: sizes, density, and the median lengths of histories."""
-        users = self.users[np.unique(self.step_starts)]
+        events = np.arange(len(self))
+        users = self.users[self.step_starts(events) == events]
         steps = np.bincount(users, minlength=self.num_users + 1)[1:]
         events = np.diff(self.offsets)[1:]
         return {

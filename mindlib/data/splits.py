@@ -9,48 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
-from torch import Tensor
 
-from mindlib.data.histories import Histories
+from mindlib.data.cases import Cases, TrainingCases, build_cases, histories_at
 from mindlib.data.interactions import Interactions
 
-
-@dataclass(frozen=True)
-class Cases:
-    """Histories, and for each the set of items that came next.
-
-    Training samples one of them as the target; evaluation compares a list with all of them.
-    Case n has the targets `targets[offsets[n]:offsets[n + 1]]`, at least one, without repeats.
-    They are retrieved from the items 1..num_items.
-    """
-
-    histories: Histories
-    targets: Int[Tensor, " targets"]
-    offsets: Int[Tensor, " cases_plus_one"]
-    num_items: int
-
-    def __len__(self) -> int:
-        return len(self.histories)
-
-    @cached_property
-    def rows(self) -> Int[Tensor, " targets"]:
-        """The index of the case of each target."""
-        return torch.repeat_interleave(torch.arange(len(self)), self.offsets.diff())
-
-    def to(self, device: torch.device | str) -> Cases:
-        """Copy the cases to another device."""
-        histories, targets = self.histories.to(device), self.targets.to(device)
-        return Cases(histories, targets, self.offsets.to(device), self.num_items)
-
-    def head(self, n: int) -> Cases:
-        """Select the first n cases (all, if there are fewer)."""
-        n = min(n, len(self))
-        targets, offsets = self.targets[: int(self.offsets[n])], self.offsets[: n + 1]
-        return Cases(self.histories.select(slice(0, n)), targets, offsets, self.num_items)
+EVENTS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -71,18 +39,31 @@ class Split:
     test: Cases
 
     @cached_property
-    def train(self) -> Cases:
+    def train(self) -> TrainingCases:
         """One case for every training step with a history: its items are the targets."""
         log = self.log
-        has_history = log.step_starts > log.offsets[log.users]
-        starts = np.unique(log.step_starts[self.train_events & has_history])
-        ends = np.searchsorted(log.step_starts, starts, side="right")
-        return build_cases(log, log.users[starts], starts, ends)
+        first, last = np.zeros((2, len(log)), dtype=bool)
+        begins = np.r_[np.arange(0, len(log), EVENTS_AT_ONCE), len(log)]
+        # Blocks begin with a user; a block may be empty.
+        begins = log.offsets[np.searchsorted(log.offsets, begins)]
+        for begin, end in pairwise(np.unique(begins).tolist()):
+            users, times = log.users[begin:end], log.timestamps[begin:end]
+            starts = np.flatnonzero(np.r_[True, (np.diff(users) != 0) | (np.diff(times) != 0)])
+            is_chosen = np.r_[False, np.diff(users[starts]) == 0]  # the step has a history
+            is_chosen &= np.logical_or.reduceat(self.train_events[begin:end], starts)
+            first[begin + starts[is_chosen]] = True
+            last[begin + np.r_[starts[1:], end - begin][is_chosen] - 1] = True
+        return TrainingCases(log, first, last)
 
     @cached_property
     def train_counts(self) -> Int[np.ndarray, " items_plus_one"]:
         """The number of training events of each item; entry 0 is 0."""
-        return np.bincount(self.log.items[self.train_events], minlength=self.log.num_items + 1)
+        counts = np.zeros(self.log.num_items + 1, dtype=np.int64)
+        for start in range(0, len(self.log), EVENTS_AT_ONCE):
+            block = slice(start, start + EVENTS_AT_ONCE)
+            events = self.log.items[block][self.train_events[block]]
+            counts += np.bincount(events, minlength=len(counts))
+        return counts
 
 
 def leave_last_out(log: Interactions) -> Split:
@@ -96,8 +77,8 @@ def leave_last_out(log: Interactions) -> Split:
     """
     ends = log.offsets[2:]
     starts = log.offsets[1:-1]
-    last = log.step_starts[ends - 1]
-    second = log.step_starts[np.maximum(last - 1, 0)]
+    last = log.step_starts(ends - 1)
+    second = log.step_starts(np.maximum(last - 1, 0))
     held_out = (last > starts) & (second > starts)
     if not held_out.any():
         raise ValueError(
@@ -105,9 +86,10 @@ def leave_last_out(log: Interactions) -> Split:
             f"{log.name!r} has them: use the random split, or data with longer histories"
         )
     users = np.flatnonzero(held_out) + 1
-    train_events = np.ones(len(log), dtype=bool)
-    first_held_out = np.where(held_out, second, ends)[log.users - 1]
-    train_events[np.arange(len(log)) >= first_held_out] = False
+    changes = np.zeros(len(log) + 1, dtype=np.int8)  # 1 where held-out events begin, -1 after them
+    changes[second[held_out]] = 1
+    changes[ends[held_out]] = -1
+    train_events = np.cumsum(changes[:-1], dtype=np.int8) == 0
     return Split(
         name="leave-last-out",
         log=log,
@@ -136,7 +118,7 @@ def held_out_users(log: Interactions, seed: int) -> Split:
         starts, ends = log.offsets[users], log.offsets[users + 1]
         # At least one event stays on each side; a basket at the cut belongs to the targets.
         cut = starts + np.clip(((ends - starts) * 0.8).astype(np.int64), 1, None)
-        cut = log.step_starts[np.minimum(cut, ends - 1)]
+        cut = log.step_starts(np.minimum(cut, ends - 1))
         has_history = cut > starts
         if not has_history.any():
             raise ValueError(
@@ -144,8 +126,9 @@ def held_out_users(log: Interactions, seed: int) -> Split:
                 f"history precedes a target; use data with longer histories"
             )
         cases[part] = build_cases(log, users[has_history], cut[has_history], ends[has_history])
-    train_events = ~np.isin(log.users, np.r_[parts["validation"], parts["test"]])
-    return Split("held-out users 8:1:1", log, train_events, **cases)
+    is_trained = np.ones(log.num_users + 1, dtype=bool)
+    is_trained[np.r_[parts["validation"], parts["test"]]] = False
+    return Split("held-out users 8:1:1", log, is_trained[log.users], **cases)
 
 
 def random_interactions(log: Interactions, seed: int) -> Split:
@@ -170,7 +153,7 @@ def random_interactions(log: Interactions, seed: int) -> Split:
         items=log.items[visible],
         timestamps=log.timestamps[visible],
     )
-    visible_before = np.r_[0, np.cumsum(visible)][log.step_starts]
+    visible_before = np.r_[0, np.cumsum(visible)][log.step_starts(np.arange(len(log)))]
     cases = []
     for number in (1, 2):
         events = rng.permutation(np.flatnonzero(part == number))
@@ -181,7 +164,7 @@ def random_interactions(log: Interactions, seed: int) -> Split:
                 f"a twentieth of the {len(log)} interactions of {log.name!r} leaves no target "
                 f"with a history; the random split needs a larger log"
             )
-        histories = _histories(seen, log.users[events], visible_before[events])
+        histories = histories_at(seen, log.users[events], visible_before[events])
         targets = torch.from_numpy(log.items[events])
         cases.append(Cases(histories, targets, torch.arange(len(events) + 1), log.num_items))
     return Split("random 19:1", seen, np.ones(len(seen), dtype=bool), *cases)
@@ -192,36 +175,3 @@ SPLITS: dict[str, Callable[[Interactions, int], Split]] = {
     "held-out-users": held_out_users,
     "random": random_interactions,
 }
-
-
-def _histories(
-    log: Interactions, users: Int[np.ndarray, " cases"], ends: Int[np.ndarray, " cases"]
-) -> Histories:
-    """The histories of `users` that end at `ends`, on the flat log."""
-    profiles = log.profiles.codes if log.profiles else np.zeros((log.num_users + 1, 0), np.int64)
-    return Histories(
-        items=torch.from_numpy(log.items),
-        starts=torch.from_numpy(log.offsets[users]),
-        ends=torch.from_numpy(ends),
-        users=torch.from_numpy(users),
-        profiles=torch.from_numpy(profiles),
-    )
-
-
-def build_cases(
-    log: Interactions,
-    users: Int[np.ndarray, " cases"],
-    starts: Int[np.ndarray, " cases"],
-    ends: Int[np.ndarray, " cases"],
-) -> Cases:
-    """Build cases whose targets are the distinct items of the events starts..ends of each user."""
-    events = replace(_histories(log, users, ends), starts=torch.from_numpy(starts))
-    rows, items = (part.numpy() for part in events.pairs())
-    pairs = np.unique(rows * (log.num_items + 1) + items)
-    rows, targets = np.divmod(pairs, log.num_items + 1)
-    return Cases(
-        _histories(log, users, starts),
-        torch.from_numpy(targets),
-        torch.from_numpy(np.searchsorted(rows, np.arange(len(users) + 1))),
-        log.num_items,
-    )

@@ -12,7 +12,8 @@ processes. Therefore, a model without random numbers of its own is trained to th
 in a single process, up to rounding. Random numbers of the model, such as MIND's Gaussian initial
 logits and dropout, differ between the processes.
 
-The log must fit into the memory of each process: 24 bytes per event and 40 per training case.
+A log in memory takes 24 bytes an event in each process. Processes that open the same folder (see
+`Interactions.save`) share the pages that they read; each then holds two bytes an event of its own.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def _train(
     optimizers, generator = state.optimizers, state.generator
     total, done = config.epochs * steps, len(state.log) * steps
     schedulers = make_schedulers(optimizers, config, steps=total, done=done)
-    cases, sampler = split.train.to(device), make_sampler(split, config, device)
+    cases, sampler = split.train, make_sampler(split, config, device)
     dense = dense_parameters(model, table)
     cutoff = int(config.monitor.partition("@")[2])
 

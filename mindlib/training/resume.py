@@ -225,9 +225,10 @@ def _digest_catalogue(log: Interactions) -> str:
 def _digest_cases(split: Split) -> str:
     """Compute the sha256 of the cases and item counts that training and validation use."""
     digest = hashlib.sha256()
-    for cases in (split.train, split.validation):
-        columns = [*vars(cases.histories).values(), cases.targets, cases.offsets]
-        _update(digest, [column.cpu().numpy() for column in columns])
+    cases, log = split.validation, split.train[:0].histories
+    tensors = [*vars(cases.histories).values(), cases.targets, cases.offsets, log.items]
+    _update(digest, [tensor.numpy() for tensor in (*tensors, log.profiles)])
+    _update(digest, [split.log.offsets, split.train.first.words, split.train.last.words])
     _update(digest, [split.train_counts])
     return digest.hexdigest()
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mindlib.data.splits import Cases
+from mindlib.data.cases import TrainingCases
 from mindlib.training.config import Proposal
 
 # The scores that `_SampledSoftmax` computes at once: 2 MB in single precision.
@@ -40,20 +40,23 @@ def proposal_probabilities(
     return np.r_[0, weights / weights.sum()]
 
 
-def target_probabilities(cases: Cases, pairs_per_user: int = 0) -> Float[np.ndarray, " items"]:
+def target_probabilities(
+    cases: TrainingCases, pairs_per_user: int = 0
+) -> Float[np.ndarray, " items"]:
     """Return p, the probability of each item as the target of a training pair; entry 0 is 0.
 
     A training pair is a uniformly sampled case with one of its targets, also sampled uniformly.
     Therefore each item in a basket of ten counts a tenth. With `pairs_per_user` (see
     `TrainingConfig`), the cases of a user with more of them count less.
     """
-    sizes = cases.offsets.diff().cpu().numpy()
-    weights = np.ones(len(sizes))
-    if pairs_per_user:
-        users = cases.histories.users.cpu().numpy()
-        weights = np.minimum(1, pairs_per_user / np.bincount(users)[users])
-    share = np.repeat(weights / sizes / weights.sum(), sizes)
-    return np.bincount(cases.targets.cpu().numpy(), weights=share, minlength=cases.num_items + 1)
+    total, counts = np.zeros(cases.log.num_items + 1), cases.of_user
+    for block in cases.blocks():
+        sizes, weights = block.offsets.diff().numpy(), np.ones(len(block))
+        if pairs_per_user:
+            weights = np.minimum(1, pairs_per_user / counts[block.histories.users.numpy()])
+        share = np.repeat(weights / sizes, sizes)
+        total += np.bincount(block.targets.numpy(), weights=share, minlength=len(total))
+    return total / total.sum()
 
 
 class NegativeSampler:

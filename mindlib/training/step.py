@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mindlib.data.cases import Cases, TrainingCases
 from mindlib.data.histories import Histories
-from mindlib.data.splits import Cases, Split
+from mindlib.data.splits import Split
 from mindlib.models.vector_model import Interests, VectorModel
 from mindlib.training.config import TrainingConfig
 from mindlib.training.distributed import SINGLE_PROCESS, Workers
 from mindlib.training.losses import hard_negative_loss, routing_penalty
+from mindlib.training.order import RandomOrder, UserSample
 from mindlib.training.sampled_softmax import (
     NegativeSampler,
     best_interest_loss,
@@ -25,6 +29,8 @@ from mindlib.training.sampled_softmax import (
 
 # Users that a step encodes together.
 USERS_AT_ONCE = 256
+# Cases that are selected from the log together.
+CASES_AT_ONCE = 1 << 14
 
 
 class Batch(NamedTuple):
@@ -49,14 +55,13 @@ def sample_targets(cases: Cases, generator: torch.Generator) -> Int[Tensor, " ca
     return cases.targets[cases.offsets[:-1] + (uniform * cases.offsets.diff()).to(torch.int64)]
 
 
-def pairs_in_epoch(cases: Cases, pairs_per_user: int) -> int:
+def pairs_in_epoch(cases: TrainingCases, pairs_per_user: int) -> int:
     """Count the pairs that `batches` yields: one a case, or at most so many of each user."""
-    of_user = torch.bincount(cases.histories.users)
-    return int(of_user.clamp(max=pairs_per_user).sum()) if pairs_per_user else len(cases)
+    return int(cases.of_user.clip(max=pairs_per_user).sum()) if pairs_per_user else len(cases)
 
 
 def batches(
-    cases: Cases,
+    cases: TrainingCases,
     batch_size: int,
     generator: torch.Generator,
     workers: Workers = SINGLE_PROCESS,
@@ -78,22 +83,26 @@ def batches(
             order of the batches remain random.
     """
     device = generator.device
-    order = torch.randperm(len(cases), generator=generator, device=device)
-    if pairs_per_user:
-        users, positions = cases.histories.users[order].sort(stable=True)
-        rank = torch.arange(len(users), device=device) - torch.searchsorted(users, users)
-        order = order[positions[rank < pairs_per_user].sort().values]
-    targets = sample_targets(cases, generator)
-    steps, lengths = order.split(batch_size), cases.histories.lengths
-    if length_bucket_batches > 1:
-        buckets = order.split(batch_size * length_bucket_batches)
-        steps = [rows for b in buckets for rows in b[lengths[b].argsort()].split(batch_size)]
-        turns = torch.randperm(len(steps), generator=generator, device=device)
-        steps = [steps[turn] for turn in turns.tolist()]
-    for rows in steps:
-        shard, global_targets = workers.shard(rows), targets[rows]
-        shard = shard[lengths[shard].argsort()]
-        yield Batch(cases.histories.select(shard), targets[shard], global_targets)
+    seed = torch.randint(2**62, (1,), generator=generator, device=device)
+    rng, log = np.random.default_rng(int(seed)), cases[:0].histories.to(device)
+    order = RandomOrder(pairs_in_epoch(cases, pairs_per_user), rng)
+    sample = UserSample(cases.of_user, pairs_per_user, rng) if pairs_per_user else None
+    bucket = batch_size * length_bucket_batches
+    size = bucket * math.ceil(CASES_AT_ONCE / bucket)
+    for start in range(0, order.size, size):
+        chosen = np.sort(order[start : start + size])  # sorted reads are faster
+        block = cases[sample.find(chosen) if sample else chosen].on(log)
+        targets = sample_targets(block, generator)
+        rows = torch.from_numpy(rng.permutation(len(block))).to(device)
+        steps, lengths = rows.split(batch_size), block.histories.lengths
+        if length_bucket_batches > 1:
+            buckets = rows.split(bucket)
+            steps = [rows for b in buckets for rows in b[lengths[b].argsort()].split(batch_size)]
+            steps = [steps[turn] for turn in rng.permutation(len(steps))]
+        for rows in steps:
+            shard, global_targets = workers.shard(rows), targets[rows]
+            shard = shard[lengths[shard].argsort()]
+            yield Batch(block.histories.select(shard), targets[shard], global_targets)
 
 
 def make_sampler(split: Split, config: TrainingConfig, device: torch.device) -> NegativeSampler:

@@ -46,27 +46,33 @@ MUTANTS = [
     # Splits
     mutant(
         "a target's own basket in its history", SPLITS,
-        "last = log.step_starts[ends - 1]", "last = ends - 1",
+        "last = log.step_starts(ends - 1)", "last = ends - 1",
         LEAVE_LAST_OUT, IN_SPLITS + "test_leave_last_out_keeps_steps_whole",
     ),
     mutant(
         "a target's own basket in the history of a held out user", SPLITS,
-        "cut = log.step_starts[np.minimum(cut, ends - 1)]", "cut = np.minimum(cut, ends - 1)",
+        "cut = log.step_starts(np.minimum(cut, ends - 1))", "cut = np.minimum(cut, ends - 1)",
         IN_SPLITS + "test_no_leakage_held_out_users",
     ),
     mutant(
         "a target's own basket in the history of the random split", SPLITS,
-        "np.r_[0, np.cumsum(visible)][log.step_starts]", "np.r_[0, np.cumsum(visible)][:-1]",
+        "np.r_[0, np.cumsum(visible)][log.step_starts(np.arange(len(log)))]",
+        "np.r_[0, np.cumsum(visible)][:-1]",
         IN_SPLITS + "test_no_leakage_random",
     ),
     mutant(
+        "the first step of a user as a training case", SPLITS,
+        "np.diff(users[starts]) == 0]", "np.diff(users[starts]) >= 0]",
+        LEAVE_LAST_OUT,
+    ),
+    mutant(
         "held-out events used for training", SPLITS,
-        "train_events[np.arange(len(log)) >= first_held_out] = False", "pass",
+        "changes[second[held_out]] = 1", "changes[last[held_out]] = 1",
         LEAVE_LAST_OUT,
     ),
     mutant(
         "popularity counts held-out events", SPLITS,
-        "np.bincount(self.log.items[self.train_events],", "np.bincount(self.log.items,",
+        "self.log.items[block][self.train_events[block]]", "self.log.items[block]",
         LEAVE_LAST_OUT,
     ),
 ]  # fmt: skip

@@ -54,7 +54,7 @@ def requests(log: Interactions, histories) -> list[Request]:
 
 @pytest.mark.parametrize("length", [1, 7, 50])
 def test_a_request_has_exactly_the_features_of_training(length):
-    for cases in (SPLIT.train.head(300), SPLIT.validation, SPLIT.test):
+    for cases in (SPLIT.train[:300], SPLIT.validation, SPLIT.test):
         trained = cases.histories.window(length)
         served = SEGMENTS.encode_requests(requests(WORLD.log, cases.histories)).window(length)
         assert torch.equal(served.items, trained.items)

@@ -66,7 +66,7 @@ def held_out_pairs(cases: Cases) -> set[tuple[int, int]]:
 
 def train_pairs(split: Split) -> dict[tuple[int, int], list[int]]:
     """Each training pair with its history."""
-    cases = split.train
+    cases = split.train[:]
     return {
         (user, item): sorted(past)
         for user, past, items in zip(
@@ -92,7 +92,7 @@ def check_training_histories_precede_targets(log: Interactions, split: Split) ->
     }
     expected = {pair: past for pair, past in expected.items() if past}
     assert train_pairs(split) == expected
-    assert split.train.offsets[-1] == len(expected), "each training pair once"
+    assert split.train[:].offsets[-1] == len(expected), "each training pair once"
     counted = np.bincount([item for _, item in trained], minlength=log.num_items + 1)
     assert split.train_counts.tolist() == counted.tolist()
 
@@ -130,10 +130,10 @@ def test_no_leakage_leave_last_out(seed: int):
     check_no_leakage(log, split)
     # No training history contains a held-out event.
     held_out = held_out_pairs(split.validation) | held_out_pairs(split.test)
-    users = split.train.histories.users.tolist()
+    users = split.train[:].histories.users.tolist()
     seen = {
         (u, i)
-        for u, past in zip(users, histories_of(split.train.histories), strict=True)
+        for u, past in zip(users, histories_of(split.train[:].histories), strict=True)
         for i in past
     }
     assert not held_out & seen
@@ -159,7 +159,7 @@ def test_no_leakage_random(seed: int):
     check_no_leakage(log, split)
     # Held-out events occur in no history.
     held_out = held_out_pairs(split.validation) | held_out_pairs(split.test)
-    for histories in (split.train.histories, split.validation.histories, split.test.histories):
+    for histories in (split.train[:].histories, split.validation.histories, split.test.histories):
         for user, past in zip(histories.users.tolist(), histories_of(histories), strict=True):
             assert not held_out & {(user, item) for item in past}
 

@@ -124,8 +124,7 @@ MUTANTS = [
     ),
     mutant(
         "a basket counts as many pairs as it has items", SAMPLING,
-        "np.repeat(weights / sizes / weights.sum(), sizes)",
-        "np.full(sizes.sum(), 1 / sizes.sum())",
+        "np.repeat(weights / sizes, sizes)", "np.full(sizes.sum(), 1.0)",
         IN_SAMPLING + "test_a_basket_counts_as_one_pair",
     ),
     mutant(
@@ -147,8 +146,8 @@ MUTANTS = [
     ),
     mutant(
         "in-batch negatives of the own part only", STEPS,
-        "yield Batch(cases.histories.select(shard), targets[shard], global_targets)",
-        "yield Batch(cases.histories.select(shard), targets[shard], targets[shard])",
+        "yield Batch(block.histories.select(shard), targets[shard], global_targets)",
+        "yield Batch(block.histories.select(shard), targets[shard], targets[shard])",
         TWO_AS_ONE,
     ),
     # Checkpoints

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mindlib.data import PlantedConfig, leave_last_out, planted_interests
+from mindlib.data import PlantedConfig, leave_last_out, load, planted_interests
 from mindlib.evaluation import evaluate, recovered_interests
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models import MIND, MINDConfig, Popularity, YouTubeDNN, YouTubeDNNConfig
@@ -179,6 +179,17 @@ def test_the_same_seed_trains_the_same_model(split):
     another = TrainingConfig(epochs=1, batch_size=512, negatives=64, seed=1)
     fit(other, split, another, device="cpu", progress=False)
     assert not torch.equal(first.items.weight, other.items.weight)
+
+
+def test_a_log_on_disk_trains_the_same_model(split, tmp_path):
+    split.log.save(tmp_path / "log")
+    opened = leave_last_out(load(tmp_path / "log"))
+    config = TrainingConfig(epochs=1, batch_size=64, negatives=20, in_batch=True)
+    models = make_mind(split, 2), make_mind(opened, 2)
+    for model, data in zip(models, (split, opened), strict=True):
+        fit(model, data, config, progress=False)
+    weights, others = (model.state_dict() for model in models)
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
 
 
 def test_training_stops_when_validation_does_not_get_better(split):

@@ -143,10 +143,11 @@ def test_a_basket_counts_as_one_pair():
     # Some purchases have the time of the one before: baskets of one, of two, of many.
     times = np.cumsum(np.random.default_rng(0).random(len(log)) < 0.5)
     cases = leave_last_out(replace(log, timestamps=times)).train
-    sizes = cases.offsets.diff()
+    baskets = cases[:]
+    sizes = baskets.offsets.diff()
     assert sizes.unique().tolist()[:3] == [1, 2, 3]
-    by_hand = np.zeros(cases.num_items + 1)
-    for row, target in zip(cases.rows.tolist(), cases.targets.tolist(), strict=True):
+    by_hand = np.zeros(baskets.num_items + 1)
+    for row, target in zip(baskets.rows.tolist(), baskets.targets.tolist(), strict=True):
         by_hand[target] += 1 / int(sizes[row]) / len(cases)
     assert target_probabilities(cases) == pytest.approx(by_hand)
 

@@ -145,7 +145,7 @@ def test_a_coupling_without_a_gradient_learns_nothing_from_the_penalty(split):
 
 def test_an_epoch_has_a_random_sample_of_the_cases_of_users_with_many(split):
     cases, most, generator = split.train, 3, seeded(0)
-    of_user = torch.bincount(cases.histories.users)
+    of_user = torch.bincount(cases[:].histories.users)
     assert of_user.max() > 2 * most
     assert (of_user[of_user > 0] < most).any()
     seen = []

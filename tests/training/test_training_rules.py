@@ -123,8 +123,8 @@ def test_a_configuration_that_does_not_fit_the_split_is_refused(split, fault, op
 
 @pytest.mark.parametrize("part", ["train", "validation"])
 def test_a_split_without_cases_is_refused(split, part):
-    cases = getattr(split, part).head(0)
-    empty = replace(split, validation=cases) if part == "validation" else without_training(split)
+    no_validation = replace(split, validation=split.validation.head(0))
+    empty = no_validation if part == "validation" else without_training(split)
     with pytest.raises(ValueError, match=f"has no {part}"):
         fit(youtube(split), empty, TrainingConfig(monitor="Recall@10"), progress=False)
 

@@ -95,7 +95,7 @@ def fit_ranker(
         FloatingPointError: the loss became NaN or infinite; the model keeps its last weights.
     """
     config = config or RankingConfig()
-    cases = split.train
+    cases = split.train[:]
     check_trainable(model.items, split)
     lists = build_candidate_lists(split.validation, recall, config.candidates)
     if not lists.labels.any():
@@ -162,7 +162,7 @@ class Impressions:
     def __init__(
         self, split: Split, recalled: Int[Tensor, "cases n"], config: RankingConfig
     ) -> None:
-        self.cases, self.recalled, self.config = split.train, recalled, config
+        self.cases, self.recalled, self.config = split.train[:], recalled, config
         log, events = split.log, np.flatnonzero(split.train_events)
         self.width, self.never = log.num_items + 1, len(log)
         keys = log.users[events] * self.width + log.items[events]

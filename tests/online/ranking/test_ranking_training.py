@@ -35,7 +35,7 @@ QUICK = RankingConfig(epochs=2, batch_size=64, candidates=12, learning_rate=1e-2
 
 def found_lists(n: int = 12) -> torch.Tensor:
     recall = Popularity(SPLIT.train_counts)
-    return recall.recommend(SPLIT.train.histories, n).items.int()
+    return recall.recommend(SPLIT.train[:].histories, n).items.int()
 
 
 def one_pass(config: RankingConfig = QUICK, seed: int = 0) -> ImpressionBatch:
@@ -54,7 +54,7 @@ def one_pass(config: RankingConfig = QUICK, seed: int = 0) -> ImpressionBatch:
 
 
 def test_a_pass_has_every_case_once_with_one_of_its_targets():
-    batch, cases = one_pass(), SPLIT.train
+    batch, cases = one_pass(), SPLIT.train[:]
     assert sorted(batch.histories.ends.tolist()) == sorted(cases.histories.ends.tolist())
     row_of = {int(end): row for row, end in enumerate(cases.histories.ends)}
     for end, target in zip(batch.histories.ends.tolist(), batch.items[:, 0].tolist(), strict=True):
@@ -65,7 +65,7 @@ def test_a_pass_has_every_case_once_with_one_of_its_targets():
 
 def test_negatives_are_out_of_the_list_and_out_of_the_catalogue():
     found = found_lists()
-    row_of = {int(end): row for row, end in enumerate(SPLIT.train.histories.ends)}
+    row_of = {int(end): row for row, end in enumerate(SPLIT.train[:].histories.ends)}
     batch = one_pass(replace(QUICK, recalled=2, proposal="uniform"))
     lists = found[[row_of[int(end)] for end in batch.histories.ends]].long()
     drawn, recalled = batch.items[:, 1:3], batch.items[:, 3:]

@@ -127,9 +127,11 @@ def test_held_out_events_are_not_in_the_training_events(events, share, recent, s
         learnt &= recent is None or days_of[place] > last - recent
         assert split.train_events[place] == learnt
     # The history of a training case has no held-out event either.
-    seen = int(split.train.histories.pairs()[0].numel())
+    seen = int(split.train[:].histories.pairs()[0].numel())
     hidden = np.isin(log.user_ids[log.users], list(held_out)) & (days_of == last)
-    for start, end in zip(split.train.histories.starts, split.train.histories.ends, strict=True):
+    for start, end in zip(
+        split.train[:].histories.starts, split.train[:].histories.ends, strict=True
+    ):
         assert not hidden[int(start) : int(end)].any()
     assert seen > 0
 

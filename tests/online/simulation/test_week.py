@@ -193,7 +193,7 @@ def test_impossible_pages_are_refused(options):
 def test_training_is_restricted_to_the_first_users():
     part = restrict_training(split(), 40)
     assert set(part.log.users[part.train_events]) == set(range(1, 41))
-    assert int(part.train.histories.users.max()) == 40
+    assert int(part.train[:].histories.users.max()) == 40
     assert part.validation.histories.users.tolist() == [
         u for u in split().validation.histories.users.tolist() if u <= 40
     ]
