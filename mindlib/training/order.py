@@ -36,11 +36,11 @@ class RandomOrder:
         mask = (np.uint64(1) << self.bits) - np.uint64(1)
         left, right = numbers >> self.bits, numbers & mask
         for key in self.keys:
-            # The finalizer of splitmix64 mixes all bits; products are modulo 2^64.
-            mixed = (right + np.uint64(1)) * (key | np.uint64(1)) ^ key
-            mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            left, right = right, left ^ ((mixed >> np.uint64(31)) & mask)
+            # Products are modulo 2^64. The constants, of splitmix64, mix the bits well.
+            mixed = (right ^ key) * np.uint64(0xBF58476D1CE4E5B9)
+            mixed ^= mixed >> np.uint64(32)
+            mixed *= np.uint64(0x94D049BB133111EB)
+            left, right = right, left ^ (mixed >> (np.uint64(64) - self.bits))
         return left << self.bits | right
 
 
