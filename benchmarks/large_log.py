@@ -72,7 +72,6 @@ def measure(folder: str, is_mapped: bool, steps: int) -> dict[str, float]:
     from mindlib.training import batches, keep_freed_memory, make_optimizers, make_sampler
     from mindlib.training import training_step as run
 
-    keep_freed_memory()
     found, peak, done = {"imports, MB": resident("RssAnon")}, [0.0], threading.Event()
 
     def watch() -> None:
@@ -88,7 +87,9 @@ def measure(folder: str, is_mapped: bool, steps: int) -> dict[str, float]:
         log = replace(log, **columns)
     split = leave_last_out(log)
     training, generator = mindlib.TrainingConfig(), torch.Generator().manual_seed(0)
-    sampler, cases = make_sampler(split, training, torch.device("cpu")), split.train
+    cases = split.train
+    keep_freed_memory()
+    sampler = make_sampler(split, training, torch.device("cpu"))
     model = mindlib.MIND(log, generator=generator)
     optimizers = make_optimizers(model, model.items.weight, training.learning_rate)
     found["preparation, s"] = time.perf_counter() - started

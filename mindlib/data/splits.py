@@ -89,7 +89,7 @@ def leave_last_out(log: Interactions) -> Split:
     changes = np.zeros(len(log) + 1, dtype=np.int8)  # 1 where held-out events begin, -1 after them
     changes[second[held_out]] = 1
     changes[ends[held_out]] = -1
-    train_events = np.cumsum(changes[:-1], dtype=np.int8) == 0
+    train_events = np.cumsum(changes, dtype=np.int8, out=changes)[:-1] == 0
     return Split(
         name="leave-last-out",
         log=log,
