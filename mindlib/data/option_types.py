@@ -17,6 +17,8 @@ AT_LEAST_1 = (1, math.inf)
 # the limit; a window of that length takes 10 GB for 4,096 users and 64 dimensions.
 SIZE = (1, 10_000)
 ITEMS = (1, 1_000_000)  # sampled in a step, or scored for a user: a number for each is in memory
+# Factors and divisors of float32 numbers, whose products overflow far beyond them.
+FACTOR, FACTOR_OR_0 = (1e-6, 1_000_000), (0, 1_000_000)
 SEED = (0, 2**32 - 1)  # of NumPy's and torch's generators
 
 NAMES = {bool: "True or False", int: "a whole number", float: "a number", NoneType: "None"}

@@ -14,7 +14,6 @@ these weights, and raises the logits of the behaviors that agree with an interes
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -23,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mindlib.data.option_types import SIZE, check_option, check_options
+from mindlib.data.option_types import FACTOR, FACTOR_OR_0, SIZE, check_option, check_options
 from mindlib.layers.initial_logits import farthest_point_logits, inverse_norms
 
 Initialization = Literal["farthest", "gaussian"]
@@ -85,13 +84,13 @@ class RoutingConfig:
         return cls(**literal | changes)
 
     def __post_init__(self) -> None:
-        check_options(self, max_interests=SIZE, iterations=SIZE)
-        if not (self.sigma >= 0 and math.isfinite(self.sigma)):
-            raise ValueError(f"sigma={self.sigma}: expected a finite standard deviation >= 0")
-        if not 0 < self.inverse_temperature < math.inf:
-            raise ValueError(
-                f"inverse_temperature={self.inverse_temperature}: expected a positive number"
-            )
+        check_options(
+            self,
+            max_interests=SIZE,
+            iterations=SIZE,
+            sigma=FACTOR_OR_0,
+            inverse_temperature=FACTOR,
+        )
 
 
 class Capsules(NamedTuple):

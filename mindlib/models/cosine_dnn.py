@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mindlib.data.histories import History
+from mindlib.data.option_types import FACTOR, check_options
 from mindlib.models.youtube_dnn import YouTubeDNN, YouTubeDNNConfig
 
 
@@ -26,8 +26,7 @@ class CosineDNNConfig(YouTubeDNNConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"temperature={self.temperature}: expected a positive number")
+        check_options(self, temperature=FACTOR)
 
 
 class CosineDNN(YouTubeDNN):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mindlib.data.histories import Histories, History
 from mindlib.data.interactions import Interactions
-from mindlib.data.option_types import SIZE, check_options
+from mindlib.data.option_types import FACTOR, SIZE, check_options
 from mindlib.data.title_words import encode_titles
 from mindlib.layers.attention import label_aware_attention
 from mindlib.layers.pooling import ItemEmbedding, Pooling, ProfileEmbedding
@@ -53,9 +53,7 @@ class VectorConfig:
     behavior_dropout: float = 0.5
 
     def __post_init__(self) -> None:
-        check_options(self, dim=SIZE, hidden=SIZE, history_length=SIZE)
-        if not 0 < self.id_scale < math.inf:
-            raise ValueError(f"id_scale={self.id_scale}: expected a positive number")
+        check_options(self, dim=SIZE, hidden=SIZE, history_length=SIZE, id_scale=FACTOR)
         if self.title_words and self.pooling == "mean":
             raise ValueError(
                 "title_words=True with pooling='mean': the words of a long title would dominate "

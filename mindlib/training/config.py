@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mindlib.data.option_types import AT_LEAST_0, AT_LEAST_1, ITEMS, SEED, check_options
+from mindlib.data.option_types import (
+    AT_LEAST_0,
+    AT_LEAST_1,
+    FACTOR_OR_0,
+    ITEMS,
+    SEED,
+    check_options,
+)
 
 Proposal = Literal["uniform", "log-uniform", "popularity"]
 Schedule = Literal["constant", "cosine"]
@@ -79,8 +86,8 @@ class TrainingConfig:
             pairs_per_user=AT_LEAST_0,
             length_bucket_batches=ITEMS,
             negatives=ITEMS,
-            hardness=AT_LEAST_0,
-            routing_penalty=AT_LEAST_0,
+            hardness=FACTOR_OR_0,
+            routing_penalty=FACTOR_OR_0,
             warmup_steps=AT_LEAST_0,
             patience=AT_LEAST_1,
             alpha=(-10, 10),

@@ -294,15 +294,15 @@ def test_masking_after_a_softmax_over_behaviors_would_shrink_interests():
     [
         ({"max_interests": 0}, "max_interests=0: expected 1 to 10,000"),
         ({"iterations": 0}, "iterations=0: expected 1 to 10,000"),
-        ({"sigma": -1.0}, "sigma=-1.0: expected a finite"),
+        ({"sigma": -1.0}, "sigma=-1.0: expected 0 to 1,000,000"),
         ({"sigma": math.nan}, "sigma=nan"),
         ({"softmax_over": "items"}, "softmax_over='items': expected 'interests' or"),
         ({"gradient": "first"}, "gradient='first': expected 'all' or 'last'"),
         ({"initial_logits": "zeros"}, "initial_logits='zeros': expected 'farthest' or 'gaussian'"),
         ({"agreement": "l2"}, "agreement='l2': expected 'cosine' or 'dot'"),
         ({"capsule": "sum"}, "capsule='sum': expected 'mean' or 'squash'"),
-        ({"inverse_temperature": 0.0}, "inverse_temperature=0.0: expected a positive number"),
-        ({"inverse_temperature": math.inf}, "inverse_temperature=inf: expected a positive number"),
+        ({"inverse_temperature": 0.0}, "inverse_temperature=0.0: expected 1e-06 to 1,000,000"),
+        ({"inverse_temperature": math.inf}, "inverse_temperature=inf: expected 1e-06 to 1,000,000"),
         ({"inverse_temperature": math.nan}, "inverse_temperature=nan: expected a number"),
     ],
 )

@@ -24,8 +24,8 @@ VECTOR = [
     ({"history_length": 0}, "history_length=0: expected 1 to 10,000"),
     ({"head": "linear"}, "head='linear': expected 'residual' or 'relu'"),
     ({"pooling": "max", "title_words": False}, "pooling='max': expected 'mean' or 'sum'"),
-    ({"id_scale": 0.0}, "id_scale=0.0: expected a positive number"),
-    ({"id_scale": math.inf}, "id_scale=inf: expected a positive number"),
+    ({"id_scale": 0.0}, "id_scale=0.0: expected 1e-06 to 1,000,000"),
+    ({"id_scale": math.inf}, "id_scale=inf: expected 1e-06 to 1,000,000"),
     ({"id_scale": math.nan}, "id_scale=nan: expected a number"),
     ({"pooling": "mean"}, "title_words=True with pooling='mean': .* pass pooling='sum', or"),
     ({"behavior_dropout": 1.0}, "behavior_dropout=1.0: expected a probability p with 0 <= p"),
@@ -34,8 +34,11 @@ VECTOR = [
 ]
 INTERESTS = [({"max_interests": 0}, "max_interests=0: expected 1 to 10,000")]
 TEMPERATURE = [
-    ({"temperature": value}, f"temperature={value}: expected a .*number")
-    for value in (0.0, -1.0, math.nan, math.inf)
+    ({"temperature": math.nan}, "temperature=nan: expected a number"),
+    *(
+        ({"temperature": value}, f"temperature={value}: expected 1e-06 to 1,000,000")
+        for value in (0.0, -1.0, math.inf)
+    ),
 ]
 SASREC = [
     ({"layers": 0}, "layers=0: expected 1 to 10,000"),
