@@ -93,13 +93,14 @@ def measure(folder: str, is_mapped: bool, steps: int) -> dict[str, float]:
     model = mindlib.MIND(log, generator=generator)
     optimizers = make_optimizers(model, model.items.weight, training.learning_rate)
     found["preparation, s"] = time.perf_counter() - started
-    seconds = []
+    seconds, cpu = [], []
     started = time.perf_counter()
     for batch in batches(cases, training.batch_size, generator):
         run(model, batch, sampler, training, generator)
         for optimizer in optimizers:
             optimizer.step()
         seconds.append(time.perf_counter() - started)
+        cpu.append(time.process_time())
         if len(seconds) == WARM_UP + steps:
             break
     done.set()
@@ -111,6 +112,7 @@ def measure(folder: str, is_mapped: bool, steps: int) -> dict[str, float]:
         "RssAnon, MB": resident("RssAnon"),
         "highest RssAnon, MB": peak[0],
         "RssFile, MB": resident("RssFile"),
+        "CPU, µs a pair": (cpu[-1] - cpu[WARM_UP - 1]) / (training.batch_size * steps) * 1e6,
         "pairs a second": training.batch_size * steps / (seconds[-1] - seconds[WARM_UP - 1]),
     }
 
