@@ -152,10 +152,8 @@ USES: dict[str, Any] = {
 assert {VectorConfig, MultiInterestConfig, RoutingConfig} <= set(CLASSES.values())
 
 VALUES = st.one_of(
-    st.sampled_from(
-        [math.nan, math.inf, -math.inf, True, False, "x", "", 10**9, 2**63, -1, 0, None, (), 1.5]
-        + [1e-30, 1e-6, 1e5, 1e12, 1e30]
-    ),
+    st.sampled_from([math.nan, math.inf, -math.inf, True, False, "x", "", None, ()]),
+    st.sampled_from([-1, 0, 10**9, 2**63, 1e-30, 1e-6, 1.5, 1e5, 1e12, 1e30]),
     st.integers(-2, 12),
     st.floats(),
     st.text(max_size=3),

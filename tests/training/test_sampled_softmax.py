@@ -127,12 +127,10 @@ def test_target_probabilities_are_those_of_the_targets_that_training_draws(pairs
     assert p[0] == 0
     assert p.sum() == pytest.approx(1)
     generator = torch.Generator().manual_seed(0)
-    epochs = 50
-    seen = sum(
-        np.bincount(batch.targets.numpy(), minlength=len(p))
-        for _ in range(epochs)
-        for batch in batches(cases, 1000, generator, pairs_per_user=pairs_per_user)
-    )
+    epochs, seen = 50, np.zeros(len(p), dtype=np.int64)
+    for _ in range(epochs):
+        for batch in batches(cases, 1000, generator, pairs_per_user=pairs_per_user):
+            seen += np.bincount(batch.targets.numpy(), minlength=len(p))
     draws = epochs * pairs_in_epoch(cases, pairs_per_user)
     assert seen.sum() == draws
     assert np.abs(seen - draws * p).max() < 5 * np.sqrt(draws * p.max())
