@@ -273,7 +273,7 @@ MUTANTS = [
     ),
     mutant(
         "number of interests by the natural logarithm", ROUTING,
-        "(lengths[..., None] >= powers)", "(lengths[..., None] >= math.e ** powers.log2())",
+        "(lengths[..., None] >= powers)", "(lengths[..., None] >= 2.718281828 ** powers.log2())",
         K_TABLE, K_BY_HAND,
     ),
     mutant(
