@@ -331,8 +331,9 @@ for a, b in (
     (origin["popularity"], origin["uniform"]),
     (origin["uniform + batch"], origin["uniform"]),
 ):
-    gap = mean_estimate(torch.from_numpy(a - b))
-    assert not usual or gap.low < 0 < gap.high, "no difference can be seen"
+    if usual:
+        gap = mean_estimate(torch.from_numpy(a - b))
+        assert gap.low < 0 < gap.high, "no difference can be seen"
 assert not usual or (size["B = 1024"] < size["B = 256"] - 0.05).all()
 more = size["B = 1024, 4 × the passes"]
 assert not usual or more.mean() > size["B = 256"].mean() - 0.02 > size["B = 1024"].mean()
