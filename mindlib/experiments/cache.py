@@ -1,8 +1,8 @@
 """Files of cached runs, and the digests by which they are found.
 
     CACHE/<digest of configuration, seed, data and schema>/
-        run.npz             the weights; configuration, training log, versions and commit as JSON
-        test-<digest>.npz   the value of each case, for given cutoffs and categories
+        run                 the weights; configuration, training log, versions and commit as JSON
+        test-<digest>       the value of each case, for given cutoffs and categories
         checkpoints/        only while the model is being trained
 
 A file that turns out to be damaged causes a warning, and its content is computed again.
@@ -20,17 +20,18 @@ import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from mindlib.data.splits import Split
-from mindlib.data.storage import atomic_file
+from mindlib.data.tensor_file import TensorFile, read_tensors
 
 # Part of every key. Raise it when a change of the code changes the results of a configuration:
 # runs that were cached before are then not used again.
 SCHEMA = 1
+FORM = "mindlib run 1"
 
 
 def digest_of(facts: object) -> str:
@@ -107,29 +108,12 @@ def _feed(digest: Any, value: Any) -> None:
         digest.update(repr(value).encode())
 
 
-class CacheEntry(NamedTuple):
-    """The content of a file: arrays by name, and facts that JSON can hold."""
-
-    arrays: dict[str, np.ndarray]
-    facts: dict[str, Any]
-
-
-def write_entry(path: Path, entry: CacheEntry) -> None:
-    """Write a file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    facts = np.array(json.dumps(entry.facts))
-    with atomic_file(path) as partial, partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **entry.arrays, facts=facts)
-
-
-def read_entry(path: Path) -> CacheEntry | None:
-    """Read a file that `write_entry` wrote; None if it is missing or, with a warning, damaged."""
-    if not path.is_file():
-        return None
+def read_entry(path: Path) -> TensorFile | None:
+    """Read a file of the cache; None if it is missing or, with a warning, damaged."""
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}  # the zip format checks each CRC
-        return CacheEntry(arrays, json.loads(str(arrays.pop("facts"))))
-    except Exception as error:  # numpy and zipfile raise any error for some damaged file
-        warnings.warn(f"{path} is damaged ({error}); its content is computed again", stacklevel=2)
+        return read_tensors(path, FORM, "its content is computed again")
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        warnings.warn(str(error), stacklevel=2)
         return None

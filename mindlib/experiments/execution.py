@@ -21,15 +21,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from mindlib.data.splits import Split
+from mindlib.data.tensor_file import TensorFile, write_tensors
 from mindlib.evaluation import Evaluation, evaluate
-from mindlib.experiments.cache import (
-    CacheEntry,
-    code_version,
-    data_digest,
-    digest_of,
-    read_entry,
-    write_entry,
-)
+from mindlib.experiments.cache import FORM, code_version, data_digest, digest_of, read_entry
 from mindlib.experiments.trial import PARTS, Part, Trial, TrialRun
 from mindlib.models.popularity import Popularity, Random
 from mindlib.models.vector_model import VectorModel
@@ -37,7 +31,7 @@ from mindlib.retrieval import Recommender
 from mindlib.training import EpochRecord, Fit, fit
 from mindlib.training.checkpoints import Checkpoints
 
-RUN = "run.npz"
+RUN = "run"
 
 
 def run_trial(
@@ -79,7 +73,7 @@ def run_trial(
         for part in parts:
             options = {"cutoffs": list(cutoffs), "categories": categories}
             key = options | {"run": digest_of(identity), "part": part}
-            path = folder / f"{part}-{digest_of(key)[:16]}.npz"
+            path = folder / f"{part}-{digest_of(key)[:16]}"
             entry = read_entry(path)
             if entry is None:
                 model = model or _load_model(split, trial, run)
@@ -91,10 +85,8 @@ def run_trial(
                     categories=categories_of_items,
                 )
                 facts = options | {"coverage": result.coverage, "commit": code_version()}
-                entry = CacheEntry({n: v.numpy() for n, v in result.values.items()}, facts)
-                write_entry(path, entry)
-            values = {name: torch.from_numpy(value) for name, value in entry.arrays.items()}
-            evaluations[part] = Evaluation(values, entry.facts["coverage"])
+                write_tensors(path, FORM, entry := TensorFile(result.values, facts))
+            evaluations[part] = Evaluation(entry.tensors, entry.facts["coverage"])
             commits.append(entry.facts["commit"])
     if how := run.facts["fit"]:
         how = Fit(**how | {"log": [EpochRecord(**record) for record in how["log"]]})
@@ -146,21 +138,21 @@ def _build(split: Split, trial: Trial) -> Recommender:
     return trial.model.fit(split, trial.config)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _load_model(split: Split, trial: Trial, run: CacheEntry) -> Recommender:
+def _load_model(split: Split, trial: Trial, run: TensorFile) -> Recommender:
     """Build a model with the weights of its run; fit again what is not trained by steps."""
     model = _build(split, trial)
     if isinstance(model, VectorModel):
-        model.load_state_dict({name: torch.from_numpy(w) for name, w in run.arrays.items()})
+        model.load_state_dict(run.tensors)
         model.eval()
     return model
 
 
 def _train(
     split: Split, trial: Trial, identity: dict[str, Any], folder: Path, device: str, progress: bool
-) -> tuple[Recommender, CacheEntry]:
+) -> tuple[Recommender, TensorFile]:
     """Train a model, or resume its interrupted training, and write its run."""
-    for file in folder.glob("*.npz"):  # of a damaged run
-        file.unlink()
+    for file in (folder / RUN, *(file for part in PARTS for file in folder.glob(f"{part}-*"))):
+        file.unlink(missing_ok=True)
     started, checkpoints = time.perf_counter(), folder / "checkpoints"
     model, weights, how = _build(split, trial), {}, None
     seconds = time.perf_counter() - started
@@ -169,14 +161,14 @@ def _train(
         how = fit(model, split, trial.training, device=device, progress=progress,
                   checkpoints=checkpoints)  # fmt: skip
         seconds = sum(epoch.seconds for epoch in how.log)
-        weights = {name: weight.cpu().numpy() for name, weight in model.state_dict().items()}
+        weights = {name: weight.cpu() for name, weight in model.state_dict().items()}
     facts = identity | {
         "name": trial.name,
         "fit": dataclasses.asdict(how) if how else None,
         "seconds": seconds,
         "commit": code_version(),
     }
-    write_entry(folder / RUN, run := CacheEntry(weights, facts))
+    write_tensors(folder / RUN, FORM, run := TensorFile(weights, facts))
     shutil.rmtree(checkpoints, ignore_errors=True)
     return model, run
 

@@ -75,7 +75,6 @@ IN_A_BLOCK = {
     "mindlib/data/readers/published.py": 1,
     "mindlib/data/readers/pypi_wheels.py": 1,
     "mindlib/experiments/__main__.py": 1,
-    "mindlib/experiments/cache.py": 2,
     "mindlib/online/artifacts.py": 1,  # these three write into `new_folder`
     "mindlib/online/export.py": 2,
     "mindlib/online/serving/bundle.py": 2,

@@ -9,17 +9,18 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 
 from mindlib.data import PlantedConfig, leave_last_out, planted_interests
+from mindlib.data.tensor_file import TensorFile, write_tensors
 from mindlib.experiments import cache
 from mindlib.experiments.cache import (
-    CacheEntry,
+    FORM,
     code_version,
     data_digest,
     describe_config,
     digest_of,
     read_entry,
-    write_entry,
 )
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models import MINDConfig
@@ -87,31 +88,35 @@ def test_the_version_is_the_commit_of_a_checkout_or_else_the_packages(monkeypatc
     code_version.cache_clear()
 
 
-ENTRY = CacheEntry({"a": np.arange(2000.0), "b": np.zeros((0, 3))}, {"name": "x", "of": [1, 2.5]})
+ENTRY = TensorFile(
+    {"a": torch.arange(2000.0).double(), "b": torch.zeros(0, 3)}, {"name": "x", "of": [1, 2.5]}
+)
 
 
 def test_a_file_is_read_as_it_was_written_and_nothing_else_is_left(tmp_path):
-    path = tmp_path / "new" / "values.npz"
-    write_entry(path, ENTRY)
+    path = tmp_path / "values"
+    write_tensors(path, FORM, ENTRY)
     found = read_entry(path)
     assert found is not None
-    assert found.facts == ENTRY.facts
-    assert found.arrays.keys() == ENTRY.arrays.keys()
-    for key, value in ENTRY.arrays.items():
-        assert np.array_equal(found.arrays[key], value)
-    assert list((tmp_path / "new").iterdir()) == [path]
-    assert read_entry(tmp_path / "absent.npz") is None
+    assert found.facts == found.facts | ENTRY.facts
+    assert found.tensors.keys() == ENTRY.tensors.keys()
+    for key, value in ENTRY.tensors.items():
+        assert torch.equal(found.tensors[key], value)
+    assert list(tmp_path.iterdir()) == [path]
+    assert read_entry(tmp_path / "absent") is None
 
 
-@pytest.mark.parametrize("how", ["half", "empty", "one bit"])
+@pytest.mark.parametrize("how", ["half", "empty", "one bit", "zeros"])
 def test_a_damaged_file_is_not_used(tmp_path, how):
-    path = tmp_path / "values.npz"
-    write_entry(path, ENTRY)
+    path = tmp_path / "values"
+    write_tensors(path, FORM, ENTRY)
     content = path.read_bytes()
     half, third = len(content) // 2, len(content) // 3
     flipped = content[:third] + bytes([content[third] ^ 1]) + content[third + 1 :]
-    path.write_bytes({"half": content[:half], "empty": b"", "one bit": flipped}[how])
-    with pytest.warns(UserWarning, match=r"values\.npz is damaged .*computed again"):
+    zeros = content[:half] + bytes(5) + content[half + 5 :]
+    damaged = {"half": content[:half], "empty": b"", "one bit": flipped, "zeros": zeros}
+    path.write_bytes(damaged[how])
+    with pytest.warns(UserWarning, match="values is damaged .*computed again"):
         assert read_entry(path) is None
     behaves(
         "Index, model and version files", "a damaged file in the cache of runs",
@@ -120,10 +125,9 @@ def test_a_damaged_file_is_not_used(tmp_path, how):
 
 
 def test_any_flipped_bit_is_reported_or_changes_nothing(tmp_path):
-    """Some make zipfile raise NotImplementedError, RuntimeError or zlib.error."""
-    path = tmp_path / "values.npz"
-    entry = CacheEntry({"a": np.arange(3.0)}, {"name": "x"})
-    write_entry(path, entry)
+    path = tmp_path / "values"
+    entry = TensorFile({"a": torch.arange(3.0)}, {"name": "x"})
+    write_tensors(path, FORM, entry)
     content, reported = path.read_bytes(), 0
     for position in range(len(content)):
         damaged = bytearray(content)
@@ -135,9 +139,9 @@ def test_any_flipped_bit_is_reported_or_changes_nothing(tmp_path):
         reported += found is None
         assert len(caught) == (found is None)
         if found:
-            assert found.facts == entry.facts
-            assert found.arrays.keys() == entry.arrays.keys()
-            assert np.array_equal(found.arrays["a"], entry.arrays["a"])
+            assert found.facts == found.facts | entry.facts
+            assert found.tensors.keys() == entry.tensors.keys()
+            assert torch.equal(found.tensors["a"], entry.tensors["a"])
     assert reported > len(content) / 2
 
 

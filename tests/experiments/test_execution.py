@@ -172,7 +172,7 @@ def test_an_interrupted_run_resumes_and_ends_as_an_uninterrupted_one(split, tmp_
     with pytest.raises(KeyboardInterrupt):
         run(split, MIND_TRIAL, tmp_path)
     assert len(list(tmp_path.glob("*/checkpoints/*.safetensors"))) >= 1
-    assert not list(tmp_path.glob("*/run.npz"))
+    assert not list(tmp_path.glob("*/run"))
     resumed = run(split, MIND_TRIAL, tmp_path)
     assert len(validated) == 3 + 1, "the last epoch only"
     assert_same(resumed, whole)
@@ -181,7 +181,7 @@ def test_an_interrupted_run_resumes_and_ends_as_an_uninterrupted_one(split, tmp_
 
 def test_a_damaged_checkpoint_starts_the_training_again(split, tmp_path, monkeypatch, trainings):
     whole = run(split, DNN_TRIAL, tmp_path)
-    (folder,) = [file.parent for file in tmp_path.glob("*/run.npz")]
+    (folder,) = [file.parent for file in tmp_path.glob("*/run")]
     for file in folder.iterdir():
         file.unlink()
     (folder / "checkpoints").mkdir()
@@ -192,10 +192,10 @@ def test_a_damaged_checkpoint_starts_the_training_again(split, tmp_path, monkeyp
     assert len(trainings) == 2
 
 
-@pytest.mark.parametrize("name", ["run.npz", "test-*.npz"])
+@pytest.mark.parametrize("name", ["run", "test-*"])
 def test_a_damaged_entry_is_computed_again_with_a_warning(split, tmp_path, trainings, name):
     whole = run(split, MIND_TRIAL, tmp_path)
-    (folder,) = [file.parent for file in tmp_path.glob("*/run.npz")]
+    (folder,) = [file.parent for file in tmp_path.glob("*/run")]
     (file,) = folder.glob(name)
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2])
@@ -203,7 +203,7 @@ def test_a_damaged_entry_is_computed_again_with_a_warning(split, tmp_path, train
         again = run(split, MIND_TRIAL, tmp_path)
     assert_same(whole, again)
     assert_same(whole, run(split, MIND_TRIAL, tmp_path))  # without a warning
-    assert len(trainings) == (1 if name == "test-*.npz" else 2)
+    assert len(trainings) == (1 if name == "test-*" else 2)
 
 
 @pytest.mark.parametrize(

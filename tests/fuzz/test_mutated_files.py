@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mindlib.data import PlantedConfig, leave_last_out, planted_interests
 from mindlib.data.tensor_file import TensorFile, write_tensors
 from mindlib.experiments import results
-from mindlib.experiments.cache import CacheEntry, read_entry, write_entry
+from mindlib.experiments.cache import FORM, read_entry
 from mindlib.models import YouTubeDNN, YouTubeDNNConfig
 from mindlib.online.exported import CATALOGUE, GRAPH, ITEMS, ExportedModel
 from mindlib.online.ranking import DINRanker
@@ -113,6 +113,13 @@ def read_cache(path: Path) -> Any:
     return entry
 
 
+class Originals(dict):
+    """Files by kind, with their content, which is too long for the report of a failure."""
+
+    def __repr__(self) -> str:
+        return f"the original files: {', '.join(self)}"
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> dict[str, tuple[File, Any]]:
     """One small file of each kind, and its content."""
@@ -131,7 +138,7 @@ def files(tmp_path_factory) -> dict[str, tuple[File, Any]]:
     write_tensors(home / WEIGHTS, FORMAT, weights)
     ranker = DINRanker.from_model(randomized(log), log)
     ranker.save(home / "ranker")
-    write_entry(home / "run.npz", CacheEntry({"a": np.arange(9.0)}, {"name": "x"}))
+    write_tensors(home / "run", FORM, TensorFile({"a": torch.arange(9.0)}, {"name": "x"}))
     bundle, counts = home / "bundle", leave_last_out(log).train_counts
     Bundle.write(bundle, version="v1", model=model, log=log, counts=counts, ranker=ranker)
 
@@ -141,7 +148,7 @@ def files(tmp_path_factory) -> dict[str, tuple[File, Any]]:
         "checkpoint": File(checkpoints.path(1), lambda: checkpoints.read(1)),
         "weights": File(home / WEIGHTS, lambda: tuple(vars(load_warm_state(home)).values())),
         "ranker": File(home / "ranker", lambda: read_ranker(home / "ranker")),
-        "cache": File(home / "run.npz", lambda: read_cache(home / "run.npz")),
+        "cache": File(home / "run", lambda: read_cache(home / "run")),
     }
     for name in ("manifest.json", CATALOGUE, GRAPH, ITEMS):
         found[f"export {name}"] = File(
@@ -149,7 +156,7 @@ def files(tmp_path_factory) -> dict[str, tuple[File, Any]]:
         )
     for name in ("manifest.json", INDEX, POPULARITY, METADATA, RANKER, "model/manifest.json"):
         found[f"bundle {name}"] = File(bundle / name, lambda: read_bundle(bundle))
-    return {name: (file, comparable(file.read())) for name, file in found.items()}
+    return Originals({name: (file, comparable(file.read())) for name, file in found.items()})
 
 
 SINGLE = ("exact index", "Faiss index", "checkpoint", "weights", "ranker", "cache")
