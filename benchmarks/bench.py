@@ -14,6 +14,7 @@ import json
 import math
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -41,6 +43,7 @@ PEER_VERSION = "0.9.0"
 # The peer has DIM and INTERESTS, and r = 3 is built into it.
 LENGTH, DIM, INTERESTS, ITERATIONS, BATCH, NEGATIVES = 20, 64, 4, 3, 128, 1280
 BEAUTY, BOOKS, FEW, MANY = 12_101, 368_000, 10_000, 1_000_000
+DEFAULT_BATCH, DEFAULT_NEGATIVES = 1024, 2048  # of TrainingConfig
 LARGER_BATCHES = (512, 1024, 2048, 4096)
 TOP = 100
 SEED = 0
@@ -157,8 +160,7 @@ def train(data: str, batch: int, hidden: list[int], seconds: float) -> dict[str,
     warm = min(log.num_users, max(4 * batch, 40 * BATCH))
     rate(warm)
     cases = min(log.num_users, max(warm, int(rate(warm) * seconds)))
-    speed = rate(cases)
-    return {"samples_per_second": speed, "samples": cases, "matmul_gflops": matmul_gflops()}
+    return {"rate": rate(cases), "matmul_gflops": matmul_gflops()}
 
 
 def fit_defaults(data: str, loss: str, seconds: float) -> dict[str, float]:
@@ -182,7 +184,44 @@ def fit_defaults(data: str, loss: str, seconds: float) -> dict[str, float]:
         return mindlib.fit(model, part, training, device="cpu").log[-1]["samples_per_second"]
 
     rate(20_000)
-    return {"samples_per_second": rate(rate(20_000) * seconds)}
+    return {"rate": rate(rate(20_000) * seconds)}
+
+
+def loss(form: str, active: int, seconds: float) -> dict[str, float]:
+    """Batches a second of the loss and its gradients alone, at the defaults of `fit`.
+
+    Args:
+        form: "best" scores every item by its best interest; "label" is Eq. 10's literal form,
+            with the attention that makes the user vector of each label.
+        active: the number of active interests of each user.
+    """
+    import torch
+
+    from mindlib.layers.attention import label_aware_attention
+    from mindlib.training.sampled_softmax import best_interest_loss, sampled_softmax_loss
+
+    generator = torch.Generator().manual_seed(SEED)
+    interests, targets, negatives = (
+        torch.randn(*shape, generator=generator, requires_grad=True)
+        for shape in (
+            (DEFAULT_BATCH, INTERESTS, DIM),
+            (DEFAULT_BATCH, DIM),
+            (DEFAULT_NEGATIVES, DIM),
+        )
+    )
+    mask = (torch.arange(INTERESTS) < active).expand(DEFAULT_BATCH, -1)
+    ids = torch.randint(1, BEAUTY, (DEFAULT_BATCH + DEFAULT_NEGATIVES,), generator=generator)
+    items = (targets, negatives, ids[:DEFAULT_BATCH], ids[DEFAULT_BATCH:], None)
+
+    def step() -> None:
+        if form == "best":
+            value = best_interest_loss(interests, mask, *items)
+        else:
+            users = label_aware_attention(interests, mask, targets, math.inf)
+            value = sampled_softmax_loss(users, *items)
+        torch.autograd.grad(value, [interests, targets, negatives])
+
+    return _calls_per_second(step, seconds)
 
 
 def matmul_gflops(size: int = 1024, repeats: int = 30) -> float:
@@ -222,8 +261,8 @@ def recommend(
     training = mindlib.TrainingConfig(epochs=1, batch_size=BATCH, negatives=NEGATIVES)
     mindlib.fit(recommender, split, training, device="cpu")
     histories = split.train[:].histories
-    return _users_per_second(
-        lambda: recommender.recommend(histories, TOP, exclude_history=True), users, seconds
+    return _calls_per_second(
+        lambda: recommender.recommend(histories, TOP, exclude_history=True), seconds, users
     )
 
 
@@ -241,26 +280,30 @@ def recommend_implicit(data: str, users: int, seconds: float) -> dict[str, float
     model = AlternatingLeastSquares(factors=DIM, iterations=1, random_state=SEED)
     model.fit(seen, show_progress=False)
     everybody = np.arange(users)
-    return _users_per_second(
+    return _calls_per_second(
         lambda: model.recommend(everybody, seen, N=TOP, filter_already_liked_items=True),
-        users,
         seconds,
+        users,
     )
 
 
-def _users_per_second(call: Callable[[], object], users: int, seconds: float) -> dict[str, float]:
+def _calls_per_second(
+    call: Callable[[], object], seconds: float, in_a_call: int = 1
+) -> dict[str, float]:
+    """Calls a second, times `in_a_call`."""
     call()  # warm up
     started, calls, elapsed = time.perf_counter(), 0, 0.0
     while elapsed < seconds:
         call()
         calls += 1
         elapsed = time.perf_counter() - started
-    return {"users_per_second": calls * users / elapsed, "users": calls * users}
+    return {"rate": calls * in_a_call / elapsed}
 
 
 JOBS: dict[str, Callable[..., dict[str, float]]] = {
     "train": train,
     "fit_defaults": fit_defaults,
+    "loss": loss,
     "recommend": recommend,
     "recommend_implicit": recommend_implicit,
 }
@@ -291,8 +334,7 @@ def run(command: list[str], what: str, added: dict[str, str] | None = None) -> d
     except ValueError as error:
         print("failed", file=sys.stderr)
         raise BenchError(f"{what} failed ({error}):\n{_last_lines(done.stderr)}") from error
-    rate = next(value for key, value in result.items() if key.endswith("_per_second"))
-    print(f"{rate:,.0f}/s", file=sys.stderr)
+    print(f"{result['rate']:,.0f}/s, {result['peak_mb']:,.0f} MB", file=sys.stderr)
     return result
 
 
@@ -302,11 +344,11 @@ def job(name: str, what: str, added: dict[str, str] | None = None, /, **argument
     return run(command, what, added)
 
 
-def peer(data: Path, negatives: int, batch: int, seconds: float, what: str) -> float:
+def peer(data: Path, negatives: int, batch: int, seconds: float, what: str) -> dict[str, float]:
     """Samples a second of torch-rechub's MIND in its own trainer, at its best."""
     command = [_python(PEER_VENV), str(HERE / "peer_torch_rechub.py")]
     command += [str(data), str(negatives), str(seconds), str(batch)]
-    return run(command, f"{PEER}, {what}", ALLOCATOR)["samples_per_second"]
+    return run(command, f"{PEER}, {what}", ALLOCATOR)
 
 
 def install_peer() -> None:
@@ -362,23 +404,25 @@ class Row:
 
     Attributes:
         name: what is compared.
-        unit: of `ours` and `other`.
-        ours, other: measured one after the other, round by round.
+        unit: of the rates.
+        ours, other: what `run` returned, one after the other, round by round: the rate and the
+            largest resident memory of the process, in MB.
         aim: the ratio ours / other that is aimed at; None for information.
         at_most: the ratio should stay below the aim instead of reaching it.
     """
 
     name: str
     unit: str
-    ours: list[float]
-    other: list[float]
+    ours: list[dict[str, float]]
+    other: list[dict[str, float]]
     aim: float | None = None
     at_most: bool = False
 
     @cached_property
     def ratios(self) -> list[float]:
         """Pair by pair."""
-        return [ours / other for ours, other in zip(self.ours, self.other, strict=True)]
+        pairs = zip(self.ours, self.other, strict=True)
+        return [ours["rate"] / other["rate"] for ours, other in pairs]
 
     @property
     def ratio(self) -> float:
@@ -394,22 +438,37 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         """As the table shows it."""
-        middle = (statistics.median(values) for values in (self.ours, self.other))
+        middle = (median_of(results, "rate") for results in (self.ours, self.other))
         ours, other = (f"{v:,.{0 if v >= 100 else 1}f} {self.unit}" for v in middle)
+        peaks = (median_of(results, "peak_mb") for results in (self.ours, self.other))
+        memory = " / ".join(f"{peak:,.0f}" for peak in peaks)
         ratio = f"{self.ratio:.2f} [{min(self.ratios):.2f}-{max(self.ratios):.2f}]"
         aim = "" if self.aim is None else f"{'<=' if self.at_most else '>='} {self.aim:g}"
         met = {None: "", True: "yes", False: "NO"}[self.met]
-        return self.name, ours, other, ratio, aim, met
+        return self.name, ours, other, ratio, memory, aim, met
+
+
+def median_of(results: list[dict[str, float]], key: str) -> float:
+    """The median over the rounds."""
+    return statistics.median(result[key] for result in results)
 
 
 def table(rows: list[Row]) -> str:
     """Columns lined up; numbers to the right."""
-    head = ("ours  /  the other", "ours", "the other", "ratio median [min-max]", "aim", "met?")
+    head = (
+        "ours  /  the other",
+        "ours",
+        "the other",
+        "ratio median [min-max]",
+        "peak MB",
+        "aim",
+        "met?",
+    )
     lines = [head, *(row.cells() for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     texts = [
         "  ".join(
-            cell.rjust(width) if 1 <= column <= 3 else cell.ljust(width)
+            cell.rjust(width) if 1 <= column <= 4 else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
@@ -436,7 +495,7 @@ def training_rows(folder: Path, settings: Settings) -> list[Row]:
     samples = max(8 * max(settings.batches), int(100_000 * settings.seconds))
     data = write_data(folder / "beauty.npz", BEAUTY, samples)
     each = NEGATIVES // BATCH
-    peers: dict[int, list[float]] = {}
+    peers: dict[int, list[dict[str, float]]] = {}
     ours: dict[int, list[dict[str, float]]] = {}
     default_head, own_negatives = [], []
     for number in range(settings.rounds):
@@ -445,39 +504,33 @@ def training_rows(folder: Path, settings: Settings) -> list[Row]:
             what = f"batch {batch}"
             peers.setdefault(batch, []).append(peer(data, each, batch, settings.seconds, what))
             ours.setdefault(batch, []).append(_ours(data, batch, settings.seconds, what))
-        default_head.append(
-            _ours(data, BATCH, settings.seconds, "default head", hidden=[128])["samples_per_second"]
-        )
+        default_head.append(_ours(data, BATCH, settings.seconds, "default head", hidden=[128]))
         what = f"{NEGATIVES} negatives for each sample"
         own_negatives.append(peer(data, NEGATIVES, BATCH, settings.seconds, what))
 
-    def rates(batch: int) -> list[float]:
-        return [result["samples_per_second"] for result in ours[batch]]
-
-    best = max(ours, key=lambda batch: statistics.median(rates(batch)))
-    peers_best = max(peers, key=lambda batch: statistics.median(peers[batch]))
+    best = max(ours, key=lambda batch: median_of(ours[batch], "rate"))
+    peers_best = max(peers, key=lambda batch: median_of(peers[batch], "rate"))
     mflop = sum(flops_per_sample().values()) / 1e6
     unit = "samples/s"
     rows = [
-        Row(f"MIND, batch {BATCH}  /  {PEER}", unit, rates(BATCH), peers[BATCH], 1.5),
-        Row(
-            f"MIND, our best batch {best}  /  {PEER} at {BATCH}", unit, rates(best), peers[BATCH], 3
-        ),
+        Row(f"MIND, batch {BATCH}  /  {PEER}", unit, ours[BATCH], peers[BATCH], 2),
+        Row(f"MIND, our best batch {best}  /  {PEER} at {BATCH}", unit, ours[best], peers[BATCH]),
         Row(
             f"  our best batch {best}  /  {PEER} at its best {peers_best}",
             unit,
-            rates(best),
+            ours[best],
             peers[peers_best],
+            2,
         ),
     ]
     for batch in settings.batches[1:]:
-        rows.append(Row(f"  batch {batch}  /  {PEER} at {batch}", unit, rates(batch), peers[batch]))
+        rows.append(Row(f"  batch {batch}  /  {PEER} at {batch}", unit, ours[batch], peers[batch]))
     rows += [
         Row(f"  our default head, batch {BATCH}  /  {PEER}", unit, default_head, peers[BATCH]),
         Row(
             f"  batch {BATCH}  /  {PEER}, {NEGATIVES:,} for each sample",
             unit,
-            rates(BATCH),
+            ours[BATCH],
             own_negatives,
         ),
     ]
@@ -486,8 +539,8 @@ def training_rows(folder: Path, settings: Settings) -> list[Row]:
             Row(
                 f"  batch {batch}  /  a matrix product of 1024^3",
                 "GFLOP/s",
-                [result["samples_per_second"] * mflop / 1e3 for result in ours[batch]],
-                [result["matmul_gflops"] for result in ours[batch]],
+                [result | {"rate": result["rate"] * mflop / 1e3} for result in ours[batch]],
+                [result | {"rate": result["matmul_gflops"]} for result in ours[batch]],
             )
         )
     return rows
@@ -497,16 +550,48 @@ def default_rows(folder: Path, settings: Settings) -> list[Row]:
     """`fit` at its defaults: every candidate its own label, beside Eq. 10's literal form."""
     rows = []
     for name, data in settings.data.items():
-        rates: dict[str, list[float]] = {"best": [], "label": []}
+        results: dict[str, list[dict[str, float]]] = {"best": [], "label": []}
         for number in range(settings.rounds):
             print(f"{name}, round {number + 1} of {settings.rounds}", file=sys.stderr)
-            for loss, of_loss in rates.items():
-                result = job("fit_defaults", f"loss={loss}", data=data, loss=loss,
-                             seconds=settings.seconds)  # fmt: skip
-                of_loss.append(result["samples_per_second"])
+            for form, of_form in results.items():
+                of_form.append(job("fit_defaults", f"loss={form}", data=data, loss=form,
+                                   seconds=settings.seconds))  # fmt: skip
         what = f"fit, {name}, loss of the best interest  /  Eq. 10"
-        rows.append(Row(what, "samples/s", rates["best"], rates["label"], 0.8))
+        rows.append(Row(what, "samples/s", results["best"], results["label"], 0.8))
     return rows
+
+
+def loss_rows(folder: Path, settings: Settings) -> list[Row]:
+    """The time of the loss and its gradients alone: by the best interest, beside Eq. 10."""
+    rows = []
+    for active in (2, INTERESTS):
+        results: dict[str, list[dict[str, float]]] = {"label": [], "best": []}
+        for _ in range(settings.rounds):
+            for form, of_form in results.items():
+                of_form.append(job("loss", f"loss={form}, {active} active interests", form=form,
+                                   active=active, seconds=settings.seconds / 2))  # fmt: skip
+        name = f"time of the best interest's loss, {active} active  /  Eq. 10"
+        times = {form: _microseconds(of_form) for form, of_form in results.items()}
+        rows.append(Row(name, "µs", times["best"], times["label"], 1.25, at_most=True))
+    return rows
+
+
+def busy_rows(folder: Path, settings: Settings) -> list[Row]:
+    """Two training runs at once: the slower one, beside one that has the machine to itself."""
+    samples = int(100_000 * max(settings.seconds, 1))
+    data = write_data(folder / "busy.npz", BEAUTY, samples)
+    seconds = 2 * settings.seconds
+    alone, slower = [], []
+    for number in range(settings.rounds):
+        print(f"two at once, round {number + 1} of {settings.rounds}", file=sys.stderr)
+        alone.append(_ours(data, DEFAULT_BATCH, seconds, "alone"))
+        with ThreadPoolExecutor(2) as pool:
+            both = [
+                pool.submit(_ours, data, DEFAULT_BATCH, seconds, f"{turn} of two")
+                for turn in ("first", "second")
+            ]
+        slower.append(min((one.result() for one in both), key=lambda result: result["rate"]))
+    return [Row("the slower of two at once  /  alone", "samples/s", slower, alone, 0.3)]
 
 
 def catalogue_rows(folder: Path, settings: Settings) -> list[Row]:
@@ -521,23 +606,24 @@ def catalogue_rows(folder: Path, settings: Settings) -> list[Row]:
         what = f"{BOOKS:,} items"
         peers.append(peer(books, NEGATIVES // BATCH, BATCH, settings.seconds, what))
         for path, items, rates in ((books, BOOKS, ours), (few, FEW, of_few), (many, MANY, of_many)):
-            result = _ours(path, BATCH, settings.seconds, f"{items:,} items")
-            rates.append(result["samples_per_second"])
+            rates.append(_ours(path, BATCH, settings.seconds, f"{items:,} items"))
 
-    def microseconds(rates: list[float]) -> list[float]:
-        return [BATCH / rate * 1e6 for rate in rates]
-
+    times = [_microseconds(results, BATCH) for results in (of_many, of_few)]
     return [
-        Row(f"MIND, batch {BATCH}, {BOOKS:,} items  /  {PEER}", "samples/s", ours, peers, 10),
+        Row(f"MIND, batch {BATCH}, {BOOKS:,} items  /  {PEER}", "samples/s", ours, peers, 20),
         Row(
             f"time of our step, {MANY:,} items  /  {FEW:,} items",
             "µs",
-            microseconds(of_many),
-            microseconds(of_few),
+            *times,
             1.3,
             at_most=True,
         ),
     ]
+
+
+def _microseconds(results: list[dict[str, float]], size: int = 1) -> list[dict[str, float]]:
+    """The same results with the time of `size` samples in place of the rate."""
+    return [result | {"rate": size / result["rate"] * 1e6} for result in results]
 
 
 def _ours(data: Path, batch: int, seconds: float, what: str, hidden: list[int] | None = None):
@@ -557,19 +643,25 @@ def recommend_rows(folder: Path, settings: Settings) -> list[Row]:
     common = {"data": str(data), "users": settings.users, "seconds": settings.seconds}
     models, implicits = ("YouTubeDNN", "MIND"), ("as installed", "at its best")
     environments = dict(zip(implicits, ({}, ONE_BLAS_THREAD | ALLOCATOR), strict=True))
-    rates: dict[str, list[float]] = {}
+    rates: dict[str, list[dict[str, float]]] = {}
     for number in range(settings.rounds):
         print(f"recommending, round {number + 1} of {settings.rounds}", file=sys.stderr)
         for how, added in environments.items():
             result = job("recommend_implicit", f"implicit {how}", added, **common)
-            rates.setdefault(how, []).append(result["users_per_second"])
+            rates.setdefault(how, []).append(result)
         for model in models:
             result = job("recommend", f"mindlib, {model}", model=model, **common)
-            rates.setdefault(model, []).append(result["users_per_second"])
+            rates.setdefault(model, []).append(result)
         result = job("recommend", "mindlib, float32", model="MIND", in_int8=False, **common)
-        rates.setdefault("float32", []).append(result["users_per_second"])
+        rates.setdefault("float32", []).append(result)
     rows = [
-        Row(f"top {TOP}, {name}  /  implicit's ALS {how}", "users/s", rates[model], rates[how], 3)
+        Row(
+            f"top {TOP}, {name}  /  implicit's ALS {how}",
+            "users/s",
+            rates[model],
+            rates[how],
+            1.5 if (model, how) == ("YouTubeDNN", implicits[1]) else None,
+        )
         for model, name in zip(models, ("YouTubeDNN", f"MIND-{INTERESTS}"), strict=True)
         for how in implicits
     ]
@@ -665,7 +757,9 @@ def main() -> None:
     given = parse()
     if given.job:
         name, arguments = given.job
-        print(json.dumps(JOBS[name](**json.loads(arguments))))
+        result = JOBS[name](**json.loads(arguments))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps(result | {"peak_mb": peak}))
         return
     larger = LARGER_BATCHES[1:2] if given.quick else LARGER_BATCHES
     users = 2_000 if given.quick else 20_000
@@ -684,7 +778,9 @@ def main() -> None:
         install_peer()
         rows = []
         with tempfile.TemporaryDirectory(dir=BUILD) as folder:
-            for compare in (training_rows, default_rows, catalogue_rows, recommend_rows):
+            for compare in (
+                training_rows, default_rows, loss_rows, busy_rows, catalogue_rows, recommend_rows,
+            ):  # fmt: skip
                 rows += compare(Path(folder), settings)
     except BenchError as error:
         sys.exit(f"bench: {error}")

@@ -11,6 +11,7 @@ draws 1,280, and computes one in 128 of the inner products of 1,280 negatives th
 import contextlib
 import io
 import json
+import resource
 import sys
 import time
 
@@ -72,7 +73,8 @@ def main() -> None:
         started = time.perf_counter()
         trainer.train_one_epoch(batches)
         elapsed = time.perf_counter() - started
-    print(json.dumps({"samples_per_second": count / elapsed, "samples": count}))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"rate": count / elapsed, "peak_mb": peak}))
 
 
 if __name__ == "__main__":
