@@ -22,7 +22,7 @@ from mindlib.online.refresh.gate import GateResult, check_version
 from mindlib.online.refresh.registry import Registry, VersionRecord, utc_now
 from mindlib.online.refresh.training import RefreshConfig, WarmState, train
 from mindlib.online.refresh.warm import RowNames
-from mindlib.online.serving.bundle import Bundle
+from mindlib.online.serving.bundle import Bundle, ItemMetadata
 
 BUNDLE, WEIGHTS = "bundle", "weights.safetensors"
 FORMAT = "mindlib weights 1"
@@ -64,10 +64,12 @@ def refresh(
         RefreshInProgress: another refresh is running.
         GateRejected: the version did not pass the gate; the reasons name the metrics.
         ConcurrentUpdate: a rollback happened meanwhile.
-        ValueError: as `train`, the current version is damaged, or the cutoff is too large.
+        ValueError: as `train`, the current version is damaged, the cutoff is too large, or the
+            items have no field `category`.
         OSError: the version cannot be written.
     """
     config = config or RefreshConfig()
+    ItemMetadata.of(log, config.category)  # refuses an unknown field before the training
     with registry.refresh_lock(), registry.staging_dir() as (number, folder):
         base = registry.current()
         current = previous = None

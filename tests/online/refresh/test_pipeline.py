@@ -153,14 +153,16 @@ def test_after_a_rollback_the_next_version_starts_from_the_previous_one(registry
 
 
 @pytest.mark.parametrize(
-    ("cutoff", "error", "message"),
+    ("changes", "error", "message"),
     [
-        (5, FloatingPointError, "the loss is nan"),
-        (1000, ValueError, "cutoff=1000: the catalogues of the log and"),  # before the training
+        ({}, FloatingPointError, "the loss is nan"),
+        # Refused before the training:
+        ({"gate": GateConfig(cutoff=1000)}, ValueError, "cutoff=1000: the catalogues of the log"),
+        ({"category": "brnd"}, ValueError, "category='brnd': expected one of the item fields"),
     ],
 )
 def test_an_error_in_or_before_the_training_changes_nothing(
-    registry, third, cutoff, error, message
+    registry, third, changes, error, message
 ):
     def fail() -> None:
         raise FloatingPointError("the loss is nan")
@@ -168,7 +170,7 @@ def test_an_error_in_or_before_the_training_changes_nothing(
     before = contents(registry.folder)
     third(meanwhile=fail)
     with pytest.raises(error, match=message):
-        refresh(registry, daily_logs()[2], replace(CONFIG, gate=GateConfig(cutoff=cutoff)))
+        refresh(registry, daily_logs()[2], replace(CONFIG, **changes))
     assert contents(registry.folder) == before
 
 
