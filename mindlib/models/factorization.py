@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from mindlib.data.histories import Histories
-from mindlib.data.option_types import SEED, SIZE, check_options
+from mindlib.data.option_types import FACTOR, SEED, SIZE, check_options
 from mindlib.data.splits import Split
 from mindlib.models.interaction_counts import history_counts, training_counts
 from mindlib.retrieval import Recommendations, top_by_best_interest
@@ -44,12 +43,9 @@ class WALSConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_options(self, dim=SIZE, iterations=SIZE, seed=SEED)
-        if not (self.regularization > 0 and math.isfinite(self.regularization)):
-            # Without it, the factors of a user with few behaviors are not unique.
-            raise ValueError(f"regularization={self.regularization}: expected a positive number")
-        if not (self.alpha > 0 and math.isfinite(self.alpha)):
-            raise ValueError(f"alpha={self.alpha}: expected a positive number")
+        # Without a regularization, the factors of a user with few behaviors are not unique.
+        factors = {"regularization": FACTOR, "alpha": FACTOR}
+        check_options(self, dim=SIZE, iterations=SIZE, seed=SEED, **factors)
 
 
 @dataclass(frozen=True)

@@ -84,9 +84,11 @@ def dense_parameters(model: nn.Module, table: nn.Parameter) -> list[nn.Parameter
 def make_optimizers(
     model: nn.Module, table: nn.Parameter, learning_rate: float
 ) -> list[torch.optim.Optimizer]:
-    """Return `RowAdam` for the item table and Adam for the other parameters."""
-    dense = dense_parameters(model, table)
-    return [RowAdam(table, learning_rate), torch.optim.Adam(dense, lr=learning_rate, fused=True)]
+    """Return `RowAdam` for the item table and Adam for the other parameters, if there are any."""
+    optimizers: list[torch.optim.Optimizer] = [RowAdam(table, learning_rate)]
+    if dense := dense_parameters(model, table):
+        optimizers.append(torch.optim.Adam(dense, lr=learning_rate, fused=True))
+    return optimizers
 
 
 def learning_rate_factor(step: int, steps: int, *, warmup_steps: int, schedule: Schedule) -> float:

@@ -72,7 +72,7 @@ REFUSED: list[tuple[str, type, dict[str, Any], str]] = [
         {"heads": 3},
         "expected a divisor of dim=64",
     ),
-    ("regularization is zero", WALSConfig, {"regularization": 0.0}, "expected a positive number"),
+    ("regularization is zero", WALSConfig, {"regularization": 0.0}, "expected 1e-06 to 1,000,0"),
     ("a timeout is zero", Timeouts, {"rank": 0.0}, "rank=0.0: expected seconds, more than 0"),
     (
         "a stage has 10**9 threads",

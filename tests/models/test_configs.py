@@ -66,10 +66,10 @@ REFUSED = {
     WALSConfig: [
         ({"dim": 0}, "dim=0: expected 1 to 10,000"),
         ({"iterations": 0}, "iterations=0: expected 1 to 10,000"),
-        ({"regularization": 0.0}, "regularization=0.0: expected a positive number"),
+        ({"regularization": 0.0}, "regularization=0.0: expected 1e-06 to 1,000,000"),
         ({"regularization": math.nan}, "regularization=nan: expected a number"),
-        ({"alpha": -1.0}, "alpha=-1.0: expected a positive number"),
-        ({"alpha": math.inf}, "alpha=inf: expected a positive number"),
+        ({"alpha": -1.0}, "alpha=-1.0: expected 1e-06 to 1,000,000"),
+        ({"alpha": math.inf}, "alpha=inf: expected 1e-06 to 1,000,000"),
     ],
     ItemCFConfig: [
         ({"similarity": "jaccard"}, "similarity='jaccard': expected 'cosine' or 'bm25'"),

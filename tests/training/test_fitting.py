@@ -262,3 +262,16 @@ def test_an_absent_device_is_refused():
 def test_bad_training_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         unchecked(TrainingConfig, **options)
+
+
+def test_a_model_with_no_parameter_but_the_item_table_is_trained(split, tmp_path):
+    def train() -> tuple[YouTubeDNN, float]:
+        config = YouTubeDNNConfig(dim=8, hidden=None)
+        model = YouTubeDNN(split.log, config, generator=torch.Generator().manual_seed(0))
+        training = TrainingConfig(epochs=2, batch_size=128, negatives=64)
+        result = fit(model, split, training, device="cpu", progress=False, checkpoints=tmp_path)
+        return model, result.log[-1].loss / result.log[0].loss
+
+    (first, ratio), (resumed, _) = train(), train()
+    assert ratio < 0.95
+    assert torch.equal(first.items.weight, resumed.items.weight)
