@@ -77,11 +77,12 @@ DATA = {
     "amazon-beauty": Data(load, "category"),
     "amazon-cds": Data(load, None),
     "complete-journey": Data(lambda _: load("complete-journey"), "department"),
+    "movielens-1m": Data(lambda _: load("movielens-1m"), "genre"),
     "movielens-1m-positive": Data(load, "genre"),
     "taobao-favourites": Data(lambda path: load(path).k_core(3), "category"),
     "planted": Data(lambda _: planted_interests(SMALL_WORLD).log, "department"),
 }
-WITHOUT_PATH = ("complete-journey", "planted")
+WITHOUT_PATH = ("complete-journey", "movielens-1m", "planted")
 
 
 class Row(NamedTuple):

@@ -11,6 +11,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+import mindlib
+
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DIRECT: dict[str, Requirement] = {
@@ -70,12 +72,12 @@ def test_direct_dependency_is_pinned_within_its_range(name: str) -> None:
     assert pins()[name] in DIRECT[name].specifier
 
 
-def test_the_files_name_one_version() -> None:
+def test_the_files_name_one_version_and_its_date() -> None:
     version = PROJECT["version"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert citation["version"] == version
+    assert citation["version"] == mindlib.__version__ == version
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert version in changelog, f"CHANGELOG.md does not mention {version}"
+    assert f"## [{version}] - {citation['date-released']}\n" in changelog
 
 
 PAGES = sorted(

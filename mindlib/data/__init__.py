@@ -7,6 +7,7 @@ from mindlib.data.interactions import Interactions
 from mindlib.data.planted import PlantedConfig, PlantedWorld, planted_interests
 from mindlib.data.readers.amazon import amazon_reviews
 from mindlib.data.readers.complete_journey import complete_journey
+from mindlib.data.readers.movielens import movielens_1m
 from mindlib.data.readers.recbole import recbole
 from mindlib.data.readers.taobao import taobao_behaviors
 from mindlib.data.sources import load, sequences, table
@@ -37,6 +38,7 @@ __all__ = [
     "held_out_users",
     "leave_last_out",
     "load",
+    "movielens_1m",
     "planted_interests",
     "random_interactions",
     "recbole",

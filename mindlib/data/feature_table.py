@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,10 +17,13 @@ Missing = Literal["error", "unknown"]
 class FeatureTable:
     """Categorical fields of items (category, brand, …) or of users (age, income, …).
 
+    A field of items may have several values (genres, say): it then has several consecutive columns
+    with one name and one vocabulary, and the values of a row are followed by code 0.
+
     Attributes:
-        fields: the names of the fields.
-        codes: shape (rows + 1, fields); row 0 is padding, code 0 means "unknown".
-        vocabularies: for each field the value of each code; code 0 is "unknown".
+        fields: the field of each column, such as ("genre", "genre", "genre", "year").
+        codes: shape (rows + 1, columns); row 0 is padding, code 0 means "unknown".
+        vocabularies: for each column the value of each code; code 0 is "unknown".
     """
 
     fields: tuple[str, ...]
@@ -29,21 +32,27 @@ class FeatureTable:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The number of codes of each field, "unknown" included."""
+        """The number of codes of each column, "unknown" included."""
         return tuple(len(vocabulary) for vocabulary in self.vocabularies)
 
+    @property
+    def columns(self) -> dict[str, slice]:
+        """The columns of each field."""
+        first = {field: self.fields.index(field) for field in self.fields}
+        return {field: slice(c, c + self.fields.count(field)) for field, c in first.items()}
+
     def column(self, field: str) -> Int[np.ndarray, " rows"]:
-        """The codes of one field, one per row.
+        """The codes of one field, one per row: the first one if a row has several.
 
         Raises:
             KeyError: the table has no such field; the message lists its fields.
         """
         if field not in self.fields:
-            raise KeyError(f"no field {field!r}; the fields are {', '.join(self.fields)}")
+            raise KeyError(f"no field {field!r}; the fields are {', '.join(self.columns)}")
         return self.codes[:, self.fields.index(field)]
 
     def names(self, field: str) -> list[str]:
-        """The values of one field as text, one per row (row 0, padding, is "unknown")."""
+        """The values of one field as text, as `column` selects them (row 0 is "unknown")."""
         codes = self.column(field)
         vocabulary = self.vocabularies[self.fields.index(field)]
         return [vocabulary[code] for code in codes]
@@ -54,29 +63,45 @@ class FeatureTable:
         Args:
             rows: `rows[0]` must be the padding row, 0.
         """
-        codes, vocabularies = [], []
-        for column, vocabulary in zip(self.codes[rows].T, self.vocabularies, strict=True):
-            used = np.unique(np.r_[0, column])
-            codes.append(np.searchsorted(used, column))
-            vocabularies.append(tuple(vocabulary[code] for code in used))
-        return FeatureTable(self.fields, np.stack(codes, axis=1), tuple(vocabularies))
+        kept, values = self.codes[rows], {}
+        for field, columns in self.columns.items():
+            used = np.unique(np.append(kept[:, columns], 0))
+            codes = np.searchsorted(used, kept[:, columns])
+            vocabulary = self.vocabularies[columns.start]
+            values[field] = codes, tuple(vocabulary[code] for code in used)
+        return _join(values)
 
     @staticmethod
     def from_frame(
-        frame: pl.DataFrame, key: str, ids: pl.Series, fields: Sequence[str], missing: Missing
+        frame: pl.DataFrame,
+        key: str,
+        ids: pl.Series,
+        fields: Sequence[str],
+        missing: Missing,
+        *,
+        is_single: bool = False,
     ) -> FeatureTable:
         """Align the rows of a table with the ids of a log, and encode its fields.
 
         Args:
-            frame: one row for each value of the column `key`.
+            frame: one row for each value of the column `key`. A column of lists is a field with
+                several values, each of which counts once in a row.
             key: "item" or "user".
             ids: the original ids in the log's order; padding is not among them.
             missing: whether an id without a row is an error or has unknown features.
+            is_single: whether each field must have one value.
 
         Raises:
-            ValueError: a column is missing, an id occurs twice, or (missing="error") has no row.
+            ValueError: a column is missing, an id occurs twice, (missing="error") has no row, or
+                (is_single) a column has lists.
         """
         require_columns(f"the {key} table", frame.columns, [key, *fields])
+        lists = [field for field in fields if isinstance(frame[field].dtype, pl.List)]
+        if lists and is_single:
+            raise ValueError(
+                f"column {lists[0]!r} of the {key} table has lists; expected one value for each "
+                f"{key}: join or select the values of each list first"
+            )
         try:
             frame = frame.with_columns(frame[key].cast(ids.dtype))
         except pl.exceptions.PolarsError as error:
@@ -98,15 +123,37 @@ class FeatureTable:
                 f'missing="unknown" to let their features be unknown'
             )
         rows = ids.alias(key).to_frame().join(frame, on=key, how="left", maintain_order="left")
-        codes, vocabularies = [], []
+        values = {}
         for field in fields:
-            values = to_text(rows[field]).fill_null("")
-            vocabulary = values.filter(values != "").unique().sort()
-            codes.append(np.r_[0, encode(values, vocabulary).fill_null(0).to_numpy()])
-            vocabularies.append(("unknown", *vocabulary.to_list()))
-        return FeatureTable(
-            tuple(fields), np.stack(codes, axis=1).astype(np.int64), tuple(vocabularies)
-        )
+            cells = pl.DataFrame({"row": np.arange(1, len(rows) + 1), "value": rows[field]})
+            if field in lists:
+                cells = cells.explode("value", empty_as_null=True, keep_nulls=True)
+                cells = cells.unique(maintain_order=True)
+            texts = to_text(cells["value"]).fill_null("")
+            vocabulary = texts.filter(texts != "").unique().sort()
+            known = cells.select("row", code=encode(texts, vocabulary)).drop_nulls().to_numpy()
+            row, code = known.T
+            position = np.arange(len(row)) - np.searchsorted(row, row)
+            codes = np.zeros((len(rows) + 1, position.max(initial=0) + 1), np.int64)
+            codes[row, position] = code
+            values[field] = codes, ("unknown", *vocabulary.to_list())
+        return _join(values)
+
+
+def _join(
+    fields: Mapping[str, tuple[Int[np.ndarray, "rows columns"], tuple[str, ...]]],
+) -> FeatureTable:
+    """Join the codes and vocabulary of each field, without columns that only hold code 0.
+
+    The first column of a field is kept in any case.
+    """
+    names, parts, vocabularies = [], [], []
+    for field, (codes, vocabulary) in fields.items():
+        count = max(1, int((codes > 0).any(0).sum()))
+        parts.append(codes[:, :count])
+        names += [field] * count
+        vocabularies += [vocabulary] * count
+    return FeatureTable(tuple(names), np.hstack(parts), tuple(vocabularies))
 
 
 def encode(values: pl.Series, vocabulary: pl.Series) -> pl.Series:

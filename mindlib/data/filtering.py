@@ -63,3 +63,26 @@ def filter_by_count(
             f"filtering={filtering!r}; choose a smaller count"
         )
     return kept
+
+
+def filter_by_rating(log: pl.DataFrame, min_rating: float | int, name: object) -> pl.DataFrame:
+    """Keep the rows with at least this rating.
+
+    Args:
+        log: has the column rating, as numbers or text.
+        name: the log's name or path for the error message.
+
+    Raises:
+        ValueError: a rating is not a number, or nothing is left.
+    """
+    ratings = log["rating"].cast(pl.Float64, strict=False).fill_null(float("nan"))
+    if ratings.is_nan().any():
+        raise ValueError(
+            f"{name}: column 'rating' has the value "
+            f"{log['rating'].filter(ratings.is_nan())[0]!r}; expected a number in every row: "
+            f"correct or remove the others"
+        )
+    log = log.filter(ratings >= min_rating)
+    if log.is_empty():
+        raise ValueError(f"{name} has no rating >= {min_rating:g}; choose a smaller min_rating")
+    return log

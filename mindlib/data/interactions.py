@@ -172,7 +172,8 @@ class Interactions:
         Args:
             log: columns user, item, timestamp (seconds, or a date, or a datetime). Rows with the
                 same user and timestamp keep their order and form one step.
-            items: column item and the columns named by `item_fields` and `title`.
+            items: column item and the columns named by `item_fields` and `title`. A field whose
+                column has lists (genres, say) has several values.
             users: column user and the columns named by `profile_fields`.
             missing: whether an id of the log without a row in `items` or `users` is an error or
                 has unknown features.
@@ -203,14 +204,18 @@ class Interactions:
         ).sort("user", "timestamp", maintain_order=True)
         features = profiles = titles = None
         if items is not None and title:
-            table = FeatureTable.from_frame(items, "item", item_ids, [title], missing)
+            table = FeatureTable.from_frame(
+                items, "item", item_ids, [title], missing, is_single=True
+            )
             ids, codes = ["", *map(str, item_ids.to_list())], table.column(title)
             known = zip(codes, table.names(title), ids, strict=True)
             titles = tuple(name if code else own for code, name, own in known)
         if items is not None and item_fields:
             features = FeatureTable.from_frame(items, "item", item_ids, item_fields, missing)
         if users is not None and profile_fields:
-            profiles = FeatureTable.from_frame(users, "user", user_ids, profile_fields, missing)
+            profiles = FeatureTable.from_frame(
+                users, "user", user_ids, profile_fields, missing, is_single=True
+            )
         return Interactions(
             users=encoded["user"].to_numpy().astype(np.int64),
             items=encoded["item"].to_numpy().astype(np.int64),

@@ -27,12 +27,13 @@ from mindlib.data.readers.files import (
     read_table,
     read_text,
 )
+from mindlib.data.readers.movielens import is_movielens, movielens_1m
 from mindlib.data.readers.published import NAMES as PUBLISHED
 from mindlib.data.readers.published import is_published, load_published
 from mindlib.data.readers.recbole import recbole
 from mindlib.data.readers.taobao import is_taobao, taobao_behaviors
 
-NAMES = ("complete-journey", "planted", *PUBLISHED)
+NAMES = ("complete-journey", "movielens-1m", "planted", *PUBLISHED)
 # Item tables beside a sequences.txt, with the columns of those without a header.
 ITEM_TABLES = {
     "items.tsv": None,
@@ -150,12 +151,14 @@ def load(dataset: str | Path, **options: Any) -> Interactions:
     """Load a log by its name or by its path.
 
     Args:
-        dataset: "complete-journey" or "planted"; or a name such as "amazon-2014-Books" or
-            "taobao": `load_published`; or
+        dataset: "complete-journey", "movielens-1m" (for research only, and not to be
+            redistributed) or "planted"; or a name such as "amazon-2014-Books" or "taobao":
+            `load_published`; or
             - a folder that `Interactions.save` wrote: `Interactions.open`;
             - a folder (or prefix) with a `.inter` file: `recbole`;
             - a folder with sequences.txt, and optionally items.tsv, items.csv, MovieLens'
               movies.dat and users.dat, or items.txt with lines of id and name: `sequences`;
+            - GroupLens's unpacked folder ml-1m, with ratings.dat: `movielens_1m`;
             - a folder with interactions.csv, .csv.gz or .parquet: `table`;
             - a file of Amazon's reviews, or a folder with one and its metadata: `amazon_reviews`;
             - Taobao's UserBehavior.csv (also .gz or .zip), or a folder with it:
@@ -169,6 +172,8 @@ def load(dataset: str | Path, **options: Any) -> Interactions:
     """
     if dataset == "complete-journey":
         return complete_journey(**options)
+    if dataset == "movielens-1m":
+        return movielens_1m(**options)
     if dataset == "planted":
         return planted_interests(**options).log
     path = Path(os.path.expanduser(dataset))
@@ -203,6 +208,8 @@ def _load_folder(folder: Path, options: dict[str, Any]) -> Interactions:
     for name in ("sequences.txt", "sequences.txt.gz"):
         if (folder / name).is_file():
             return sequences(folder / name, **(_known_tables(folder) | options))
+    if is_movielens(folder):
+        return movielens_1m(folder, **options)
     for name in ("interactions.csv", "interactions.csv.gz", "interactions.parquet"):
         if (folder / name).is_file():
             return _load_table(folder / name, {"name": folder.resolve().name} | options)

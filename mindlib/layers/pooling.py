@@ -29,10 +29,12 @@ class ItemEmbedding(nn.Module):
         num_items: the number of items. Their ids are 1 to num_items; id 0 is padding, whose
             embedding is zero.
         dim: d, the embedding dimension.
-        features: categorical fields of the items (category, brand, …).
+        features: categorical fields of the items (category, brand, …). With pooling="mean" a field
+            with several values (genres) counts as their mean.
         words: codes of the words of each title, padded with 0; needs pooling="sum".
-        pooling: "mean" (paper), or "sum", in which each of n words has weight 1/sqrt(n). The sum
-            omits feature values that only one item has, because they would duplicate its id.
+        pooling: "mean" (paper), or "sum", in which each of n words, or of n values of one field,
+            has weight 1/sqrt(n). The sum omits feature values that only one item has, because they
+            would duplicate its id.
         scale: initial standard deviation of each feature embedding with pooling="sum", of the
             pooled embedding with "mean"; d**-0.5 by default.
         id_scale: initial standard deviation of the id embeddings as a multiple of `scale`.
@@ -63,20 +65,22 @@ class ItemEmbedding(nn.Module):
         if words is not None and pooling == "mean":
             raise ValueError('words need pooling="sum", as long titles dominate a mean')
         self.pooling = pooling
-        columns = [features.codes[:, [c]] for c in range(len(features.fields))] if features else []
-        columns += [] if words is None else [words]
+        fields = [features.codes[:, c] for c in features.columns.values()] if features else []
+        fields += [] if words is None else [words]
         slots, weights = [np.arange(num_items + 1)[:, None]], [np.ones((num_items + 1, 1))]
         rows = num_items + 1
-        for column in columns:
-            column = _drop_unique_values(column) if pooling == "sum" else column
-            slots.append(np.where(column > 0, column + rows - 1, 0))
-            count = (column > 0).sum(1, keepdims=True).clip(1)
-            weights.append(np.broadcast_to(count**-0.5, column.shape))
-            rows += int(column.max(initial=0))
+        for values in fields:
+            values = _drop_unique_values(values) if pooling == "sum" else values
+            slots.append(np.where(values > 0, values + rows - 1, 0))
+            count = (values > 0).sum(1, keepdims=True).clip(1)
+            power = -0.5 if pooling == "sum" else -1.0
+            weights.append(np.broadcast_to(count**power, values.shape))
+            rows += int(values.max(initial=0))
         # Not persistent, because they are data that each model computes from its log.
         codes, weights = np.hstack(slots), np.hstack(weights)
         if pooling == "mean":
-            weights = np.broadcast_to(1 / (codes > 0).sum(1, keepdims=True).clip(1), codes.shape)
+            known = np.sum([(slot > 0).any(1, keepdims=True) for slot in slots], axis=0)
+            weights = weights / known.clip(1)
         self.register_buffer("codes", torch.from_numpy(codes), persistent=False)
         slot_weights = torch.tensor(weights, dtype=torch.get_default_dtype())
         self.register_buffer("slot_weights", slot_weights, persistent=False)

@@ -200,3 +200,48 @@ def test_a_feature_table_lines_up_with_the_ids_in_any_order():
         frame, "item", pl.Series("item", [10, 20, 30]), ("color",), "error"
     )
     assert table.names("color") == ["unknown", "a", "b", "c"]
+
+
+LISTS = st.lists(st.sampled_from(["a", "b", "c", "", None]), max_size=4)
+
+
+@given(st.lists(LISTS, min_size=1, max_size=6), st.data())
+def test_a_column_of_lists_is_a_field_with_several_values(lists: list[list], data: st.DataObject):
+    """Each row has its values in their order, without repetitions, and so has a selection."""
+    rows: list[Row] = [("a", item, 0) for item in range(len(lists))]
+    frame = pl.DataFrame(
+        {"item": range(len(lists)), "tag": lists, "year": ["1990"] * len(lists)},
+        schema_overrides={"tag": pl.List(pl.String)},
+    )
+    log = build(rows, items=frame, item_fields=("tag", "year"))
+    kept = data.draw(st.sets(st.integers(0, len(lists) - 1), min_size=1))
+    part = log.select(np.isin(log.items, [item + 1 for item in kept]))
+    for some in (log, part):
+        table, items = some.item_features, some.item_ids[1:].tolist()
+        assert table is not None
+        columns = table.columns["tag"]
+        expected = [[value for value in dict.fromkeys(lists[item]) if value] for item in items]
+        assert columns == slice(0, max(1, *map(len, expected), 0))
+        assert table.fields == ("tag",) * columns.stop + ("year",)
+        assert len(set(table.vocabularies[columns])) == 1
+        assert table.vocabularies[0] == (
+            "unknown",
+            *sorted({value for row in expected for value in row}),
+        )
+        assert not table.codes[0].any()
+        for codes, values in zip(table.codes[1:, columns].tolist(), expected, strict=True):
+            padding = [0] * (columns.stop - len(values))
+            assert codes == [*map(table.vocabularies[0].index, values), *padding]
+        assert table.names("tag")[1:] == [values[0] if values else "unknown" for values in expected]
+        assert table.names("year")[1:] == ["1990"] * len(items)
+
+
+def test_profiles_and_titles_have_one_value():
+    frame = pl.DataFrame({"user": ["a"], "item": [1], "tag": [["x", "y"]]})
+    for sides in (
+        {"users": frame, "profile_fields": ["tag"]},
+        {"items": frame, "title": "tag"},
+    ):
+        key = next(iter(sides))[:-1]
+        with pytest.raises(ValueError, match=f"'tag' of the {key} table has lists; expected one"):
+            build([("a", 1, 1)], **sides)

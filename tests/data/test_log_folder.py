@@ -29,6 +29,7 @@ def features_log() -> Interactions:
         {
             "item": [f"i{n}é" for n in range(20)],
             "brand": [None, "b", *"cdcdcdcdcdcdcdcdcd"],
+            "colors": [["red"], [], None, ["blue", "red"]] * 5,
             "title": [f"Title {n}" for n in range(20)],
         }
     )
@@ -37,7 +38,7 @@ def features_log() -> Interactions:
         log,
         items,
         users,
-        item_fields=["brand"],
+        item_fields=["brand", "colors"],
         profile_fields=["age"],
         title="title",
         name="shop",

@@ -165,7 +165,10 @@ def atomic(tmp_path: Path) -> Path:
         "item_id:token\tmovie_title:token_seq\tclass:token_seq\tyear:token\tprice:float\n"
         '7\tThe "Film"\tDrama War\t1999\t1.0\n8\tOther\tComedy\t\t2.0\n',
     )
-    write(folder / "toy.user", "user_id:token\tgender:token\tage:float\nu1\tF\t3\nu2\tM\t4\n")
+    write(
+        folder / "toy.user",
+        "user_id:token\tgender:token\tage:float\tlikes:token_seq\nu1\tF\t3\ta b\nu2\tM\t4\t\n",
+    )
     return folder
 
 
@@ -174,11 +177,14 @@ def test_recbole_reads_all_three_files(atomic: Path):
     assert events(log) == [("u1", 8, 10), ("u1", 7, 20), ("u2", 7, 30)]
     assert log.name == "toy"
     assert log.item_features is not None
-    assert log.item_features.fields == ("class", "year")
+    assert log.item_features.fields == ("class", "class", "year")
+    assert log.item_features.codes.tolist() == [[0, 0, 0], [2, 3, 1], [1, 0, 0]]
+    assert log.item_features.vocabularies[1] == ("unknown", "Comedy", "Drama", "War")
     assert features(log, "class") == {7: "Drama", 8: "Comedy"}
     assert features(log, "year") == {7: "1999", 8: "unknown"}
     assert log.label(1) == 'The "Film"'
     assert profile(log, "gender") == {"u1": "F", "u2": "M"}
+    assert profile(log, "likes") == {"u1": "a", "u2": "unknown"}
 
 
 def test_recbole_takes_a_folder_a_prefix_or_the_file(atomic: Path):
@@ -281,10 +287,13 @@ def test_sequences_with_the_item_table_beside_them(tmp_path: Path):
 
 def test_sequences_with_movielens_tables(tmp_path: Path):
     write(tmp_path / "sequences.txt", "1 1 2\n")
-    write(tmp_path / "movies.dat", "1::Toy Story (1995)::Animation|Comedy\n")
+    write(tmp_path / "movies.dat", "1::Toy Story (1995)::Animation|Unknown| Comedy\n")
     write(tmp_path / "users.dat", "1::F::25::15::55117\n")
     log = load(tmp_path)
     assert features(log, "genre") == {1: "Animation", 2: "unknown"}
+    assert log.item_features is not None
+    assert log.item_features.fields == ("genre", "genre")
+    assert log.item_features.codes[1].tolist() == [1, 2]
     assert log.label(1) == "Toy Story (1995)"
     assert profile(log, "age") == {1: "25"}
 
@@ -445,12 +454,14 @@ def test_load_generates_the_planted_world():
 
 
 def test_load_lists_the_accepted_names(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"'nothing': .*complete-journey, planted"):
+    with pytest.raises(FileNotFoundError, match=r"'nothing': .*complete-journey, movielens-1m"):
         load("nothing")
     write(tmp_path / "notes.md", "x")
     with pytest.raises(ValueError, match=r"holds notes.md; expected a .inter file"):
         load(tmp_path)
-    with pytest.raises(ValueError, match=r"notes.md: expected a name .complete-journey, planted"):
+    with pytest.raises(
+        ValueError, match=r"notes.md: expected a name .complete-journey, movielens-1m"
+    ):
         load(tmp_path / "notes.md")
     write(tmp_path / "log.csv", "u,i\n1,2\n")
     with pytest.raises(ValueError, match=r"columns are 'u', 'i': call mindlib.data.table"):
@@ -475,7 +486,7 @@ def test_the_real_complete_journey():
     [
         ("amazon-beauty", 22363, 12101, 198502, ("brand", "department", "category")),
         ("amazon-cds", 17052, 35118, 472265, ()),
-        ("movielens-1m-positive", 5950, 3125, 573726, ("genre",)),
+        ("movielens-1m-positive", 5950, 3125, 573726, ("genre",) * 6),
         ("taobao-favourites", 54474, 68010, 267131, ("category",)),
     ],
 )

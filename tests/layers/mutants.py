@@ -227,14 +227,13 @@ MUTANTS = [
     ),
     mutant(
         "words not shared out by the root of their number", POOLING,
-        "weights.append(np.broadcast_to(count**-0.5, column.shape))",
-        "weights.append(np.broadcast_to(count**0.0, column.shape))",
+        'power = -0.5 if pooling == "sum" else -1.0', "power = 0.0",
         SUMS, IN_SUMS + "test_any_catalogue_equals_plain_python",
     ),
     mutant(
         "words shared out by their number", POOLING,
-        "weights.append(np.broadcast_to(count**-0.5, column.shape))",
-        "weights.append(np.broadcast_to(count**-1.0, column.shape))",
+        'power = -0.5 if pooling == "sum" else -1.0', "power = -1.0",
+        IN_POOLING + "test_a_field_with_several_values_counts_once",
         SUMS, IN_SUMS + "test_any_catalogue_equals_plain_python",
     ),
     mutant(
@@ -261,8 +260,8 @@ MUTANTS = [
     ),
     mutant(
         "values of one item left out of a mean", POOLING,
-        '_drop_unique_values(column) if pooling == "sum" else column',
-        "_drop_unique_values(column)",
+        '_drop_unique_values(values) if pooling == "sum" else values',
+        "_drop_unique_values(values)",
         IN_POOLING + "test_an_item_is_the_mean_of_its_id_and_its_known_features",
     ),
     # Eq. 9: how many interests
@@ -375,12 +374,17 @@ MUTANTS = [
     ),
     mutant(
         "unknown features averaged in", POOLING,
-        "1 / (codes > 0).sum(1, keepdims=True).clip(1)", "1 / codes.shape[1]",
+        "weights / known.clip(1)", "weights / len(slots)",
         IN_POOLING + "test_an_item_is_the_mean_of_its_id_and_its_known_features",
     ),
     mutant(
+        "each value of a field counted like a field in a mean", POOLING,
+        "(slot > 0).any(1, keepdims=True)", "(slot > 0).sum(1, keepdims=True)",
+        IN_POOLING + "test_a_field_with_several_values_counts_once",
+    ),
+    mutant(
         "unknown features looked up as an item", POOLING,
-        "np.where(column > 0, column + rows - 1, 0)", "column + rows - 1",
+        "np.where(values > 0, values + rows - 1, 0)", "values + rows - 1",
         IN_POOLING + "test_an_item_is_the_mean_of_its_id_and_its_known_features",
     ),
     # Serving

@@ -1,8 +1,12 @@
 """Embedding and pooling (§3.2)."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mindlib.data import FeatureTable
 from mindlib.layers.pooling import ItemEmbedding, ProfileEmbedding
@@ -88,3 +92,63 @@ def test_padding_without_features_is_zero_and_is_never_trained(generator):
     gradient = items.weight.grad.to_dense()
     assert (gradient[0] == 0).all()
     assert (gradient[1] == 1).all()
+
+
+SEVERAL = FeatureTable(
+    ("genre", "genre", "year"),
+    np.array([[0, 0, 0], [1, 2, 1], [2, 0, 1], [2, 1, 0], [0, 0, 2], [0, 0, 2]]),
+    (*(("unknown", "drama", "war"),) * 2, ("unknown", "1990", "2000")),
+)
+
+
+def test_a_field_with_several_values_counts_once(generator):
+    """The columns of a field share their rows, and its weight depends on the pooling only."""
+    items = ItemEmbedding(5, 6, SEVERAL, generator=generator)
+    w = items.weight  # rows: padding, 5 ids, 2 genres, 2 years
+    assert w.shape == (1 + 5 + 2 + 2, 6)
+    drama, war, first, _ = w[6:]
+    vectors = items(torch.tensor([1, 2, 3]))
+    torch.testing.assert_close(vectors[0], (w[1] + (drama + war) / 2 + first) / 3)
+    torch.testing.assert_close(vectors[1], (w[2] + war + first) / 3)
+    torch.testing.assert_close(vectors[2], (w[3] + (drama + war) / 2) / 2)
+    items = ItemEmbedding(5, 6, SEVERAL, pooling="sum", generator=generator)
+    w = items.weight
+    drama, war, first, _ = w[6:]
+    vectors = items(torch.tensor([1, 2]))
+    torch.testing.assert_close(vectors[0], w[1] + (drama + war) / 2**0.5 + first)
+    torch.testing.assert_close(vectors[1], w[2] + war + first)
+
+
+GENRES = st.lists(st.integers(1, 4), max_size=3, unique=True)
+
+
+@given(
+    rows=st.lists(st.tuples(GENRES, st.integers(0, 3)), min_size=1, max_size=6),
+    pooling=st.sampled_from(["mean", "sum"]),
+)
+def test_any_fields_equal_plain_python(rows, pooling):
+    genres, years = ["unknown", *"abcd"], ("unknown", *"xyz")
+    codes = [[*codes, *[0] * (3 - len(codes)), year] for codes, year in [([], 0), *rows]]
+    table = FeatureTable(
+        ("genre",) * 3 + ("year",), np.array(codes), (*(tuple(genres),) * 3, years)
+    )
+    generator = torch.Generator().manual_seed(0)
+    items = ItemEmbedding(len(rows), 2, table, pooling=pooling, generator=generator)
+    fields = [[codes for codes, _ in rows], [[year] * (year > 0) for _, year in rows]]
+    vectors, next_row = items.weight[1 : len(rows) + 1].clone(), len(rows) + 1
+    known = torch.ones(len(rows), 1)
+    for field in fields:
+        counts = Counter(code for codes in field for code in codes)
+        kept = sorted(code for code, count in counts.items() if pooling == "mean" or count > 1)
+        row_of = {code: next_row + i for i, code in enumerate(kept)}
+        if pooling == "mean":  # a row for each code up to the largest
+            row_of = {code: next_row + code - 1 for code in kept}
+        for item, codes in enumerate(field):
+            mine = [items.weight[row_of[code]] for code in codes if code in row_of]
+            if mine:
+                vectors[item] += sum(mine) / len(mine) ** (1 if pooling == "mean" else 0.5)
+                known[item] += 1
+        next_row = max([next_row, *(row + 1 for row in row_of.values())])
+    assert len(items.weight) == next_row
+    expected = vectors / known if pooling == "mean" else vectors
+    torch.testing.assert_close(items.all()[1:], expected)

@@ -29,7 +29,8 @@ class FeatureFile:
         key: the column with the id; the first one if it is not given.
         columns: the names of the columns of a file without a header.
         split: fields that are a part of a column: field -> (column, position), counted from 0, or
-            from the end with -1, -2, ...: `{"brand": ("attributes", 0)}`. They follow `fields`.
+            from the end with -1, -2, ...: `{"brand": ("attributes", 0)}`. With position None all
+            parts are values of the field. They follow `fields`.
         separator: the separator of the parts.
         branded_path: a column with `brand|department|...|leaf`, where the brand may be missing;
             `parse_branded_paths` derives those of the fields brand, department and category that
@@ -43,7 +44,7 @@ class FeatureFile:
     title: str | None = None
     key: str | None = None
     columns: tuple[str, ...] | None = None
-    split: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    split: Mapping[str, tuple[str, int | None]] = field(default_factory=dict)
     separator: str = "|"
     branded_path: str | None = None
 
@@ -73,16 +74,16 @@ class FeatureFile:
     def read(self, key: str) -> pl.DataFrame:
         """Read the table, with the id column renamed to `key` and a column per field and title."""
         frame = rename_key(self.path, read_table(self.path, self.columns), self.check(), key)
+        stripped = pl.element().str.strip_chars()
         for name, (column, position) in self.split.items():
-            part = pl.col(column).str.split(self.separator).list.get(position, null_on_oob=True)
-            frame = frame.with_columns(part.str.strip_chars().alias(name))
+            parts = pl.col(column).str.split(self.separator).list.eval(_known(stripped))
+            part = parts if position is None else parts.list.get(position, null_on_oob=True)
+            frame = frame.with_columns(part.alias(name))
         if self.branded_path:
             found = parse_branded_paths(frame[self.branded_path], self.separator)
             frame = frame.with_columns(found.select(self._path_fields))
-        text = [pl.col(name).cast(pl.String) for name in self.all_fields]
-        return frame.with_columns(
-            pl.when(value.str.to_lowercase() != "unknown").then(value) for value in text
-        )
+        whole = [name for name in self.all_fields if name not in self.split]
+        return frame.with_columns(_known(pl.col(whole).cast(pl.String)))
 
     @staticmethod
     def guess(path: Path, columns: tuple[str, ...] | None = None) -> FeatureFile:
@@ -90,7 +91,7 @@ class FeatureFile:
 
         The first column is the id, the first of `TITLES` is the title, and `CATEGORIES` become
         fields. A column "attributes" is S3-Rec's branded path. A column "genres" is
-        `genre|genre|...`; its first part is the genre.
+        `genre|genre|...`, which becomes the field genre.
 
         Args:
             columns: the names of the columns of a file without a header.
@@ -102,9 +103,16 @@ class FeatureFile:
             fields,
             title=next((name for name in TITLES if name in found[1:]), None),
             columns=columns,
-            split={"genre": ("genres", 0)} if "genres" in found and "genre" not in fields else {},
+            split={"genre": ("genres", None)}
+            if "genres" in found and "genre" not in fields
+            else {},
             branded_path="attributes" if "attributes" in found else None,
         )
+
+
+def _known(text: pl.Expr) -> pl.Expr:
+    """The values, of which "unknown" becomes null."""
+    return pl.when(text.str.to_lowercase() != "unknown").then(text)
 
 
 def side_arguments(

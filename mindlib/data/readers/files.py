@@ -94,25 +94,37 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pl.Dat
         with error_context(path):
             frame = pl.read_parquet(path)
     else:
-        names = list(columns) if columns else read_header(path)
-        separator = _separator(path)
-        data = read_text(path).encode()
-        if len(separator) > 1:
-            data = data.replace(separator.encode(), UNIT_SEPARATOR.encode())
-            separator = UNIT_SEPARATOR
-        data = _check_fields(path, data, separator, len(names))
-        with error_context(path):
-            frame = pl.read_csv(
-                data,
-                separator=separator,
-                has_header=columns is None,
-                new_columns=names,
-                infer_schema=False,
-                quote_char='"' if separator == "," else None,
-            )
+        names = columns or read_header(path)
+        frame = parse_table(path, read_text(path), names, has_header=columns is None)
     if frame.is_empty():
         raise ValueError(f"{path} has a header and no rows; it needs at least one")
     return frame
+
+
+def parse_table(path: Path, text: str, columns: Sequence[str], *, has_header: bool) -> pl.DataFrame:
+    """Parse the text of a table, whose separator depends on the suffix of `path`.
+
+    Args:
+        columns: their names, whether the text has a header or not.
+
+    Raises:
+        ValueError: lines differ in their number of fields, or the suffix is unknown.
+    """
+    separator = _separator(path)
+    data = text.encode()
+    if len(separator) > 1:
+        data = data.replace(separator.encode(), UNIT_SEPARATOR.encode())
+        separator = UNIT_SEPARATOR
+    data = _check_fields(path, data, separator, len(columns))
+    with error_context(path):
+        return pl.read_csv(
+            data,
+            separator=separator,
+            has_header=has_header,
+            new_columns=list(columns),
+            infer_schema=False,
+            quote_char='"' if separator == "," else None,
+        )
 
 
 def build_interactions(path: Path, log: pl.DataFrame, **arguments: Any) -> Interactions:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from mindlib.data.feature_table import Missing, require_columns
-from mindlib.data.filtering import check_filter
+from mindlib.data.filtering import check_filter, filter_by_rating
 from mindlib.data.interactions import Interactions
 from mindlib.data.readers.files import (
     build_interactions,
@@ -28,8 +28,9 @@ def recbole(
     """Read RecBole's atomic files: `.inter`, and `.item` and `.user` if they exist.
 
     Tabs separate the fields, and the header gives each a type, `user_id:token`. Fields of type
-    token become categorical fields of items and users; so does the first token of a token_seq
-    (tokens are separated by spaces). The whole of title, movie_title or name becomes the title.
+    token become categorical fields of items and users. A token_seq, whose tokens spaces separate,
+    is a field with several values; of users only the first token counts. The whole of title,
+    movie_title or name becomes the title.
     Fields of type float or float_seq are not used, apart from timestamp and rating in `.inter`.
     Without timestamps, the order of the rows is used.
 
@@ -52,17 +53,7 @@ def recbole(
 
     log = _read_atomic(inter, types)
     if min_rating is not None:
-        ratings = log["rating"].cast(pl.Float64, strict=False).fill_null(float("nan"))
-        if ratings.is_nan().any():
-            raise ValueError(
-                f"{inter}: column 'rating' has the value "
-                f"{log['rating'].filter(ratings.is_nan())[0]!r}; expected a number in every row"
-            )
-        log = log.filter(ratings >= min_rating)
-        if log.is_empty():
-            raise ValueError(
-                f"{inter} has no rating >= {min_rating:g}; choose a smaller min_rating"
-            )
+        log = filter_by_rating(log, min_rating, inter)
     arguments: dict[str, Any] = {}
     if "item" in kinds:
         title = next((name for name in TITLES if name in kinds["item"]), None)
@@ -113,16 +104,14 @@ def _read_types(path: Path, *wanted: str) -> dict[str, str]:
 
 
 def _read_atomic(path: Path, types: dict[str, str], title: str | None = None) -> pl.DataFrame:
-    """Read an atomic file; token_seq fields are reduced to their first token, except the title."""
+    """Read an atomic file and split token_seq fields, except the title."""
     frame = read_table(path)
     frame = frame.rename(dict(zip(frame.columns, types, strict=True)))
     if (key := path.suffix[1:]) != "inter":
         frame = rename_key(path, frame, f"{key}_id", key)
-    return frame.with_columns(
-        pl.col(name).str.split(" ").list.first()
-        for name, kind in types.items()
-        if kind == "token_seq" and name != title
-    )
+    several = [name for name, kind in types.items() if kind == "token_seq" and name != title]
+    tokens = pl.col(several).str.split(" ")
+    return frame.with_columns(tokens if key == "item" else tokens.list.first())
 
 
 def _categorical(types: dict[str, str], *excluded: str | None) -> list[str]:

@@ -42,7 +42,7 @@ def triple(log: Interactions, user: int, *, last: int = 5) -> str:
         f"         {log.label(item)}" + (f"   [{where[item]}]" if where else "")
         for item in past[-last:].tolist()
     ]
-    fields = features.fields if features else ()
+    fields = features.columns if features else ()
     described = [f"id {log.item_ids[target]}"]
     described += [f"{f} {features.names(f)[target]}" for f in fields] if features else []
     return "\n".join([*lines, f"  F_i  of {log.label(int(target))}: {', '.join(described)}"])

@@ -50,7 +50,10 @@ class RowNames:
             row: ("id", item) for row, item in enumerate(log.item_ids[1:].tolist(), 1)
         }
         features = log.item_features
-        columns = [(f"field {f}", features.names(f)) for f in features.fields] if features else []
+        columns: list[tuple[str, list[str]]] = []
+        if features:
+            parts = zip(features.fields, features.vocabularies, features.codes.T, strict=True)
+            columns = [(f"field {f}", [values[code] for code in part]) for f, values, part in parts]
         num_word_slots = codes.shape[1] - 1 - len(columns)
         if log.titles and num_word_slots:
             columns += [("title word", [""] * len(codes)) for _ in range(num_word_slots)]

@@ -87,7 +87,7 @@ class ItemMetadata:
         titles = ("", *(log.label(item) for item in range(1, log.num_items + 1)))
         if category is None:
             return ItemMetadata(titles, np.zeros(log.num_items + 1, dtype=np.int64))
-        fields = log.item_features.fields if log.item_features else ()
+        fields = log.item_features.columns if log.item_features else {}
         if log.item_features is None or category not in fields:
             raise ValueError(
                 f"category={category!r}: expected one of the item fields of {log.name!r} "

