@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import statistics
 import time
 from collections.abc import Iterator
 from typing import TypeVar
@@ -12,7 +13,10 @@ import torch
 
 Step = TypeVar("Step")
 
-WARM_UP = TRIAL_STEPS = 3  # the first steps of a run; steps before the two numbers are compared
+TRIAL_STEPS = 3
+# Before the first trial: so many steps, of which the first ones are slower because they allocate
+# memory, or so many seconds.
+WARM_UP, WARM_UP_SECONDS = 8, 2.0
 PAUSES = (10.0, 160.0)  # seconds between two trials of all threads: at first, and at most
 SLOW = 4.0  # two steps in succession that take this many times the usual time cause a trial
 
@@ -33,7 +37,8 @@ class AdaptiveThreads:
         self.most = self.threads = torch.get_num_threads()
         self._usual = 0.0  # the mean seconds of a step with the chosen number of threads
         self._trial: list[float] | None = None
-        self._steps = self._slow_steps = 0
+        self._first: list[float] = []  # the seconds of the steps of the warm-up
+        self._slow_steps = 0
         self._pause = PAUSES[0]
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
         self._next_trial = 0.0 if load > (os.cpu_count() or 1) / 2 else math.inf
@@ -56,21 +61,23 @@ class AdaptiveThreads:
 
     def _choose(self, seconds: float) -> None:
         """Choose the number of threads of the next step, after one that took these seconds."""
-        self._steps += 1
         if self._trial is not None:
             self._trial.append(seconds)
             # A trial of all threads ends early on a busy machine, where one step takes seconds.
             if len(self._trial) == TRIAL_STEPS or sum(self._trial) >= TRIAL_STEPS * self._usual:
                 self._end_trial(sum(self._trial) / len(self._trial))
             return
-        is_slow = self._steps > WARM_UP and seconds > SLOW * self._usual
+        if len(self._first) < WARM_UP and sum(self._first) < WARM_UP_SECONDS:
+            self._first.append(seconds)
+            self._usual = statistics.median(self._first[-5:])
+            return
+        is_slow = seconds > SLOW * self._usual
         self._slow_steps = self._slow_steps + 1 if is_slow else 0
-        if self._steps <= WARM_UP or self._slow_steps == 2:
+        if self._slow_steps == 2:
             self._usual = seconds
         elif not is_slow:
             self._usual += 0.1 * (seconds - self._usual)
-        is_due = self._steps >= WARM_UP and time.perf_counter() >= self._next_trial
-        if is_due or self._slow_steps == 2:
+        if time.perf_counter() >= self._next_trial or self._slow_steps == 2:
             self.threads, self._trial = self._other(), []
 
     def _end_trial(self, mean: float) -> None:
