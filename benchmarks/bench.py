@@ -580,7 +580,7 @@ def busy_rows(folder: Path, settings: Settings) -> list[Row]:
     """Two training runs at once: the slower one, beside one that has the machine to itself."""
     samples = int(100_000 * max(settings.seconds, 1))
     data = write_data(folder / "busy.npz", BEAUTY, samples)
-    seconds = 2 * settings.seconds
+    seconds = 4 * settings.seconds
     alone, slower = [], []
     for number in range(settings.rounds):
         print(f"two at once, round {number + 1} of {settings.rounds}", file=sys.stderr)

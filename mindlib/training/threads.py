@@ -7,6 +7,7 @@ import os
 import statistics
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -27,9 +28,9 @@ class AdaptiveThreads:
     The threads of an operation wait for each other. If another program occupies one of the cores,
     every operation waits until the operating system returns that core, so that two training runs
     on two cores can each become a hundred times slower. One thread does not wait. Therefore one
-    thread is tried when the machine is busy at the start or steps become slow, and all threads are
-    tried again from time to time. On a free machine the number of threads never changes. Where it
-    does, the weights can differ by rounding errors; a fixed number, OMP_NUM_THREADS=1 in the
+    thread is tried when the cores are occupied at the start or steps become slow, and all threads
+    are tried again from time to time. On a free machine the number of threads never changes. Where
+    it does, the weights can differ by rounding errors; a fixed number, OMP_NUM_THREADS=1 in the
     environment, avoids both.
     """
 
@@ -38,10 +39,10 @@ class AdaptiveThreads:
         self._usual = 0.0  # the mean seconds of a step with the chosen number of threads
         self._trial: list[float] | None = None
         self._first: list[float] = []  # the seconds of the steps of the warm-up
+        self._crowded = 0  # after how many of these steps the machine was
         self._slow_steps = 0
         self._pause = PAUSES[0]
-        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-        self._next_trial = 0.0 if load > (os.cpu_count() or 1) / 2 else math.inf
+        self._next_trial = math.inf
 
     def run(self, steps: Iterator[Step]) -> Iterator[Step]:
         """Yield the results of `steps`, each computed with the number of threads chosen for it."""
@@ -67,8 +68,11 @@ class AdaptiveThreads:
             if len(self._trial) == TRIAL_STEPS or sum(self._trial) >= TRIAL_STEPS * self._usual:
                 self._end_trial(sum(self._trial) / len(self._trial))
             return
-        if len(self._first) < WARM_UP and sum(self._first) < WARM_UP_SECONDS:
+        warms_up = len(self._first) < WARM_UP and sum(self._first) < WARM_UP_SECONDS
+        if warms_up and self._crowded < TRIAL_STEPS:
             self._first.append(seconds)
+            self._crowded += is_crowded()
+            self._next_trial = 0.0 if 2 * self._crowded > len(self._first) else math.inf
             self._usual = statistics.median(self._first[-5:])
             return
         is_slow = seconds > SLOW * self._usual
@@ -92,3 +96,12 @@ class AdaptiveThreads:
 
     def _other(self) -> int:
         return 1 if self.threads == self.most else self.most
+
+
+def is_crowded() -> bool:
+    """Return whether more threads of all programs are running than there are cores."""
+    try:
+        running = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0])
+    except OSError:  # not Linux: the mean of the last minute, this process's own included
+        running = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0
+    return running > (os.cpu_count() or 1)

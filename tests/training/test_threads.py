@@ -16,9 +16,8 @@ class Machine:
     """A machine with a clock and a number of threads, instead of PyTorch's and Python's."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now, self.threads, self.load = 0.0, 4, 0.0
-        monkeypatch.setattr(threads.os, "getloadavg", lambda: (self.load, 0, 0))
-        monkeypatch.setattr(threads.os, "cpu_count", lambda: 4)
+        self.now, self.threads, self.crowded = 0.0, 4, False
+        monkeypatch.setattr(threads, "is_crowded", lambda: self.crowded)
         monkeypatch.setattr(threads.time, "perf_counter", lambda: self.now)
         monkeypatch.setattr(torch, "get_num_threads", lambda: self.threads)
         monkeypatch.setattr(torch, "set_num_threads", lambda n: setattr(self, "threads", n))
@@ -43,7 +42,7 @@ def test_the_number_of_threads_never_changes_on_a_free_machine(
 
 def test_a_load_that_does_not_slow_the_steps_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
-    machine.load = 3.0
+    machine.crowded = True
     used = list(AdaptiveThreads().run(machine.steps(FREE, until=600)))
     assert 0 < used.count(1) <= threads.TRIAL_STEPS
 
@@ -52,7 +51,7 @@ def test_one_thread_on_a_machine_that_is_busy_at_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     machine = Machine(monkeypatch)
-    machine.load = 3.0
+    machine.crowded = True
     used = list(AdaptiveThreads().run(machine.steps(BUSY, until=600)))
     assert share_of_time(used, BUSY, 1) > 0.9
 
@@ -77,7 +76,7 @@ def test_a_single_slow_step_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_other_code_and_errors_find_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
-    machine.load = 3.0
+    machine.crowded = True
     adaptive = AdaptiveThreads()
     between = [machine.threads for _ in adaptive.run(machine.steps(BUSY, until=60))]
     assert set(between) == {4}
@@ -90,3 +89,18 @@ def test_other_code_and_errors_find_all_threads(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(FloatingPointError):
         list(adaptive.run(failing()))
     assert machine.threads == 4
+
+
+def test_a_machine_is_crowded_when_more_threads_run_than_there_are_cores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    path = tmp_path / "loadavg"
+    monkeypatch.setattr(threads, "Path", lambda _: path)
+    monkeypatch.setattr(threads.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(threads.os, "getloadavg", lambda: (2.5, 0, 0))
+    path.write_text("0.10 0.20 0.30 2/114 19521\n")
+    assert not threads.is_crowded()
+    path.write_text("0.10 0.20 0.30 3/114 19521\n")
+    assert threads.is_crowded()
+    path.unlink()
+    assert threads.is_crowded()
