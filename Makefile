@@ -10,7 +10,7 @@ REPORT := build/report/05_experiments
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-browser test-fuzz reliability lab notebooks serve lint bench clean
+.PHONY: help report test test-browser test-fuzz reliability ledger lab notebooks serve lint bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ test-fuzz: $(STAMP)  ## four minutes of fuzzing with new seeds; ARGS="--minutes 
 reliability: $(STAMP)  ## docs/reliability.md, from the tests that assert its rows
 	OMP_NUM_THREADS=1 $(PY) -m tests.reliability
 
+ledger: $(STAMP)  ## docs/ledger.md, from docs/ledger.toml: the paper, its code, tests and notebooks
+	OMP_NUM_THREADS=1 $(PY) -m tests.ledger
+
 lab: $(STAMP)  ## JupyterLab on the notebooks
 	$(RUN) $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
 	  --LabApp.default_url=/lab/tree/notebooks $(ARGS)
@@ -53,11 +56,12 @@ notebooks: $(STAMP)  ## execute notebooks/*.py into the .ipynb beside them; ARGS
 serve: $(STAMP)  ## recommendations over HTTP, of a demonstration; ARGS="--data planted" for a quick one
 	$(PY) -m mindlib.online.serving $(ARGS)
 
-lint: $(STAMP)  ## ruff check, ruff format --check, pyright, and no function that only tests reach
+lint: $(STAMP)  ## ruff, pyright, no function that only tests reach, and what docs/ledger.md names
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m pyright
 	$(PY) tests/reached_only_by_tests.py
+	OMP_NUM_THREADS=1 $(PY) -m tests.ledger --check
 
 bench: $(STAMP)  ## the side-by-side benchmarks
 	$(PY) benchmarks/bench.py $(ARGS)
