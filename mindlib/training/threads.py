@@ -18,6 +18,7 @@ TRIAL_STEPS = 3
 # Before the first trial: so many steps, of which the first ones are slower because they allocate
 # memory, or so many seconds.
 WARM_UP, WARM_UP_SECONDS = 8, 2.0
+LOOKS = 3
 PAUSES = (10.0, 160.0)  # seconds between two trials of all threads: at first, and at most
 SLOW = 4.0  # two steps in succession that take this many times the usual time cause a trial
 
@@ -27,22 +28,22 @@ class AdaptiveThreads:
 
     The threads of an operation wait for each other. If another program occupies one of the cores,
     every operation waits until the operating system returns that core, so that two training runs
-    on two cores can each become a hundred times slower. One thread does not wait. Therefore one
-    thread is tried when the cores are occupied at the start or steps become slow, and all threads
-    are tried again from time to time. On a free machine the number of threads never changes. Where
-    it does, the weights can differ by rounding errors; a fixed number, OMP_NUM_THREADS=1 in the
-    environment, avoids both.
+    on two cores can each become a hundred times slower. One thread does not wait. Therefore a run
+    starts with one thread if other programs occupy the cores, one thread is tried when steps become
+    slow, and all threads are tried again from time to time. On a free machine the number of threads
+    never changes. Where it does, the weights can differ by rounding errors; a fixed number,
+    OMP_NUM_THREADS=1 in the environment, avoids both.
     """
 
     def __init__(self) -> None:
-        self.most = self.threads = torch.get_num_threads()
+        self.most = torch.get_num_threads()
+        self.threads = 1 if is_crowded(self.most) else self.most
         self._usual = 0.0  # the mean seconds of a step with the chosen number of threads
         self._trial: list[float] | None = None
         self._first: list[float] = []  # the seconds of the steps of the warm-up
-        self._crowded = 0  # after how many of these steps the machine was
         self._slow_steps = 0
         self._pause = PAUSES[0]
-        self._next_trial = math.inf
+        self._next_trial = time.perf_counter() + self._pause if self.threads == 1 else math.inf
 
     def run(self, steps: Iterator[Step]) -> Iterator[Step]:
         """Yield the results of `steps`, each computed with the number of threads chosen for it."""
@@ -68,11 +69,8 @@ class AdaptiveThreads:
             if len(self._trial) == TRIAL_STEPS or sum(self._trial) >= TRIAL_STEPS * self._usual:
                 self._end_trial(sum(self._trial) / len(self._trial))
             return
-        warms_up = len(self._first) < WARM_UP and sum(self._first) < WARM_UP_SECONDS
-        if warms_up and self._crowded < TRIAL_STEPS:
+        if len(self._first) < WARM_UP and sum(self._first) < WARM_UP_SECONDS:
             self._first.append(seconds)
-            self._crowded += is_crowded()
-            self._next_trial = 0.0 if 2 * self._crowded > len(self._first) else math.inf
             self._usual = statistics.median(self._first[-5:])
             return
         is_slow = seconds > SLOW * self._usual
@@ -98,10 +96,17 @@ class AdaptiveThreads:
         return 1 if self.threads == self.most else self.most
 
 
-def is_crowded() -> bool:
-    """Return whether more threads of all programs are running than there are cores."""
-    try:
-        running = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0])
-    except OSError:  # not Linux: the mean of the last minute, this process's own included
-        running = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0
-    return running > (os.cpu_count() or 1)
+def is_crowded(threads: int) -> bool:
+    """Return whether the threads that run now, of other programs, leave fewer cores than `threads`.
+
+    One short-lived thread of the system does not count: three looks in succession must agree.
+    """
+    for _ in range(LOOKS):
+        try:
+            running = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0])
+        except OSError:  # not Linux: the mean of the last minute
+            running = 1 + os.getloadavg()[0] if hasattr(os, "getloadavg") else 1
+        if running - 1 + threads <= (os.cpu_count() or 1):
+            return False
+        time.sleep(0.005)
+    return True
