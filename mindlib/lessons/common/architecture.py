@@ -15,9 +15,8 @@ from matplotlib.transforms import Bbox
 from mindlib.lessons.common.style import COLORS, INK
 
 ALT_TEXT = (
-    "Architecture of MIND: embedding and pooling, B2I routing, concatenation with the profile and "
-    "ReLU layers yield a user's interest vectors; label-aware attention and the sampled softmax "
-    "train them, an index serves them."
+    "Architecture of MIND: embeddings, B2I routing and ReLU layers yield interest vectors; "
+    "label-aware attention and sampled softmax train them, an index serves them."
 )
 
 # Fills that are at least 4.5:1 under white text and 3:1 on white and on #111111.
@@ -179,8 +178,11 @@ def architecture(*highlighted: str) -> Figure:
 
 
 def show_architecture(*highlighted: str) -> None:
-    """Show the figure on the page, with its text alternative."""
-    display(architecture(*highlighted), metadata={"image/png": {"alt": ALT_TEXT, "width": WIDTH}})
+    """Show `architecture(*highlighted)` on the page, with its text alternative."""
+    figure = architecture(*highlighted)
+    titles = ", ".join(BLOCKS[name].title for name in highlighted)
+    alt = f"{ALT_TEXT} Highlighted: {titles}." if highlighted else ALT_TEXT
+    display(figure, metadata={"image/png": {"alt": alt, "width": WIDTH}})
 
 
 def _draw_block(axis: Axes, block: Block, *, active: bool) -> None:
