@@ -61,6 +61,7 @@ from mindlib.data import load, planted_interests
 from mindlib.evaluation import compare
 from mindlib.layers.attention import label_aware_attention
 from mindlib.layers.pooling import ItemEmbedding, ProfileEmbedding
+from mindlib.lessons.common.architecture import architecture, show_architecture
 from mindlib.lessons.common.page import show_source, show_table
 from mindlib.lessons.common.style import use_style
 from mindlib.lessons.common.widgets import explore
@@ -76,6 +77,26 @@ use_style()
 def say(text):
     display(Markdown(text))
 
+
+# %% [markdown]
+# ## The architecture of MIND
+#
+# **MIND represents a user by several vectors. The label item is needed to train them, but neither to compute them
+# nor to search with them.** The figure redraws Fig. 2 of the paper, from the inputs at the bottom to the loss and the
+# retrieved list at the top. Each block names its equations and its section, each arrow the shape of its tensor.
+
+# %%
+show_architecture()
+_ = save_figure(architecture(), "00_architecture.svg")
+
+# %% [markdown]
+# A user with $n$ behaviours and $f$ profile fields gets $K'_u$ interest vectors $\mathbf V_u$ of dimension $d$. The
+# colours show which behaviours contribute most to which interest. In training, label-aware attention combines the
+# interest vectors for a label item, and the sampled softmax compares the label with $m$ sampled items. In serving,
+# each interest vector queries an index of all items, and the lists are merged.
+#
+# This notebook explains the inputs, the embeddings and the score of Eq. 3. Notebook 01 explains dynamic routing, 02
+# B2I routing, 03 label-aware attention, and 04 the loss and the index.
 
 # %% [markdown]
 # ## 1. Matching is not ranking

@@ -62,6 +62,7 @@ from IPython.display import Markdown, display
 
 from mindlib.evaluation import share_estimate
 from mindlib.layers.routing import dynamic_routing, squash
+from mindlib.lessons.common.architecture import show_architecture
 from mindlib.lessons.common.page import show_source, show_table
 from mindlib.lessons.common.style import use_style
 from mindlib.lessons.common.widgets import explore
@@ -78,6 +79,13 @@ def drawn(number):
     """A generator for the number-th use, so that no section depends on another."""
     return torch.Generator().manual_seed(seed + 1000 * number)
 
+
+# %% [markdown]
+# MIND's routing layer, the coloured block, is a variant of the dynamic routing that this notebook explains (Eqs. 4 to
+# 7). Notebook 00 explains the whole figure, notebook 02 the changes that MIND makes.
+
+# %%
+show_architecture("routing")
 
 # %% [markdown]
 # ## 1. A capsule is a vector whose length is a belief

@@ -67,6 +67,7 @@ from mindlib.evaluation import evaluate, interest_cosine, mean_estimate, routing
 from mindlib.layers import routing
 from mindlib.layers.initial_logits import farthest_point_logits, gaussian_logits
 from mindlib.layers.routing import B2IRouting, RoutingConfig, dynamic_routing, squash
+from mindlib.lessons.common.architecture import show_architecture
 from mindlib.lessons.common.page import show_source, show_table
 from mindlib.lessons.common.style import use_style
 from mindlib.lessons.common.widgets import explore
@@ -86,6 +87,13 @@ from mindlib.lessons.n02_b2i.pooled import Pooled
 from mindlib.models import MIND, MINDConfig, Oracle, Popularity, YouTubeDNN, YouTubeDNNConfig
 
 use_style()
+
+# %% [markdown]
+# B2I routing, the coloured block, turns the $n$ behaviour embeddings of a user into $K'_u$ interest capsules (Eqs. 8
+# and 9). Notebook 00 explains the whole figure.
+
+# %%
+show_architecture("routing")
 
 # %% [markdown]
 # ## A user to think with

@@ -59,6 +59,7 @@ from matplotlib import rcParams
 
 from mindlib.evaluation import share_estimate
 from mindlib.layers.attention import attention_weights, label_aware_attention
+from mindlib.lessons.common.architecture import show_architecture
 from mindlib.lessons.common.page import show_source, show_table
 from mindlib.lessons.common.style import use_style
 from mindlib.lessons.common.widgets import explore
@@ -74,6 +75,13 @@ from mindlib.retrieval import score_by_best_interest
 
 use_style()
 rcParams["figure.dpi"] = 85  # the pictures on this page; the saved ones are vector graphics
+
+# %% [markdown]
+# Label-aware attention, the coloured block, combines the interest vectors of a user into one vector for each label
+# item. It is used only in training. Notebook 00 explains the whole figure.
+
+# %%
+show_architecture("attention")
 
 # %% [markdown]
 # ## 1. One label, three interests, by hand

@@ -60,6 +60,7 @@ from matplotlib import rcParams
 from mindlib.data import Histories
 from mindlib.evaluation import mean_estimate
 from mindlib.lessons.common import records
+from mindlib.lessons.common.architecture import show_architecture
 from mindlib.lessons.common.page import show_source, show_table, spread
 from mindlib.lessons.common.style import use_style
 from mindlib.lessons.common.widgets import explore
@@ -83,6 +84,13 @@ from mindlib.training.sampled_softmax import NegativeSampler, sampled_softmax_lo
 
 use_style()
 rcParams["figure.dpi"] = 85  # the pictures on this page; the saved ones are vector graphics
+
+# %% [markdown]
+# The coloured blocks are the subject of this notebook: the loss that MIND is trained with, and the search that
+# retrieves items for a user. Notebook 00 explains the whole figure.
+
+# %%
+show_architecture("softmax", "index", "merge")
 
 # %% [markdown]
 # ## 1. The sampled softmax
