@@ -15,14 +15,13 @@ most likely item, and g_u is the user's overall readiness to click.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from mindlib.data.option_types import AT_LEAST_0, SIZE, check_options
+from mindlib.data.option_types import AT_LEAST_0, FACTOR, SIZE, check_options
 from mindlib.data.planted import PlantedWorld
 from mindlib.online.simulation.hashing import uniform
 
@@ -58,10 +57,8 @@ class ClickConfig:
 
     def __post_init__(self) -> None:
         probabilities = dict.fromkeys(("focus", "own", "other", "drift"), (0, 1))
-        check_options(self, days=SIZE, position=AT_LEAST_0, **probabilities)
-        for name in ("visit", "readiness"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name}={getattr(self, name)}: expected a positive number")
+        shapes = {"visit": FACTOR, "readiness": FACTOR}
+        check_options(self, days=SIZE, position=AT_LEAST_0, **probabilities, **shapes)
 
     def examination(self, length: int) -> Float[np.ndarray, " length"]:
         """Return the probability that each position of a slate is examined."""

@@ -131,8 +131,8 @@ def test_a_week_is_drawn_by_its_generator():
     ("options", "message"),
     [
         ({"days": 0}, "days=0"),
-        ({"visit": 0.0}, "visit=0.0: expected a positive"),
-        ({"readiness": -1.0}, "readiness=-1.0: expected a positive"),
+        ({"visit": 0.0}, "visit=0.0: expected 1e-06 to 1,000,000"),
+        ({"readiness": -1.0}, "readiness=-1.0: expected 1e-06 to 1,000,000"),
         ({"position": -1.0}, "position=-1.0"),
         ({"focus": 1.5}, "focus=1.5: expected 0 to 1"),
         ({"drift": float("nan")}, "drift=nan: expected a number"),
