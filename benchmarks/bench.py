@@ -151,7 +151,7 @@ def train(data: str, batch: int, hidden: list[int], seconds: float) -> dict[str,
         routing=RoutingConfig.paper(max_interests=INTERESTS, iterations=ITERATIONS),
     )
     model = mindlib.MIND(log, config, generator=torch.Generator().manual_seed(SEED))
-    training = mindlib.TrainingConfig(epochs=1, batch_size=batch, negatives=NEGATIVES)
+    training = mindlib.TrainingConfig.paper(epochs=1, batch_size=batch, negatives=NEGATIVES)
 
     def rate(cases: int) -> float:
         done = mindlib.fit(model, training_split(log, cases), training, device="cpu")
@@ -191,14 +191,14 @@ def loss(form: str, active: int, seconds: float) -> dict[str, float]:
     """Batches a second of the loss and its gradients alone, at the defaults of `fit`.
 
     Args:
-        form: "best" scores every item by its best interest; "label" is Eq. 10's literal form,
+        form: "candidate" scores every item by its best interest; "label" is Eq. 10's literal form,
             with the attention that makes the user vector of each label.
         active: the number of active interests of each user.
     """
     import torch
 
     from mindlib.layers.attention import label_aware_attention
-    from mindlib.training.sampled_softmax import best_interest_loss, sampled_softmax_loss
+    from mindlib.training.sampled_softmax import candidate_aware_loss, sampled_softmax_loss
 
     generator = torch.Generator().manual_seed(SEED)
     interests, targets, negatives = (
@@ -214,8 +214,8 @@ def loss(form: str, active: int, seconds: float) -> dict[str, float]:
     items = (targets, negatives, ids[:DEFAULT_BATCH], ids[DEFAULT_BATCH:], None)
 
     def step() -> None:
-        if form == "best":
-            value = best_interest_loss(interests, mask, *items)
+        if form == "candidate":
+            value = candidate_aware_loss(interests, mask, *items)
         else:
             users = label_aware_attention(interests, mask, targets, math.inf)
             value = sampled_softmax_loss(users, *items)
@@ -258,7 +258,7 @@ def recommend(
         config = mindlib.YouTubeDNNConfig.paper(dim=DIM, history_length=LENGTH)
         recommender = mindlib.YouTubeDNN(log, config, generator=generator)
     split = training_split(log, users)
-    training = mindlib.TrainingConfig(epochs=1, batch_size=BATCH, negatives=NEGATIVES)
+    training = mindlib.TrainingConfig.paper(epochs=1, batch_size=BATCH, negatives=NEGATIVES)
     mindlib.fit(recommender, split, training, device="cpu")
     histories = split.train[:].histories
     return _calls_per_second(
@@ -550,14 +550,14 @@ def default_rows(folder: Path, settings: Settings) -> list[Row]:
     """`fit` at its defaults: every candidate its own label, beside Eq. 10's literal form."""
     rows = []
     for name, data in settings.data.items():
-        results: dict[str, list[dict[str, float]]] = {"best": [], "label": []}
+        results: dict[str, list[dict[str, float]]] = {"candidate": [], "label": []}
         for number in range(settings.rounds):
             print(f"{name}, round {number + 1} of {settings.rounds}", file=sys.stderr)
             for form, of_form in results.items():
                 of_form.append(job("fit_defaults", f"loss={form}", data=data, loss=form,
                                    seconds=settings.seconds))  # fmt: skip
-        what = f"fit, {name}, loss of the best interest  /  Eq. 10"
-        rows.append(Row(what, "samples/s", results["best"], results["label"], 0.8))
+        what = f"fit, {name}, candidate-aware loss  /  Eq. 10"
+        rows.append(Row(what, "samples/s", results["candidate"], results["label"], 0.8))
     return rows
 
 
@@ -565,14 +565,14 @@ def loss_rows(folder: Path, settings: Settings) -> list[Row]:
     """The time of the loss and its gradients alone: by the best interest, beside Eq. 10."""
     rows = []
     for active in (2, INTERESTS):
-        results: dict[str, list[dict[str, float]]] = {"label": [], "best": []}
+        results: dict[str, list[dict[str, float]]] = {"label": [], "candidate": []}
         for _ in range(settings.rounds):
             for form, of_form in results.items():
                 of_form.append(job("loss", f"loss={form}, {active} active interests", form=form,
                                    active=active, seconds=settings.seconds / 2))  # fmt: skip
-        name = f"time of the best interest's loss, {active} active  /  Eq. 10"
+        name = f"time of the candidate-aware loss, {active} active  /  Eq. 10"
         times = {form: _microseconds(of_form) for form, of_form in results.items()}
-        rows.append(Row(name, "µs", times["best"], times["label"], 1.25, at_most=True))
+        rows.append(Row(name, "µs", times["candidate"], times["label"], 1.25, at_most=True))
     return rows
 
 

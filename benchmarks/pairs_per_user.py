@@ -30,7 +30,6 @@ def train(split: Split, pairs: int, epochs: int, seed: int) -> tuple[float, floa
         pairs_per_user=pairs,
         schedule="cosine",
         learning_rate=8e-3,
-        loss="best",
         monitor=METRIC,
         patience=epochs,
         seed=seed,

@@ -77,7 +77,7 @@ def measure(items: int, kind: Kind, steps: int) -> dict[str, Any]:
     drawn = np.random.default_rng(bench.SEED).integers(1, items + 1, (samples, bench.LENGTH + 1))
     log = bench.as_log(drawn[:, :-1], drawn[:, -1], items)
     split = bench.training_split(log, samples)
-    training = mindlib.TrainingConfig(batch_size=bench.BATCH, negatives=bench.NEGATIVES)
+    training = mindlib.TrainingConfig.paper(batch_size=bench.BATCH, negatives=bench.NEGATIVES)
     sampler = make_sampler(split, training, torch.device("cpu"))
     generator = torch.Generator().manual_seed(bench.SEED)
     cases = split.train

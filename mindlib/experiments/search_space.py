@@ -42,7 +42,7 @@ DROPOUTS = (0.2, 0.5)
 TEMPERATURES = (0.05, 0.1)
 # The paper's form has no dropout, so its whole budget goes to the learning rate.
 PAPER_RATES = (1e-3, 2e-3, 4e-3, 8e-3)
-TRAINING = TrainingConfig(
+TRAINING = TrainingConfig.paper(
     epochs=8,
     batch_size=512,
     length_bucket_batches=64,
@@ -100,10 +100,10 @@ def search_space(
         row("YouTube DNN", YouTubeDNN, vary(YouTubeDNN)),
         row("YouTube DNN cosine", CosineDNN, vary(CosineDNN, "temperature", TEMPERATURES)),
         row("MaxMF-4", MaxMF, vary(MaxMF)),
-        row("MaxMF-4 best", MaxMF, vary(MaxMF), loss="best"),
+        row("MaxMF-4 best", MaxMF, vary(MaxMF), loss="candidate"),
         row("MIND-1", MIND, vary(MIND, routing=one_interest)),
         row("MIND-4", MIND, vary(MIND)),
-        row("MIND-4 best", MIND, vary(MIND), loss="best"),
+        row("MIND-4 best", MIND, vary(MIND), loss="candidate"),
         row("YouTube DNN (paper)", YouTubeDNN, [paper_dnn], PAPER_RATES),
         row("MIND-1 (paper)", MIND, [paper_mind_1], PAPER_RATES),
         row("MIND-4 (paper)", MIND, [paper_mind], PAPER_RATES),

@@ -25,7 +25,7 @@ class MaxMF(VectorModel):
     score max_k e_i' v_u^k. Free vectors cannot represent new users or new behaviors. Therefore the
     K vectors are computed from the mean behavior here. Unlike in MIND, the maps M_k are the same
     for all users, and there is no routing. The original scores each negative by its own best
-    vector; train with loss="best" for that.
+    vector; train with loss="candidate", the default, for that.
     """
 
     config_class = MaxMFConfig

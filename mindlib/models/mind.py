@@ -103,6 +103,20 @@ class MIND(VectorModel):
         )
         return routing.sigma * noise.to(behaviors.device)
 
+    @property
+    def attention_power(self) -> float:
+        """The exponent p (§3.4) of the attention of a candidate to the interests.
+
+        Raises:
+            ValueError: the form of the power is "literal", which only a label's attention has.
+        """
+        if self.config.power_form == "literal":
+            raise ValueError(
+                "power_form='literal' with loss='candidate': negatives have scores below 0, where "
+                "the literal power is no weight; pass TrainingConfig(loss='label')"
+            )
+        return self.config.power
+
     def readout(
         self, interests: Interests, labels: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "batch dim"]:

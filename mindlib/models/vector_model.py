@@ -180,11 +180,17 @@ class VectorModel(nn.Module):
                 deterministic.
         """
 
+    @property
+    def attention_power(self) -> float:
+        """The exponent p of the attention of a candidate to the interests; inf is the argmax."""
+        return math.inf
+
     def readout(
         self, interests: Interests, labels: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "batch dim"]:
-        """Select the user vector for each label in training: the one with the best score."""
-        return label_aware_attention(interests.vectors, interests.active, labels, math.inf)
+        """Compute the user vector for each label in training by label-aware attention (§3.4)."""
+        power = self.attention_power
+        return label_aware_attention(interests.vectors, interests.active, labels, power)
 
     def user_vectors(
         self, interests: Float[Tensor, "batch interests dim"], history: History

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from mindlib.data.option_types import (
     AT_LEAST_0,
@@ -16,7 +16,7 @@ from mindlib.data.option_types import (
 
 Proposal = Literal["uniform", "log-uniform", "popularity"]
 Schedule = Literal["constant", "cosine"]
-Loss = Literal["label", "best"]
+Loss = Literal["candidate", "label"]
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,10 @@ class TrainingConfig:
             `sampled_softmax_loss`).
         in_batch: use the other targets of the batch as negatives too (see
             `NegativeSampler.add_in_batch`).
-        loss: "label" is the paper's (Eq. 11): the label attends to the interests, and all items
-            are scored by the resulting user vector. "best" scores every item by its best
-            interest, as in serving (`best_interest_loss`).
+        loss: which items attend to the interests of a user. "candidate": each item itself, label
+            or negative, and with p = inf it is scored by its best interest, as in serving
+            (`candidate_aware_loss`). "label" (paper, Eqs. 10-11): the label, and all items are
+            scored by the resulting user vector. For models with one vector both are the same.
         hardness: beta of REMI's interest-aware hard negatives (`hard_negative_loss`); 0 disables
             them. Requires loss="label".
         routing_penalty: lambda of REMI's routing regularization (`losses.routing_penalty`), for
@@ -67,7 +68,7 @@ class TrainingConfig:
     alpha: float = 0.75
     logq: bool = True
     in_batch: bool = False
-    loss: Loss = "label"
+    loss: Loss = "candidate"
     hardness: float = 0.0
     routing_penalty: float = 0.0
     learning_rate: float = 2e-3
@@ -77,6 +78,11 @@ class TrainingConfig:
     patience: int = 2
     exclude_history: bool = True
     seed: int = 0
+
+    @classmethod
+    def paper(cls, **changes: Any) -> TrainingConfig:
+        """Return the configuration with the paper's loss, with `changes` to its fields."""
+        return cls(**{"loss": "label"} | changes)
 
     def __post_init__(self) -> None:
         check_options(

@@ -58,6 +58,8 @@ def fit(
     steps = math.ceil(pairs_in_epoch(split.train, config.pairs_per_user) / config.batch_size)
     check_trainable(model.items, split)
     _check_config(config, split, steps)
+    if config.loss == "candidate":
+        _ = model.attention_power  # raises ValueError where candidates cannot attend
     keep_freed_memory()
     torch_device = choose_device(device)
     workers = join_process_group(torch_device)

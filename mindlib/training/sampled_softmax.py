@@ -140,12 +140,12 @@ def sampled_softmax_loss(
             correction.
     """
     active = torch.ones(len(users), 1, dtype=torch.bool, device=users.device)
-    return best_interest_loss(
+    return candidate_aware_loss(
         users[:, None], active, targets, negatives, target_ids, negative_ids, log_expected
     )
 
 
-def best_interest_loss(
+def candidate_aware_loss(
     interests: Float[Tensor, "batch interests dim"],
     active: Bool[Tensor, "batch interests"],
     targets: Float[Tensor, "batch dim"],
@@ -153,37 +153,44 @@ def best_interest_loss(
     target_ids: Int[Tensor, " batch"],
     negative_ids: Int[Tensor, " n"],
     log_expected: Float[Tensor, " n"] | None,
+    power: float = math.inf,
 ) -> Float[Tensor, ""]:
-    """Compute the sampled softmax loss of the score used in serving, max_k e_i' v_u^k (Eq. 3).
+    """Compute the sampled softmax loss in which every candidate attends to the interests itself.
 
-    The label and every negative are scored by their own best interest (the first of equal ones),
-    as MaxMF does (Weston et al. 2013). In Eq. 10, in contrast, an interest that the label did not
-    select adds nothing to the loss, however high it scores negatives. Therefore K vectors that are
-    the same for every user and divide the catalogue among them lower that loss by up to log K,
-    without any value for recommendation. With one interest both losses are equal.
+    The score of a candidate, label or negative, is e_j' V_u softmax(p V_u' e_j). With p = inf it
+    is that of its best interest (the first of equal ones), as in serving (Eq. 3) and in MaxMF
+    (Weston et al. 2013). In Eq. 10, in contrast, an interest that the label did not select adds
+    nothing to the loss, however high it scores negatives. Therefore K vectors that are the same for
+    every user and divide the catalogue among them lower that loss by up to log K, without any value
+    for recommendation. With one interest both losses are equal.
 
     Args:
         interests, active: the interest vectors V_u, and whether the user has each interest, at
             least one per user.
         targets, negatives, target_ids, negative_ids, log_expected: see `sampled_softmax_loss`.
+        power: the exponent p of the attention (§3.4), in its form "scaled".
     """
     shift = torch.zeros_like(negatives[:, 0]) if log_expected is None else -log_expected
     return _SampledSoftmax.apply(
-        interests, active, targets, negatives, target_ids, negative_ids, shift
+        interests, active, targets, negatives, target_ids, negative_ids, shift, power
     )
 
 
 class _SampledSoftmax(torch.autograd.Function):
-    """Sampled softmax loss by the best interest, whose gradient is computed with the loss.
+    """The candidate-aware sampled softmax loss, whose gradient is computed with the loss.
 
-    The loss is the mean of logsumexp([f_i, f_j + shift_j]) - f_i, with f the best score of any
-    active interest, over the negatives j that are not accidental hits. It is computed for as many
-    users at a time as fit into the cache, so that no matrix of batch x negatives is stored. Users
-    with more interests come first. Therefore a product is computed only for interests that exist.
+    The loss is the mean of logsumexp([f_i, f_j + shift_j]) - f_i over the negatives j that are not
+    accidental hits, with f_j = sum_k w_jk s_jk, s_jk = v_k' e_j and w_j = softmax(p s_j), or 1 for
+    the best of the active interests and 0 for the others. The derivative of f_j by s_jk is
+    w_jk (1 + p (s_jk - f_j)). The loss is computed for as many users at a time as fit into the
+    cache, so that no matrix of batch x negatives is stored. Users with more interests come first.
+    Therefore a product is computed only for interests that exist.
     """
 
     @staticmethod
-    def forward(ctx, interests, active, targets, negatives, target_ids, negative_ids, shift):  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        ctx, interests, active, targets, negatives, target_ids, negative_ids, shift, power
+    ):
         batch, most = active.shape
         counts = active.sum(1)
         users = counts.argsort(descending=True, stable=True)
@@ -195,32 +202,41 @@ class _SampledSoftmax(torch.autograd.Function):
         by_flat, by_negative = torch.zeros_like(flat), torch.zeros_like(negatives)
         hit_users, hit_columns = _accidental_hits(target_ids[users], negative_ids)
         size = min(batch, max(1, SCORES_AT_ONCE // (1 + len(negatives))))
-        scores, best_scores = flat.new_empty(2, size, 1 + len(negatives))
-        is_higher = flat.new_empty(most, size, 1 + len(negatives))  # 1 or 0
+        is_best = power == math.inf
+        scores, memory = flat.new_empty(2, size, 1 + len(negatives))
+        # With p = inf: 1 where an interest scores higher than those before it, or 0. With a finite
+        # p: the scores of each interest, and then the derivatives of f.
+        by_interest = flat.new_empty(most, size, 1 + len(negatives))
         loss = flat.new_zeros(())
         for start in range(0, batch, size):
             label, slope_of_label = labels[start : start + size], slopes[start : start + size]
             parts = [rows[start : min(n, start + size), k] for k, n in enumerate(having)]
             gathered = [flat.index_select(0, part) for part in parts]
-            best = best_scores[: len(label)]  # column 0 is the label
+            f = memory[: len(label)]  # column 0 is the label
             for k, vectors in enumerate(gathered):
-                highest = best[: len(vectors)]
-                own = scores[: len(vectors)] if k else highest
+                highest, of_interest = f[: len(vectors)], by_interest[k, : len(vectors)]
+                own = (scores[: len(vectors)] if k else highest) if is_best else of_interest
                 torch.sum(vectors * label[: len(vectors)], dim=1, out=own[:, 0])
                 torch.mm(vectors, negatives.T, out=own[:, 1:])
-                if k:
-                    torch.gt(own, highest, out=is_higher[k, : len(vectors)])
+                if is_best and k:
+                    torch.gt(own, highest, out=of_interest)
                     torch.maximum(highest, own, out=highest)
-            best[:, 1:] += shift
+            if not is_best:
+                lengths = torch.tensor([len(vectors) for vectors in gathered], device=flat.device)
+                absent = torch.arange(len(label), device=flat.device) >= lengths[:, None]
+                _attend(by_interest[: len(gathered), : len(label)], absent, power, out=f)
+            f[:, 1:] += shift
             here = (hit_users >= start) & (hit_users < start + size)
-            best[hit_users[here] - start, 1 + hit_columns[here]] = -torch.inf
-            slope = best.softmax(1)
-            loss += (best.amax(1) - slope.amax(1).log() - best[:, 0]).sum()
+            f[hit_users[here] - start, 1 + hit_columns[here]] = -torch.inf
+            slope = f.softmax(1)
+            loss += (f.amax(1) - slope.amax(1).log() - f[:, 0]).sum()
             slope[:, 0] -= 1
             for k, vectors in reversed(list(enumerate(gathered))):
                 chosen = slope[: len(vectors)]
-                if k:
-                    chosen = is_higher[k, : len(vectors)].mul_(chosen)
+                if not is_best:
+                    chosen = by_interest[k, : len(vectors)].mul_(chosen)
+                elif k:
+                    chosen = by_interest[k, : len(vectors)].mul_(chosen)
                     slope[: len(vectors)] -= chosen
                 of_label, others = chosen[:, :1], chosen[:, 1:]
                 by_vector = torch.addmm(of_label * label[: len(vectors)], others, negatives)
@@ -235,7 +251,21 @@ class _SampledSoftmax(torch.autograd.Function):
     def backward(ctx, *gradient):  # type: ignore[override]
         scale = gradient[0] / len(ctx.saved_tensors[0])
         by_interest, by_target, by_negative = (slope * scale for slope in ctx.saved_tensors)
-        return by_interest, None, by_target, by_negative, None, None, None
+        return by_interest, None, by_target, by_negative, None, None, None, None
+
+
+def _attend(
+    scores: Float[Tensor, "interests users candidates"],
+    absent: Bool[Tensor, "interests users"],
+    power: float,
+    *,
+    out: Float[Tensor, "users candidates"],
+) -> None:
+    """Write f into `out` and its derivatives by the scores over the scores."""
+    scores.masked_fill_(absent[:, :, None], 0)
+    weights = (power * scores).masked_fill_(absent[:, :, None], -torch.inf).softmax(0)
+    torch.sum(weights * scores, 0, out=out)
+    scores.sub_(out).mul_(power).add_(1).mul_(weights)
 
 
 def _accidental_hits(

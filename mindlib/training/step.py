@@ -21,7 +21,7 @@ from mindlib.training.losses import hard_negative_loss, routing_penalty
 from mindlib.training.order import RandomOrder, UserSample
 from mindlib.training.sampled_softmax import (
     NegativeSampler,
-    best_interest_loss,
+    candidate_aware_loss,
     proposal_probabilities,
     sampled_softmax_loss,
     target_probabilities,
@@ -158,8 +158,9 @@ def training_step(
         None,
     )
     items = (targets, negatives, batch.targets, negative_ids, log_expected if config.logq else None)
-    if config.loss == "best":
-        loss = best_interest_loss(interests.vectors, interests.active, *items)
+    if config.loss == "candidate":
+        power = model.attention_power
+        loss = candidate_aware_loss(interests.vectors, interests.active, *items, power)
     elif config.hardness:
         users = model.readout(interests, targets)
         loss = hard_negative_loss(users, *items, beta=config.hardness)

@@ -51,7 +51,7 @@ REFUSED: list[tuple[str, type, dict[str, Any], str]] = [
     ("learning_rate is a text", TrainingConfig, {"learning_rate": "0.1"}, "expected a number"),
     ("learning_rate is infinite", TrainingConfig, {"learning_rate": math.inf}, "at most 100"),
     ("seed is negative", TrainingConfig, {"seed": -1}, "seed=-1: expected 0 to 4,294,967,295"),
-    ("loss is misspelt", TrainingConfig, {"loss": "labels"}, "loss='labels': expected 'label' or"),
+    ("loss is misspelt", TrainingConfig, {"loss": "labels"}, "loss='labels': expected 'candidate'"),
     ("monitor has no N", TrainingConfig, {"monitor": "Recall"}, "expected HitRate@N, Recall@N or"),
     ("power_form is misspelt", MINDConfig, {"power_form": "scale"}, "expected 'scaled' or 'liter"),
     ("power is NaN", MINDConfig, {"power": math.nan}, "power=nan: expected a number"),

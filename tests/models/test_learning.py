@@ -24,7 +24,7 @@ from mindlib.models import (
 )
 from mindlib.retrieval import Recommender
 from mindlib.training import TrainingConfig, batches, fit, make_optimizers, make_sampler
-from mindlib.training.sampled_softmax import best_interest_loss
+from mindlib.training.sampled_softmax import candidate_aware_loss
 from tests.models.compared import SMALL, WORLD
 
 pytestmark = pytest.mark.slow
@@ -95,7 +95,7 @@ def test_trained_as_it_is_served_maxmf_recommends_better_than_by_eq_10():
             ids, log_expected = sampler.draw(TRAINING.negatives, generator)
             vectors, active, _ = model.encode(behaviors, history, generator=generator)
             targets, negatives = model.items(batch.targets), model.items(ids)
-            best_interest_loss(
+            candidate_aware_loss(
                 vectors, active, targets, negatives, batch.targets, ids, log_expected
             ).backward()
             for optimizer in optimizers:

@@ -38,9 +38,9 @@ PATIENCE = IN_CHECKPOINTS + "test_patience_and_the_best_weights_survive_an_inter
 MUTANTS = [
     # The other losses, in a step
     mutant(
-        "the best-interest loss ignored", STEPS,
-        'if config.loss == "best":', "if False:",
-        IN_STEPS + "test_the_best_interest_loss_is_taken_when_asked_for",
+        "the candidate-aware loss ignored", STEPS,
+        'if config.loss == "candidate":', "if False:",
+        IN_STEPS + "test_by_default_every_candidate_attends_to_the_interests_itself",
     ),
     mutant(
         "hardness ignored", STEPS,

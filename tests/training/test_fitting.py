@@ -250,13 +250,16 @@ def test_an_absent_device_is_refused():
         ({"alpha": math.inf}, "alpha=inf: expected -10 to 10"),
         ({"monitor": "AUC"}, "monitor='AUC': expected HitRate@N"),
         ({"monitor": "Recall@0"}, "monitor='Recall@0'"),
-        ({"loss": "served"}, "loss='served': expected 'label' or 'best'"),
+        ({"loss": "served"}, "loss='served': expected 'candidate' or 'label'"),
         ({"hardness": -1.0}, "hardness=-1.0: expected 0 to 1,000,000"),
         ({"hardness": math.inf}, "hardness=inf: expected 0 to 1,000,000"),
         ({"hardness": math.nan}, "hardness=nan: expected a number"),
         ({"routing_penalty": -0.5}, "routing_penalty=-0.5: expected 0 to 1,000,000"),
         ({"routing_penalty": math.nan}, "routing_penalty=nan: expected a number"),
-        ({"hardness": 1.0, "loss": "best"}, "hardness=1.0 with loss='best': .* pass loss='label'"),
+        (
+            {"hardness": 1.0, "loss": "candidate"},
+            "hardness=1.0 with loss='candidate': .* pass loss='label'",
+        ),
     ],
 )
 def test_bad_training_options_are_refused(options, message):

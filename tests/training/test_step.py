@@ -1,5 +1,6 @@
 """The losses of a training step, on models with several interests."""
 
+import math
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from mindlib.models import (
 )
 from mindlib.training.config import TrainingConfig
 from mindlib.training.losses import hard_negative_loss, routing_penalty
-from mindlib.training.sampled_softmax import best_interest_loss, sampled_softmax_loss
+from mindlib.training.sampled_softmax import candidate_aware_loss, sampled_softmax_loss
 from mindlib.training.step import batches, make_sampler, pairs_in_epoch, training_step
 
 CPU = torch.device("cpu")
@@ -61,42 +62,43 @@ def one_step(model: VectorModel, split, **options):
 @pytest.mark.parametrize("logq", [True, False])
 def test_the_paper_s_loss_scores_negatives_by_what_the_label_chose(split, logq):
     model = mind(split, power=2.0)
-    loss, interests, items, _, _ = one_step(model, split, logq=logq)
+    loss, interests, items, _, _ = one_step(model, split, logq=logq, loss="label")
     expected = sampled_softmax_loss(model.readout(interests, items[0]), *items)
     torch.testing.assert_close(loss, expected)
 
 
 @pytest.mark.parametrize("logq", [True, False])
-@pytest.mark.parametrize("build", ["mind", "maxmf"])
-def test_the_best_interest_loss_is_taken_when_asked_for(split, logq, build):
-    if build == "mind":
-        model = mind(split)
-    else:
+@pytest.mark.parametrize("build", ["mind", "mind with p = 2", "maxmf"])
+def test_by_default_every_candidate_attends_to_the_interests_itself(split, logq, build):
+    power = 2.0 if build == "mind with p = 2" else math.inf
+    if build == "maxmf":
         model = louder(MaxMF(split.log, MaxMFConfig(**SMALL), generator=seeded(0)))
-    loss, interests, items, _, _ = one_step(model, split, loss="best", logq=logq)
+    else:
+        model = mind(split, power=power)
+    loss, interests, items, _, _ = one_step(model, split, logq=logq)
     torch.testing.assert_close(
-        loss, best_interest_loss(interests.vectors, interests.active, *items)
+        loss, candidate_aware_loss(interests.vectors, interests.active, *items, power)
     )
-    by_label = one_step(model, split, logq=logq)[0]
+    by_label = one_step(model, split, logq=logq, loss="label")[0]
     assert loss > by_label + 1e-3, "negatives find their own best interest"
 
 
 def test_hard_negatives_are_those_of_the_interest_that_the_label_chose(split):
     model = mind(split)
-    loss, interests, items, _, _ = one_step(model, split, hardness=2.0)
+    loss, interests, items, _, _ = one_step(model, split, loss="label", hardness=2.0)
     users = model.readout(interests, items[0])
     torch.testing.assert_close(loss, hard_negative_loss(users, *items, beta=2.0))
-    plain, *_ = one_step(model, split)
+    plain, *_ = one_step(model, split, loss="label")
     assert loss > plain + 1e-3
 
 
 def test_without_hardness_a_step_is_that_of_the_sampled_softmax(split):
     model = mind(split)
-    loss, interests, items, _, _ = one_step(model, split, hardness=0.0)
+    loss, interests, items, _, _ = one_step(model, split, loss="label", hardness=0.0)
     torch.testing.assert_close(
         loss, sampled_softmax_loss(model.readout(interests, items[0]), *items)
     )
-    tiny, *_ = one_step(model, split, hardness=1e-6)
+    tiny, *_ = one_step(model, split, loss="label", hardness=1e-6)
     torch.testing.assert_close(tiny, loss)
 
 
@@ -105,7 +107,7 @@ def self_attention(split) -> ComiRecSA:
 
 
 @pytest.mark.parametrize("build", [mind, self_attention])
-@pytest.mark.parametrize("loss", ["label", "best"])
+@pytest.mark.parametrize("loss", ["label", "candidate"])
 def test_the_penalty_is_added_to_the_loss_and_learnt_from(split, build, loss):
     model = build(split)
     plain, interests, _, before, batch = one_step(model, split, loss=loss)

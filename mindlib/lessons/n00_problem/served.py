@@ -46,7 +46,7 @@ def train_both(
     log: Interactions, *, dim: int, epochs: int, seed: int
 ) -> tuple[dict[str, VectorModel], dict[str, list[float]]]:
     """YouTube DNN without and with the features of the items; validation Recall@50 by epoch."""
-    config = TrainingConfig(epochs=epochs, negatives=512, learning_rate=1e-2)
+    config = TrainingConfig.paper(epochs=epochs, negatives=512, learning_rate=1e-2)
     models: dict[str, VectorModel] = {}
     recalls = {}
     for name, seen in {"id only": replace(log, item_features=None), "with features": log}.items():

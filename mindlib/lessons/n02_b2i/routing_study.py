@@ -41,7 +41,7 @@ def small_world() -> tuple[PlantedWorld, Split]:
 
 def small_training(epochs: int) -> TrainingConfig:
     """How every model of the study is trained."""
-    return TrainingConfig(
+    return TrainingConfig.paper(
         epochs=epochs, batch_size=512, negatives=256, proposal="popularity",
         learning_rate=1e-2, monitor="Recall@10", patience=6,
     )  # fmt: skip

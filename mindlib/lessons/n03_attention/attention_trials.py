@@ -102,7 +102,7 @@ class Laboratory:
             ),
             generator=torch.Generator().manual_seed(seed),
         )
-        training = TrainingConfig(
+        training = TrainingConfig.paper(
             epochs=self.epochs,
             batch_size=BATCH_SIZE,
             negatives=128,

@@ -26,7 +26,7 @@ from mindlib.training import Fit, TrainingConfig, fit
 from mindlib.training.checkpoints import Checkpoints
 
 EPOCHS = 8
-TRAINING = TrainingConfig(
+TRAINING = TrainingConfig.paper(
     epochs=EPOCHS,
     batch_size=256,
     negatives=64,

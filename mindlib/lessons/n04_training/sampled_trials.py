@@ -46,7 +46,7 @@ class Setting:
     passes: int = 1
 
 
-BASE = TrainingConfig(batch_size=256, negatives=128, learning_rate=2e-2, monitor=METRIC)
+BASE = TrainingConfig.paper(batch_size=256, negatives=128, learning_rate=2e-2, monitor=METRIC)
 
 
 def settings() -> dict[str, list[Setting]]:

@@ -87,7 +87,7 @@ def served_model(*, users: int = 1500, epochs: int = 3) -> Served:
         ),
         generator=torch.Generator().manual_seed(0),
     )
-    training = TrainingConfig(
+    training = TrainingConfig.paper(
         epochs=epochs, batch_size=256, negatives=512, learning_rate=2e-2, monitor="HitRate@50"
     )
     fit(model, split, training, device="cpu", progress=False)

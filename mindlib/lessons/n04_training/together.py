@@ -27,7 +27,7 @@ from mindlib.training import TrainingConfig, batches, fit, make_sampler, trainin
 from mindlib.training.optimizers import distinct_rows
 
 MODELS = ("YouTube DNN", "MIND")
-TRAINING = TrainingConfig(
+TRAINING = TrainingConfig.paper(
     epochs=4,
     batch_size=256,
     negatives=64,

@@ -44,7 +44,7 @@ WORLD = PlantedConfig(num_clusters=40, items_per_cluster=40, max_interests=5)
 MODEL = MINDConfig(
     dim=16, hidden=(32,), history_length=30, routing=RoutingConfig(max_interests=5)
 )  # fmt: skip
-TRAINING = TrainingConfig(
+TRAINING = TrainingConfig.paper(
     epochs=6, batch_size=256, negatives=128, learning_rate=2e-2, schedule="cosine",
     monitor="Recall@50",
 )  # fmt: skip

@@ -31,7 +31,7 @@ WORLD = PlantedConfig(
     num_segments=4,
 )  # fmt: skip
 FIRST = 7  # the day of the first evening
-TRAINING = TrainingConfig(
+TRAINING = TrainingConfig.paper(
     epochs=6, batch_size=128, negatives=64, learning_rate=2e-2, monitor="Recall@10", patience=6
 )
 CONFIG = RefreshConfig(

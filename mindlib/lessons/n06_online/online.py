@@ -48,7 +48,7 @@ ARMS = ArmsConfig(
     dim=16,
     hidden=(32,),
     history_length=20,
-    training=TrainingConfig(
+    training=TrainingConfig.paper(
         epochs=4, batch_size=256, negatives=128, learning_rate=2e-2, schedule="cosine",
         monitor="Recall@50",
     ),

@@ -137,7 +137,7 @@ def planted_week(seed: int = 0) -> list[Evening]:
     )
     routing = RoutingConfig(max_interests=3)
     model = MINDConfig(dim=16, hidden=(32,), history_length=20, routing=routing)
-    training = TrainingConfig(
+    training = TrainingConfig.paper(
         epochs=8, batch_size=512, negatives=256, learning_rate=1e-2, patience=2
     )
     # A day has few cases: smaller batches, and by the same factor a lower rate.
