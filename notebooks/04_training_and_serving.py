@@ -685,7 +685,8 @@ assert by_interests[0].p50 < by_interests[-1].p50 < 5 * by_interests[0].p50
 # %% [markdown]
 # More probes find more and take longer: the curve is what one chooses from. In a catalogue this small the exact
 # search (the star) costs about as much as the settings that find nearly everything; an index pays for itself
-# in a large one. At equal probes recall rises with $K$: the lists of one
+# in a large one. (The recorded exact searches read four bytes for each number. The exact index of today reads one:
+# [docs/speed.md](../docs/speed.md).) At equal probes recall rises with $K$: the lists of one
 # user's interests share the probes. Seven interests cost more than one,
 # but (live) far from seven times as much, for a part of each request does not depend on $K$. The paper reports less than
 # 15 ms for the whole matching stage. This is one machine's engine alone, without the network; p99 is the

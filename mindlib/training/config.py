@@ -82,7 +82,8 @@ class TrainingConfig:
     @classmethod
     def paper(cls, **changes: Any) -> TrainingConfig:
         """Return the configuration with the paper's loss, with `changes` to its fields."""
-        return cls(**{"loss": "label"} | changes)
+        literal: dict[str, Any] = {"loss": "label"}
+        return cls(**literal | changes)
 
     def __post_init__(self) -> None:
         check_options(
