@@ -70,7 +70,6 @@ autoapi_add_toctree_entry = False
 autoapi_options = ["members", "undoc-members", "show-inheritance", "imported-members"]
 napoleon_use_ivar = True
 add_module_names = False
-python_maximum_signature_line_length = 88
 
 html_theme = "sphinx_book_theme"
 html_title = f"mindlib {release}"
@@ -78,6 +77,7 @@ html_copy_source = False
 html_theme_options = {
     "home_page_in_toc": True,
     "navbar_persistent": [],  # the sidebar has the search
+    "primary_sidebar_end": [],
     "use_download_button": False,
 }
 if REPOSITORY:
@@ -168,8 +168,20 @@ def skip_member(
     return package == "mindlib" or (kind == "data" and package not in EXPORTING) or skip
 
 
+def mend_accessibility(app: Sphinx, error: Exception | None) -> None:
+    """Name the sidebar and its buttons, and make empty headers of tables plain cells."""
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        text = re.sub(r"<th\b[^>]*><p></p></th>", "<td></td>", text)
+        text = text.replace("<summary><span", '<summary aria-label="Subpages"><span')
+        landmark = 'id="pst-primary-sidebar" role="navigation" aria-label="Site"'
+        text = text.replace('id="pst-primary-sidebar"', landmark)
+        page.write_text(text, encoding="utf-8")
+
+
 def setup(app: Sphinx) -> None:
     app.connect("source-read", prepare_source)
     app.connect("autodoc-process-docstring", prepare_docstring)
     app.connect("doctree-read", link_annotations)
     app.connect("autoapi-skip-member", skip_member)
+    app.connect("build-finished", mend_accessibility)
