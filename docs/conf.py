@@ -148,12 +148,18 @@ def link_annotations(app: Sphinx, document: nodes.document) -> None:
         package, _, name = target.rpartition(".")
         if reference.get("refdomain") != "py" or reference.astext() != target:
             continue
+        if not name.isidentifier():  # an array with its shape
+            reference.replace_self(nodes.Text(target))
+            continue
         reference.children = [nodes.Text(name)]
         if not package and name.islower():
             reference.replace_self(nodes.Text(name))
         for parent in EXPORTING - {"mindlib"}:
             if package.startswith(f"{parent}."):
                 reference["reftarget"] = f"{parent}.{name}"
+    for text in [text for text in document.findall(nodes.Text) if "jaxtyping." in text]:
+        short = re.sub(r"\b(jaxtyping|torch|numpy)\.", "", text)
+        text.parent.replace(text, nodes.Text(short))
 
 
 def skip_member(
