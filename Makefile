@@ -7,10 +7,12 @@ STAMP := .venv/.installed
 # The venv first, its python3 kernel before any other one of the user's.
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH" JUPYTER_PREFER_ENV_PATH=1
 REPORT := build/report/05_experiments
+SITE := build/site-venv
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-browser test-fuzz reliability ledger lab notebooks serve lint bench clean
+.PHONY: help report test test-browser test-fuzz reliability ledger site site-check lab \
+  notebooks serve lint bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -45,6 +47,16 @@ reliability: $(STAMP)  ## docs/reliability.md, from the tests that assert its ro
 
 ledger: $(STAMP)  ## docs/ledger.md, from docs/ledger.toml: the paper, its code, tests and notebooks
 	OMP_NUM_THREADS=1 $(PY) -m tests.ledger
+
+site: $(SITE)/.installed  ## the notebooks, these pages and the API as a site: build/site/index.html
+	@rm -rf build/site build/site-source && mkdir -p build/site-source/notebooks
+	@cp -R docs figures benchmarks mindlib tests LICENSE CITATION.cff CHANGELOG.md build/site-source
+	@cp README.md build/site-source/index.md && cp notebooks/*.ipynb build/site-source/notebooks
+	$(SITE)/bin/sphinx-build -E -W --keep-going -q -c docs -d build/site-doctrees \
+	  build/site-source build/site
+
+site-check: $(STAMP) site  ## make site, then its links, accessibility and width, in headless Chromium
+	$(PY) -m pytest -n 0 -m "browser or not browser" -rs tests/test_site.py
 
 lab: $(STAMP)  ## JupyterLab on the notebooks
 	$(RUN) $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
@@ -81,4 +93,10 @@ $(STAMP): pyproject.toml constraints.txt requirements.txt
 	@echo "installing mindlib and its dependencies into .venv (some minutes the first time)"
 	@$(PY) -m pip install -q --no-deps --require-hashes -r requirements.txt
 	@$(PY) -m pip install -q -e '.[dev]' -c constraints.txt
+	@touch $@
+
+$(SITE)/.installed: docs/requirements.txt
+	@$(PYTHON) -m venv --clear $(SITE)
+	@$(SITE)/bin/python -m pip install -q --no-deps --require-hashes -r docs/requirements.txt || { \
+	  echo "The site's packages could not be installed; make site needs a package index once." >&2; exit 1; }
 	@touch $@

@@ -20,7 +20,12 @@ DIRECT: dict[str, Requirement] = {
     for requirement in map(
         Requirement,
         PROJECT["dependencies"]
-        + [line for extra in PROJECT["optional-dependencies"].values() for line in extra],
+        + [
+            line
+            for extra, lines in PROJECT["optional-dependencies"].items()
+            if extra != "site"  # has versions and an environment of its own
+            for line in lines
+        ],
     )
 }
 
@@ -57,13 +62,24 @@ def test_constraints_leave_the_torch_build_to_the_machine() -> None:
     assert not builds
 
 
-def test_requirements_are_the_constraints_with_checksums() -> None:
-    text = (ROOT / "requirements.txt").read_text(encoding="utf-8").replace("\\\n", "")
+def checked_pins(name: str) -> dict[str, str]:
+    """Read a list of exact versions, each of which has at least one checksum."""
+    text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", "")
     lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
-    names, versions = zip(*(line[0].split("==") for line in lines), strict=True)
-    assert dict(zip(map(canonicalize_name, names), versions, strict=True)) == pins()
     assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", h) for _, *hs in lines for h in hs)
     assert all(len(line) > 1 for line in lines)
+    pairs = (line[0].split("==") for line in lines)
+    return {canonicalize_name(package): version for package, version in pairs}
+
+
+def test_requirements_are_the_constraints_with_checksums() -> None:
+    assert checked_pins("requirements.txt") == pins()
+
+
+def test_the_packages_of_the_site_are_pinned_within_their_ranges() -> None:
+    pinned = checked_pins("docs/requirements.txt")
+    for requirement in map(Requirement, PROJECT["optional-dependencies"]["site"]):
+        assert pinned[canonicalize_name(requirement.name)] in requirement.specifier
 
 
 @pytest.mark.parametrize("name", sorted(set(DIRECT) - {"torch"}))

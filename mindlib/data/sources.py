@@ -154,6 +154,7 @@ def load(dataset: str | Path, **options: Any) -> Interactions:
         dataset: "complete-journey", "movielens-1m" (for research only, and not to be
             redistributed) or "planted"; or a name such as "amazon-2014-Books" or "taobao":
             `load_published`; or
+
             - a folder that `Interactions.save` wrote: `Interactions.open`;
             - a folder (or prefix) with a `.inter` file: `recbole`;
             - a folder with sequences.txt, and optionally items.tsv, items.csv, MovieLens'

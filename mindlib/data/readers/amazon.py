@@ -76,11 +76,15 @@ def amazon_reviews(
 ) -> Interactions:
     """Read the reviews of one category in any published format.
 
-    | edition | reviews | ratings only | metadata |
-    |---|---|---|---|
-    | 2014 | `reviews_X.json.gz`, `reviews_X_5.json.gz` | `ratings_X.csv` | `meta_X.json.gz` |
-    | 2018 | `X.json.gz`, `X_5.json.gz` | `X.csv` | `meta_X.json.gz` |
-    | 2023 | `X.jsonl.gz` | `X.csv.gz`, also the k-cores | `meta_X.jsonl.gz` |
+    =======  ======================  ============================  =================
+    edition  reviews                 ratings only                  metadata
+    =======  ======================  ============================  =================
+    2014     `reviews_X.json.gz`,    `ratings_X.csv`               `meta_X.json.gz`
+             `reviews_X_5.json.gz`
+    2018     `X.json.gz`,            `X.csv`                       `meta_X.json.gz`
+             `X_5.json.gz`
+    2023     `X.jsonl.gz`            `X.csv.gz`, also the k-cores  `meta_X.jsonl.gz`
+    =======  ======================  ============================  =================
 
     The format is recognized by the content, not by the file name; .gz is optional. Ratings have a
     header in 2023 only; without it they are user, item, stars, time (2014) or item, user, stars,

@@ -4,12 +4,14 @@
 
 Each stage has a timeout. A stage that fails or times out has a fallback, which the slate names:
 
-| stage | fallback |
-|---|---|
-| store | popularity, because nothing is known of the user |
-| extract, recall | popularity, without the items of the user's history |
-| rank | the order of recall |
-| rerank | the first n candidates |
+===============  =========================================================
+stage            fallback
+===============  =========================================================
+store            popularity, because nothing is known of the user
+extract, recall  popularity, without the items of the user's history
+rank             the order of recall
+rerank           the first n candidates
+===============  =========================================================
 
 A user without known behaviors gets the items that fit their profile, in the order of recall (a
 ranker has nothing to compare candidates with), and without a profile the popular items. Popular

@@ -1,0 +1,193 @@
+"""The site: `make site` builds it into build/site. Sphinx reads this file.
+
+The Makefile copies README.md (as index.md), docs/, notebooks/ and so on into one folder, so that
+their relative links hold on the site, too. Nothing is executed and nothing of mindlib is imported:
+the notebooks keep their committed outputs, and the API pages are made from the source text.
+"""
+
+import json
+import os
+import re
+import tomllib
+from importlib.metadata import distribution
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+
+ROOT = Path(__file__).resolve().parent.parent
+# Each page of the site, by the heading that it is listed under.
+PAGES = {
+    "Notebooks": [
+        "notebooks/00_problem_formalization",
+        "notebooks/01_dynamic_routing",
+        "notebooks/02_b2i_routing",
+        "notebooks/03_label_aware_attention",
+        "notebooks/04_training_and_serving",
+        "notebooks/05_experiments",
+        "notebooks/06_deployment",
+    ],
+    "Results": [
+        "docs/results",
+        "docs/ledger",
+        "docs/speed",
+        "docs/reliability",
+        "benchmarks/README",
+    ],
+    "Library": ["docs/library", "docs/serving", "API <api/mindlib/index>"],
+    "Project": ["docs/contributing", "CHANGELOG"],
+    "Reference": ["docs/glossary", "docs/bibliography"],
+}
+# The packages whose __init__ exports their names, so that their modules need no pages.
+EXPORTING = {
+    ".".join(path.parent.relative_to(ROOT).parts)
+    for path in ROOT.glob("mindlib/**/__init__.py")
+    if "__all__" in path.read_text(encoding="utf-8")
+}
+OPTIONAL_ENGINES = {"mindlib.retrieval.faiss", "mindlib.retrieval.milvus"}
+# "owner/name" of a GitHub repository: each notebook then links to its copy in Colab and Binder.
+REPOSITORY = os.environ.get("MINDLIB_REPOSITORY", "")
+
+project = "mindlib"
+author = "mindlib contributors"
+release = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+extensions = ["myst_nb", "autoapi.extension", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+exclude_patterns = ["**/.ipynb_checkpoints", "api/index.rst"]
+smartquotes = False  # "K'_u" is searched for as it is written
+default_role = "literal"  # docstrings are written in Markdown
+
+nb_execution_mode = "off"
+nb_render_markdown_format = "myst"
+myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
+myst_heading_anchors = 4
+
+autoapi_dirs = [str(ROOT / "mindlib")]
+autoapi_ignore = ["*/lessons/*", "*/__main__.py"]
+autoapi_root = "api"
+suppress_warnings = ["autoapi.python_import_resolution"]  # of constants without a docstring
+autoapi_add_toctree_entry = False
+autoapi_options = ["members", "undoc-members", "show-inheritance", "imported-members"]
+napoleon_use_ivar = True
+add_module_names = False
+
+html_theme = "sphinx_book_theme"
+html_title = f"mindlib {release}"
+html_copy_source = False
+html_theme_options = {
+    "home_page_in_toc": True,
+    "navbar_persistent": [],  # the sidebar has the search
+    "primary_sidebar_end": [],
+    "use_download_button": False,
+}
+if REPOSITORY:
+    html_theme_options |= {
+        "repository_url": f"https://github.com/{REPOSITORY}",
+        "repository_branch": "main",
+        "launch_buttons": {
+            "colab_url": "https://colab.research.google.com",
+            "binderhub_url": "https://mybinder.org",
+            "notebook_interface": "jupyterlab",
+        },
+    }
+MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg.js"
+html_static_path = [
+    str(ROOT / "docs/site.css"),
+    str(distribution("sphinx-mathjax-offline").locate_file(MATHJAX)),
+]
+html_css_files = ["site.css"]
+mathjax_path = "tex-svg.js"
+
+
+def toctrees() -> str:
+    """The pages, as the directives that order them in the sidebar."""
+    parts = [
+        "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```"])
+        for caption, pages in PAGES.items()
+    ]
+    return "\n\n" + "\n\n".join(parts) + "\n"
+
+
+def prepare_notebook(text: str) -> str:
+    """Fold the code of a notebook's cells, and describe each figure by its section."""
+    notebook = json.loads(text)
+    title = section = ""
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            headings = re.findall(r"^#+ (.+)$", "".join(cell["source"]), re.M)
+            title = title or "".join(headings[:1])
+            section = "".join(headings[-1:]) or section
+        elif cell["cell_type"] == "code":
+            metadata = cell["metadata"]
+            metadata["tags"] = [*metadata.get("tags", []), "hide-input"]
+            alt = f"Figure of the section “{section}” of notebook {title}; the text describes it"
+            metadata["mystnb"] = {"image": {"alt": alt}}
+    return json.dumps(notebook)
+
+
+def prepare_source(app: object, page: str, source: list[str]) -> None:
+    if page == "index":
+        source[0] += toctrees()
+    elif page.startswith("notebooks/"):
+        source[0] = prepare_notebook(source[0])
+
+
+def prepare_docstring(app: object, kind: str, name: str, *arguments: list[str]) -> None:
+    """Keep the bars of |x| from being read as the name of a substitution."""
+    lines = arguments[-1]
+    lines[:] = [line.replace("|", "\\|") for line in lines]
+
+
+def link_annotations(app: Sphinx, document: nodes.document) -> None:
+    """Shorten types to their names, and link them to where their package exports them.
+
+    A word of a shape, which Sphinx takes for a type, too, is not linked.
+    """
+    for reference in list(document.findall(pending_xref)):
+        target = reference.get("reftarget", "")
+        package, _, name = target.rpartition(".")
+        if reference.get("refdomain") != "py" or reference.astext() != target:
+            continue
+        if not name.isidentifier():  # an array with its shape
+            reference.replace_self(nodes.Text(target))
+            continue
+        reference.children = [nodes.Text(name)]
+        if not package and name.islower():
+            reference.replace_self(nodes.Text(name))
+        for parent in EXPORTING - {"mindlib"}:
+            if package.startswith(f"{parent}."):
+                reference["reftarget"] = f"{parent}.{name}"
+    for text in [text for text in document.findall(nodes.Text) if "jaxtyping." in text]:
+        short = re.sub(r"\b(jaxtyping|torch|numpy)\.", "", text)
+        text.parent.replace(text, nodes.Text(short))
+
+
+def skip_member(
+    app: object, kind: str, name: str, member: object, skip: bool, options: object
+) -> bool | None:
+    """Document a name once: where its package exports it, or else in its module."""
+    package, _, _ = name.rpartition(".")
+    if kind == "module" and package in EXPORTING:
+        return name not in OPTIONAL_ENGINES
+    if kind == "package":
+        return name == "mindlib.data.readers" or skip
+    return package == "mindlib" or (kind == "data" and package not in EXPORTING) or skip
+
+
+def mend_accessibility(app: Sphinx, error: Exception | None) -> None:
+    """Name the sidebar and its buttons, and make empty headers of tables plain cells."""
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        text = re.sub(r"<th\b[^>]*><p></p></th>", "<td></td>", text)
+        text = text.replace("<summary><span", '<summary aria-label="Subpages"><span')
+        landmark = 'id="pst-primary-sidebar" role="navigation" aria-label="Site"'
+        text = text.replace('id="pst-primary-sidebar"', landmark)
+        page.write_text(text, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("source-read", prepare_source)
+    app.connect("autodoc-process-docstring", prepare_docstring)
+    app.connect("doctree-read", link_annotations)
+    app.connect("autoapi-skip-member", skip_member)
+    app.connect("build-finished", mend_accessibility)

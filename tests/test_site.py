@@ -1,0 +1,151 @@
+"""The site lists every page; once it is built, its links hold and its pages are accessible.
+
+`make site-check` builds the site and runs all of these tests. The browser opens the files
+themselves, so that a page that needs a server or the network fails.
+"""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from tests.jupyterlab import ROOT, chromium
+
+SITE = ROOT / "build" / "site"
+FILES = sorted(
+    path.relative_to(SITE).as_posix()
+    for path in SITE.rglob("*.html")
+    if "_static" not in path.parts
+)
+# The elements with an address. All but `a` load what is there.
+ADDRESSES = {"a": "href", "link": "href", "img": "src", "script": "src"}
+NARROW = 360  # pixels, a small telephone
+
+
+class Addresses(HTMLParser):
+    """The ids of a page, its links, and what it loads from the network."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids, self.links, self.loaded = {""}, list[str](), list[str]()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.ids.add(values.get("id") or "")
+        address = values.get(ADDRESSES.get(tag, "")) or ""
+        if not urlsplit(address).scheme and not urlsplit(address).netloc:
+            self.links.append(address)
+        elif tag != "a" and not address.startswith("data:"):
+            self.loaded.append(address)
+
+
+@cache
+def read(path: Path) -> Addresses:
+    return Addresses(path.read_text(encoding="utf-8"))
+
+
+def broken_links(path: Path) -> Iterator[str]:
+    """List the links of a page to a file or to an id that does not exist."""
+    for link in read(path).links:
+        parts = urlsplit(link)
+        target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+        if not target.is_file() or (
+            target.suffix == ".html" and unquote(parts.fragment) not in read(target).ids
+        ):
+            yield link
+
+
+@pytest.fixture(scope="module")
+def pages() -> Iterator[dict[str, Page]]:
+    """A page of the browser in each theme; the site follows the browser's."""
+    executable = chromium()
+    if executable is None:
+        pytest.skip("no Chromium: install chromium or google-chrome, and have it on the PATH")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield {
+            "light": browser.new_page(color_scheme="light"),
+            "dark": browser.new_page(color_scheme="dark"),
+            "narrow": browser.new_page(viewport={"width": NARROW, "height": 740}),
+        }
+        browser.close()
+
+
+def open_page(page: Page, address: str) -> None:
+    page.goto(f"file://{SITE}/{address}", wait_until="load")
+    page.evaluate("() => window.MathJax?.startup?.promise.then(() => true)")
+
+
+def test_the_configuration_lists_every_page_once() -> None:
+    tree = ast.parse((ROOT / "docs" / "conf.py").read_text(encoding="utf-8"))
+    (value,) = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PAGES"
+    ]
+    listed = [page for pages in ast.literal_eval(value).values() for page in pages]
+    files = [*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("docs/*.md")]
+    expected = [path.relative_to(ROOT).with_suffix("").as_posix() for path in files]
+    assert sorted(p for p in listed if p.startswith(("docs/", "notebooks/"))) == sorted(expected)
+
+
+def test_a_broken_link_is_found(tmp_path: Path) -> None:
+    (tmp_path / "b.html").write_text('<p id="here">')
+    page = tmp_path / "a.html"
+    page.write_text('<a href="b.html#here"><a href="b.html#gone"><a href="c.html"><a href="#no">')
+    assert [*broken_links(page)] == ["b.html#gone", "c.html", "#no"]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_link_holds_and_nothing_is_loaded_from_elsewhere(file: str) -> None:
+    assert not [*broken_links(SITE / file)]
+    assert not read(SITE / file).loaded
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("file", FILES)
+def test_axe_finds_no_violation_offline(pages: dict[str, Page], file: str, theme: str) -> None:
+    (axe,) = (ROOT / "build" / "site-venv").glob("lib/*/site-packages/*/axe.min.js")
+    page = pages[theme]
+    open_page(page, file)
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
+    page.add_script_tag(path=axe)
+    addresses = page.evaluate("performance.getEntriesByType('resource').map(e => e.name)")
+    assert not [address for address in addresses if address.startswith("http")]
+    violations = page.evaluate("axe.run().then(found => found.violations)")
+    assert not [
+        f"{violation['id']}: {node['html'][:200]} ({node['failureSummary']})"
+        for violation in violations
+        for node in violation["nodes"]
+    ]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("file", FILES)
+def test_the_page_fits_a_narrow_screen(pages: dict[str, Page], file: str) -> None:
+    open_page(pages["narrow"], file)
+    assert pages["narrow"].evaluate("document.documentElement.scrollWidth") <= NARROW
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not FILES, reason="the site is not built: make site")
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("sampled softmax correction", "docs/glossary.html"),
+        ("K'_u", "docs/glossary.html"),
+        ("add a data reader", "docs/contributing.html"),
+    ],
+)
+def test_the_search_finds(pages: dict[str, Page], words: str, found: str) -> None:
+    open_page(pages["light"], f"search.html?q={words.replace(' ', '+')}")
+    results = pages["light"].locator("#search-results li a")
+    results.first.wait_for()
+    assert any(found in (link.get_attribute("href") or "") for link in results.all()[:6])
