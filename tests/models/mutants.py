@@ -185,7 +185,7 @@ MUTANTS = [
     ),
     mutant(
         "soft readout", VECTOR,
-        "labels, math.inf)", "labels, 1.0)",
+        "labels, power)", "labels, 1.0)",
         IN_COMPARED + "test_the_label_meets_the_interest_that_scores_it_best",
     ),
     mutant(

@@ -38,7 +38,7 @@ class SettledMIND(MIND):
 
 OWN_CODE = 7  # with which a script ends that chose its exit code
 SMALL: dict[str, Any] = {"dim": 8, "hidden": (8,), "history_length": 10}
-CONFIG = TrainingConfig(
+CONFIG = TrainingConfig.paper(
     epochs=3, batch_size=17, negatives=16, learning_rate=5e-3, monitor="Recall@10", patience=3
 )
 SCENARIOS: dict[str, tuple[type[VectorModel], dict[str, Any]]] = {

@@ -81,7 +81,7 @@ MUTANTS = [
     ),
     mutant(
         "accidental hits kept", SAMPLING,
-        "best[hit_users[here] - start, 1 + hit_columns[here]] = -torch.inf", "pass",
+        "f[hit_users[here] - start, 1 + hit_columns[here]] = -torch.inf", "pass",
         IN_TRAINING + "test_an_accidental_hit_is_not_counted",
         IN_TRAINING + "test_only_hits_among_the_negatives_leave_a_loss_of_zero",
     ),

@@ -271,7 +271,7 @@ def test_a_model_with_no_parameter_but_the_item_table_is_trained(split, tmp_path
     def train() -> tuple[YouTubeDNN, float]:
         config = YouTubeDNNConfig(dim=8, hidden=None)
         model = YouTubeDNN(split.log, config, generator=torch.Generator().manual_seed(0))
-        training = TrainingConfig(epochs=2, batch_size=128, negatives=64)
+        training = TrainingConfig(epochs=4, batch_size=128, negatives=64, learning_rate=2e-2)
         result = fit(model, split, training, device="cpu", progress=False, checkpoints=tmp_path)
         return model, result.log[-1].loss / result.log[0].loss
 

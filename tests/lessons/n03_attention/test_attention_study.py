@@ -50,7 +50,7 @@ def build(kind, split, power=2.0, interests=3):
     return kind(split.log, config, generator=torch.Generator().manual_seed(0))
 
 
-TRAINING = TrainingConfig(
+TRAINING = TrainingConfig.paper(
     epochs=2, batch_size=128, negatives=16, monitor="Recall@10", patience=2, learning_rate=1e-2
 )
 
