@@ -731,7 +731,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         prog="bench.py", description="mindlib's speed beside torch-rechub and implicit, in ratios."
     )
     parser.add_argument("--rounds", type=int, help="pairs of each comparison (3)")
-    parser.add_argument("--seconds", type=float, help="length of one measurement (5)")
+    parser.add_argument("--seconds", type=float, help="length of one measurement (2)")
     parser.add_argument(
         "--quick", action="store_true", help="one round of 1 s, fewer sizes: does it work at all?"
     )
@@ -744,7 +744,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     if given.rounds is None:
         given.rounds = 1 if given.quick else 3
     if given.seconds is None:
-        given.seconds = 1.0 if given.quick else 5.0
+        given.seconds = 1.0 if given.quick else 2.0
     if given.rounds < 1:
         parser.error(f"--rounds {given.rounds}: expected at least 1")
     if not 0.1 <= given.seconds <= 60:

@@ -196,7 +196,7 @@ def candidates(num_items: int) -> Iterator[FaissConfig]:
     yield FaissConfig.for_size(num_items)
     lists = 2 ** round(np.log2(4 * num_items**0.5))
     shares = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4)
-    for factory in (f"IVF{lists},SQfp16", f"IVF{lists},SQ8", f"IVF{lists},PQ64x4fs,Refine(SQfp16)"):
+    for factory in (f"IVF{lists},SQfp16", f"IVF{lists},PQ64x4fs,Refine(SQfp16)"):
         for share in shares:
             yield FaissConfig(factory, nprobe=max(1, round(share * lists)), refine=1.5)
     for candidates_kept in (TOP, 2 * TOP, 4 * TOP):
