@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,21 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def read_object(path: Traversable, remedy: str = "") -> dict[str, Any]:
+    """Read a file that contains an object in JSON.
+
+    Raises:
+        ValueError: it contains something else; the message ends with the remedy.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("expected an object")
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}){remedy}") from error
+    return content
 
 
 def checksum(path: Path) -> dict[str, Any]:

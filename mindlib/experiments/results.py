@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from mindlib.data.storage import read_object
 from mindlib.evaluation import Estimate
 from mindlib.experiments.cache import describe_config
 from mindlib.experiments.tables import results_table, summarize
@@ -58,6 +58,7 @@ def load_recorded(name: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such result; the message lists those that exist.
+        ValueError: the file is damaged.
     """
     folder = resources.files("mindlib.experiments") / "recorded"
     known = {file.name.removesuffix(".json"): file for file in folder.iterdir()}
@@ -67,7 +68,7 @@ def load_recorded(name: str) -> dict[str, Any]:
             f"benchmarks/{name}.py, which measures it, and put its JSON into "
             f"mindlib/experiments/recorded/"
         )
-    return json.loads(known[name].read_text(encoding="utf-8"))
+    return read_object(known[name], "; install mindlib again")
 
 
 def recorded_rows(results: Results, study: str | None = None) -> dict[str, dict[str, Any]]:

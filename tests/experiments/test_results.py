@@ -96,3 +96,7 @@ def test_a_recorded_result_is_read_from_the_package(tmp_path, monkeypatch):
     assert load_recorded("b") == {"rows": [1]}
     with pytest.raises(FileNotFoundError, match=r"no recorded result 'c'; there is a, b\. Run"):
         load_recorded("c")
+    for damaged in ('": [{"', '{"rows": [', ""):
+        (tmp_path / "recorded" / "a.json").write_text(damaged, encoding="utf-8")
+        with pytest.raises(ValueError, match=r"a\.json is damaged .*; install mindlib again"):
+            load_recorded("a")

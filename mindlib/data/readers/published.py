@@ -14,7 +14,13 @@ import pooch
 from mindlib.data.interactions import Interactions
 from mindlib.data.readers.amazon import amazon_reviews
 from mindlib.data.readers.taobao import taobao_behaviors
-from mindlib.data.storage import atomic_file, cache_directory, checksum, make_cache_folder
+from mindlib.data.storage import (
+    atomic_file,
+    cache_directory,
+    checksum,
+    make_cache_folder,
+    read_object,
+)
 
 NAMES = ("amazon-2014-X", "amazon-2018-X", "amazon-2023-X", "taobao")
 SNAP = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/"
@@ -143,7 +149,7 @@ def fetch(url: str, folder: Path, page: str) -> Path:
                 f"{address} cannot be downloaded ({status or type(error).__name__}); download the "
                 f"file by hand, see {page}, and pass its path to load(), or put it at {path}"
             ) from None  # the cause shows the whole address
-    noted = json.loads(notes.read_text(encoding="utf-8")) if notes.is_file() else {}
+    noted = read_object(notes, "; delete it") if notes.is_file() else {}
     found = checksum(path)["sha256"]
     expected = noted.get(path.name, found)
     if found != expected:

@@ -34,7 +34,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from mindlib.data.storage import PARTIAL, atomic_file, sweep, sync
+from mindlib.data.storage import PARTIAL, atomic_file, read_object, sweep, sync
 
 FORMAT = "mindlib registry 2"
 FACTS = "version.json"
@@ -133,7 +133,7 @@ class Registry:
             paths[n] = ("rejected", self.rejected / f"{n:04d}.json")
         remedy = "; restore it from a copy, or write {} into it, which loses only these facts"
         records = [
-            VersionRecord(n, state, _read(path, remedy)) for n, (state, path) in paths.items()
+            VersionRecord(n, state, read_object(path, remedy)) for n, (state, path) in paths.items()
         ]
         return sorted(records, key=lambda record: record.number)
 
@@ -171,7 +171,7 @@ class Registry:
         except Timeout:
             owner: dict[str, Any] = {}
             with suppress(OSError):  # the other process has just started, or just ended
-                owner = _read(holder)
+                owner = read_object(holder)
             raise RefreshInProgress(
                 f"a refresh of {self.folder} is already running: process "
                 f"{owner.get('process', '?')} on {owner.get('host', '?')}, since "
@@ -244,7 +244,7 @@ class Registry:
         path, versions = self.folder / "current", _numbers(self.versions)
         rejected = _numbers(self.rejected, ".json")
         try:
-            return _Pointer.parse(_read(path))
+            return _Pointer.parse(read_object(path))
         except FileNotFoundError:
             if not versions and not rejected:
                 return _Pointer()
@@ -270,16 +270,6 @@ def _numbers(folder: Path, suffix: str = "") -> list[int]:
     """Return the version numbers among the names in a folder, in order."""
     names = (path.name.removesuffix(suffix) for path in folder.glob(f"*{suffix}"))
     return sorted(int(name) for name in names if re.fullmatch(r"[0-9]{4}|[1-9][0-9]{4,}", name))
-
-
-def _read(path: Path, remedy: str = "") -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("expected an object")
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged ({error}){remedy}") from error
-    return content
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
