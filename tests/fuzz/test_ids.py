@@ -89,8 +89,8 @@ def serve(bundle: Bundle, items: list, users: list, store: SqliteStore) -> None:
         known = {row["id"] for row in everything} & set(items)
         assert known == set(items)
         for user in users:
-            # A client resolves a path of dots, unless it is escaped.
-            address = quote(str(user), safe="").replace(".", "%2E")
+            # The client resolves a path of dots, unless it is escaped, and decodes a path twice.
+            address = quote(str(user).replace("%", "%25"), safe="").replace(".", "%2E")
             slate = client.get(f"/recommendations/{address}?n=5").json()
             assert slate["user"] == str(user)
             assert slate["fallbacks"] == []

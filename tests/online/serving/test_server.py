@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
+from urllib.parse import quote
 
 import pytest
 import uvicorn
@@ -127,3 +128,12 @@ def test_the_limit_of_connections_fits_the_descriptors_of_the_process():
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert server.max_connections() <= server.MAX_CONNECTIONS
+
+
+@pytest.mark.parametrize("user", ["%a0", "%2541", "a/b", "..", "a%"])
+def test_an_id_in_a_path_is_decoded_once(running, user):
+    """Starlette's test client decodes it twice."""
+    _, port = running
+    with closing(http.client.HTTPConnection(server.HOST, port, timeout=30)) as connection:
+        connection.request("GET", f"/recommendations/{quote(user, safe='')}?n=1")
+        assert json.loads(connection.getresponse().read())["user"] == user
