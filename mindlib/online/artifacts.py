@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mindlib.data.storage import atomic_folder, checksum
+from mindlib.data.storage import atomic_folder, checksum, read_object
 
 MANIFEST = "manifest.json"
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
@@ -120,11 +120,9 @@ def read_manifest(folder: Path, form: ArtifactFormat) -> dict[str, Any]:
     if not path.is_file():
         raise MissingPart(f"{folder} lacks {MANIFEST}; expected a folder that {form.writer} wrote")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(manifest, dict):
-            raise ValueError("expected an object")
-    except (ValueError, RecursionError) as error:
-        raise DamagedPart(f"{path} is damaged ({error}): {form.remedy}") from error
+        manifest = read_object(path, f": {form.remedy}")
+    except ValueError as error:
+        raise DamagedPart(str(error)) from error
     if "format" in manifest and manifest["format"] != str(form):
         raise MismatchedPart(
             f"{folder} has the format {manifest['format']!r:.80}, this mindlib reads "
