@@ -1,0 +1,78 @@
+"""The films of MovieLens-1M as the notebooks show them, and the user whom they follow."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from mindlib.data import Interactions, Split
+from mindlib.models import MIND
+from mindlib.training import TrainingConfig, fit
+
+TASTES = ("Film-Noir", "Animation", "War")
+
+
+def genre_matrix(log: Interactions) -> tuple[Bool[np.ndarray, "items_plus_one genres"], list[str]]:
+    """Return whether each film has each genre, and the names of the genres; row 0 is padding."""
+    features = log.item_features
+    assert features is not None
+    columns = features.columns["genre"]
+    names = list(features.vocabularies[columns.start])
+    has = np.zeros((log.num_items + 1, len(names)), dtype=bool)
+    np.put_along_axis(has, features.codes[:, columns], True, axis=1)
+    return has[:, 1:], names[1:]
+
+
+def example_case(split: Split, tastes: tuple[str, ...] = TASTES, longest: int = 50) -> int:
+    """Return the test case of the user whose history has the most films of each taste.
+
+    A film counts for a taste if it has this genre and none of the others. The user is the one for
+    whom the rarest of the tastes has the largest share of the history, of at most `longest` films.
+    """
+    has, names = genre_matrix(split.log)
+    chosen = has[:, [names.index(taste) for taste in tastes]]
+    pure = chosen & (chosen.sum(1, keepdims=True) == 1)
+    histories = split.test.histories
+    rows, items = (part.numpy() for part in histories.pairs())
+    counts = np.zeros((len(histories), len(tastes)))
+    np.add.at(counts, rows, pure[items])
+    lengths = histories.lengths.numpy()
+    share = counts.min(1) / lengths.clip(1)
+    return int(np.where(lengths <= longest, share, -1).argmax())
+
+
+def genres(log: Interactions, item: int) -> str:
+    """Return the genres of a film, for example "Crime, Film-Noir"."""
+    has, names = genre_matrix(log)
+    return ", ".join(names[g] for g in np.flatnonzero(has[item]))
+
+
+def typical_genres(
+    log: Interactions,
+    items: Int[np.ndarray, " films"],
+    weights: Float[np.ndarray, " films"] | None = None,
+    count: int = 2,
+) -> str:
+    """Return the genres that are most overrepresented among some films, such as the films of an interest.
+
+    Args:
+        items: the films.
+        weights: how much each film counts, for example its coupling to an interest.
+        count: the number of genres.
+    """
+    has, names = genre_matrix(log)
+    share = np.average(has[items], axis=0, weights=weights)
+    expected = np.average(has[1:], axis=0, weights=log.item_counts()[1:])
+    excess = (share - expected) / np.sqrt(expected)
+    return ", ".join(names[g] for g in np.argsort(-excess)[:count])
+
+
+def reference_model(split: Split, seed: int = 0) -> MIND:
+    """Train the MIND that notebooks 02, 03, 05 and 06 share; it takes about half a minute."""
+    model = MIND(split.log, generator=torch.Generator().manual_seed(seed))
+    training = TrainingConfig(
+        epochs=3, pairs_per_user=20, schedule="cosine", learning_rate=8e-3, seed=seed
+    )
+    fit(model, split, training, progress=False)
+    return model
