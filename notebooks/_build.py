@@ -25,6 +25,7 @@ from PIL import Image
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+PNG_ADDRESS = re.compile(r"(?<=data:image/png;base64,)[\w+/=]+")
 PROGRESS_BAR = re.compile(r"\d+%\|.*\||\d+\w*(it)? \[\d+:\d\d")  # tqdm with, and without a total
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -59,8 +60,13 @@ def kept_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
             live = output.get("data", {}).pop(WIDGET_VIEW, None) is not None
             if not live or any(kind.startswith("image/") for kind in output.data):
                 kept.append(output)
-            if "image/png" in output.get("data", {}):
-                output.data["image/png"] = with_palette(output.data["image/png"])
+            data = output.get("data", {})
+            if "image/png" in data:
+                data["image/png"] = with_palette(data["image/png"])
+            if "text/html" in data:
+                data["text/html"] = PNG_ADDRESS.sub(
+                    lambda png: with_palette(png[0]), data["text/html"]
+                )
     return [o for o in kept if o.get("name") != "stderr" or not is_progress_bar(o.text)]
 
 

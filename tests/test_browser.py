@@ -36,6 +36,7 @@ pytestmark = pytest.mark.browser
 SCREENSHOTS = ROOT / "build" / "browser"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 EXPLORED = re.compile(r"\bexplore\(")
+ADDRESS = re.compile(r"(?<=data:image/png;base64,)[\w+/=]+")
 ONE_VIEW = """
 import ipywidgets
 from matplotlib import pyplot as plt
@@ -53,7 +54,12 @@ view = explore(
     nothing=ipywidgets.Dropdown(options=["this", "that"], description="nothing"),
 )
 """
+FRAMES = """
+from mindlib.lessons.common.widgets import frames
+frames(lambda height: draw(height, 0), "A line.", {"height": 3}, height=[1, 3, 5])
+"""
 OURS = {
+    "frames": [ONE_VIEW, FRAMES],
     "broken": ["1 + 1", "raise LookupError('no such capsule')", "2 + 2"],
     "dead": [ONE_VIEW],
 }
@@ -185,8 +191,10 @@ def images(notebook: OpenNotebook) -> Iterator[tuple[int, np.ndarray]]:
     """The pictures in the notebook's outputs, each with its cell's number."""
     for number, cell in enumerate(notebook.cells()):
         for output in cell.get("outputs", []):
-            if png := output.get("data", {}).get("image/png"):
-                yield number, imread(io.BytesIO(base64.b64decode(png)))
+            data = output.get("data", {})
+            for png in [data.get("image/png"), *ADDRESS.findall(data.get("text/html", ""))]:
+                if png:
+                    yield number, imread(io.BytesIO(base64.b64decode(png)))
 
 
 def faint_share(image: np.ndarray, page: str) -> float:
@@ -227,6 +235,22 @@ def test_a_control_that_does_nothing_is_named(lab: Lab) -> None:
         assert not notebook.failures()
         (view,) = views(notebook)
         assert idle_moves(notebook, view) == ["nothing: at 'that' the picture stays as it was"]
+
+
+def test_frames_follow_the_keyboard(lab: Lab) -> None:
+    with lab.open("notebooks/frames.ipynb") as notebook:
+        notebook.run_all(seconds=60)
+        assert not notebook.failures()
+        slider = notebook.node(1).get_by_role("slider")
+        frame = notebook.node(1).get_by_alt_text("A line.")
+        seen = [frame.get_attribute("src")]
+        for key in ("ArrowRight", "ArrowLeft", "ArrowUp", "Home"):
+            slider.press(key)
+            seen.append(frame.get_attribute("src"))
+        assert seen[1] == seen[3]
+        assert seen[0] == seen[2]
+        assert len(set(seen)) == 3
+        assert slider.get_attribute("aria-valuetext") == "1"
 
 
 @pytest.mark.parametrize(("ink", "share"), [("#7a7a7a", 0), ("#222222", 1), ("#dddddd", 0)])
