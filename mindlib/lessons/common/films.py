@@ -54,7 +54,7 @@ def typical_genres(
     weights: Float[np.ndarray, " films"] | None = None,
     count: int = 2,
 ) -> str:
-    """Return the genres that are most overrepresented among some films, such as the films of an interest.
+    """Return the genres that are most overrepresented among some films, e.g. those of an interest.
 
     Args:
         items: the films.
