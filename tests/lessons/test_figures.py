@@ -11,6 +11,7 @@ from matplotlib.text import Text
 from mindlib.lessons.common.style import COLORS, INK
 from mindlib.lessons.n05_experiments.study_figures import ORDERED
 from tests.lessons.n00_problem import test_figures as n00
+from tests.lessons.n01_routing import test_figures as n01
 from tests.lessons.n02_b2i import test_figures as n02
 from tests.lessons.n03_attention import test_figures as n03
 from tests.lessons.n05_experiments import test_case_figures as n05_case
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 FIGURES: dict[str, Callable[[], Figure]] = {
     f"{module.__name__.removeprefix('tests.lessons.')}-{name}": draw
-    for module in (n00, n02, n03, n05, n05_case, n05_study)
+    for module in (n00, n01, n02, n03, n05, n05_case, n05_study)
     for name, draw in module.FIGURES.items()
 }
 ORDERED_COLORS = [to_hex(ORDERED(x)) for x in np.linspace(0, 1, 101)]
@@ -63,5 +64,5 @@ def test_every_figure_draws_and_reads_on_both_pages(name: str) -> None:
     texts = [t for t in figure.findobj(Text) if isinstance(t, Text) and t.get_text().strip()]
     used = {to_hex(t.get_color()) for t in texts}
     assert used
-    on_filled = ON_FILLED if name.endswith(("-gallery", "-item_map")) else set()
+    on_filled = ON_FILLED if name.endswith(("-gallery", "-item_map", "-sums_of_weights")) else set()
     assert used <= {INK, *COLORS} | on_filled
