@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 QUICK: dict[str, dict[str, object]] = {
     "00_problem_formalization": {"dataset": "planted"},
-    "02_b2i_routing": {"dataset": "planted", "draws": 100, "seeds": 1, "epochs": 4},
+    "02_b2i_routing": {"draws": 100},
     "03_label_aware_attention": {"seeds": 1, "epochs": 2, "users": 300},
     "04_training_and_serving": {"seeds": 1, "epochs": 2, "users": 300, "draws": 40},
     "05_experiments": {"dataset": "planted", "epochs": 1, "seeds": 2},

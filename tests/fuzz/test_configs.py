@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 import mindlib.models
 from mindlib.data import PlantedConfig, leave_last_out, planted_interests
 from mindlib.layers.routing import RoutingConfig
-from mindlib.lessons.n02_b2i.pooled import Pooled, PooledConfig
 from mindlib.models import (
     MIND,
     WALS,
@@ -44,8 +43,7 @@ SPLIT = leave_last_out(WORLD.log)
 SHAPE: dict[str, Any] = {"dim": 4, "hidden": (4,), "history_length": 4}
 SHORT = {"epochs": 1, "batch_size": 64, "negatives": 4, "monitor": "Recall@5"}
 CLASSES = option_classes()
-MODELS: dict[type, type[VectorModel]] = {PooledConfig: Pooled}
-MODELS |= {
+MODELS: dict[type, type[VectorModel]] = {
     model.config_class: model
     for model in vars(mindlib.models).values()
     if isinstance(model, type) and issubclass(model, VectorModel) and model is not VectorModel

@@ -1,1 +1,1 @@
-"""What notebook 02 measures, draws and asks."""
+"""The simulated users, figures and exercises of notebook 02."""

@@ -1,153 +1,161 @@
-"""The exercises of notebook 02: how many interests, and one round of routing with its masks."""
+"""The exercises of notebook 02: interests by genre, one masked iteration, repeatable interests."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
-from mindlib.layers import routing
-from mindlib.layers.routing import squash
+from mindlib.layers.routing import compute_coupling, squash
 from mindlib.lessons.common.staged import Exercise
 
-# -- K'_u (Eq. 9) ----------------------------------------------------------------------------------
+# -- Another rule for K'_u -------------------------------------------------------------------------
 
 
-def number_of_interests(lengths: Int[Tensor, " users"], most: int) -> Int[Tensor, " users"]:
-    """K'_u for each number of behaviours."""
-    return routing.num_interests(lengths, most)
+def interests_by_genre(
+    has_genre: Bool[Tensor, "batch length genres"], mask: Bool[Tensor, "batch length"], K: int
+) -> Int[Tensor, " batch"]:
+    """Return the number of different genres among a user's films, at least 1 and at most K."""
+    return (has_genre & mask[:, :, None]).any(1).sum(1).clamp(1, K)
 
 
-def _logarithm(lengths: Tensor, base: float) -> Tensor:
-    return lengths.double().log() / math.log(base)
+def _films(seed: int, lengths: tuple[int, ...], rare: float) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    has_genre = torch.rand(len(lengths), 6, 8, generator=generator) < rare
+    return has_genre, torch.arange(6) < torch.tensor(lengths)[:, None]
 
 
-def _clamped(value: Tensor, low: int, high: int) -> Tensor:
-    return value.to(torch.int64).clamp(min=low, max=high)
-
-
-# A whisker beyond the whole number, against the rounding of the logarithm.
-_WHISKER = 1e-9
-
-NUMBER_OF_INTERESTS = Exercise(
-    name="number_of_interests",
-    solution=number_of_interests,
+INTERESTS_BY_GENRE = Exercise(
+    name="interests_by_genre",
+    solution=interests_by_genre,
     examples=[
-        (torch.tensor([16, 64]), 4),
-        (torch.tensor([8, 5, 3, 33]), 6),
-        (torch.tensor([1, 2, 3, 20, 1000]), 5),
+        (*_films(0, (6,), 0.08), 8),  # one user without padding
+        (*_films(1, (5, 3, 2), 0.1), 6),
+        (*_films(2, (6, 4, 1, 1), 0.3), 4),  # with a user of many genres
+        (torch.zeros(1, 6, 8, dtype=torch.bool), torch.ones(1, 6, dtype=torch.bool), 4),
     ],
     mistakes={
-        "this rounds the logarithm up; the paper prints no rule, and here it is rounded down.": (
-            lambda lengths, most: _clamped((_logarithm(lengths, 2.0) - _WHISKER).ceil(), 1, most)
+        "padding is counted as a film.": (
+            lambda has_genre, mask, K: has_genre.any(1).sum(1).clamp(1, K)
         ),
-        "this is the natural logarithm; Eq. 9 has base 2.": (
-            lambda lengths, most: _clamped(
-                (_logarithm(lengths, math.e) + _WHISKER).floor(), 1, most
-            )
+        "a genre is counted once for each of its films.": (
+            lambda has_genre, mask, K: (has_genre & mask[:, :, None]).sum((1, 2)).clamp(1, K)
         ),
-        "a user with one behaviour gets no interest; the maximum with 1 is missing.": (
-            lambda lengths, most: _clamped((_logarithm(lengths, 2.0) + _WHISKER).floor(), 0, most)
+        "a user without a known genre gets no interest; the maximum with 1 is missing.": (
+            lambda has_genre, mask, K: (has_genre & mask[:, :, None]).any(1).sum(1).clamp(max=K)
         ),
-        "long histories get more than K interests; the minimum with K is missing.": (
-            lambda lengths, most: _clamped((_logarithm(lengths, 2.0) + _WHISKER).floor(), 1, 64)
+        "some users get more than K interests; the minimum with K is missing.": (
+            lambda has_genre, mask, K: (has_genre & mask[:, :, None]).any(1).sum(1).clamp(min=1)
         ),
     },
 )
 
-# -- One round (Algorithm 1) -----------------------------------------------------------------------
+# -- One iteration with its masks (Algorithm 1) ----------------------------------------------------
 
 
-def one_round(
-    behaviors: Float[Tensor, "batch length dim"],
-    bilinear_map: Float[Tensor, "dim dim"],
+def one_iteration(
+    e: Float[Tensor, "batch length dim"],
     mask: Bool[Tensor, "batch length"],
     active: Bool[Tensor, "batch interests"],
-    logits: Float[Tensor, "batch interests length"],
+    S: Float[Tensor, "dim dim"],
+    b: Float[Tensor, "batch interests length"],
 ) -> Float[Tensor, "batch interests dim"]:
-    """u_j = squash(sum over i of w_ij S e_i), with w from these logits."""
+    """Compute u_j = squash(sum over i of w_ij S e_i), with w from these logits."""
     absent = ~(active[:, :, None] & mask[:, None, :])
-    return squash(
-        routing.compute_coupling(logits, absent, "interests") @ behaviors @ bilinear_map.T
-    )
+    return squash(compute_coupling(b, absent, "interests") @ e @ S.T)
 
 
-def _after_softmax_over_behaviors(behaviors, bilinear_map, mask, active, logits):
-    weights = logits.softmax(2) * mask[:, None, :] * active[:, :, None]
-    return squash(weights @ behaviors @ bilinear_map.T)
+def _after_softmax_over_behaviors(e, mask, active, S, b):
+    return squash(b.softmax(2) * mask[:, None, :] * active[:, :, None] @ e @ S.T)
 
 
-def _over_behaviors(behaviors, bilinear_map, mask, active, logits):
+def _inactive_kept(e, mask, active, S, b):
+    return squash(b.softmax(1) * mask[:, None, :] @ e @ S.T)
+
+
+def _inactive_cut_off(e, mask, active, S, b):
+    return _inactive_kept(e, mask, active, S, b) * active[:, :, None]
+
+
+def _padding_counted(e, mask, active, S, b):
+    return squash(b.masked_fill(~active[:, :, None], -torch.inf).softmax(1) @ e @ S.T)
+
+
+def _not_squashed(e, mask, active, S, b):
     absent = ~(active[:, :, None] & mask[:, None, :])
-    return squash(
-        routing.compute_coupling(logits, absent, "behaviors") @ behaviors @ bilinear_map.T
-    )
+    return compute_coupling(b, absent, "interests") @ e @ S.T
 
 
-def _inactive_kept(behaviors, bilinear_map, mask, active, logits):
-    weights = logits.softmax(1) * mask[:, None, :]
-    return squash(weights @ behaviors @ bilinear_map.T)
-
-
-def _inactive_cut_off(behaviors, bilinear_map, mask, active, logits):
-    return _inactive_kept(behaviors, bilinear_map, mask, active, logits) * active[:, :, None]
-
-
-def _padding_counted(behaviors, bilinear_map, mask, active, logits):
-    weights = logits.masked_fill(~active[:, :, None], -torch.inf).softmax(1)
-    return squash(weights @ behaviors @ bilinear_map.T)
-
-
-def _map_missing(behaviors, bilinear_map, mask, active, logits):
-    return one_round(behaviors, torch.eye(len(bilinear_map)), mask, active, logits)
-
-
-def _map_twice(behaviors, bilinear_map, mask, active, logits):
-    return one_round(behaviors, bilinear_map @ bilinear_map, mask, active, logits)
-
-
-def _map_transposed(behaviors, bilinear_map, mask, active, logits):
-    return one_round(behaviors, bilinear_map.T, mask, active, logits)
-
-
-def _not_squashed(behaviors, bilinear_map, mask, active, logits):
-    absent = ~(active[:, :, None] & mask[:, None, :])
-    return routing.compute_coupling(logits, absent, "interests") @ behaviors @ bilinear_map.T
-
-
-def _example(seed: int, lengths: tuple[int, ...], active: tuple[int, ...]) -> tuple[Tensor, ...]:
-    """Padding holds vectors that are not zero, so that forgetting it shows."""
+def _batch(seed: int, lengths: tuple[int, ...], numbers: tuple[int, ...]) -> tuple[Tensor, ...]:
+    """Make random arguments; the padding holds vectors that are not zero."""
     generator = torch.Generator().manual_seed(seed)
-    behaviors = torch.randn(len(lengths), 6, 4, generator=generator)
-    bilinear_map = torch.randn(4, 4, generator=generator)
+    e = torch.randn(len(lengths), 6, 4, generator=generator)
     mask = torch.arange(6) < torch.tensor(lengths)[:, None]
-    present = torch.arange(3) < torch.tensor(active)[:, None]
-    logits = torch.randn(len(lengths), 3, 6, generator=generator)
-    return behaviors, bilinear_map, mask, present, logits
+    active = torch.arange(3) < torch.tensor(numbers)[:, None]
+    S = torch.randn(4, 4, generator=generator)
+    return e, mask, active, S, torch.randn(len(lengths), 3, 6, generator=generator)
 
 
-ONE_ROUND = Exercise(
-    name="one_round",
-    solution=one_round,
+ONE_ITERATION = Exercise(
+    name="one_iteration",
+    solution=one_iteration,
     examples=[
-        _example(0, (4,), (3,)),  # one user with padding
-        _example(1, (6, 4), (3, 2)),  # two, one of them with an interest she does not have
-        _example(2, (6, 3, 2), (3, 2, 1)),
+        _batch(0, (4,), (3,)),  # one user with padding
+        _batch(1, (6, 4), (3, 2)),  # the second has an inactive interest
+        _batch(2, (6, 3, 2), (3, 2, 1)),
     ],
     mistakes={
-        "the softmax runs over behaviours, and the mask comes after it: padding takes weight "
-        "and gives it to nobody.": _after_softmax_over_behaviors,
-        "the softmax runs over behaviours; Algorithm 1 divides each behaviour among the "
-        "interests.": _over_behaviors,
+        "the softmax runs over the behaviors; Algorithm 1 divides each behavior among the "
+        "interests.": _after_softmax_over_behaviors,
         "inactive interests are not excluded: they take weight and get a vector.": _inactive_kept,
-        "inactive interests are set to zero, but only after they took part in the softmax: the "
-        "weights of the others no longer sum to 1.": _inactive_cut_off,
-        "padding is counted as a behaviour.": _padding_counted,
-        "S is not applied.": _map_missing,
-        "S is applied twice.": _map_twice,
-        "S is applied transposed: S e_i for a row e_i is e_i @ S.T.": _map_transposed,
+        "inactive interests are set to zero only after the softmax: the weights of the others no "
+        "longer sum to 1.": _inactive_cut_off,
+        "padding is counted as a behavior.": _padding_counted,
+        "S is applied transposed: S e_i for a row e_i is e_i @ S.T.": (
+            lambda e, mask, active, S, b: one_iteration(e, mask, active, S.T, b)
+        ),
         "the result is not squashed.": _not_squashed,
+    },
+)
+
+# -- How repeatable interests are ------------------------------------------------------------------
+
+
+def repeatability(
+    a: Float[Tensor, "interests dim"], b: Float[Tensor, "interests dim"]
+) -> Float[Tensor, ""]:
+    """Return the mean cosine of each interest with its best match in the other set."""
+    cosine = F.normalize(a, dim=1) @ F.normalize(b, dim=1).T
+    return (cosine.amax(0).mean() + cosine.amax(1).mean()) / 2
+
+
+def _two_sets(seed: int, number: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    a, b = torch.randn(2, number, 5, generator=generator)
+    return a, b
+
+
+REPEATABILITY = Exercise(
+    name="repeatability",
+    solution=repeatability,
+    examples=[
+        (torch.eye(3), 2 * torch.eye(3)[[2, 0, 1]]),  # the same directions in another order
+        (torch.eye(3), torch.eye(3)[[0, 0, 1]]),
+        _two_sets(0, 4),
+    ],
+    mistakes={
+        "interest j is compared with interest j, but interests have no order.": (
+            lambda a, b: F.cosine_similarity(a, b, dim=1).mean()
+        ),
+        "all pairs are averaged; each interest needs its best match only.": (
+            lambda a, b: (F.normalize(a, dim=1) @ F.normalize(b, dim=1).T).mean()
+        ),
+        "the best match is taken for one of the two sets only.": (
+            lambda a, b: (F.normalize(a, dim=1) @ F.normalize(b, dim=1).T).amax(1).mean()
+        ),
+        "these are inner products: the norms have to be divided out.": (
+            lambda a, b: ((a @ b.T).amax(0).mean() + (a @ b.T).amax(1).mean()) / 2
+        ),
     },
 )

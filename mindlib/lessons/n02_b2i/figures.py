@@ -1,229 +1,167 @@
-"""The figures of notebook 02, behaviour-to-interest routing."""
+"""The figures of notebook 02, behavior-to-interest routing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from mindlib.evaluation import Estimate
 from mindlib.lessons.common.style import COLORMAP, COLORS, INK
 
-
-class Picture(NamedTuple):
-    """A heat map with what stands above it."""
-
-    title: str
-    weights: Float[np.ndarray, "interests behaviors"]
-    caption: str
+Vectors = Float[np.ndarray, "n dim"]
+Coupling = Float[np.ndarray, "interests behaviors"]
 
 
-def rounds(
-    rows: Mapping[str, Sequence[Float[np.ndarray, "interests behaviors"]]],
-    cosines: Mapping[str, Sequence[float]],
+def rounds_in_the_plane(
+    behaviors: Vectors,
+    rows: Mapping[str, Sequence[tuple[Vectors, Coupling]]],
+    iterations: Sequence[int],
 ) -> Figure:
-    """One user's coupling after each round, a row for each start, with her cosines."""
-    columns = max(len(line) for line in rows.values())
+    """Draw behaviors and interests in the plane after some iterations, a row for each case.
+
+    Args:
+        behaviors: the mapped embeddings S e_i.
+        rows: the interests and the coupling after each number of iterations, by the row's name.
+        iterations: the numbers of iterations.
+    """
     figure, axes = plt.subplots(
-        len(rows), columns, figsize=(2.5 * columns + 0.8, 1.45 * len(rows) + 0.3),
-        layout="constrained", squeeze=False,
+        len(rows), len(iterations), figsize=(2.0 * len(iterations), 1.35 * len(rows)),
+        layout="constrained", squeeze=False, sharex=True, sharey=True,
     )  # fmt: skip
-    picture = None
-    for line, (name, couplings) in zip(axes, rows.items(), strict=True):
-        for number, (axis, coupling) in enumerate(zip(line, couplings, strict=True)):
-            picture = _heat(axis, coupling)
-            axis.set_title(f"round {number + 1}: cosine {cosines[name][number]:.2f}", fontsize=9)
-        line[0].set_ylabel(f"{name}\ninterests")
-    for axis in axes[-1]:
-        axis.set_xlabel("behaviours")
-    if picture is not None:
-        figure.colorbar(picture, ax=axes, label="coupling $w_{ij}$", shrink=0.9, pad=0.01)
+    for line, (name, results) in zip(axes, rows.items(), strict=True):
+        for axis, r, (interests, coupling) in zip(line, iterations, results, strict=True):
+            _draw_plane(axis, behaviors, interests, coupling)
+            axis.set_title(f"r = {r}" if line is axes[0] else "")
+        line[0].set_ylabel(name, fontsize=10)
     return figure
 
 
-def curves(
-    x: Sequence[float],
-    lines: Mapping[str, Sequence[Estimate]],
-    *,
-    xlabel: str,
-    ylabel: str,
-    floors: Mapping[str, Sequence[Estimate]] | None = None,
+def plane_and_coupling(
+    behaviors: Vectors, interests: Vectors, coupling: Coupling, title: str
 ) -> Figure:
-    """Shares over x, a line for each name with its interval as a band.
-
-    Args:
-        floors: for some of the names what chance gives, dotted in the line's colour.
-    """
-    figure, axes = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
-    for color, (name, estimates) in zip(COLORS, lines.items(), strict=False):
-        value, low, high = np.array([(e.value, e.low, e.high) for e in estimates]).T
-        axes.fill_between(x, low, high, color=color, alpha=0.25, lw=0)
-        axes.plot(x, value, "o-", color=color, ms=3, lw=1.3, label=name)
-        if floors and name in floors:
-            floor = [e.value for e in floors[name]]
-            axes.plot(x, floor, ":", color=color, lw=1.3, label=f"{name}: chance")
-    axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(-0.03, 1), xscale="log")
-    axes.set_xticks(list(x))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.legend(loc="best")
+    """Draw one result of routing in the plane and, beside it, its coupling coefficients."""
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(8, 2.8), layout="constrained", width_ratios=(1, 1.3)
+    )
+    _draw_plane(left, behaviors, interests, coupling)
+    left.set_title(title)
+    image = _draw_coupling(right, coupling)
+    right.set_xticks(range(coupling.shape[1]), range(1, coupling.shape[1] + 1))
+    right.set(xlabel="behavior $i$", ylabel="interest $j$")
+    figure.colorbar(image, ax=right, label="$w_{ij}$", pad=0.02)
     return figure
 
 
-def interests_by_length(
-    lengths: Int[np.ndarray, " users"],
-    numbers: Int[np.ndarray, " n"],
-    searches: Mapping[int, float],
-    routing: Mapping[int, float],
-    window: int,
+def films_and_interests(
+    titles: Sequence[str], coupling: Coupling, names: Sequence[str]
 ) -> Figure:
-    """K'_u as a staircase, the lengths it meets, and what it saves for each K.
+    """Draw the coupling of films to interests as a heat map, and as lines to the interests.
+
+    The films are in the order of their heaviest interest.
 
     Args:
-        lengths: the behaviours of each user.
-        numbers: K'_u for 1, 2, ... behaviours.
-        searches, routing: for each K the share of searches and of multiplications saved.
-        window: the behaviours that routing sees at most, a dotted line.
+        titles: a title for each film.
+        coupling: the weight of each film in each interest.
+        names: the label of each interest.
     """
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10, 2.8), layout="constrained")
-    left.step(np.arange(1, len(numbers) + 1), numbers, where="post", color=COLORS[0])
-    left.set(
-        xlabel="behaviours of a user", ylabel="$K'_u$", title="Interests allowed (Eq. 9)",
-        yticks=range(int(numbers.max()) + 1), ylim=(0, numbers.max() + 0.5),
+    order = np.lexsort((-coupling.max(0), coupling.argmax(0)))
+    weights, rows = coupling[:, order], np.arange(len(order))
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(9.5, 0.19 * len(order) + 1), layout="constrained",
+        width_ratios=(1, 2.4), sharey=True,
     )  # fmt: skip
-    middle.hist(lengths, bins=np.linspace(0, lengths.max(), 41).tolist(), color=COLORS[2])
-    middle.axvline(window, color=COLORS[1], ls=":", lw=2, label=f"window of {window}")
-    middle.set(xlabel="behaviours of a user", ylabel="users", title="The data")
-    middle.legend(loc="upper right")
-    places = np.arange(len(searches))
-    for shift, color, name, values in (
-        (-0.2, COLORS[0], "searches", searches),
-        (0.2, COLORS[1], "routing", routing),
-    ):
-        heights = [100 * v for v in values.values()]
-        right.bar(places + shift, heights, width=0.4, color=color, label=name)
-    right.set_xticks(places, [str(k) for k in searches])
-    right.set(xlabel="K", ylabel="percent saved", title="Saved against K for all")
-    right.legend(loc="upper left")
-    return figure
-
-
-def heat_maps(
-    pictures: Sequence[Picture], *, columns: int = 4, label: str, limit: float = 1.0
-) -> Figure:
-    """Heat maps side by side, each with its title and its caption above.
-
-    Args:
-        limit: the weight at which the colours end.
-    """
-    lines = -(-len(pictures) // columns)
-    figure, axes = plt.subplots(
-        lines, columns, figsize=(2.7 * columns, 1.9 * lines), layout="constrained",
-        squeeze=False,
-    )  # fmt: skip
-    image = None
-    for axis, picture in zip(axes.flat, pictures, strict=False):
-        image = _heat(axis, picture.weights, limit)
-        axis.set_title(f"{picture.title}\n{picture.caption}", fontsize=8)
-        axis.set_xlabel("behaviours", fontsize=8)
-    for axis in axes[:, 0]:
-        axis.set_ylabel("interests", fontsize=8)
-    for axis in axes.flat[len(pictures) :]:
-        axis.set_axis_off()
-    if image is not None:
-        extend = "max" if limit < 1 else "neither"
-        figure.colorbar(image, ax=axes, label=label, shrink=0.9, pad=0.01, extend=extend)
+    image = left.imshow(
+        weights.T, aspect="auto", cmap=COLORMAP, vmin=0, vmax=1, interpolation="nearest"
+    )
+    left.set_yticks(rows, [titles[i] for i in order], fontsize=9)
+    left.set_xticks(range(len(names)), range(1, len(names) + 1))
+    left.set_xlabel("interest $j$")
+    figure.colorbar(image, ax=left, location="top", label="coupling $w_{ij}$", aspect=12)
+    for k, (w, label) in enumerate(zip(weights, names, strict=True)):
+        is_own = weights.argmax(0) == k
+        center = rows[is_own].mean() if is_own.any() else (w * rows).sum() / w.sum()
+        for row in rows[w > 0.05]:
+            line = {"lw": 4 * w[row], "alpha": 0.75, "solid_capstyle": "butt"}
+            right.plot((0, 1), (row, center), color=COLORS[k], **line)
+        right.plot(1, center, "o", color=COLORS[k], ms=14)
+        right.text(1.06, center, f"{k + 1}: {label}", color=COLORS[k], va="center", fontsize=11)
+    right.set(xlim=(0, 2), ylim=(len(rows) - 0.5, -0.5))
+    right.set_axis_off()
     return figure
 
 
 def collapse_map(
-    points: Mapping[str, Sequence[tuple[float, float]]],
-    labels: Sequence[str],
-    perfect: tuple[float, float],
+    paths: Mapping[str, Sequence[tuple[float, float]]],
+    labels: Mapping[str, Sequence[str]],
+    healthy: tuple[float, float],
+    examples: Mapping[str, Coupling],
 ) -> Figure:
-    """The two diseases as two axes: cosine between interests, entropy of their weights.
+    """Draw both kinds of collapse as two axes, and the coupling of some cases beside them.
 
     Args:
-        points: for each name a path of (cosine, entropy).
-        labels: what each place of a path is called.
-        perfect: where interests lie that each hold one kind, a star.
+        paths: for each name a path of (cosine, entropy).
+        labels: the label of each point, for each name.
+        healthy: the point of interests that each hold one cluster.
+        examples: the coupling of one user, by name.
     """
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    for number, (color, (name, path)) in enumerate(zip(COLORS, points.items(), strict=False)):
-        x, y = np.array(path).T
-        axes.plot(x, y, "o-", color=color, ms=4, lw=1, label=name)
-        for place, label in enumerate(labels):
-            axes.annotate(
-                label, (x[place], y[place]), fontsize=8, color=color,
-                xytext=(5, -9) if number % 2 else (-3, 6), textcoords="offset points",
-                ha="left" if number % 2 else "right",
+    figure = plt.figure(figsize=(9.5, 4.4), layout="constrained")
+    grid = figure.add_gridspec(len(examples), 2, width_ratios=(2.6, 1))
+    axis = figure.add_subplot(grid[:, 0])
+    colors = (COLORS[0], COLORS[1], COLORS[3])
+    for number, (color, (name, path)) in enumerate(zip(colors, paths.items(), strict=True)):
+        axis.plot(*np.array(path).T, "o-", color=color, ms=5, lw=1.5)
+        for point, label in zip(path, labels[name], strict=True):
+            axis.annotate(
+                label, point, fontsize=8, color=color, textcoords="offset points",
+                xytext=((-3, 6), (-6, -4), (7, -3))[number], ha=("right", "right", "left")[number],
             )  # fmt: skip
-    axes.plot(*perfect, "*", color=COLORS[2], ms=13, label="each interest holds one kind", zorder=0)
-    axes.text(1.05, 1.04, "interest collapse", ha="right", fontsize=9)
-    axes.text(1.05, 0.0, "routing collapse: the whole lower edge", ha="right", fontsize=9)
-    axes.set(
-        xlabel="mean cosine between interests", ylabel="routing entropy",
-        xlim=(-0.08, 1.08), ylim=(-0.05, 1.12),
+        x, y = path[(len(path) // 2, -2, -1)[number]]
+        dx, dy, side = ((-0.04, 0.09, "right"), (0.03, 0, "left"), (0, -0.07, "left"))[number]
+        axis.text(x + dx, y + dy, name, color=color, ha=side, fontsize=10)
+    axis.plot(*healthy, "*", color=COLORS[2], ms=16, zorder=0)
+    axis.text(*np.add(healthy, (-0.06, -0.16)), "one cluster\nper interest", color=COLORS[2])
+    for height, name in ((1.06, "interest collapse"), (-0.01, "routing collapse")):
+        axis.text(1.08, height, name, color=INK, ha="right", weight="bold", fontsize=10)
+    axis.set(
+        xlabel="mean cosine between a user's interests", ylabel="normalized entropy of the weights",
+        xlim=(-0.1, 1.1), ylim=(-0.05, 1.12),
     )  # fmt: skip
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 0.08))
+    image = None
+    for row, (name, coupling) in enumerate(examples.items()):
+        small = figure.add_subplot(grid[row, 1])
+        share = coupling / coupling.sum(1, keepdims=True)
+        image = _draw_coupling(small, share, limit=0.4)
+        small.set_title(name, fontsize=9)
+        small.set_ylabel("interest $j$")
+    small.set_xlabel("behavior $i$, by cluster")
+    figure.colorbar(image, ax=figure.axes[1:], label="share of the interest's weight", extend="max")
     return figure
 
 
-def coupling_and_cosine(
-    coupling: Float[np.ndarray, "interests behaviors"],
-    cosine: Float[np.ndarray, "interests interests"],
-    clusters: Int[np.ndarray, " behaviors"],
-    title: str,
-) -> Figure:
-    """What went into which interest, by planted cluster, and how alike the interests are."""
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(8.6, 0.34 * len(coupling) + 1.7), layout="constrained",
-        width_ratios=(3, 1),
-    )  # fmt: skip
-    image = _heat(left, coupling)
-    for edge in np.flatnonzero(np.diff(clusters)) + 0.5:
-        left.axvline(edge, color=COLORS[5], lw=1.5)
-    left.set(xlabel="behaviours, by planted cluster", ylabel="interests", title=title)
-    figure.colorbar(image, ax=left, label="$w_{ij}$", pad=0.01)
-    second = right.imshow(cosine, cmap="RdBu_r", vmin=-1, vmax=1)
-    right.set(xticks=[], yticks=[], title="pairwise cosine")
-    figure.colorbar(second, ax=right, pad=0.02)
-    return figure
-
-
-def metric_ladder(
-    values: Mapping[str, Sequence[float]], lines: Mapping[str, float], label: str
-) -> Figure:
-    """A point for each seed of each step from one model to the other, a bar at their mean.
-
-    Args:
-        lines: what stands beside the steps, dotted: a floor, the best possible.
-    """
-    figure, axes = plt.subplots(figsize=(6.8, 0.38 * len(values) + 0.9), layout="constrained")
-    for row, (color, points) in enumerate(zip(COLORS, values.values(), strict=False)):
-        axes.scatter(np.multiply(100, points), [row] * len(points), color=color, s=30, zorder=3)
-        axes.vlines(100 * np.mean(points), row - 0.28, row + 0.28, color=color, lw=1.5)
-    for name, value in lines.items():
-        axes.axvline(100 * value, color=INK, ls=":", lw=1)
-        axes.text(100 * value, -0.8, name, ha="center", va="center", fontsize=8)
-    axes.set_yticks(range(len(values)), list(values))
-    axes.set_ylim(len(values) - 0.5, -1.1)
-    axes.set_xlabel(label)
-    axes.set_xlim(left=0)
-    return figure
-
-
-def _heat(
-    axis: Axes, weights: Float[np.ndarray, "interests behaviors"], limit: float = 1.0
-) -> AxesImage:
+def _draw_plane(axis: Axes, behaviors: Vectors, interests: Vectors, coupling: Coupling) -> None:
+    """Draw behaviors, in the mixed color of their interests, and interests as arrows."""
+    palette = np.array([to_rgb(color) for color in COLORS[: len(interests)]])
+    norm = np.linalg.norm(behaviors, axis=1).max()
+    axis.scatter(*behaviors.T, c=(coupling.T @ palette).clip(0, 1), s=34, zorder=3)
+    for k, u in enumerate(interests):
+        width = 1.5 + 6 * (len(interests) - 1 - k) / len(interests)  # equal arrows stay visible
+        tip = {"arrowstyle": "-|>", "lw": width, "color": COLORS[k], "shrinkA": 0, "shrinkB": 0}
+        axis.annotate("", 0.85 * norm * u, (0, 0), arrowprops=tip, zorder=2)
+    axis.plot(0, 0, "o", color=INK, ms=4)
+    axis.set(xlim=(-1.15 * norm, 1.15 * norm), ylim=(-0.2 * norm, 1.15 * norm), aspect="equal")
     axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
+
+
+def _draw_coupling(axis: Axes, coupling: Coupling, limit: float = 1.0) -> AxesImage:
+    axis.set_xticks([])
+    axis.set_yticks(range(len(coupling)), range(1, len(coupling) + 1))
     return axis.imshow(
-        weights, aspect="auto", cmap=COLORMAP, vmin=0, vmax=limit, interpolation="nearest"
+        coupling, aspect="auto", cmap=COLORMAP, vmin=0, vmax=limit, interpolation="nearest"
     )

@@ -1,0 +1,102 @@
+"""Planted users, for whom it is known which behaviors belong to one interest (§3.3.2)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from mindlib.evaluation import (
+    Estimate,
+    interest_cosine,
+    mean_estimate,
+    routing_entropy,
+    share_estimate,
+)
+from mindlib.layers.routing import B2IRouting, RoutingConfig
+
+
+class PlantedUsers(NamedTuple):
+    """Users with the same number of behaviors in each of their clusters.
+
+    Attributes:
+        behaviors: the embeddings e_i, cluster by cluster, all of one norm.
+        clusters: the cluster of each behavior, the same for all users.
+    """
+
+    behaviors: Float[Tensor, "users length dim"]
+    clusters: Int[Tensor, " length"]
+
+
+def planted_users(
+    users: int,
+    *,
+    norm: float,
+    clusters: int = 3,
+    per_cluster: int = 7,
+    dim: int = 16,
+    noise: float = 0.5,
+    generator: torch.Generator,
+) -> PlantedUsers:
+    """Draw users, each with some clusters of behaviors around random directions.
+
+    Args:
+        norm: the norm of every embedding.
+        noise: the distance of a behavior from the direction of its cluster, before scaling.
+    """
+    centers = torch.randn(users, clusters, 1, dim, generator=generator)
+    deviations = torch.randn(users, clusters, per_cluster, dim, generator=generator) * dim**-0.5
+    directions = F.normalize(centers, dim=3) + noise * deviations
+    behaviors = norm * F.normalize(directions, dim=3).flatten(1, 2)
+    return PlantedUsers(behaviors, torch.arange(clusters).repeat_interleave(per_cluster))
+
+
+class Diagnosis(NamedTuple):
+    """The two measures of collapse over planted users.
+
+    Attributes:
+        cosine: mean cosine between the interests of a user; near 1 is interest collapse.
+        entropy: normalized entropy of an interest's weights; near 0 is routing collapse.
+        recovered: share of users for whom each cluster has an interest with most of its weight
+            on that cluster.
+        coupling: the coupling coefficients of each user.
+    """
+
+    cosine: Estimate
+    entropy: Estimate
+    recovered: Estimate
+    coupling: Float[Tensor, "users interests length"]
+
+
+@torch.no_grad()
+def diagnose(config: RoutingConfig, *, norm: float, users: int, seed: int = 0) -> Diagnosis:
+    """Route planted users with S = I and Gaussian logits, and measure both kinds of collapse.
+
+    The users and the unscaled logits depend on the seed only.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    planted = planted_users(users, norm=norm, generator=generator)
+    shape = (users, config.max_interests, len(planted.clusters))
+    logits = config.sigma * torch.randn(shape, generator=generator)
+    routing = B2IRouting(planted.behaviors.shape[2], config, generator=generator)
+    routing.bilinear_map.copy_(torch.eye(len(routing.bilinear_map)))
+    mask = torch.ones(users, len(planted.clusters), dtype=torch.bool)
+    capsules = routing(planted.behaviors, mask, logits)
+    return Diagnosis(
+        mean_estimate(interest_cosine(capsules.vectors, capsules.active)),
+        mean_estimate(routing_entropy(capsules.coupling, capsules.active)),
+        share_estimate(recovered_clusters(capsules.coupling, planted.clusters).all(1)),
+        capsules.coupling,
+    )
+
+
+def recovered_clusters(
+    coupling: Float[Tensor, "users interests length"], clusters: Int[Tensor, " length"]
+) -> Bool[Tensor, "users clusters"]:
+    """Return which clusters have an interest with more than half of its weight on them."""
+    weights = coupling @ F.one_hot(clusters).to(coupling.dtype)
+    total = weights.sum(2, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+    return (weights / total > 0.5).any(1)

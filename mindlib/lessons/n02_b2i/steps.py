@@ -1,0 +1,34 @@
+"""Differences between two versions of a function, and the comparison with mindlib."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from IPython.display import Markdown, display
+from torch import Tensor
+
+
+def changed_lines(before: Callable[..., Any], after: Callable[..., Any]) -> list[str]:
+    """List the lines of `after`, marked "+" if they are new and "-" if they were in `before`."""
+    old, new = (inspect.getsource(version).splitlines() for version in (before, after))
+    return [line for line in difflib.ndiff(old, new) if not line.startswith("?")]
+
+
+def show_diff(before: Callable[..., Any], after: Callable[..., Any]) -> None:
+    """Show how `after` differs from `before`, as the cells define them now."""
+    lines = [f"{line[0]} {line[2:]}" for line in changed_lines(before, after)]
+    display(Markdown("\n".join(["```diff", *lines, "```"])))
+
+
+def report_equality(name: str, pairs: Sequence[tuple[Tensor, Tensor]]) -> bool:
+    """Print whether the tensors of a cell equal those of mindlib, up to rounding.
+
+    It does not raise an error, so that a reader can edit the cell and run the page again.
+    """
+    equal = all(a.shape == b.shape and torch.allclose(a, b, atol=1e-5) for a, b in pairs)
+    print(f"{name}: {'equal to' if equal else 'DIFFERENT FROM'} mindlib on random input.")
+    return equal
