@@ -66,25 +66,8 @@ def one_iteration(
     return squash(compute_coupling(b, absent, "interests") @ e @ S.T)
 
 
-def _after_softmax_over_behaviors(e, mask, active, S, b):
-    return squash(b.softmax(2) * mask[:, None, :] * active[:, :, None] @ e @ S.T)
-
-
 def _inactive_kept(e, mask, active, S, b):
     return squash(b.softmax(1) * mask[:, None, :] @ e @ S.T)
-
-
-def _inactive_cut_off(e, mask, active, S, b):
-    return _inactive_kept(e, mask, active, S, b) * active[:, :, None]
-
-
-def _padding_counted(e, mask, active, S, b):
-    return squash(b.masked_fill(~active[:, :, None], -torch.inf).softmax(1) @ e @ S.T)
-
-
-def _not_squashed(e, mask, active, S, b):
-    absent = ~(active[:, :, None] & mask[:, None, :])
-    return compute_coupling(b, absent, "interests") @ e @ S.T
 
 
 def _batch(seed: int, lengths: tuple[int, ...], numbers: tuple[int, ...]) -> tuple[Tensor, ...]:
@@ -106,16 +89,25 @@ ONE_ITERATION = Exercise(
         _batch(2, (6, 3, 2), (3, 2, 1)),
     ],
     mistakes={
-        "the softmax runs over the behaviors; Algorithm 1 divides each behavior among the "
-        "interests.": _after_softmax_over_behaviors,
+        "the softmax runs over the behaviors; it has to run over the interests.": (
+            lambda e, mask, active, S, b: squash(
+                b.softmax(2) * mask[:, None, :] * active[:, :, None] @ e @ S.T
+            )
+        ),
         "inactive interests are not excluded: they take weight and get a vector.": _inactive_kept,
         "inactive interests are set to zero only after the softmax: the weights of the others no "
-        "longer sum to 1.": _inactive_cut_off,
-        "padding is counted as a behavior.": _padding_counted,
+        "longer sum to 1.": lambda e, mask, active, S, b: (
+            _inactive_kept(e, mask, active, S, b) * active[:, :, None]
+        ),
+        "padding is counted as a behavior.": lambda e, mask, active, S, b: one_iteration(
+            e, torch.ones_like(mask), active, S, b
+        ),
         "S is applied transposed: S e_i for a row e_i is e_i @ S.T.": (
             lambda e, mask, active, S, b: one_iteration(e, mask, active, S.T, b)
         ),
-        "the result is not squashed.": _not_squashed,
+        "the result is not squashed.": lambda e, mask, active, S, b: (
+            b.masked_fill(~active[:, :, None], -torch.inf).softmax(1) * mask[:, None] @ e @ S.T
+        ),
     },
 )
 
@@ -130,19 +122,13 @@ def repeatability(
     return (cosine.amax(0).mean() + cosine.amax(1).mean()) / 2
 
 
-def _two_sets(seed: int, number: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    a, b = torch.randn(2, number, 5, generator=generator)
-    return a, b
-
-
 REPEATABILITY = Exercise(
     name="repeatability",
     solution=repeatability,
     examples=[
         (torch.eye(3), 2 * torch.eye(3)[[2, 0, 1]]),  # the same directions in another order
         (torch.eye(3), torch.eye(3)[[0, 0, 1]]),
-        _two_sets(0, 4),
+        tuple(torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(0))),
     ],
     mistakes={
         "interest j is compared with interest j, but interests have no order.": (
@@ -153,9 +139,6 @@ REPEATABILITY = Exercise(
         ),
         "the best match is taken for one of the two sets only.": (
             lambda a, b: (F.normalize(a, dim=1) @ F.normalize(b, dim=1).T).amax(1).mean()
-        ),
-        "these are inner products: the norms have to be divided out.": (
-            lambda a, b: ((a @ b.T).amax(0).mean() + (a @ b.T).amax(1).mean()) / 2
         ),
     },
 )

@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.text import Text
 
 from mindlib.lessons.common.style import COLORMAP, COLORS, INK
 
-Vectors = Float[np.ndarray, "n dim"]
+Vectors = Float[np.ndarray, "_ dim"]
 Coupling = Float[np.ndarray, "interests behaviors"]
 
 
@@ -34,33 +35,30 @@ def rounds_in_the_plane(
         len(rows), len(iterations), figsize=(2.0 * len(iterations), 1.35 * len(rows)),
         layout="constrained", squeeze=False, sharex=True, sharey=True,
     )  # fmt: skip
+    for axis, r in zip(axes[0], iterations, strict=True):
+        axis.set_title(f"r = {r}", fontsize=11)
     for line, (name, results) in zip(axes, rows.items(), strict=True):
-        for axis, r, (interests, coupling) in zip(line, iterations, results, strict=True):
+        for axis, (interests, coupling) in zip(line, results, strict=True):
             _draw_plane(axis, behaviors, interests, coupling)
-            axis.set_title(f"r = {r}" if line is axes[0] else "")
-        line[0].set_ylabel(name, fontsize=10)
+        line[0].set_ylabel(name, fontsize=11)
     return figure
 
 
-def plane_and_coupling(
-    behaviors: Vectors, interests: Vectors, coupling: Coupling, title: str
-) -> Figure:
+def plane_and_coupling(behaviors: Vectors, interests: Vectors, coupling: Coupling) -> Figure:
     """Draw one result of routing in the plane and, beside it, its coupling coefficients."""
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(8, 2.8), layout="constrained", width_ratios=(1, 1.3)
     )
     _draw_plane(left, behaviors, interests, coupling)
-    left.set_title(title)
     image = _draw_coupling(right, coupling)
     right.set_xticks(range(coupling.shape[1]), range(1, coupling.shape[1] + 1))
     right.set(xlabel="behavior $i$", ylabel="interest $j$")
+    _color_labels(right.get_yticklabels())
     figure.colorbar(image, ax=right, label="$w_{ij}$", pad=0.02)
     return figure
 
 
-def films_and_interests(
-    titles: Sequence[str], coupling: Coupling, names: Sequence[str]
-) -> Figure:
+def films_and_interests(titles: Sequence[str], coupling: Coupling, names: Sequence[str]) -> Figure:
     """Draw the coupling of films to interests as a heat map, and as lines to the interests.
 
     The films are in the order of their heaviest interest.
@@ -82,6 +80,7 @@ def films_and_interests(
     left.set_yticks(rows, [titles[i] for i in order], fontsize=9)
     left.set_xticks(range(len(names)), range(1, len(names) + 1))
     left.set_xlabel("interest $j$")
+    _color_labels(left.get_xticklabels())
     figure.colorbar(image, ax=left, location="top", label="coupling $w_{ij}$", aspect=12)
     for k, (w, label) in enumerate(zip(weights, names, strict=True)):
         is_own = weights.argmax(0) == k
@@ -125,22 +124,22 @@ def collapse_map(
         dx, dy, side = ((-0.04, 0.09, "right"), (0.03, 0, "left"), (0, -0.07, "left"))[number]
         axis.text(x + dx, y + dy, name, color=color, ha=side, fontsize=10)
     axis.plot(*healthy, "*", color=COLORS[2], ms=16, zorder=0)
-    axis.text(*np.add(healthy, (-0.06, -0.16)), "one cluster\nper interest", color=COLORS[2])
+    x, y = healthy
+    axis.text(x - 0.06, y - 0.16, "one cluster\nper interest", color=COLORS[2])
     for height, name in ((1.06, "interest collapse"), (-0.01, "routing collapse")):
         axis.text(1.08, height, name, color=INK, ha="right", weight="bold", fontsize=10)
     axis.set(
         xlabel="mean cosine between a user's interests", ylabel="normalized entropy of the weights",
         xlim=(-0.1, 1.1), ylim=(-0.05, 1.12),
     )  # fmt: skip
-    image = None
-    for row, (name, coupling) in enumerate(examples.items()):
-        small = figure.add_subplot(grid[row, 1])
-        share = coupling / coupling.sum(1, keepdims=True)
-        image = _draw_coupling(small, share, limit=0.4)
-        small.set_title(name, fontsize=9)
-        small.set_ylabel("interest $j$")
-    small.set_xlabel("behavior $i$, by cluster")
-    figure.colorbar(image, ax=figure.axes[1:], label="share of the interest's weight", extend="max")
+    small = [figure.add_subplot(grid[row, 1]) for row in range(len(examples))]
+    for panel, (name, coupling) in zip(small, examples.items(), strict=True):
+        _draw_coupling(panel, coupling / coupling.sum(1, keepdims=True), limit=0.4)
+        panel.set_title(name, fontsize=9)
+        panel.set_ylabel("interest $j$")
+    small[-1].set_xlabel("behavior $i$, by cluster")
+    image, label = small[0].images[0], "share of the interest's weight"
+    figure.colorbar(image, ax=small, label=label, extend="max")
     return figure
 
 
@@ -161,7 +160,13 @@ def _draw_plane(axis: Axes, behaviors: Vectors, interests: Vectors, coupling: Co
 
 def _draw_coupling(axis: Axes, coupling: Coupling, limit: float = 1.0) -> AxesImage:
     axis.set_xticks([])
-    axis.set_yticks(range(len(coupling)), range(1, len(coupling) + 1))
+    axis.set_yticks(range(len(coupling)), [str(j + 1) for j in range(len(coupling))])
     return axis.imshow(
         coupling, aspect="auto", cmap=COLORMAP, vmin=0, vmax=limit, interpolation="nearest"
     )
+
+
+def _color_labels(labels: Sequence[Text]) -> None:
+    """Give the number of each interest the color of the interest."""
+    for color, label in zip(COLORS, labels, strict=False):
+        label.set(color=color, fontsize=11, weight="bold")
