@@ -1,6 +1,6 @@
 """Metrics over the whole catalogue (§4.1), confidence intervals, and model diagnostics."""
 
-from mindlib.evaluation.diagnostics import interest_cosine, recovered_interests, routing_entropy
+from mindlib.evaluation.diagnostics import interest_cosine, routing_entropy
 from mindlib.evaluation.metrics import Evaluation, evaluate, history_categories
 from mindlib.evaluation.statistics import (
     Estimate,
@@ -22,7 +22,6 @@ __all__ = [
     "interest_cosine",
     "mean_estimate",
     "normal_estimate",
-    "recovered_interests",
     "routing_entropy",
     "share_estimate",
     "verdict",

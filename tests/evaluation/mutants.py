@@ -22,12 +22,6 @@ MUTANTS = [
         IN_DIAGNOSTICS + "test_routing_entropy_is_a_mean_over_active_interests_only",
     ),
     mutant(
-        "inactive interests recover a planted one", DIAGNOSTICS,
-        "rows, columns = active.nonzero(as_tuple=True)",
-        "rows, columns = torch.ones_like(active).nonzero(as_tuple=True)",
-        IN_DIAGNOSTICS + "test_an_inactive_interest_recovers_nothing",
-    ),
-    mutant(
         "NDCG with an ideal list longer than N", METRICS,
         "ideal[sizes.clamp(max=n)]", "ideal[sizes]",
         IN_METRICS + "test_metrics_by_hand",

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from mindlib.data import Histories, PlantedConfig, planted_interests
-from mindlib.evaluation import interest_cosine, recovered_interests, routing_entropy
+from mindlib.evaluation import interest_cosine, routing_entropy
 from mindlib.retrieval import Recommendations
+from tests.recovery import recovered_interests
 
 
 def test_interest_cosine_counts_active_pairs_only():

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from mindlib.data import Histories, leave_last_out, planted_interests
-from mindlib.evaluation import evaluate, recovered_interests
+from mindlib.evaluation import evaluate
 from mindlib.models import WALS, Popularity, WALSConfig
 from mindlib.models.interaction_counts import history_counts, training_counts
 from mindlib.retrieval import InterestModel
 from tests.models.compared import WORLD
+from tests.recovery import recovered_interests
 
 CONFIG = WALSConfig(dim=12, alpha=4.0, regularization=0.5)
 

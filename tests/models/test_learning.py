@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mindlib.data import Interactions, leave_last_out, planted_interests
-from mindlib.evaluation import evaluate, recovered_interests
+from mindlib.evaluation import evaluate
 from mindlib.models import (
     ComiRecDR,
     ComiRecDRConfig,
@@ -26,6 +26,7 @@ from mindlib.models import (
 from mindlib.retrieval import Recommender
 from mindlib.training import TrainingConfig, fit
 from tests.models.compared import SMALL, WORLD
+from tests.recovery import recovered_interests
 
 pytestmark = pytest.mark.slow
 

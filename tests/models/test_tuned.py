@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from mindlib.data import leave_last_out, planted_interests
-from mindlib.evaluation import evaluate, recovered_interests
+from mindlib.evaluation import evaluate
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models import MIND, MINDConfig
 from mindlib.training import fit
 from tests.models.compared import SMALL, WORLD
 from tests.models.test_learning import TRAINING
+from tests.recovery import recovered_interests
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mindlib.data import PlantedConfig, leave_last_out, load, planted_interests
-from mindlib.evaluation import evaluate, recovered_interests
+from mindlib.evaluation import evaluate
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models import MIND, MINDConfig, Popularity, YouTubeDNN, YouTubeDNNConfig
 from mindlib.training import (
@@ -19,6 +19,7 @@ from mindlib.training import (
     sampled_softmax_loss,
 )
 from tests.conftest import unchecked
+from tests.recovery import recovered_interests
 from tests.reliability import refuses
 
 pytestmark = pytest.mark.slow
