@@ -8,10 +8,11 @@ STAMP := .venv/.installed
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH" JUPYTER_PREFER_ENV_PATH=1
 REPORT := build/report/05_experiments
 SITE := build/site-venv
+DEMO := build/demo
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-browser test-fuzz reliability ledger site site-check lab \
+.PHONY: help report test test-browser test-fuzz reliability ledger demo site site-check lab \
   notebooks serve lint bench clean
 
 help:  ## this list
@@ -48,12 +49,21 @@ reliability: $(STAMP)  ## docs/reliability.md, from the tests that assert its ro
 ledger: $(STAMP)  ## docs/ledger.md, from docs/ledger.toml: the paper, its code, tests and notebooks
 	OMP_NUM_THREADS=1 $(PY) -m tests.ledger
 
-site: $(SITE)/.installed  ## the notebooks, these pages and the API as a site: build/site/index.html
+demo: $(STAMP)  ## train on MovieLens-1M, for the live demo of the site; then make site
+	@rm -rf $(DEMO)
+	$(PY) docs/demo/build.py $(DEMO) $(ARGS)
+
+$(DEMO)/films.json: | $(STAMP)
+	@rm -rf $(DEMO)
+	$(PY) docs/demo/build.py $(DEMO) --data planted
+
+site: $(SITE)/.installed $(DEMO)/films.json  ## the notebooks, these pages and the API as a site: build/site/index.html
 	@rm -rf build/site build/site-source && mkdir -p build/site-source/notebooks
 	@cp -R docs figures benchmarks mindlib tests LICENSE CITATION.cff CHANGELOG.md build/site-source
 	@cp README.md build/site-source/index.md && cp notebooks/*.ipynb build/site-source/notebooks
 	$(SITE)/bin/sphinx-build -E -W --keep-going -q -c docs -d build/site-doctrees \
 	  build/site-source build/site
+	@cp -R $(DEMO) build/site/_static/demo
 
 site-check: $(STAMP) site  ## make site, then its links, accessibility and width, in headless Chromium
 	$(PY) -m pytest -n 0 -m "browser or not browser" -rs tests/test_site.py

@@ -35,6 +35,7 @@ PAGES = {
         "docs/reliability",
         "benchmarks/README",
     ],
+    "Demo": ["docs/demo"],
     "Library": ["docs/library", "docs/serving", "API <api/mindlib/index>"],
     "Project": ["docs/contributing", "CHANGELOG"],
     "Reference": ["docs/glossary", "docs/bibliography"],
@@ -93,6 +94,7 @@ if REPOSITORY:
 MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg.js"
 html_static_path = [
     str(ROOT / "docs/site.css"),
+    str(ROOT / "docs/demo/demo.js"),
     str(distribution("sphinx-mathjax-offline").locate_file(MATHJAX)),
 ]
 html_css_files = ["site.css"]

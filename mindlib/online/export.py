@@ -2,10 +2,10 @@
 
 An export is a folder that never changes:
 
-- `interests.onnx`: (items, mask, profile) -> (vectors, active), for any batch size and any length
-  (up to history_length for a model with position weights). The graph contains Algorithm 1 with its
-  deterministic initial logits, and the head. It has no label-aware attention, because there is no
-  label at serving time (§3.4).
+- `interests.onnx`: (items, mask, profile) -> (vectors, active) and, for a model that computes one,
+  the coupling, for any batch size and any length (up to history_length for a model with position
+  weights). The graph contains Algorithm 1 with its deterministic initial logits, and the head. It
+  has no label-aware attention, because there is no label at serving time (§3.4).
 - `items.npy`: e_i of the whole catalogue. The graph reads its embeddings from this file, so that
   routing and retrieval use the same vectors.
 - `catalogue.json`: the original ids and the values of the profile fields.
@@ -34,7 +34,7 @@ from torch.nn import functional as F
 from mindlib.data.catalogue import Catalogue
 from mindlib.data.histories import History
 from mindlib.data.interactions import Interactions
-from mindlib.models.vector_model import VectorModel
+from mindlib.models.vector_model import Interests, VectorModel
 from mindlib.online.artifacts import new_folder, write_manifest
 from mindlib.online.exported import CATALOGUE, FORMAT, GRAPH, ITEMS, TABLE
 
@@ -54,11 +54,11 @@ class ServingModule(nn.Module):
         items: Int[Tensor, "batch length"],
         mask: Bool[Tensor, "batch length"],
         profile: Int[Tensor, "batch fields"],
-    ) -> tuple[Float[Tensor, "batch interests dim"], Bool[Tensor, "batch interests"]]:
-        """Return V_u, and which of the interests are active."""
+    ) -> tuple[Tensor, ...]:
+        """Return the fields of `Interests`, without a coupling if the model computes none."""
         behaviors = F.embedding(items, self.item_vectors)
         interests = self.model.encode(behaviors, History(items, mask, profile), generator=None)
-        return interests.vectors, interests.active
+        return tuple(field for field in interests if field is not None)
 
 
 def export(model: VectorModel, log: Interactions, path: str | Path) -> Path:
@@ -108,15 +108,17 @@ def _trace(model: VectorModel, fields: int) -> Any:
     items = torch.tensor([[1, 1, 1], [1, 0, 0]])
     example = (items, items > 0, torch.zeros((2, fields), dtype=torch.int64))
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
+    module = ServingModule(model)
     with torch.no_grad(), _quiet_exporter():
+        outputs = Interests._fields[: len(module(*example))]
         return torch.onnx.export(
-            ServingModule(model),
+            module,
             example,
             dynamo=True,
             verbose=False,
             dynamic_shapes=({0: batch, 1: length}, {0: batch, 1: length}, {0: batch}),
             input_names=["items", "mask", "profile"],
-            output_names=["vectors", "active"],
+            output_names=outputs,
         )
 
 
