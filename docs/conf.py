@@ -27,6 +27,7 @@ PAGES = {
         "notebooks/04_training_and_serving",
         "notebooks/05_experiments",
         "notebooks/06_deployment",
+        "notebooks/appendix/B_routing",
     ],
     "Results": [
         "docs/results",

@@ -188,10 +188,10 @@ for t in (1, 2, 3, 10):
 def check_routing():
     votes = torch.randn(5, 6, 8, generator=torch.Generator().manual_seed(seed))
     for r in (1, 2, 3, 7):
-        u, w = mindlib.layers.routing.dynamic_routing(votes.transpose(0, 1)[None], r)
+        u, w = mindlib.layers.routing.dynamic_routing(votes[None], r)
         ours = dynamic_routing(votes, r)
         if not all(
-            torch.allclose(x, y, atol=1e-5) for x, y in zip(ours, (u[0], w[0].T), strict=True)
+            torch.allclose(x, y, atol=1e-5) for x, y in zip(ours, (u[0], w[0]), strict=True)
         ):
             print(f"after an edit: the loop differs from mindlib's from iteration {r} on")
             return
@@ -437,7 +437,7 @@ print(f"added logits, examples of section 5: G falls in {int(falls.sum())} of {d
 # approach one-hot vectors.
 #
 # Adding also has an objective: the agreement is the derivative of $G(w) = \sum_j (\|z_j\| - \arctan \|z_j\|)$ with
-# respect to $w_{ij}$, and an iteration never lowers $G$. So routing cannot oscillate; where it ends depends on its start.
+# respect to $w_{ij}$, and an iteration never lowers $G$ ([appendix B](appendix/B_routing.ipynb)). So routing cannot oscillate.
 #
 # ## 6. Along which axis does the softmax run?
 #

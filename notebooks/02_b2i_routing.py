@@ -197,9 +197,9 @@ def shared_routing(e, S, K, r):
 show_diff(dynamic_routing, shared_routing)
 g = torch.Generator().manual_seed(0)
 some_e, some_S = torch.randn(9, 6, generator=g), torch.randn(6, 6, generator=g)
-theirs = routing.dynamic_routing((some_e @ some_S.T)[None, :, None].expand(-1, -1, 3, -1), 3)
+theirs = routing.dynamic_routing((some_e @ some_S.T)[None, None].expand(-1, 3, -1, -1), 3)
 mine = shared_routing(some_e, some_S, 3, 3)
-pairs = [(mine[0], theirs[0][0]), (mine[1], theirs[1][0].T)]
+pairs = [(mine[0], theirs[0][0]), (mine[1], theirs[1][0])]
 equal["shared_routing"] = report_equality("shared_routing", pairs)
 
 # %% [markdown]

@@ -1,4 +1,4 @@
-"""Execute notebooks/NN_*.py and write the results to the .ipynb beside them.
+"""Execute notebooks/NN_*.py and appendix/*.py, and write the results to the .ipynb beside them.
 
     python notebooks/_build.py [NAME ...]        # all notebooks when none is named
 
@@ -77,7 +77,7 @@ def executed(name: str, source: NotebookNode) -> NotebookNode:
     os.environ["MINDLIB_OUTPUT"] = str(run_path)
     os.environ["MINDLIB_FIGURES"] = str(ROOT / "figures")
     with tempfile.TemporaryDirectory() as folder:
-        input_path = Path(folder) / f"{name}.ipynb"
+        input_path = Path(folder) / "input.ipynb"
         nbformat.write(source, input_path)
         try:
             return papermill.execute_notebook(
@@ -131,8 +131,9 @@ def build(name: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    available = sorted(path.stem for path in HERE.glob("[0-9][0-9]_*.py"))
-    names = [Path(argument).stem for argument in arguments] or available
+    paths = sorted([*HERE.glob("[0-9][0-9]_*.py"), *HERE.glob("appendix/*.py")])
+    available = {p.stem: p.relative_to(HERE).with_suffix("").as_posix() for p in paths}
+    names = [Path(argument).stem for argument in arguments] or list(available)
     if unknown := sorted(set(names) - set(available)):
         print(f"no such notebook: {', '.join(unknown)}; there are {', '.join(available)}")
         return 2
@@ -141,7 +142,7 @@ def main(arguments: list[str]) -> int:
     os.environ.pop("MPLBACKEND", None)  # the kernel's default: inline
     try:
         for name in names:
-            build(name)
+            build(available[name])
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1

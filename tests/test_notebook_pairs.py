@@ -11,7 +11,10 @@ import pytest
 from nbformat import NotebookNode
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-NAMES = sorted({path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*") if path.suffix != ".part"})
+PATHS = [*NOTEBOOKS.glob("[0-9][0-9]_*"), *NOTEBOOKS.glob("appendix/[A-Z]_*")]
+NAMES = sorted(
+    {p.relative_to(NOTEBOOKS).with_suffix("").as_posix() for p in PATHS if p.suffix != ".part"}
+)
 
 Cell = tuple[str, str, list[str]]
 

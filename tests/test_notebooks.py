@@ -16,7 +16,8 @@ import pytest
 pytestmark = pytest.mark.notebook
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+FOLDER = ROOT / "notebooks"
+NOTEBOOKS = sorted([*FOLDER.glob("[0-9][0-9]_*.ipynb"), *FOLDER.glob("appendix/*.ipynb")])
 QUICK: dict[str, dict[str, object]] = {
     "00_problem_formalization": {"dataset": "planted"},
     "02_b2i_routing": {"draws": 100},

@@ -90,7 +90,8 @@ def test_the_configuration_lists_every_page_once() -> None:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PAGES"
     ]
     listed = [page for pages in ast.literal_eval(value).values() for page in pages]
-    files = [*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("docs/*.md")]
+    pages = ("notebooks/*.ipynb", "notebooks/appendix/*.ipynb", "docs/*.md")
+    files = [path for page in pages for path in ROOT.glob(page)]
     expected = [path.relative_to(ROOT).with_suffix("").as_posix() for path in files]
     assert sorted(p for p in listed if p.startswith(("docs/", "notebooks/"))) == sorted(expected)
 

@@ -256,11 +256,11 @@ def active_interests(
 
 
 def dynamic_routing(
-    votes: Float[Tensor, "batch low high dim"],
+    votes: Float[Tensor, "batch high low dim"],
     iterations: int,
     *,
-    logits: Float[Tensor, "batch low high"] | None = None,
-) -> tuple[Float[Tensor, "batch high dim"], Float[Tensor, "batch low high"]]:
+    logits: Float[Tensor, "batch high low"] | None = None,
+) -> tuple[Float[Tensor, "batch high dim"], Float[Tensor, "batch high low"]]:
     """Route capsules of one layer to the next by agreement (§3.3.1; Sabour et al. 2017).
 
     Args:
@@ -274,10 +274,10 @@ def dynamic_routing(
     if iterations < 1:
         raise ValueError(f"iterations={iterations}: expected r >= 1 routing iterations")
     logits = votes.new_zeros(votes.shape[:3]) if logits is None else logits
-    coupling = logits.softmax(-1)
-    capsules = squash(torch.einsum("blh,blhd->bhd", coupling, votes))
+    coupling = logits.softmax(1)
+    capsules = squash(torch.einsum("bhl,bhld->bhd", coupling, votes))
     for _ in range(iterations - 1):
-        logits = logits + torch.einsum("bhd,blhd->blh", capsules, votes)
-        coupling = logits.softmax(-1)
-        capsules = squash(torch.einsum("blh,blhd->bhd", coupling, votes))
+        logits = logits + torch.einsum("bhd,bhld->bhl", capsules, votes)
+        coupling = logits.softmax(1)
+        capsules = squash(torch.einsum("bhl,bhld->bhd", coupling, votes))
     return capsules, coupling

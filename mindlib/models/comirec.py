@@ -125,12 +125,12 @@ class ComiRecDR(VectorModel):
         check_window(behaviors, self.config.history_length)
         length = behaviors.shape[1]
         # Padding is a zero vector, so its votes are zero and do not change the capsules.
-        votes = torch.einsum("bld,lked->blke", behaviors, self.maps[:length])
+        votes = torch.einsum("bld,lked->bkle", behaviors, self.maps[:length])
         with torch.no_grad():
             _, weights = dynamic_routing(votes, self.config.iterations)
         values = self.apply_dropout(behaviors, generator)
         if values is not behaviors:
-            votes = torch.einsum("bld,lked->blke", values, self.maps[:length])
-        capsules = squash(torch.einsum("blk,blke->bke", weights, votes))
-        coupling = weights.transpose(1, 2) * history.mask[:, None, :]
+            votes = torch.einsum("bld,lked->bkle", values, self.maps[:length])
+        capsules = squash(torch.einsum("bkl,bkle->bke", weights, votes))
+        coupling = weights * history.mask[:, None, :]
         return Interests.all_active(self.user_vectors(capsules, history), coupling)

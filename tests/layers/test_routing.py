@@ -272,11 +272,11 @@ def test_dynamic_routing_with_shared_votes_is_b2i_routing():
     """Sabour's form with S_ij = S for every pair, and Gaussian logits, is B2I's."""
     behaviors, mask, logits = draw(2, 2, 16, 4)
     routing = module(RoutingConfig.paper(gradient="all"))
-    votes = (behaviors @ routing.bilinear_map.T)[:, :, None].expand(-1, -1, 4, -1)
-    capsules, weights = dynamic_routing(votes, 3, logits=logits.transpose(1, 2))
+    votes = (behaviors @ routing.bilinear_map.T)[:, None].expand(-1, 4, -1, -1)
+    capsules, weights = dynamic_routing(votes, 3, logits=logits)
     shared = routing(behaviors, mask, logits)
     torch.testing.assert_close(capsules, shared.vectors)
-    torch.testing.assert_close(weights.transpose(1, 2), shared.coupling)
+    torch.testing.assert_close(weights, shared.coupling)
 
 
 def test_masking_after_a_softmax_over_behaviors_would_shrink_interests():

@@ -9,15 +9,10 @@ from mindlib.lessons.n01_routing.iterations import Iterations, follow, planted_v
 
 def test_follow_records_capsules_weights_and_centered_logits(generator):
     votes = planted_votes(5, generator)
-
-    def route(votes, r):
-        u, w = dynamic_routing(votes.transpose(1, 2), r)
-        return u, w.transpose(1, 2)
-
-    seen = follow(route, votes, 4)
+    seen = follow(dynamic_routing, votes, 4)
     logits = torch.zeros(5, 3, 12)
     for t in range(4):
-        u, w = route(votes, t + 1)
+        u, w = dynamic_routing(votes, t + 1)
         torch.testing.assert_close(seen.capsules[t], u)
         torch.testing.assert_close(seen.weights[t], w)
         expected = logits - logits.mean(1, keepdim=True)
