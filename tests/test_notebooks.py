@@ -21,7 +21,7 @@ NOTEBOOKS = sorted([*FOLDER.glob("[0-9][0-9]_*.ipynb"), *FOLDER.glob("appendix/*
 QUICK: dict[str, dict[str, object]] = {
     "00_problem_formalization": {"dataset": "planted"},
     "02_b2i_routing": {"draws": 100},
-    "03_label_aware_attention": {"seeds": 1, "epochs": 2, "users": 300},
+    "03_label_aware_attention": {"epochs": 1, "pairs_per_user": 1},
     "04_training_and_serving": {"seeds": 1, "epochs": 2, "users": 300, "draws": 40},
     "05_experiments": {"dataset": "planted", "epochs": 1, "seeds": 2},
     "06_deployment": {"users": 250, "visitors": 600, "learners": 150, "tests": 200},

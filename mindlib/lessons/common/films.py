@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
 from mindlib.data import Interactions, Split
-from mindlib.models import MIND
+from mindlib.models import MIND, MINDConfig
 from mindlib.training import TrainingConfig, fit
 
 TASTES = ("Film-Noir", "Animation", "War")
@@ -68,11 +70,22 @@ def typical_genres(
     return ", ".join(names[g] for g in np.argsort(-excess)[:count])
 
 
-def reference_model(split: Split, seed: int = 0) -> MIND:
-    """Train the MIND that notebooks 02, 03, 05 and 06 share; it takes about half a minute."""
-    model = MIND(split.log, generator=torch.Generator().manual_seed(seed))
-    training = TrainingConfig(
-        epochs=3, pairs_per_user=20, schedule="cosine", learning_rate=8e-3, seed=seed
-    )
-    fit(model, split, training, progress=False)
+def reference_model(
+    split: Split, seed: int = 0, config: MINDConfig | None = None, **changes: Any
+) -> MIND:
+    """Train the MIND that notebooks 02, 03, 05 and 06 share; it takes about half a minute.
+
+    Args:
+        config: the configuration of a model that is compared with it; `MINDConfig()` by default.
+        changes: to the training configuration.
+    """
+    model = MIND(split.log, config, generator=torch.Generator().manual_seed(seed))
+    training: dict[str, Any] = {
+        "epochs": 3,
+        "pairs_per_user": 20,
+        "schedule": "cosine",
+        "learning_rate": 8e-3,
+        "seed": seed,
+    }
+    fit(model, split, TrainingConfig(**training | changes), progress=False)
     return model

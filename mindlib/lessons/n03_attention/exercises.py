@@ -1,135 +1,130 @@
-"""The exercises of notebook 03: attention weights, and the hard readout."""
+"""The exercises of notebook 03: two margins, a division of the catalogue, the candidates' scores."""
 
 from __future__ import annotations
 
-import math
-
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from mindlib.layers.attention import attention_weights, label_aware_attention
 from mindlib.lessons.common.staged import Exercise
 
-BIG = torch.inf
+
+def _scores(V: Tensor, e: Tensor) -> Tensor:
+    return (V @ e[:, :, None]).squeeze(2)
 
 
-def _scores(
-    interests: Float[Tensor, "batch interests dim"], label: Float[Tensor, "batch dim"]
-) -> Float[Tensor, "batch interests"]:
-    return torch.einsum("bkd,bd->bk", interests, label)
+def _selected(V: Tensor, label: Tensor, rival: Tensor) -> Tensor:
+    """The rival's score with the interest that the label selects."""
+    return _scores(V, rival).gather(1, _scores(V, label).argmax(1, keepdim=True))[:, 0]
 
 
-def _weights(interests: Tensor, active: Tensor, label: Tensor, power: float) -> Tensor:
-    return attention_weights(_scores(interests, label), active, power)
+def _margins(V: Tensor, label: Tensor, rival: Tensor) -> Tensor:
+    own, other = _scores(V, label).amax(1), _scores(V, rival).amax(1)
+    return torch.stack([own - _selected(V, label, rival), own - other], dim=1)
 
 
-def _literal(interests: Tensor, active: Tensor, label: Tensor, power: float) -> Tensor:
-    return attention_weights(_scores(interests, label), active, power, "literal")
+def _equal_margins(V: Tensor, label: Tensor, rival: Tensor) -> Tensor:
+    return _margins(V, label, rival)[:, [1, 1]]
 
 
-def _over_inactive(interests: Tensor, active: Tensor, label: Tensor, power: float) -> Tensor:
-    return attention_weights(_scores(interests, label), torch.ones_like(active), power)
+def _trained_twice(V: Tensor, label: Tensor, rival: Tensor) -> Tensor:
+    return _margins(V, label, rival)[:, [0, 0]]
 
 
-def _mask_after(interests: Tensor, active: Tensor, label: Tensor, power: float) -> Tensor:
-    return _over_inactive(interests, active, label, power) * active
+def _swapped(V: Tensor, label: Tensor, rival: Tensor) -> Tensor:
+    return _margins(V, label, rival)[:, [1, 0]]
 
 
-def _root_of_dim(interests: Tensor, active: Tensor, label: Tensor, power: float) -> Tensor:
-    scores = _scores(interests, label) / label.shape[1] ** 0.5
-    return attention_weights(scores, active, power)
+_USERS = torch.tensor([[[2.0, 0.0], [0.0, 1.0]], [[1.0, 1.0], [-1.0, 2.0]]])
+_LABELS = torch.tensor([[1.0, 0.0], [0.5, 1.0]])
+_RIVALS = torch.tensor([[0.0, 3.0], [1.0, 0.2]])
 
-
-def _upside_down(interests: Tensor, active: Tensor, label: Tensor, power: float) -> Tensor:
-    scores = _scores(interests, label) / power
-    return scores.masked_fill(~active, -BIG).softmax(1)
-
-
-def _infinite_product(interests: Tensor, active: Tensor, label: Tensor, power: float) -> Tensor:
-    scores = _scores(interests, label) * power
-    return scores.masked_fill(~active, -BIG).softmax(1)
-
-
-def _mask_before(interests: Tensor, active: Tensor, label: Tensor, power: float) -> Tensor:
-    scores = _scores(interests, label).masked_fill(~active, -BIG)
-    if math.isinf(power):
-        return attention_weights(scores, active, power)
-    return (scores * power).softmax(1)
-
-
-def _absolute(interests: Tensor, active: Tensor, label: Tensor) -> Tensor:
-    best = _scores(interests, label).abs().masked_fill(~active, -BIG).argmax(1)
-    return interests[torch.arange(len(best)), best]
-
-
-def _any_interest(interests: Tensor, active: Tensor, label: Tensor) -> Tensor:
-    best = _scores(interests, label).argmax(1)
-    return interests[torch.arange(len(best)), best]
-
-
-def _mask_with_zero(interests: Tensor, active: Tensor, label: Tensor) -> Tensor:
-    best = _scores(interests, label).masked_fill(~active, 0).argmax(1)
-    return interests[torch.arange(len(best)), best]
-
-
-def _hard(interests: Tensor, active: Tensor, label: Tensor) -> Tensor:
-    return label_aware_attention(interests, active, label, math.inf)
-
-
-# A user with four places for interests, and a label. Scores: 1.0, -2.0, 0.6, 3.0.
-_INTERESTS = torch.tensor([[[1.0, 0.0], [-2.0, 1.0], [0.6, -1.0], [3.0, 0.5]]])
-_LABEL = torch.tensor([[1.0, 0.0]])
-_ALL = torch.ones(1, 4, dtype=torch.bool)
-_FIRST_TWO = torch.tensor([[True, True, False, False]])
-_FIRST_THREE = torch.tensor([[True, True, True, False]])
-# The same user with every score below 0: -3.0, -6.0, -3.4, -1.0.
-_BELOW_ZERO = _INTERESTS - torch.tensor([4.0, 0.0])
-
-ATTENTION_WEIGHTS = Exercise(
-    name="weights",
-    solution=_weights,
-    examples=(
-        (_INTERESTS, _ALL, _LABEL, 1.0),
-        (_INTERESTS, _ALL, _LABEL, 2.0),
-        (_INTERESTS, _ALL, _LABEL, 0.5),
-        (_INTERESTS, _FIRST_THREE, _LABEL, 2.0),
-        (_INTERESTS, _FIRST_THREE, _LABEL, 0.0),
-        (_INTERESTS, _FIRST_THREE, _LABEL, math.inf),
-    ),
+MARGINS = Exercise(
+    name="margins",
+    solution=_margins,
+    examples=((_USERS[:1], _LABELS[:1], _RIVALS[:1]), (_USERS, _LABELS, _RIVALS)),
     mistakes={
-        "these are the weights of scores divided by the square root of d. Scaled dot-product "
-        "attention does that, the formula of §3.4 does not.": _root_of_dim,
-        "this is softmax(score ** p). An even p makes the worst interest the heaviest, and a "
-        "fractional p makes NaN of a negative score: multiply by p.": _literal,
-        "0 * -inf is NaN. Multiply by p first, fill with -inf after.": _mask_before,
-        "p divides the scores here. p = inf has to end at the argmax, not at the mean.": (
-            _upside_down
-        ),
-        "interests that the user does not have take part: their weight must be 0. Fill their "
-        "scores with -inf before the softmax.": _over_inactive,
-        "the mask comes after the softmax, so the weights of the active interests do not sum "
-        "to 1. Fill the scores with -inf before it.": _mask_after,
-        "inf * score is infinite for every interest, and the softmax of infinities is NaN. p = inf "
-        "needs a branch of its own: a one at the argmax.": _infinite_product,
+        "in training the rival is scored by the interest that the label selects, not by its "
+        "own best interest.": _equal_margins,
+        "in serving the rival is scored by its own best interest (Eq. 3).": _trained_twice,
+        "the two columns are exchanged: training comes first.": _swapped,
     },
 )
 
-HARD_READOUT = Exercise(
-    name="hard_readout",
-    solution=_hard,
+
+def _lowest_loss(sizes: Tensor) -> Tensor:
+    return (sizes * sizes.log()).sum() / sizes.sum()
+
+
+def _uniform(sizes: Tensor) -> Tensor:
+    return sizes.sum().log()
+
+
+def _minus_log_interests(sizes: Tensor) -> Tensor:
+    return sizes.sum().log() - torch.tensor(float(len(sizes))).log()
+
+
+def _unweighted(sizes: Tensor) -> Tensor:
+    return sizes.log().mean()
+
+
+LOWEST_LOSS = Exercise(
+    name="lowest_loss",
+    solution=_lowest_loss,
     examples=(
-        (_INTERESTS, _ALL, _LABEL),
-        (_INTERESTS, _FIRST_THREE, _LABEL),
-        (_BELOW_ZERO, _FIRST_TWO, _LABEL),
-        (_INTERESTS.flip(1), _FIRST_TWO.flip(1), _LABEL),
+        (torch.tensor([2.0, 2.0]),),
+        (torch.tensor([3.0, 1.0]),),
+        (torch.tensor([6.0, 3.0, 2.0, 1.0]),),
     ),
     mistakes={
-        "this is the interest with the largest |score|. The worst one is far from the label, not "
-        "near: leave the sign in.": _absolute,
-        "this is the best of all K vectors. The user does not have all of them: fill the scores "
-        "of inactive ones with -inf.": _any_interest,
-        "a score of 0 is not a low score: an inactive interest filled with 0 beats every active "
-        "one below 0. Fill with -inf.": _mask_with_zero,
+        "this is the loss of a uniform distribution over the catalogue, which a model reaches "
+        "without any interests. Each label is compared with its own group only.": _uniform,
+        "log N - log K holds only if all groups have the same size.": _minus_log_interests,
+        "a group of n films is the label's group n times out of N: weight the groups.": _unweighted,
+    },
+)
+
+
+def _candidate_scores(V: Tensor, active: Tensor, e: Tensor, p: float) -> Tensor:
+    s = V @ e.T
+    w = (p * s).masked_fill(~active[:, :, None], -torch.inf).softmax(1)
+    return (w * s).sum(1)
+
+
+def _by_first(V: Tensor, active: Tensor, e: Tensor, p: float) -> Tensor:
+    s = V @ e.T
+    w = (p * s[:, :, :1]).masked_fill(~active[:, :, None], -torch.inf).softmax(1)
+    return (w * s).sum(1)
+
+
+def _over_candidates(V: Tensor, active: Tensor, e: Tensor, p: float) -> Tensor:
+    s = V @ e.T
+    return ((p * s).softmax(2) * s * active[:, :, None]).sum(1)
+
+
+def _over_inactive(V: Tensor, active: Tensor, e: Tensor, p: float) -> Tensor:
+    s = V @ e.T
+    return ((p * s).softmax(1) * s).sum(1)
+
+
+_FOUR = torch.tensor([[[2.0, 0.0], [1.0, -0.5], [-1.0, 2.0], [0.5, 0.7]]])
+_CANDIDATES = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-0.6, 0.4]])
+_ALL = torch.ones(1, 4, dtype=torch.bool)
+_TWO = torch.tensor([[True, True, False, False]])
+
+CANDIDATE_SCORES = Exercise(
+    name="candidate_scores",
+    solution=_candidate_scores,
+    examples=(
+        (_FOUR[:, :2], _ALL[:, :2], _CANDIDATES[:1], 1.0),
+        (_FOUR, _ALL, _CANDIDATES, 1.0),
+        (_FOUR, _ALL, _CANDIDATES, 0.0),
+        (_FOUR, _TWO, _CANDIDATES, 2.0),
+    ),
+    mistakes={
+        "the first candidate, which is the label, weights the interests for all candidates. That "
+        "is Eq. 10; here each candidate has weights of its own.": _by_first,
+        "the softmax runs over the candidates; it has to run over the interests.": _over_candidates,
+        "interests that the user does not have receive weight: fill their p * s with -inf before "
+        "the softmax.": _over_inactive,
     },
 )
