@@ -1,4 +1,4 @@
-"""The exercises of notebook 03: two margins, a division of the catalogue, the candidates' scores."""
+"""The exercises of notebook 03: margins, a division of the catalogue, scores of candidates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ def _scores(V: Tensor, e: Tensor) -> Tensor:
 
 
 def _selected(V: Tensor, label: Tensor, rival: Tensor) -> Tensor:
-    """The rival's score with the interest that the label selects."""
     return _scores(V, rival).gather(1, _scores(V, label).argmax(1, keepdim=True))[:, 0]
 
 

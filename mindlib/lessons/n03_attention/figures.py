@@ -20,7 +20,7 @@ def shares_by_interest(
     label: str,
 ) -> Figure:
     """Draw how the interests of a user share something, such as attention; a bar for each row."""
-    figure, axis = plt.subplots(figsize=(8.5, 0.45 * len(rows) + 1.2), layout="constrained")
+    figure, axis = plt.subplots(figsize=(8.5, 0.45 * len(rows) + 1.4), layout="constrained")
     left = np.zeros(len(rows))
     for k, (share, name) in enumerate(zip(shares.T, interests, strict=True)):
         axis.barh(range(len(rows)), share, left=left, height=0.62, color=COLORS[k])
@@ -44,18 +44,23 @@ def division(
     places = (((1, 0.08), "A, B", (1.02, 0.2)), ((0.08, 1), "C, D", (0.24, 1.02)))
     for k, ((x, y), films, text) in enumerate(places):
         end = (1.7, 0) if k == 0 else (0, 1.7)
-        plane.annotate("", end, (0, 0), arrowprops={"arrowstyle": "-|>", "lw": 2.2, "color": COLORS[k]})
+        plane.annotate(
+            "", end, (0, 0), arrowprops={"arrowstyle": "-|>", "lw": 2.2, "color": COLORS[k]}
+        )
         plane.text(end[0] + 0.05, end[1] + 0.05, f"$s\\,v^{k + 1}$", color=COLORS[k], size=12)
         across = np.array([[0, 0.14], [0.14, 0]])[k] * 0.9
         plane.scatter([x, x + across[1]], [y, y + across[0]], color=COLORS[k], s=45, zorder=3)
         plane.text(*text, f"films {films}", color=COLORS[k], size=10)
     plane.set(xlim=(-0.1, 2.05), ylim=(-0.1, 2.05), aspect="equal", xticks=[], yticks=[])
-    for color, (name, values) in zip((COLORS[5], COLORS[6]), losses.items(), strict=True):
+    for color, (name, values), place in zip(
+        (COLORS[5], COLORS[6]), losses.items(), (len(scales) // 2, len(scales) // 4), strict=True
+    ):
         axis.plot(scales, values, color=color, lw=2.2)
-        axis.annotate(name, (scales[-1], values[-1]), (-4, 7), textcoords="offset points",
-                      color=color, size=10, ha="right")  # fmt: skip
-    axis.axhline(np.log(2), color=INK, ls=":", lw=1)
-    axis.text(scales[0], np.log(2) - 0.02, "log 2", color=INK, size=10, va="top")
+        axis.annotate(name, (scales[place], values[place]), (8, 6), textcoords="offset points",
+                      color=color, size=10)  # fmt: skip
+    for films in (2, 4):
+        axis.axhline(np.log(films), color=INK, ls=":", lw=1, zorder=0)
+        axis.text(scales[0], np.log(films), f"log {films}", color=INK, size=10, va="bottom")
     axis.set(xlabel="length s of both vectors", ylabel="loss, nats", ylim=(0.55, 1.6))
     return figure
 
@@ -79,21 +84,23 @@ def two_scores(
     figure, axis = plt.subplots(figsize=(8, 4.6), layout="constrained")
     level = serving[label]
     overtakes: Bool[np.ndarray, " films"] = (training < level) & (serving > level)
-    for chosen, color in ((~overtakes, INK), (overtakes, COLORS[5])):
-        axis.scatter(training[chosen], serving[chosen], s=7, color=color, lw=0, alpha=0.7)
+    for chosen, color, size in ((~overtakes, INK, 6), (overtakes, COLORS[5], 18)):
+        axis.scatter(training[chosen], serving[chosen], s=size, color=color, lw=0, alpha=0.7)
     axis.axvline(level, color=INK, ls=":", lw=1)
     axis.axhline(level, color=INK, ls=":", lw=1)
     axis.scatter(level, level, marker="*", s=240, color=COLORS[0], zorder=4)
     axis.annotate(titles[label], (level, level), (10, -14), textcoords="offset points",
                   color=COLORS[0], size=10, weight="bold")  # fmt: skip
     best = np.argsort(np.where(overtakes, -serving, np.inf))[: min(named, overtakes.sum())]
-    height = serving.max()
-    for place, film in enumerate(best):
-        text = (training.min(), height - 0.06 * place * (height - serving.min()))
-        axis.annotate(titles[film], (training[film], serving[film]), text, color=COLORS[5], size=10,
-                      va="center", arrowprops={"arrowstyle": "-", "lw": 0.6, "color": COLORS[5]})  # fmt: skip
-    axis.text(training.min(), level, f"{overtakes.sum()} films overtake the label", size=10,
-              color=COLORS[5], weight="bold", va="bottom")  # fmt: skip
+    right = training[overtakes].max(initial=training.min()) + 0.06 * np.ptp(training)
+    step = 0.075 * np.ptp(serving)
+    top = serving.max() + (named - 0.5) * step
+    axis.text(right, top, f"{overtakes.sum()} films overtake the label", size=11, color=COLORS[5],
+              weight="bold", va="center")  # fmt: skip
+    for place, film in enumerate(best, 1):
+        line = {"arrowstyle": "-", "lw": 0.6, "color": COLORS[5], "relpos": (0, 0.5)}
+        axis.annotate(titles[film], (training[film], serving[film]), (right, top - place * step),
+                      color=COLORS[5], size=10, va="center", arrowprops=line)  # fmt: skip
     axis.set(xlabel="score in training: with the label's interest",
              ylabel="score in serving: with the film's best interest")  # fmt: skip
     return figure
@@ -109,7 +116,8 @@ def served_and_oracle(rates: Mapping[str, tuple[Estimate, Estimate]], metric: st
         ):
             low, high = 100 * estimate.low, 100 * estimate.high
             axis.plot([low, high], [row, row], color=color, lw=2.5)
-            axis.scatter(100 * estimate.value, row, color=color, marker=marker, s=48, zorder=3)
+            axis.scatter(100 * estimate.value, row, color=color, marker=marker, s=60 - 30 * place,
+                         zorder=3 + place)  # fmt: skip
             if row == len(rates) - 1:
                 name = ("served: best interest of each film", "oracle interest")[place]
                 axis.annotate(name, (100 * estimate.value, row), (0, 10), ha="center", color=color,
