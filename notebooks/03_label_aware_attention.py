@@ -218,8 +218,8 @@ show_table(
 #
 # ## 3. Interests without weight do not learn
 #
-# An interest receives gradient only in proportion to its weight. With $\mathbf g = \partial L / \partial \mathbf v_u$
-# and weights $w_k$, the product rule gives
+# With $\mathbf g = \partial L / \partial \mathbf v_u$ and the weights $w_k$, the product rule gives the gradient of each
+# interest. Both terms carry the factor $w_k$:
 #
 # $$ \frac{\partial L}{\partial \mathbf v_u^k} = w_k\, \mathbf g
 #    + p\, w_k \big((\mathbf v_u^k - \mathbf v_u)^\top \mathbf g\big)\, \mathbf e_i . $$
@@ -254,8 +254,8 @@ _ = save_figure(figure, "03_gradients.svg")
 #
 # The danger of the hard choice is *starvation*: an interest that is never chosen learns from no label. In MIND it
 # still moves, because $\mathbf S$, the head and the embeddings are shared by all interests; but no label pulls it, and
-# at serving it takes part in the maximum. BaM (*Towards True Multi-interest Recommendation*, 2024) therefore samples
-# the interest that learns, from the softmax of the scores.
+# at serving it takes part in the maximum. BaM (*An Enhanced Training Scheme for Balanced and Comprehensive
+# Multi-interest Learning*) therefore samples the interest that learns, from the softmax of the scores.
 #
 # ## 4. Training and serving score the negatives differently
 #
@@ -283,32 +283,31 @@ _ = save_figure(figure, "03_gradients.svg")
 
 
 # %%
-def label_loss(vectors, films, p=math.inf):
-    """Eq. 10: each film is the label once, and its user vector scores all films."""
-    each = vectors.expand(len(films), -1, -1)
-    v_u = label_aware_attention(each, torch.ones(each.shape[:2]).bool(), films, p)
+def label_loss(V, films):
+    """Eq. 10 with hard attention: each film is the label once, and its v_u scores all films."""
+    each = V.expand(len(films), -1, -1)
+    v_u = label_aware_attention(each, torch.ones(each.shape[:2]).bool(), films, math.inf)
     return F.cross_entropy(v_u @ films.T, torch.arange(len(films)))
 
 
-def serving_loss(vectors, films):
+def serving_loss(V, films):
     """The same softmax, but of the scores of Eq. 3."""
-    scores = (films @ vectors.T).amax(1)
+    scores = (films @ V.T).amax(1)
     return F.cross_entropy(scores.expand(len(films), -1), torch.arange(len(films)))
 
 
-# %%
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
 directions = torch.eye(2)  # the same two vectors for every user
-four_films = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])  # A, B, C, D
+four_films = directions.repeat_interleave(2, 0)  # A, B, C, D
 lengths = torch.linspace(0, 8, 33)
 losses = {
-    "scored as in serving": [float(serving_loss(s * directions, four_films)) for s in lengths],
-    "Eq. 10: scored by the label's interest": [
-        float(label_loss(s * directions, four_films)) for s in lengths
-    ],
+    name: np.array([float(loss(length * directions, four_films)) for length in lengths])
+    for name, loss in (
+        ("scored as in serving", serving_loss),
+        ("Eq. 10: scored by the label's interest", label_loss),
+    )
 }
-
-# %% jupyter={"source_hidden": true} tags=["hide-input"]
-figure = plots.division(lengths.numpy(), {name: np.array(x) for name, x in losses.items()})
+figure = plots.division(lengths.numpy(), losses)
 _ = save_figure(figure, "03_division.svg")
 
 # %% [markdown]
@@ -317,7 +316,7 @@ _ = save_figure(figure, "03_division.svg")
 # The loss falls from $\log 4$ to $\log 2$, because each label is finally compared with its own half of the catalogue
 # only; yet at serving all four films tie. In general, $K$ such vectors lower the loss by up to $\log K$.
 #
-# *More than $\log K$ is impossible.* Let $P_k(i)$ be the softmax probability of film $i$ under interest $k$, and $k(i)$
+# *More than $\log K$ is impossible* with hard attention. Let $P_k(i)$ be the softmax probability of film $i$ under interest $k$, and $k(i)$
 # the interest that film $i$ chooses as a label. The numbers $P_{k(i)}(i)$ are no distribution, because their sum over
 # the catalogue is $Z \le \sum_k \sum_i P_k(i) = K$. Divided by $Z$ they are one. So the loss of Eq. 10,
 # $-\log P_{k(i)}(i)$, is the loss of a distribution minus $\log Z$, with $\log Z \le \log K$. We call $\log Z$ the
@@ -383,9 +382,9 @@ for sizes in ([3, 1], [4, 4, 4]):
 # ## 5. The cost on real data
 #
 # Does a trained model use the hint? We train three models on the films with the same settings, data, negatives and
-# seed, and serve them by Eq. 3. The two MIND-4 have the same number of parameters. They differ only in the loss: either
-# the label's interest scores all negatives (`loss="label"`, Eq. 10), or each candidate is scored by its own best
-# interest (`loss="candidate"`, section 6; this is the model of section 1).
+# seed, and serve them by Eq. 3. All three have the same number of parameters, because $K$ adds none. The two MIND-4
+# differ only in the loss: either the label's interest scores all negatives (`loss="label"`, Eq. 10), or each candidate
+# is scored by its own best interest (`loss="candidate"`, section 6; this is the model of section 1).
 #
 # **Predict** the order of the three.
 
