@@ -85,7 +85,8 @@ def two_scores(
     level = serving[label]
     overtakes: Bool[np.ndarray, " films"] = (training < level) & (serving > level)
     for chosen, color, size in ((~overtakes, INK, 6), (overtakes, COLORS[5], 18)):
-        axis.scatter(training[chosen], serving[chosen], s=size, color=color, lw=0, alpha=0.7)
+        axis.scatter(training[chosen], serving[chosen], s=size, color=color, lw=0, alpha=0.7,
+                     rasterized=True)  # fmt: skip
     axis.axvline(level, color=INK, ls=":", lw=1)
     axis.axhline(level, color=INK, ls=":", lw=1)
     axis.scatter(level, level, marker="*", s=240, color=COLORS[0], zorder=4)
@@ -99,8 +100,9 @@ def two_scores(
               weight="bold", va="center")  # fmt: skip
     for place, film in enumerate(best, 1):
         line = {"arrowstyle": "-", "lw": 0.6, "color": COLORS[5], "relpos": (0, 0.5)}
-        axis.annotate(titles[film], (training[film], serving[film]), (right, top - place * step),
-                      color=COLORS[5], size=10, va="center", arrowprops=line)  # fmt: skip
+        point, text = (training[film], serving[film]), (right, top - place * step)
+        axis.annotate(titles[int(film)], point, text, color=COLORS[5], size=10, va="center",
+                      arrowprops=line)  # fmt: skip
     axis.set(xlabel="score in training: with the label's interest",
              ylabel="score in serving: with the film's best interest")  # fmt: skip
     return figure

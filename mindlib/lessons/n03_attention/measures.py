@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from mindlib.data import Cases, Histories
@@ -72,16 +72,11 @@ def label_losses(model: InterestModel, cases: Cases) -> Losses:
 
 def _parts(
     model: InterestModel, cases: Cases
-) -> Iterator[
-    tuple[
-        slice,
-        Histories,
-        Float[Tensor, "users interests items"],
-        Int[Tensor, " targets"],
-        Int[Tensor, " targets"],
-    ]
-]:
-    """Yield some users at a time: who, their scores, and the row and the item of each target."""
+) -> Iterator[tuple[slice, Histories, Tensor, Tensor, Tensor]]:
+    """Yield some users at a time: who, their scores, and the row and the item of each target.
+
+    The scores are (users, interests, items); -inf for padding and interests that a user lacks.
+    """
     items = model.item_vectors()
     vectors, active = model.interests(cases.histories)
     for start in range(0, len(cases), USERS_AT_ONCE):

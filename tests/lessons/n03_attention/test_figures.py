@@ -45,5 +45,5 @@ def test_the_films_that_overtake_the_label_are_counted_and_named():
 
 def test_each_model_has_both_rates():
     axis = FIGURES["rates"]().axes[0]
-    points = [tuple(path.get_offsets()[0]) for path in axis.collections]
+    points = [np.asarray(path.get_offsets())[0] for path in axis.collections]
     assert np.allclose(points, [(20, 0), (20, 0), (15, 1), (40, 1)])
