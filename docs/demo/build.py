@@ -38,8 +38,11 @@ NOTICES = {
     "of Minnesota), which may be used for research and may not be redistributed.",
 }
 # Films with which the page starts, if the data have them.
-START = ("Double Indemnity", "The Big Sleep", "Toy Story", "A Bug's Life", "The Lion King",
-         "Das Boot", "The Longest Day", "Patton")  # fmt: skip
+START = (
+    *("Double Indemnity", "The Big Sleep", "The Maltese Falcon", "Laura"),
+    *("Toy Story", "A Bug's Life", "The Lion King", "Mulan"),
+    *("The Longest Day", "Patton", "Platoon", "Full Metal Jacket"),
+)
 
 
 def fetch_runtime(folder: Path) -> None:
