@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted([*FOLDER.glob("[0-9][0-9]_*.ipynb"), *FOLDER.glob("appendix/*.ipynb")])
 QUICK: dict[str, dict[str, object]] = {
-    "00_problem_formalization": {"dataset": "planted"},
+    "00_problem_formalization": {"worlds": 20},
     "02_b2i_routing": {"draws": 100},
     "03_label_aware_attention": {"epochs": 1, "pairs_per_user": 1},
     "04_training_and_serving": {"seeds": 1, "epochs": 2, "users": 300, "draws": 40},

@@ -1,1 +1,1 @@
-"""What notebook 00 measures, draws and asks."""
+"""What notebook 00 computes, draws and asks."""

@@ -1,40 +1,34 @@
-"""What it costs to score items, in multiply-adds: counted, not timed (§3.1)."""
+"""The cost of scoring a billion items in (bytes read, FLOP); a multiply-add is 2 FLOP (§5)."""
 
 from __future__ import annotations
 
-import itertools
 import math
 
-
-def layers(*widths: int) -> int:
-    """One pass through dense layers of these widths."""
-    return sum(fan_in * fan_out for fan_in, fan_out in itertools.pairwise(widths))
+Cost = tuple[int | float, int | float]
 
 
-def ranker(dim: int, hidden: tuple[int, ...] = (200, 80)) -> int:
-    """One candidate through a small ranker: user, item and their product, dense layers, a score."""
-    return layers(3 * dim, *hidden, 1)
+def inverted_file(n: int, d: int, K: int = 1, *, probes: int = 32) -> Cost:
+    """Search sqrt(n) lists of sqrt(n) float32 vectors: read all centers and `probes` lists."""
+    vectors = math.isqrt(n) + probes * math.sqrt(n)
+    return K * 4 * d * vectors, K * 2 * d * vectors
 
 
-def item_attention(dim: int, behaviors: int, hidden: tuple[int, ...] = (36,)) -> int:
-    """A user vector for one candidate by attention over behaviours, as DIN builds it.
+def attention_network(
+    candidates: int | float, d: int, behaviors: int = 50, hidden: int = 36
+) -> Cost:
+    """Compute a user vector for each candidate from weights of all behaviors, as DIN does.
 
-    Each behaviour meets the candidate in a small network, which gives its weight; then the
-    weighted sum.
+    A small network with one hidden layer reads a candidate with a behavior, their difference and
+    their product, and returns the weight of the behavior.
     """
-    return behaviors * (layers(4 * dim, *hidden, 1) + dim)
+    weight = 4 * d * hidden + hidden
+    return 4 * d * candidates, 2 * candidates * behaviors * (weight + d)
 
 
-def inner_products(items: int, dim: int, interests: int = 1) -> int:
-    """Every item by every interest, exactly."""
-    return items * dim * interests
+def tree(n: int, d: int, beam: int = 1000) -> Cost:
+    """Search a binary tree over n items with the attention network as the scorer, as TDM does.
 
-
-def inverted_index(items: int, dim: int, interests: int = 1, *, probes: int = 32) -> int:
-    """A search for each interest in an index of sqrt(items) lists of sqrt(items) items each.
-
-    The interest is compared with the centre of every list, and then with the items of the
-    `probes` lists that are nearest.
+    Beam search scores the two children of `beam` nodes on each level below the first levels, which
+    have fewer nodes than the beam.
     """
-    lists = math.isqrt(items)
-    return interests * dim * (lists + probes * math.ceil(items / lists))
+    return attention_network(2 * beam * math.log2(n / beam), d)

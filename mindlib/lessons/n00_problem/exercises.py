@@ -1,60 +1,15 @@
-"""The exercises of notebook 00: the score of Eq. 3, and the pooling of §3.2."""
+"""The exercises of notebook 00: pooling with gaps, the dimension of one vector, cost of a scan."""
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mindlib.lessons.common.staged import Exercise
+from mindlib.lessons.n00_problem.crowded import covered, crowded_worlds
 
-
-def _score(
-    interests: Float[Tensor, "users interests dim"],
-    active: Bool[Tensor, "users interests"],
-    items: Float[Tensor, "items dim"],
-) -> Float[Tensor, "users items"]:
-    scores = interests @ items.T
-    return scores.masked_fill(~active[:, :, None], -torch.inf).amax(1)
-
-
-def _mean(interests: Tensor, active: Tensor, items: Tensor) -> Tensor:
-    scores = (interests @ items.T) * active[:, :, None]
-    return scores.sum(1) / active.sum(1, keepdim=True)
-
-
-def _sum(interests: Tensor, active: Tensor, items: Tensor) -> Tensor:
-    return ((interests @ items.T) * active[:, :, None]).sum(1)
-
-
-def _no_mask(interests: Tensor, active: Tensor, items: Tensor) -> Tensor:
-    return (interests @ items.T).amax(1)
-
-
-def _zeros(interests: Tensor, active: Tensor, items: Tensor) -> Tensor:
-    return ((interests @ items.T) * active[:, :, None]).amax(1)
-
-
-_ITEMS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.5], [-0.5, -1.0]])
-_INTERESTS = torch.tensor([[[2.0, 0.5], [0.5, 1.5]], [[1.0, 0.0], [3.0, 3.0]]])
-
-BEST_INTEREST = Exercise(
-    name="score",
-    solution=_score,
-    examples=[
-        (_INTERESTS[:1], torch.tensor([[True, True]]), _ITEMS),
-        (_INTERESTS, torch.tensor([[True, True], [True, False]]), _ITEMS),
-    ],
-    mistakes={
-        "they are the mean over the interests. An item that one interest loves and the others "
-        "ignore must keep its full score: take the best.": _mean,
-        "they are the sum over the interests. Then an item that all like a little beats one that "
-        "is loved by one: take the best.": _sum,
-        "an interest that is not active has had its say. Use the mask.": _no_mask,
-        "an inactive interest counts as a score of 0, which beats every negative score. Make it "
-        "-inf, so that it can never be the best.": _zeros,
-    },
-)
+DIMENSIONS = (4, 8, 16, 32, 64, 128)
 
 
 def _pool(
@@ -64,19 +19,7 @@ def _pool(
     return (table[codes] * known).sum(1) / known.sum(1).clamp(min=1)
 
 
-def _zeros_averaged_in(table: Tensor, codes: Tensor) -> Tensor:
-    return (table[codes] * (codes > 0)[:, :, None]).mean(1)
-
-
-def _summed(table: Tensor, codes: Tensor) -> Tensor:
-    return (table[codes] * (codes > 0)[:, :, None]).sum(1)
-
-
-def _row_zero(table: Tensor, codes: Tensor) -> Tensor:
-    return table[codes].mean(1)
-
-
-# Row 0 is not zeros here: whoever relies on that is told so.
+# Row 0 is not zero here, so that it has to be left out.
 _TABLE = torch.tensor([[9.0, 9.0], [1.0, 0.0], [0.0, 2.0], [3.0, 1.0], [-1.0, 4.0]])
 
 POOLING = Exercise(
@@ -88,11 +31,58 @@ POOLING = Exercise(
         (_TABLE, torch.tensor([[1, 2, 0], [0, 0, 0]])),
     ],
     mistakes={
-        "row 0 of the table is averaged in. Code 0 is no brand, it is 'unknown': leave it out of "
-        "the mean.": _row_zero,
-        "an unknown feature is averaged in as zeros. Divide by the number of features that are "
-        "known, or else the item shrinks with every gap in its record.": _zeros_averaged_in,
-        "they are the sum. Then an item with a full record is longer than one with gaps, and wins "
-        "inner products by its length: divide by the number of known features.": _summed,
+        "the mean contains row 0 of the table. Code 0 means that the field is unknown: leave it "
+        "out.": lambda table, codes: table[codes].mean(1),
+        "unknown fields count as zeros. Divide by the number of known fields, because the item "
+        "would otherwise become shorter with each gap.": lambda table, codes: (
+            table[codes] * (codes > 0)[:, :, None]
+        ).mean(1),
+        "they are sums. An item with all fields would be longer than one with gaps and win inner "
+        "products by its length: divide by the number of known fields.": lambda table, codes: (
+            table[codes] * (codes > 0)[:, :, None]
+        ).sum(1),
+    },
+)
+
+
+def _smallest_dimension(liked: int, per_interest: bool = False, share: float = 0.9) -> Tensor:
+    for d in DIMENSIONS:
+        items = crowded_worlds(d, 50)
+        means = items[:, :liked].mean(2)  # (worlds, liked, d)
+        vectors = means if per_interest else means.mean(1, keepdim=True)
+        if covered(vectors, items, liked).mean() >= share * liked:
+            return torch.tensor(d)
+    raise ValueError(f"liked={liked}: no dimension up to {DIMENSIONS[-1]} suffices")
+
+
+SMALLEST_DIMENSION = Exercise(
+    name="smallest_dimension",
+    solution=_smallest_dimension,
+    examples=[(2,), (4,), (8,)],
+    mistakes={
+        "that is the dimension for one vector per interest. Average the means of the liked "
+        "clusters to one vector first.": lambda liked: _smallest_dimension(liked, True),
+        "that is the dimension for half of the clusters; cover nine tenths.": lambda liked: (
+            _smallest_dimension(liked, share=0.5)
+        ),
+    },
+)
+
+BREAK_EVEN = Exercise(
+    name="break_even",
+    solution=lambda size, bandwidth, speed: torch.tensor(size * speed / (2 * bandwidth)),
+    examples=[(4.0, 2e12, 20e12), (1.0, 2e12, 20e12), (2.0, 3e12, 60e12)],
+    tolerance=1e-3,
+    mistakes={
+        "an inner product of d numbers takes d multiplications and d additions: 2d FLOP.": (
+            lambda size, bandwidth, speed: torch.tensor(size * speed / bandwidth)
+        ),
+        "a number takes `size` bytes.": (
+            lambda size, bandwidth, speed: torch.tensor(speed / (2 * bandwidth))
+        ),
+        "that is the inverse. With more queries the time for computing grows, and the time for "
+        "reading does not.": (
+            lambda size, bandwidth, speed: torch.tensor(2 * bandwidth / (size * speed))
+        ),
     },
 )
