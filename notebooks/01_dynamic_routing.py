@@ -12,8 +12,8 @@
 # # 01 · Dynamic routing
 #
 # After this notebook you can write dynamic routing in ten lines of PyTorch, compute an iteration of it with a pencil,
-# and recognize the two most common mistakes in its implementations: a softmax over the wrong axis, and logits that are
-# replaced instead of accumulated. Reading takes about 25 minutes. You need PyTorch, and no knowledge of capsules.
+# and recognize two mistakes that raise no error: a softmax over the wrong axis, and logits that are replaced instead of
+# accumulated. Reading takes about 25 minutes. You need PyTorch, and no knowledge of capsules.
 #
 # MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) represents a user by several interest vectors. The
 # layer that computes them, highlighted in Figure 1.1, is a variant of dynamic routing between capsules
@@ -108,8 +108,8 @@ show_table(["norm of $z$", *norms], [["norm of squash($z$)", *(f"{x:.4f}" for x 
 # This is the principle of routing: **a low-level capsule is assigned to the high-level capsule for which its vote agrees
 # with the other votes.**
 #
-# Our example has three low-level and two high-level capsules in the plane. From here on, the first index of every
-# tensor is the interest $j$, and the second is the behavior $i$:
+# Our example has three low-level and two high-level capsules in the plane. In all tensors of these notebooks, the first
+# axis is the interest $j$ and the second the behavior $i$, so that `b[j, i]` is the paper's $b_{ij}$:
 
 # %%
 pencil = torch.tensor(
@@ -155,7 +155,8 @@ _ = save_figure(figures.loop(), "01_loop.svg")
 # $e / (e + e^{-1}) = 0.881$. For low-level capsule 3 it is the other way round. Low-level capsule 1 has the logits
 # $(1, 1)$ and remains divided in halves. The sums change: capsule 1 gets half of $(2, 1)$, most of $(2, -1)$ and little
 # of $(-2, 0)$. The opposing vote has little weight now, so the sum is longer. It also turns downwards, towards the vote
-# with the largest weight: $u_1 = (0.857, -0.129)$. By symmetry $u_2 = (0.129, 0.857)$ turns to the right.
+# with the largest weight: $u_1 = (0.857, -0.129)$. Capsule 2 loses the vote $(-1, -2)$ and turns to the right:
+# $u_2 = (0.129, 0.857)$.
 #
 # **Iteration 3.** This turn breaks the tie of low-level capsule 1. Its vote $(2, 1)$ has an upward part and capsule 1
 # has turned downwards: the agreement is $2 \cdot 0.857 - 0.129 = 1.585$. Its vote $(1, 2)$ for capsule 2 has a part to
@@ -208,9 +209,9 @@ _ = save_figure(
 # **Figure 1.3.** The opposing vote of each capsule fades within three iterations, and the capsule turns to the
 # remaining votes. The width of a vote and the number at its tip are its weight; the grey pin is the capsule.
 #
-# The lean of low-level capsule 1 grows from iteration to iteration: after ten, almost nothing of it is left for
-# capsule 1. The last update of `b` in the loop is never used. So $r = 3$ iterations contain two updates that matter, and
-# $r = 1$ returns the squashed average of the votes, without any routing.
+# The preference of low-level capsule 1 grows: after ten iterations almost nothing of it is left for capsule 1. The last
+# update of `b` in the loop is never used. So $r = 3$ iterations contain two updates that matter, and $r = 1$ returns the
+# squashed average of the votes, without any routing.
 #
 # **Try**: remove `squash` (write `u = z`), and run the cell and the next one again. The norms of the capsules are no
 # longer limited, so the agreements are larger and the weights harden faster. Then restore the line.
@@ -285,7 +286,7 @@ _ = save_figure(figures.iterations(seen, titles, interests), "01_rounds.svg")
 #
 # The capsules differ from the first iteration on, because their matrices do: each capsule leans towards its own film.
 # The two films of Wallace and Gromit have an audience of their own and choose animation at once. *Schindler's List*
-# lies between two interests and remains divided: in iteration 3 it gives 0.48 to film noir and 0.52 to war.
+# lies between two interests and remains divided: in iteration 3 it gives 0.48 to film noir and 0.52 to war (Figure 1.6).
 # *Who Framed Roger Rabbit?* gives 0.71 to film noir, because votes come from audiences here, and not from genres.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -297,9 +298,9 @@ frames(
 )
 
 # %% [markdown]
-# **Figure 1.5.** Capsules turn towards the films that agree with them, and the films then move to the nearest capsule.
-# Points are films in the color of their largest weight (grey: undecided), arrows are capsules, and the bars are the
-# weights of each film. Move the slider from iteration 1 to 8.
+# **Figure 1.5.** Capsules turn towards the films that agree with them, and each film gives its weight to the capsule
+# that fits best. Points are films in the color of their largest weight (grey: undecided), arrows are capsules, and bars
+# are weights. Move the slider from iteration 1 to 8.
 #
 # **Try**: in the loop of section 3, write `b = (u[:, None, :] * votes).sum(2)`, so that the agreement replaces the
 # logit, and run this section again. The heat maps hardly change after iteration 3; section 5 explains why. Then restore
@@ -376,9 +377,9 @@ show_table(
 # Brackets hold 95 % intervals over the examples.
 #
 # **Measured here**: the capsules settle first. In nearly all examples they have their final direction by iteration 3.
-# The weights of most examples need five to ten iterations, and the logits never stop. Convergence is therefore judged
+# The weights of most examples need five to ten iterations, and the logits keep growing. Convergence is therefore judged
 # by the capsules, which are all that the next layer receives, or by the weights, but not by the logits. More iterations
-# are not simply better: weights near 0 or 1 freeze early decisions, and a film between two interests is shared no more.
+# are not simply better: weights near 0 or 1 freeze early decisions, and no film is shared by two interests any more.
 #
 # **Paper**: "usually three" iterations. **Open**: the number used in its experiments, which do not vary it.
 #
@@ -431,13 +432,13 @@ falls = ((norms - norms.atan()).sum(2).diff(dim=0) < -1e-4).any(0)
 print(f"added logits, examples of section 5: G falls in {int(falls.sum())} of {draws} examples")
 
 # %% [markdown]
-# In the third: both use zeros in iteration 1 and the first agreement in iteration 2. Iteration 3 uses the sum of two
-# agreements, or only the last one. A replaced logit remains smaller than the norm of the vote, because $\|u_j\| < 1$,
-# so its weights stay soft however long the loop runs. Added logits grow without bound, so the columns of the heat map
-# approach one-hot vectors.
+# They first differ in iteration 3. Both use zeros in iteration 1 and the first agreement in iteration 2; iteration 3
+# uses the sum of two agreements, or only the last one. A replaced logit remains smaller than the norm of the vote,
+# because $\|u_j\| < 1$, so its weights stay soft however long the loop runs. Added logits grow without bound, so the
+# columns of the heat map approach one-hot vectors.
 #
 # Adding also has an objective: the agreement is the derivative of $G(w) = \sum_j (\|z_j\| - \arctan \|z_j\|)$ with
-# respect to $w_{ij}$, and an iteration never lowers $G$ ([appendix B](appendix/B_routing.ipynb)). So routing cannot oscillate.
+# respect to $w_{ij}$, and no iteration lowers $G$ ([appendix B](appendix/B_routing.ipynb)). So routing cannot oscillate.
 #
 # ## 6. Along which axis does the softmax run?
 #

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -41,31 +42,27 @@ ROUTE_BATCH = Exercise(
     examples=[(VOTES, 1), (VOTES, 3)],
     mistakes={
         "the softmax runs over the behaviors. For each behavior the weights of the interests sum "
-        "to 1, and the interests are the second-to-last axis of b.": lambda votes, r: _route(
-            votes, r, lambda b: b.softmax(-1)
+        "to 1, and the interests are axis 1 of b.": partial(_route, softmax=lambda b: b.softmax(2)),
+        "the softmax runs over the users of the batch. Axis 0 is the batch now.": partial(
+            _route, softmax=lambda b: b.softmax(0)
         ),
-        "the softmax runs over the users of the batch. Axis 0 is the batch now.": (
-            lambda votes, r: _route(votes, r, lambda b: b.softmax(0))
-        ),
-        "the agreement replaces the logits. Add it: b = b + ...": (
-            lambda votes, r: _route(votes, r, keep=0.0)
-        ),
-        "the sums are not squashed.": lambda votes, r: _route(votes, r, capsule=lambda z: z),
+        "the agreement replaces the logits. Add it: b = b + ...": partial(_route, keep=0.0),
+        "the sums are not squashed.": partial(_route, capsule=lambda z: z),
     },
 )
 
 HARD_ROUTING = Exercise(
     name="hard_routing",
-    solution=lambda votes, r: _route(votes, r, _one_hot),
+    solution=partial(_route, softmax=_one_hot),
     examples=[(VOTES[0], 1), (VOTES[1], 3), (VOTES[2], 4)],
     mistakes={
         "the assignment is still soft.": _route,
         "each interest takes one behavior. Each behavior must choose one interest: the argmax "
-        "runs over axis 0.": lambda votes, r: _route(
-            votes, r, lambda b: F.one_hot(b.argmax(1), b.shape[1]).float()
+        "runs over axis 0.": partial(
+            _route, softmax=lambda b: F.one_hot(b.argmax(1), b.shape[1]).float()
         ),
-        "the agreement replaces the logits. Add it: b = b + ...": (
-            lambda votes, r: _route(votes, r, _one_hot, keep=0.0)
+        "the agreement replaces the logits. Add it: b = b + ...": partial(
+            _route, softmax=_one_hot, keep=0.0
         ),
     },
 )

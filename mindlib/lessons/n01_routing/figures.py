@@ -92,16 +92,16 @@ def iterations(
     figure, axes = plt.subplots(
         len(shown), 2, figsize=(9, 1.1 * len(shown) + 1.8), layout="constrained"
     )
-    names = ("logits $b$, less their mean over the interests", "weights $w$")
-    rows = [t - 1 for t in shown]
-    reach = max(float(seen.logits[rows].abs().max()), 1e-6)
-    for column, (values, low, top, colors) in enumerate(
-        ((seen.logits[rows], -reach, reach, "PuOr"), (seen.weights[rows], 0, 1, COLORMAP))
+    logits, weights = (part[[t - 1 for t in shown]] for part in seen[:2])
+    reach = max(float(logits.abs().max()), 1e-6)
+    for column, name, values, low, top, colors in (
+        (0, "logits $b$, less their mean over the interests", logits, -reach, reach, "PuOr"),
+        (1, "weights $w$", weights, 0, 1, COLORMAP),
     ):
         for axis, picture in zip(axes[:, column], values.numpy(), strict=True):
             drawn = axis.imshow(picture, vmin=low, vmax=top, cmap=colors, aspect="auto")
             axis.set(xticks=[], yticks=[])
-        figure.colorbar(drawn, ax=axes[:, column], location="top", label=names[column], aspect=40)  # pyright: ignore[reportPossiblyUnboundVariable]
+        figure.colorbar(drawn, ax=axes[:, column], location="top", label=name, aspect=40)  # pyright: ignore[reportPossiblyUnboundVariable]
         axes[-1, column].set_xticks(range(len(titles)), titles, rotation=90)
     for axis, t in zip(axes[:, 0], shown, strict=True):
         axis.set_ylabel(f"iteration {t}")
