@@ -14,7 +14,7 @@ from mindlib.experiments import execution, tuning
 from mindlib.experiments.cache import code_version
 from mindlib.experiments.claims import CLAIMS
 from mindlib.experiments.results import recorded_table
-from mindlib.lessons.n05_experiments.recorded_tables import gains, study_points
+from mindlib.lessons.n05_experiments.gains import recorded_groups, study_changes
 
 pytestmark = pytest.mark.slow
 
@@ -138,8 +138,8 @@ def test_written_floats_have_six_digits_and_no_number_is_nan(script, tmp_path):
 
 def test_the_readers_of_recorded_results_accept_them(results):
     assert "| MIND-4 | 2 |" in recorded_table(results, ("Recall@50", "Categories@50"))
-    assert len(study_points(results, "adaptive", "Recall@50")) == 3
-    assert gains(results, "MIND-4", "WALS", "Recall@50")
+    assert len(study_changes(results, "adaptive", "Recall@50", "MIND-4 tuned")) == 2
+    assert recorded_groups(results, "MIND-4", "WALS", "Recall@50")
 
 
 def test_every_pair_that_a_claim_needs_is_compared(script):

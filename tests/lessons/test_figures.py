@@ -9,23 +9,20 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from mindlib.lessons.common.style import COLORS, INK
-from mindlib.lessons.n05_experiments.study_figures import ORDERED
+from mindlib.lessons.n05_experiments.item_map import GENRE_COLORS
 from tests.lessons.n00_problem import test_figures as n00
 from tests.lessons.n01_routing import test_figures as n01
 from tests.lessons.n02_b2i import test_figures as n02
 from tests.lessons.n03_attention import test_figures as n03
-from tests.lessons.n05_experiments import test_case_figures as n05_case
 from tests.lessons.n05_experiments import test_figures as n05
-from tests.lessons.n05_experiments import test_study_figures as n05_study
 
 pytestmark = pytest.mark.slow
 
 FIGURES: dict[str, Callable[[], Figure]] = {
     f"{module.__name__.removeprefix('tests.lessons.')}-{name}": draw
-    for module in (n00, n01, n02, n03, n05, n05_case, n05_study)
+    for module in (n00, n01, n02, n03, n05)
     for name, draw in module.FIGURES.items()
 }
-ORDERED_COLORS = [to_hex(ORDERED(x)) for x in np.linspace(0, 1, 101)]
 # Text of these colours lies on filled cells or stars of the figure, whatever the page.
 ON_FILLED = {"#ffffff", "#222222"}
 
@@ -52,7 +49,7 @@ def test_contrast_is_that_of_the_standard(colors: tuple[str, str], ratio: float)
 
 @pytest.mark.parametrize("page", ["#ffffff", "#111111"])
 def test_every_colour_stands_out_from_the_page(page: str) -> None:
-    assert not [c for c in (INK, *COLORS, *ORDERED_COLORS) if contrast(c, page) < 3]
+    assert not [c for c in (INK, *COLORS, *GENRE_COLORS) if contrast(c, page) < 3]
     assert len({INK, *COLORS}) == len(COLORS) + 1
 
 
@@ -64,5 +61,7 @@ def test_every_figure_draws_and_reads_on_both_pages(name: str) -> None:
     texts = [t for t in figure.findobj(Text) if isinstance(t, Text) and t.get_text().strip()]
     used = {to_hex(t.get_color()) for t in texts}
     assert used
-    on_filled = ON_FILLED if name.endswith(("-gallery", "-item_map", "-sums_of_weights")) else set()
-    assert used <= {INK, *COLORS} | on_filled
+    on_filled = (
+        ON_FILLED if name.endswith(("-gallery", "-map_figure", "-sums_of_weights")) else set()
+    )
+    assert used <= {INK, *COLORS, *GENRE_COLORS} | on_filled

@@ -15,11 +15,17 @@ from mindlib.training import TrainingConfig, fit
 TASTES = ("Film-Noir", "Animation", "War")
 
 
-def genre_matrix(log: Interactions) -> tuple[Bool[np.ndarray, "items_plus_one genres"], list[str]]:
-    """Return whether each film has each genre, and the names of the genres; row 0 is padding."""
+def genre_matrix(
+    log: Interactions, field: str = "genre"
+) -> tuple[Bool[np.ndarray, "items_plus_one genres"], list[str]]:
+    """Return whether each film has each genre, and the names of the genres; row 0 is padding.
+
+    Args:
+        field: another field of the items, for data without genres.
+    """
     features = log.item_features
     assert features is not None
-    columns = features.columns["genre"]
+    columns = features.columns[field]
     names = list(features.vocabularies[columns.start])
     has = np.zeros((log.num_items + 1, len(names)), dtype=bool)
     np.put_along_axis(has, features.codes[:, columns], True, axis=1)
@@ -55,6 +61,7 @@ def typical_genres(
     items: Int[np.ndarray, " films"],
     weights: Float[np.ndarray, " films"] | None = None,
     count: int = 2,
+    field: str = "genre",
 ) -> str:
     """Return the genres that are most overrepresented among some films, e.g. those of an interest.
 
@@ -62,8 +69,9 @@ def typical_genres(
         items: the films.
         weights: how much each film counts, for example its coupling to an interest.
         count: the number of genres.
+        field: as in `genre_matrix`.
     """
-    has, names = genre_matrix(log)
+    has, names = genre_matrix(log, field)
     share = np.average(has[items], axis=0, weights=weights)
     expected = np.average(has[1:], axis=0, weights=log.item_counts()[1:])
     excess = (share - expected) / np.sqrt(expected)

@@ -1,201 +1,176 @@
-"""The figures of notebook 05, the report."""
+"""The figures of notebook 05 except the map: intervals, couplings and retrieved items."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
-from sklearn.isotonic import isotonic_regression
 
-from mindlib.lessons.common.style import COLORS, INK
-
-# Stars and their labels are light with dark text on every page: below them are points of all
-# colours.
-STAR, ON_STAR = "#e8e8e8", "#222222"
+from mindlib.lessons.common.style import COLORMAP, COLORS, INK
+from mindlib.lessons.n05_experiments.gains import Rows
+from mindlib.lessons.n05_experiments.item_map import GENRE_COLORS
 
 
-def data_at_a_glance(
-    lengths: Int[np.ndarray, " users"],
-    item_counts: Int[np.ndarray, " items"],
-    interests: Int[np.ndarray, " users"],
+def seed_points(
+    values: Mapping[str, Sequence[float]], metric: str, lines: Mapping[str, float]
 ) -> Figure:
-    """History lengths, the long tail of the items, and the K'_u that follows from the lengths.
-
-    Args:
-        lengths: the behaviours of each user.
-        item_counts: how often each item occurs.
-        interests: K'_u of each user.
-    """
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10, 2.8), layout="constrained")
-    left.hist(lengths, bins=np.geomspace(max(1, lengths.min()), lengths.max() + 1, 30).tolist())
-    left.set(xscale="log", xlabel="behaviours of a user", ylabel="users", title="Histories")
-    left.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    left.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    left.xaxis.set_minor_formatter(NullFormatter())
-    counts = np.sort(item_counts)[::-1]
-    share = np.cumsum(counts) / counts.sum()
-    middle.plot(np.arange(1, len(counts) + 1) / len(counts), share)
-    middle.set(
-        xlabel="share of the items, most frequent first", ylabel="share of the interactions",
-        title="The long tail", xlim=(0, 1), ylim=(0, 1),
-    )  # fmt: skip
-    values, users = np.unique(interests, return_counts=True)
-    right.bar(values, users / users.sum(), color=COLORS[2])
-    right.set(
-        xticks=values, xlabel="number of interests $K'_u$ (Eq. 9)", ylabel="share of users",
-        title="Interests that routing may use",
-    )  # fmt: skip
-    return figure
-
-
-def metric_points(
-    values: Mapping[str, Sequence[float]],
-    metric: str,
-    lines: Mapping[str, float],
-) -> Figure:
-    """A point for each seed of each model, and the floors as lines.
-
-    Args:
-        values: for each model the metric of each seed.
-        lines: what every model has to beat, by name.
-    """
-    figure, axes = plt.subplots(figsize=(6.5, 0.5 + 0.42 * len(values)), layout="constrained")
-    for row, points in enumerate(values.values()):
-        color = COLORS[row % len(COLORS)]
-        axes.scatter(np.multiply(100, points), [row] * len(points), color=color, s=36, zorder=3)
-        axes.vlines(100 * np.mean(points), row - 0.25, row + 0.25, color=color, lw=1.5)
+    """Draw a point for each seed of each model, and a dotted line for each baseline."""
+    figure, axis = plt.subplots(figsize=(7, 0.9 + 0.36 * len(values)), layout="constrained")
+    for row, seeds in enumerate(values.values()):
+        axis.scatter(np.multiply(100, seeds), [row] * len(seeds), color=GENRE_COLORS[0], s=36)
+        text = f"   {100 * np.mean(seeds):.1f}"
+        axis.text(100 * max(seeds), row, text, va="center")
     for name, value in lines.items():
-        axes.axvline(100 * value, color=INK, ls=":", lw=1)
-        axes.text(100 * value, -0.75, f" {name}", va="center", fontsize=8)
-    axes.set(xlabel=f"{metric}, percent", yticks=range(len(values)), yticklabels=list(values))
-    axes.set_ylim(len(values) - 0.5, -1)
+        axis.axvline(100 * value, color=INK, ls=":", lw=1)
+        axis.text(100 * value, -0.8, f" {name}", va="center")
+    axis.set(xlabel=f"{metric}, percent", yticks=range(len(values)), yticklabels=list(values))
+    axis.set_ylim(len(values) - 0.5, -1.1)
+    axis.margins(x=0.12)
     return figure
 
 
-def training_curves(curves: Mapping[str, Sequence[Sequence[float]]], label: str) -> Figure:
-    """A value for each epoch, a line for each seed, a colour for each model."""
-    figure, axes = plt.subplots(figsize=(6.5, 2.8), layout="constrained")
-    for color, (model, lines) in zip(COLORS, curves.items(), strict=False):
-        for number, line in enumerate(lines):
-            epochs = np.arange(1, len(line) + 1)
-            axes.plot(epochs, np.multiply(100, line), "o-", color=color, ms=3, lw=1.2,
-                      label=model if number == 0 else None)  # fmt: skip
-    longest = max(len(line) for lines in curves.values() for line in lines)
-    axes.set(xlabel="epoch", ylabel=f"{label}, percent", xlim=(0.5, longest + 0.5))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(ncols=len(curves), loc="lower right")
-    return figure
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One projection: where the items and the interests lie, and what it can be trusted for.
-
-    Attributes:
-        points: the items in the plane.
-        stars: one user's interests in the plane.
-        caption: how it was made and its figures of quality.
-        names: what each interest is about; without it the stars have their numbers alone.
-    """
-
-    points: Float[np.ndarray, "items 2"]
-    stars: Float[np.ndarray, "interests 2"]
-    caption: str
-    names: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.names and len(self.names) != len(self.stars):
-            raise ValueError(
-                f"{len(self.names)} names for {len(self.stars)} stars of {self.caption!r}: "
-                f"expected one for each, or none"
-            )
-
-
-def item_map(
-    panels: Sequence[Panel], groups: Sequence[str], *, named: int = 7, columns: int | None = None
-) -> Figure:
-    """Projections of the items, coloured by category, the interests as stars.
+def intervals(panels: Mapping[str, Mapping[str, Rows]], label: str) -> Figure:
+    """Draw differences of shares with their 95 % intervals, in percentage points.
 
     Args:
-        groups: the category of each item; the `named` most frequent get a colour of their own.
-        columns: how many panels a row has; all of them by default.
-
-    Raises:
-        ValueError: no panels, or no columns.
+        panels: for each panel, by its title, the rows of each series. A row without an estimate
+            keeps its place.
+        label: of the axis.
     """
-    if not panels:
-        raise ValueError("nothing to show: expected at least one panel")
-    columns = len(panels) if columns is None else columns
-    if columns < 1:
-        raise ValueError(f"columns={columns}: expected at least 1")
-    columns = min(columns, len(panels))
-    rows = -(-len(panels) // columns)
-    common = [name for name, _ in Counter(groups).most_common(named)]
+    names = [
+        list(dict.fromkeys(name for rows in panel.values() for name, _ in rows))
+        for panel in panels.values()
+    ]
+    is_shared = all(rows == names[0] for rows in names)
+    width = 2.4 * len(panels) + (2.2 if is_shared else 0.6 * len(panels))
     figure, axes = plt.subplots(
-        rows, columns, figsize=(4.8 * columns, 0.6 + 4.3 * rows), layout="constrained",
-        squeeze=False,
+        1, len(panels), figsize=(width, 1 + 0.3 * max(map(len, names))), layout="constrained",
+        squeeze=False, sharey=is_shared,
     )  # fmt: skip
-    names = np.array(groups)
-    for axis, panel in zip(axes.flat, panels, strict=False):
-        others = ~np.isin(names, common)
-        if others.any():
-            axis.scatter(*panel.points[others].T, s=3, color=INK, alpha=0.35, lw=0, label="other")
-        for color, name in zip(COLORS, common, strict=False):
-            axis.scatter(*panel.points[names == name].T, s=4, color=color, lw=0, label=name.title())
-        axis.scatter(*panel.stars.T, marker="*", s=190, color=STAR, edgecolor=ON_STAR,
-                     lw=0.9, zorder=6, label="the user's interests")  # fmt: skip
-        for number, (x, y) in enumerate(panel.stars):
-            axis.annotate(str(number + 1), (x, y), fontsize=6, ha="center", va="center",
-                          color=ON_STAR, zorder=7)  # fmt: skip
-        _name_stars(axis, panel)
-        axis.set_title(panel.caption, fontsize=8)
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
-    for axis in axes.flat[len(panels) :]:
-        axis.set_axis_off()
-    legend = figure.legend(
-        *axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8
-    )
-    for handle in legend.legend_handles:
-        if isinstance(handle, PathCollection):
-            handle.set_sizes([40])
+    series = list(dict.fromkeys(name for panel in panels.values() for name in panel))
+    for axis, rows, (title, panel) in zip(axes[0], names, panels.items(), strict=True):
+        axis.axvline(0, color=INK, lw=0.8, zorder=0)
+        for name, estimates in panel.items():
+            number = series.index(name)
+            shift = 0.24 * (number - (len(series) - 1) / 2)
+            for row, e in estimates:
+                if e is not None:
+                    reach = [[100 * (e.value - e.low)], [100 * (e.high - e.value)]]
+                    axis.errorbar(100 * e.value, rows.index(row) + shift, xerr=reach, fmt="o",
+                                  color=GENRE_COLORS[number], ms=5, capsize=2, lw=1.4)  # fmt: skip
+        found = [e for estimates in panel.values() for _, e in estimates if e]
+        widest = 4 * np.median([e.high - e.low for e in found])  # a group of three sets no scale
+        kept = [e for e in found if e.high - e.low <= widest]
+        low, high = min(0, *(e.low for e in kept)), max(0, *(e.high for e in kept))
+        axis.set_xlim(110 * low - 0.1, 110 * high + 0.1)
+        axis.set_yticks(range(len(rows)), rows)
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        axis.set_title(title)
+        axis.tick_params(axis="y", length=0)
+    figure.supxlabel(label, fontsize=9, color=INK)
+    if len(series) > 1:
+        for number, name in enumerate(series):
+            axes[0][0].plot([], [], "o-", color=GENRE_COLORS[number], ms=5, label=name)
+        figure.legend(loc="outside upper center", ncols=len(series))
     return figure
 
 
-def _name_stars(axis: Axes, panel: Panel) -> None:
-    """A label beside each star, towards the middle; labels give way to one another up and down."""
-    if not panel.names:
-        return
-    (left, right), (bottom, top) = axis.get_xlim(), axis.get_ylim()
-    low = np.array([left, bottom])
-    places = (panel.stars - low) / (np.array([right, top]) - low)
-    rank = places[:, 1].argsort(kind="stable").argsort(kind="stable")
-    # The nearest heights to the stars' own that keep their order and a label's distance.
-    step = 0.055
-    order = rank.argsort()
-    free = places[order, 1] - step * np.arange(len(order))
-    heights = isotonic_regression(free, y_min=0.02, y_max=0.98 - step * len(order))
-    heights = heights + step * np.arange(len(order))
-    for height, star in zip(heights, order, strict=True):
-        x = places[star, 0]
-        side = 1 if x < 0.5 else -1
-        axis.annotate(
-            cut(f"{star + 1} {panel.names[star]}", 24), tuple(panel.stars[star]),
-            xytext=(x + 0.045 * side, height), textcoords="axes fraction", fontsize=6.5,
-            ha="left" if side > 0 else "right", va="center", color=ON_STAR, zorder=5,
-            bbox={"boxstyle": "round,pad=0.2", "fc": STAR, "ec": "none"},
-            arrowprops={"arrowstyle": "-", "color": INK, "lw": 0.8},
-        )  # fmt: skip
+class RoutedUser(NamedTuple):
+    """The name and the category of each behavior, and the coupling in several training runs."""
+
+    heading: str
+    labels: Sequence[str]
+    groups: Sequence[str]
+    couplings: Sequence[Float[np.ndarray, "interests behaviors"]]
+
+
+def coupling_heatmaps(users: Sequence[RoutedUser]) -> Figure:
+    """Draw the coupling of each user, a heat map for each training run (Fig. 5).
+
+    Behaviors run down in one order for all runs: by category, within it by the strongest interest
+    of the first run.
+    """
+    longest = max(len(user.labels) for user in users)
+    # The last column of each user is the strip of categories.
+    widths = [w for user in users for w in (*(len(c) for c in user.couplings), 0.5)]
+    size = 0.22 * sum(widths) + 3.2 * len(users), 0.155 * longest + 1.7
+    figure, axes = plt.subplots(
+        1, len(widths), figsize=size, layout="constrained", width_ratios=widths
+    )
+    picture, places = None, iter(axes)
+    for user in users:
+        best, strength = user.couplings[0].argmax(0), user.couplings[0].max(0)
+        keys = list(zip(user.groups, best, -strength, strict=True))
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        maps = [next(places) for _ in user.couplings]
+        for run, (axis, coupling) in enumerate(zip(maps, user.couplings, strict=True)):
+            picture = axis.imshow(coupling[:, order].T, aspect="auto", cmap=COLORMAP, vmin=0,
+                                  vmax=1, interpolation="nearest")  # fmt: skip
+            axis.set_xticks(range(len(coupling)), [str(k + 1) for k in range(len(coupling))])
+            for k, tick in enumerate(axis.get_xticklabels()):
+                tick.set(color=COLORS[k], weight="bold")
+            axis.set_title(f"seed {run}", fontsize=8.5, loc="left")
+            axis.set_yticks([])
+        maps[0].set_yticks(range(len(order)), [cut(user.labels[i], 34) for i in order], fontsize=7)
+        maps[0].set_title(f"{user.heading}\n\nseed 0", fontsize=8.5, loc="left")
+        strip = next(places)
+        _category_strip(strip, [user.groups[i] for i in order])
+        for axis in (*maps, strip):
+            axis.set_ylim(longest - 0.5, -0.5)  # rows of the same height for every user
+            axis.spines[:].set_visible(False)
+            axis.tick_params(length=0)
+    if picture is not None:
+        label = "coupling $w_{ij}$ of behavior i and interest j"
+        figure.colorbar(picture, ax=axes, label=label, location="bottom", shrink=0.4, aspect=40)
+    return figure
+
+
+def _category_strip(axis: Axes, groups: Sequence[str]) -> None:
+    """Draw a cell for each behavior in the color of its category, with the category's name."""
+    centers, names, top = [], [], 0
+    for number, (name, own) in enumerate(groupby(groups)):
+        size, color = len(list(own)), GENRE_COLORS[number % len(GENRE_COLORS)]
+        axis.bar(0, size - 0.15, bottom=top - 0.425, width=1.0, color=color)
+        centers.append(top + (size - 1) / 2)
+        names.append(cut(name, 20))
+        top += size
+    axis.yaxis.tick_right()
+    axis.set_yticks(centers, names, fontsize=7.5)
+    axis.set(xlim=(-0.5, 0.5), xticks=[])
+
+
+class Strip(NamedTuple):
+    """The items that a vector retrieves: their cosine to it, and the titles of the best."""
+
+    name: str
+    cosine: Float[np.ndarray, " n"]
+    titles: Sequence[str]
+    color: str
+
+
+def item_strips(strips: Sequence[Strip]) -> Figure:
+    """Draw a dot for each retrieved item at its cosine, and write the best titles (Fig. 6)."""
+    figure, axis = plt.subplots(figsize=(10, 0.5 * len(strips) + 0.8), layout="constrained")
+    for row, (_, cosine, titles, color) in enumerate(strips):
+        axis.axhline(row, color=INK, lw=0.6, alpha=0.5, zorder=0)
+        axis.scatter(cosine, [row] * len(cosine), s=42, color=color, alpha=0.5, lw=0)
+        text = cut(" · ".join(titles), 74)
+        axis.text(1.02, row, text, transform=axis.get_yaxis_transform(), va="center", fontsize=8)
+    axis.set_yticks(range(len(strips)), [strip.name for strip in strips])
+    for tick, strip in zip(axis.get_yticklabels(), strips, strict=True):
+        tick.set_color(strip.color)
+    axis.set(xlabel="cosine of item and nearest interest", ylim=(len(strips) - 0.5, -0.5))
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
+    return figure
 
 
 def cut(text: str, width: int) -> str:
-    """At most width characters, the last of them "…" if there were more."""
+    """Shorten a text to `width` characters, the last of them "…"."""
     return text if len(text) <= width else text[: width - 1].rstrip() + "…"

@@ -1,179 +1,85 @@
-"""The figures hold the numbers that they are given, and read on light and on dark pages."""
+"""The figures of notebook 05 hold the numbers that they are given."""
 
-import matplotlib as mpl
 import numpy as np
-import pytest
-from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 
-from mindlib.lessons.common.style import INK
+from mindlib.evaluation import Estimate
+from mindlib.lessons.common.style import COLORS
 from mindlib.lessons.n05_experiments.figures import (
-    Panel,
-    cut,
-    data_at_a_glance,
-    item_map,
-    metric_points,
-    training_curves,
+    RoutedUser,
+    Strip,
+    coupling_heatmaps,
+    intervals,
+    item_strips,
+    seed_points,
 )
-
-pytestmark = pytest.mark.slow
+from mindlib.lessons.n05_experiments.item_map import ItemMap, map_figure, small_maps
 
 RNG = np.random.default_rng(0)
-CURVES = {"MIND": [[0.1, 0.2, 0.3], [0.15, 0.1, 0.2, 0.4]], "YouTube DNN": [[0.05, 0.06]]}
-POINTS = {"Random": [0.01, 0.012], "MIND": [0.05, 0.06, 0.055]}
+ROWS = [
+    ("K = 1", Estimate(-0.02, -0.03, -0.01)),
+    ("K = 2", None),
+    ("K = 8", Estimate(0, -0.01, 0.01)),
+]
+PANELS = {"K": {"Beauty": ROWS, "films": ROWS[:1]}, "p": {"films": [("p = 0", ROWS[0][1])]}}
 
 
-def panels(number: int = 2) -> list[Panel]:
-    return [
-        Panel(RNG.standard_normal((30, 2)), RNG.standard_normal((3, 2)), f"panel {n}")
-        for n in range(number)
-    ]
+def routed(name: str, interests: int, behaviors: int) -> RoutedUser:
+    labels = [f"{name} {i} {'a long name ' * (i % 3)}" for i in range(behaviors)]
+    couplings = [RNG.dirichlet(np.ones(interests), behaviors).T for _ in range(2)]
+    return RoutedUser(name, labels, [f"category {i % 3}" for i in range(behaviors)], couplings)
 
 
-def named_panels(stars: np.ndarray) -> list[Panel]:
-    names = tuple(f"category {k}" for k in range(len(stars)))
-    return [Panel(RNG.standard_normal((30, 2)), stars, "named", names)]
-
-
-def categories(number: int) -> list[str]:
-    return [f"category {n % number}" for n in range(30)]
-
-
+USERS = [routed("ann", 4, 9), routed("bob", 3, 5)]
+POINTS = RNG.standard_normal((60, 2))
+GENRES = [f"genre {i % 4}" for i in range(60)]
+NAMED = ["genre 1", "genre 2"]
+MAP = ItemMap(POINTS, GENRES, NAMED, POINTS[:2], ["war", "noir"], np.repeat([-1, 0, 1], 20))
 FIGURES = {
-    "data_at_a_glance": lambda: data_at_a_glance(
-        np.array([1, 5, 20, 300]), np.array([3, 1, 90]), np.array([1, 2, 4, 4])
+    "seed_points": lambda: seed_points({"a": [0.1, 0.2], "b": [0.3, 0.3]}, "Recall@50", {"c": 0.2}),
+    "intervals": lambda: intervals(PANELS, "points"),
+    "coupling_heatmaps": lambda: coupling_heatmaps(USERS),
+    "item_strips": lambda: item_strips(
+        [Strip(str(k), RNG.random(50), ["Laura", "Gilda"], COLORS[k]) for k in range(3)]
     ),
-    "metric_points": lambda: metric_points(POINTS, "HitRate@50", {"Popularity": 0.03}),
-    "training_curves": lambda: training_curves(CURVES, "Recall@50"),
-    "item_map": lambda: item_map(panels() + named_panels(np.eye(3, 2)), categories(9), columns=2),
+    "map_figure": lambda: map_figure(MAP),
+    "small_maps": lambda: small_maps({"one": POINTS, "two": -POINTS}, GENRES, NAMED),
 }
 
 
-def main_axes(figure: Figure) -> Axes:
-    (axes,) = (a for a in figure.axes if a.get_xlabel())
-    return axes
+def test_intervals_are_in_points_and_an_empty_row_keeps_its_place():
+    figure = FIGURES["intervals"]()
+    first = figure.axes[0]
+    assert [text.get_text() for text in first.get_yticklabels()] == ["K = 1", "K = 2", "K = 8"]
+    (x, y) = first.containers[0].lines[0].get_data()
+    assert (x[0], round(y[0])) == (-2, 0)
+    (segment,) = first.containers[0].lines[2][0].get_segments()
+    assert segment[:, 0].tolist() == [-3, -1]
+    assert len(first.containers) == 3
 
 
-def percents(axes: Axes) -> list[list[float]]:
-    """The abscissae of each scatter."""
-    return [
-        np.asarray(c.get_offsets())[:, 0].tolist()
-        for c in axes.collections
-        if isinstance(c, PathCollection)
+def test_all_of_a_users_heat_maps_have_the_order_of_the_first():
+    maps = [axis for axis in FIGURES["coupling_heatmaps"]().axes if axis.images][:2]
+    labels = [text.get_text() for text in maps[0].get_yticklabels()]
+    user = USERS[0]
+    order = [
+        next(i for i, name in enumerate(user.labels) if name.startswith(label.rstrip("…")))
+        for label in labels
     ]
+    assert sorted(order) == list(range(9))
+    assert [user.groups[i] for i in order] == sorted(user.groups)
+    for axis, coupling in zip(maps, user.couplings, strict=True):
+        np.testing.assert_array_equal(axis.images[0].get_array(), coupling[:, order].T)
 
 
-def test_the_style_reaches_the_whole_session_and_is_only_asked_for_once():
-    assert mpl.rcParams["text.color"] == INK
-    assert mpl.rcParams["figure.facecolor"] == "none"
+def test_a_label_stands_at_the_densest_place_of_its_genre():
+    dense, loose = RNG.normal(5, 0.01, (20, 2)), RNG.uniform(-9, 9, (30, 2))
+    points = np.concatenate([dense, loose])
+    view = ItemMap(points, ["a"] * 50, ["a"], points[:0], [], np.full(50, -1))
+    np.testing.assert_allclose(view.centers(), [[5, 5]], atol=0.1)
 
 
-def test_there_is_a_point_for_each_seed_and_a_line_for_each_floor():
-    axes = main_axes(metric_points(POINTS, "HitRate@50", {"Popularity": 0.03, "Random": 0.01}))
-    assert percents(axes) == [pytest.approx([1.0, 1.2]), pytest.approx([5.0, 6.0, 5.5])]
-    assert [np.asarray(line.get_xdata())[0] for line in axes.lines] == pytest.approx([3.0, 1.0])
-    assert {t.get_text().strip() for t in axes.texts} >= {"Popularity", "Random"}
-    assert [t.get_text() for t in axes.get_yticklabels()] == list(POINTS)
-    assert "HitRate@50" in axes.get_xlabel()
-
-
-def test_there_is_a_curve_for_each_seed_and_a_colour_for_each_model():
-    axes = main_axes(training_curves(CURVES, "Recall@50"))
-    expected = [line for lines in CURVES.values() for line in lines]
-    assert len(axes.lines) == len(expected)
-    for drawn, line in zip(axes.lines, expected, strict=True):
-        x, y = np.asarray(drawn.get_data())
-        assert x.tolist() == list(range(1, len(line) + 1))
-        assert y == pytest.approx(100 * np.array(line))
-    colors = [line.get_color() for line in axes.lines]
-    assert colors[0] == colors[1] != colors[2]
-    legend = axes.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == list(CURVES)
-
-
-def test_the_glance_shows_all_users_and_all_interactions():
-    lengths, counts = np.array([1, 5, 20, 300]), np.array([3, 1, 90, 6])
-    figure = data_at_a_glance(lengths, counts, np.array([1, 2, 4, 4]))
-    histogram, tail, bars = figure.axes
-    heights = [p.get_height() for p in histogram.patches]  # pyright: ignore[reportAttributeAccessIssue]
-    assert sum(heights) == len(lengths)
-    x, y = np.asarray(tail.lines[0].get_data())
-    assert x == pytest.approx([0.25, 0.5, 0.75, 1])
-    assert y == pytest.approx([0.90, 0.96, 0.99, 1])
-    shares = [p.get_height() for p in bars.patches]  # pyright: ignore[reportAttributeAccessIssue]
-    assert shares == pytest.approx([0.25, 0.25, 0.5])
-    assert bars.get_xticks().tolist() == [1, 2, 4]
-
-
-@pytest.mark.parametrize("number", [3, 9])
-def test_the_map_shows_every_item_once_and_every_interest(number):
-    given = panels()
-    figure = item_map(given, categories(number), named=4)
-    for axes, panel in zip(figure.axes, given, strict=True):
-        *clouds, stars = (c for c in axes.collections if isinstance(c, PathCollection))
-        shown = np.concatenate([np.asarray(cloud.get_offsets()) for cloud in clouds])
-        assert sorted(map(tuple, shown)) == sorted(map(tuple, panel.points))
-        np.testing.assert_allclose(np.asarray(stars.get_offsets()), panel.stars)
-        assert axes.get_title() == panel.caption
-        assert [t.get_text() for t in axes.texts] == ["1", "2", "3"]
-    (legend,) = figure.legends
-    shown = [text.get_text() for text in legend.get_texts()]
-    assert len(shown) == len(set(shown)) == min(number, 4) + (number > 4) + 1
-    assert ("other" in shown) == (number > 4)
-
-
-def test_the_map_gives_the_most_frequent_categories_a_colour():
-    groups = ["rare"] + ["often"] * 20 + ["sometimes"] * 9
-    (legend,) = item_map(panels(1), groups, named=2).legends
-    shown = {text.get_text() for text in legend.get_texts()}
-    assert {"Often", "Sometimes", "other"} <= shown
-    assert "Rare" not in shown
-
-
-@pytest.mark.parametrize(("columns", "rows"), [(None, 1), (1, 5), (2, 3), (3, 2), (9, 1)])
-def test_the_maps_panels_go_on_in_the_next_row(columns, rows):
-    figure = item_map(panels(5), categories(3), columns=columns)
-    shown = [axes for axes in figure.axes if axes.axison]
-    assert [axes.get_title() for axes in shown] == [f"panel {n}" for n in range(5)]
-    figure.canvas.draw()
-    tops = [round(axes.get_position().y1, 3) for axes in shown]
-    assert len(set(tops)) == rows
-    assert tops == sorted(tops, reverse=True)
-
-
-@pytest.mark.parametrize("spread", [0.0, 0.01, 3.0])
-def test_the_names_of_stars_stand_beside_them_and_apart(spread):
-    stars = spread * np.random.default_rng(1).standard_normal((8, 2))
-    figure = item_map(named_panels(stars), categories(3))
-    figure.canvas.draw()
-    (axes,) = figure.axes
-    labels = [t for t in axes.texts if "category" in t.get_text()]
-    assert sorted(t.get_text() for t in labels) == [f"{k + 1} category {k}" for k in range(8)]
-    boxes = [Text.get_window_extent(t) for t in labels]  # without the lines to the stars
-    for number, box in enumerate(boxes):
-        assert not any(box.overlaps(other) for other in boxes[number + 1 :])
-        assert axes.bbox.y0 <= box.y0 <= box.y1 <= axes.bbox.y1
-    for label in labels:
-        star = stars[int(label.get_text()[0]) - 1]
-        assert getattr(label, "xy", None) == pytest.approx(star)  # where its line ends
-
-
-def test_maps_that_cannot_be_drawn_are_refused():
-    with pytest.raises(ValueError, match="nothing to show: expected at least one panel"):
-        item_map([], [])
-    with pytest.raises(ValueError, match="columns=0: expected at least 1"):
-        item_map(panels(), categories(3), columns=0)
-    with pytest.raises(ValueError, match=r"1 names for 2 stars of 'x': expected one for each"):
-        Panel(np.zeros((3, 2)), np.zeros((2, 2)), "x", ("milk",))
-
-
-@pytest.mark.parametrize("width", [2, 5, 40])
-def test_a_text_is_cut_only_where_it_is_too_long(width):
-    text = "whole milk, fresh"
-    short = cut(text, width)
-    assert len(short) <= width
-    assert short == text if len(text) <= width else text.startswith(short.removesuffix("…"))
-    assert short.endswith("…") == (len(text) > width)
+def test_the_label_of_a_star_avoids_that_of_an_earlier_one():
+    points = np.array([[0.0, 0.0], [100.0, 100.0]])
+    stars = np.array([[50.0, 50.0], [60.0, 52.0], [60.0, 80.0]])
+    view = ItemMap(points, ["a", "a"], ["a"], stars, ["x", "y", "z"], np.array([-1, -1]))
+    assert view.is_below() == [False, True, False]

@@ -1,0 +1,117 @@
+"""Whom several interests help: gains by group of users, and their trends with intervals (§4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mindlib.data.histories import History
+from mindlib.evaluation import Estimate, mean_estimate, normal_estimate
+from mindlib.experiments.results import Results, recorded_difference, recorded_rows
+from mindlib.experiments.tables import compare_models
+from mindlib.experiments.trial import TrialRun
+
+Rows = list[tuple[str, Estimate | None]]
+
+
+def category_entropy(
+    history: History, categories: Int[Tensor, " items_plus_one"]
+) -> Float[np.ndarray, " users"]:
+    """Compute the entropy of the categories of each history, in bits; category 0 is left out."""
+    codes = categories[history.items] * history.mask
+    counts = torch.nn.functional.one_hot(codes)[:, :, 1:].sum(1).double()
+    share = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    return (torch.special.entr(share).sum(1) / math.log(2)).numpy()
+
+
+def gain_by_group(
+    gain: Float[np.ndarray, " users"], group: Int[np.ndarray, " users"], labels: Sequence[str]
+) -> Rows:
+    """Estimate the mean gain of each group; None for a group of fewer than two users.
+
+    Args:
+        group: the index of each user's label.
+    """
+    rows: Rows = []
+    for number, label in enumerate(labels):
+        values = gain[group == number]
+        estimate = mean_estimate(values) if len(values) > 1 else None
+        rows.append((f"{label} ({len(values):,})", estimate))
+    return rows
+
+
+def thirds(
+    x: Float[np.ndarray, " users"], strata: Int[np.ndarray, " users"]
+) -> Int[np.ndarray, " users"]:
+    """Return 0, 1 or 2 for the users of the low, middle and high third of x within each stratum."""
+    order = np.lexsort((x, strata))
+    sizes = np.bincount(strata)[strata[order]]
+    rank = np.arange(len(x)) - np.searchsorted(strata[order], strata[order])
+    third = np.empty(len(x), dtype=np.int64)
+    third[order] = 3 * rank // sizes
+    return third
+
+
+def trend(
+    gain: Float[np.ndarray, " users"],
+    x: Float[np.ndarray, " users"],
+    strata: Int[np.ndarray, " users"],
+) -> Estimate:
+    """Estimate the change of the gain for each unit of x among the users of one stratum.
+
+    Least squares with an intercept for each stratum, and a standard error that allows for a
+    variance that differs between users (White 1980).
+    """
+    sizes = np.bincount(strata)
+    x, gain = (v - (np.bincount(strata, v) / sizes.clip(1))[strata] for v in (x, gain))
+    square = float(x @ x)
+    slope = float(x @ gain) / square
+    return normal_estimate(slope, float(np.linalg.norm(x * (gain - slope * x))) / square)
+
+
+def as_results(runs: Sequence[TrialRun]) -> Results:
+    """Convert runs to the form of recorded results: every two models, compared in every metric."""
+    names = dict.fromkeys(run.model for run in runs)
+    comparisons = []
+    for a, b in combinations(names, 2):
+        estimates = {m: compare_models(runs, a, b, m) for m in runs[0].evaluation.values}
+        facts = [
+            {"metric": m, "difference": e.value, "low": e.low, "high": e.high, "p_value": e.p_value}
+            for m, e in estimates.items()
+        ]
+        a, b = (name.removesuffix(" (ours)") for name in (a, b))
+        comparisons.append({"study": None, "a": a, "b": b, "all": facts})
+    return {"comparisons": comparisons}
+
+
+def study_changes(results: Results, study: str, metric: str, base: str, symbol: str = "") -> Rows:
+    """Read by how much each row of a recorded study differs from its row `base`, if there is one.
+
+    Args:
+        symbol: replaces the name of the field, as in "K = 2".
+    """
+    rows: Rows = []
+    for name in recorded_rows(results, study):
+        found = recorded_difference(results, name, base, metric, study)
+        if found and not name.endswith(" tuned"):
+            changed = name.removeprefix("MIND-4 ").removeprefix("reverted: ")
+            value = changed.rpartition("=")[2].replace("inf", "∞")
+            rows.append((f"{symbol} = {value}" if symbol else changed, found))
+    return rows
+
+
+def recorded_groups(results: Results, a: str, b: str, metric: str) -> Rows:
+    """Read the recorded differences of two models by the number of categories of the history."""
+    return [
+        (f"{x['bin']} ({x['cases']:,})", Estimate(x["difference"], x["low"], x["high"]))
+        for entry in results["comparisons"]
+        if (entry["study"], entry["a"], entry["b"]) == (None, a, b)
+        for x in entry.get("by_history_categories", ())
+        if x["metric"] == metric
+    ]

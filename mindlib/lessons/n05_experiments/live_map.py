@@ -1,0 +1,96 @@
+"""The map with titles on hover and a search: self-contained HTML, for light and dark pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from mindlib.lessons.common.style import COLORS, INK
+from mindlib.lessons.n05_experiments.item_map import GENRE_COLORS, LABEL, ON_LABEL, ItemMap
+
+WIDTH, HEIGHT = 900, 720
+PAGE = """\
+<div id="ID" style="max-width:WIDTHpx;position:relative;font:14px sans-serif">
+<label>Find a title: <input type="search" style="font:inherit"></label> <output></output>
+<svg viewBox="0 0 WIDTH HEIGHT" width="100%" role="img" aria-label="Map of the items"></svg>
+<div role="status" style="position:absolute;display:none;pointer-events:none;padding:2px 6px;
+border-radius:4px;background:LABEL;color:DARK"></div></div>
+<script>(() => {
+const {items, genres, named, colors, stars, below, own} = DATA;
+const root = document.getElementById("ID");
+const svg = root.querySelector("svg"), tip = root.querySelector("div"), dots = [];
+const bold = {"text-anchor": "middle", "font-weight": "bold"};
+const add = (kind, values, text = "") => {
+  const e = document.createElementNS("http://www.w3.org/2000/svg", kind);
+  for (const key in values) e.setAttribute(key, values[key]);
+  e.textContent = text;
+  return svg.appendChild(e);
+};
+for (const [x, y, g] of items)
+  dots.push(add("circle", {cx: x, cy: y, r: 2.2, fill: colors[g] || "INK"}));
+for (const [x, y, g, title, k] of items) if (k >= 0) {
+  add("line", {x1: x, y1: y, x2: stars[k][0], y2: stars[k][1], stroke: own[k]});
+  add("circle", {cx: x, cy: y, r: 4.5, fill: own[k], stroke: "LABEL"});
+}
+named.forEach(([x, y, name], n) =>
+  add("text", {x, y, fill: colors[n], "font-size": 17, ...bold}, name));
+stars.forEach(([x, y, words], k) => {
+  add("circle", {cx: x, cy: y, r: 12, fill: own[k], stroke: "LABEL", "stroke-width": 2});
+  add("text", {x, y: y + 5, fill: "#fff", "font-size": 14, ...bold}, k + 1);
+  add("text", {x, y: y + (below[k] ? 30 : -18), fill: own[k], "font-size": 15, ...bold}, words);
+});
+const show = n => {
+  tip.style.display = n < 0 ? "none" : "block";
+  if (n < 0) return;
+  const [x, y, g, title] = items[n], scale = svg.clientWidth / WIDTH;
+  tip.textContent = title + " (" + genres[g] + ")";
+  tip.style.left = Math.min(x * scale, svg.clientWidth - tip.offsetWidth) + "px";
+  tip.style.top = root.offsetHeight - (HEIGHT - y - 14) * scale + "px";
+};
+svg.addEventListener("pointermove", event => {
+  const box = svg.getBoundingClientRect(), scale = box.width / WIDTH;
+  const px = (event.clientX - box.left) / scale, py = (event.clientY - box.top) / scale;
+  const far = items.map(([x, y]) => (x - px) ** 2 + (y - py) ** 2), least = Math.min(...far);
+  show(least < 150 ? far.indexOf(least) : -1);
+});
+svg.addEventListener("pointerleave", () => show(-1));
+root.querySelector("input").addEventListener("input", event => {
+  const text = event.target.value.toLowerCase();
+  const found = items.map(item => text && item[3].toLowerCase().includes(text));
+  dots.forEach((dot, n) => dot.setAttribute("r", found[n] ? 8 : 2.2));
+  root.querySelector("output").textContent = text && found.filter(Boolean).length + " found";
+  show(found.indexOf(true));
+});
+})()</script>
+"""
+
+
+def live_map(view: ItemMap, titles: Sequence[str]) -> str:
+    """Write the map as HTML that needs no network: hover or search shows the title of an item."""
+    low, high = view.points.min(0), view.points.max(0)
+
+    def placed(points: np.ndarray, texts: Sequence[str]) -> list[list[object]]:
+        x, y = (40 + (points - low) / (high - low) * [WIDTH - 80, HEIGHT - 80]).round().T
+        return [[int(a), int(HEIGHT - b), text] for a, b, text in zip(x, y, texts, strict=True)]
+
+    genres = [*view.named, *sorted(set(view.genres) - set(view.named))]
+    facts = {
+        "genres": genres,
+        "colors": GENRE_COLORS[: len(view.named)],
+        "own": COLORS[: len(view.stars)],
+        "items": [
+            [x, y, genres.index(genre), title, k]
+            for (x, y, genre), title, k in zip(
+                placed(view.points, view.genres), titles, view.interest.tolist(), strict=True
+            )
+        ],
+        "named": placed(view.centers(), view.named),
+        "stars": placed(view.stars, view.words),
+        "below": view.is_below(),
+    }
+    data = json.dumps(facts, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+    page = PAGE.replace("WIDTH", str(WIDTH)).replace("HEIGHT", str(HEIGHT)).replace("INK", INK)
+    page = page.replace("ID", "mindlib-map").replace("LABEL", LABEL).replace("DARK", ON_LABEL)
+    return page.replace("DATA", data)

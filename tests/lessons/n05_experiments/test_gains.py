@@ -1,0 +1,116 @@
+"""The gain by group of users, and its trend, on users whose answer is known."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mindlib.data.histories import Histories
+from mindlib.evaluation import mean_estimate
+from mindlib.lessons.n05_experiments.gains import (
+    category_entropy,
+    gain_by_group,
+    recorded_groups,
+    study_changes,
+    thirds,
+    trend,
+)
+
+# Padding's entry is a category here, so that counting it is noticed.
+CATEGORIES = torch.tensor([2, 1, 1, 2, 3, 0, 2])
+RNG = np.random.default_rng(0)
+
+
+@given(st.lists(st.lists(st.integers(1, 6), max_size=7), min_size=1, max_size=5))
+def test_entropy_is_what_counting_gives(pasts: list[list[int]]):
+    found = category_entropy(Histories.from_lists(pasts).window(4), CATEGORIES)
+    for row, past in enumerate(pasts):
+        counts = Counter(code for item in past[-4:] if (code := int(CATEGORIES[item])))
+        size = sum(counts.values())
+        expected = sum(-n / size * math.log2(n / size) for n in counts.values())
+        assert found[row] == pytest.approx(expected, abs=1e-12)
+
+
+def test_each_group_has_the_mean_of_its_own_users_and_none_is_left_out():
+    gain, group = RNG.normal(size=400), RNG.integers(0, 3, 400)
+    group[0] = 4
+    rows = gain_by_group(gain, group, ["a", "b", "c", "d", "e"])
+    assert [label.partition(" ")[0] for label, _ in rows] == ["a", "b", "c", "d", "e"]
+    for number in range(3):
+        label, estimate = rows[number]
+        assert estimate == mean_estimate(gain[group == number])
+        assert label.endswith(f"({(group == number).sum()})")
+    assert rows[3] == ("d (0)", None)
+    assert rows[4] == ("e (1)", None)
+
+
+def test_thirds_are_ranks_within_each_stratum():
+    x, strata = RNG.normal(size=600), RNG.integers(0, 4, 600)
+    found = thirds(x + 100 * strata, strata)
+    for stratum in range(4):
+        own, values = found[strata == stratum], x[strata == stratum]
+        assert np.bincount(own).max() - np.bincount(own).min() <= 1
+        assert values[own == 0].max() < values[own == 1].min() < values[own == 2].min()
+
+
+def test_without_strata_the_trend_is_the_slope_of_a_line():
+    x = RNG.normal(size=200)
+    gain = 0.3 * x + RNG.normal(size=200)
+    found = trend(gain, x, np.zeros(200, dtype=np.int64))
+    assert found.value == pytest.approx(np.polyfit(x, gain, 1)[0])
+    assert found.low < 0.3 < found.high
+
+
+def test_a_trend_between_strata_is_no_trend_within_them():
+    strata = RNG.integers(0, 20, 4000)
+    x = strata + RNG.normal(size=4000)
+    gain = 0.5 * strata + RNG.normal(size=4000)
+    assert trend(gain, x, strata).value == pytest.approx(0, abs=0.06)
+    assert trend(gain, x, np.zeros(4000, dtype=np.int64)).value > 0.4
+
+
+def test_the_interval_covers_the_slope_when_the_variance_differs_between_users():
+    covered = 0
+    for _ in range(400):
+        x = RNG.normal(size=300)
+        found = trend(0.2 * x + x * RNG.normal(size=300), x, RNG.integers(0, 3, 300))
+        covered += found.low < 0.2 < found.high
+    assert 0.9 < covered / 400 < 0.98
+
+
+def difference(study: str | None, a: str, b: str, **groups: object) -> dict[str, object]:
+    facts = {"metric": "HitRate@50", "difference": 0.02, "low": 0.01, "high": 0.03, "p_value": 0.0}
+    return {"study": study, "a": a, "b": b, "all": [facts]} | groups
+
+
+def test_recorded_studies_and_groups_are_read_in_their_order():
+    groups = [
+        {"bin": "1", "cases": 1200, "metric": m, "difference": 0.1, "low": 0.0, "high": 0.2}
+        for m in ("HitRate@50", "Recall@50")
+    ]
+    names = ("tuned", "power=0", "power=inf")
+    results = {
+        "rows": [{"study": "power", "name": f"MIND-4 {name}"} for name in names],
+        "comparisons": [
+            difference(None, "MIND-4", "MIND-1", by_history_categories=groups),
+            difference("power", "MIND-4 power=0", "MIND-4 tuned"),
+            difference("power", "MIND-4 power=inf", "MIND-4 power=0"),
+        ],
+    }
+    ((label, estimate),) = recorded_groups(results, "MIND-4", "MIND-1", "Recall@50")
+    assert label == "1 (1,200)"
+    assert estimate
+    assert (estimate.value, estimate.low, estimate.high) == (0.1, 0.0, 0.2)
+    ((label, estimate),) = study_changes(results, "power", "HitRate@50", "MIND-4 power=0", "p")
+    assert label == "p = ∞"
+    assert estimate
+    assert estimate.value == 0.02
+    ((label, estimate),) = study_changes(results, "power", "HitRate@50", "MIND-4 power=inf", "p")
+    assert (label, estimate and estimate.value) == ("p = 0", -0.02)
+    assert not study_changes(results, "sigma", "HitRate@50", "MIND-4 sigma=1")
