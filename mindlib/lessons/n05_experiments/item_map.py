@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.manifold import trustworthiness
 from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import normalize
 
 from mindlib.data import Interactions
 from mindlib.lessons.common.films import genre_matrix
@@ -48,7 +47,8 @@ def place_interests(
     Args:
         average: the average interest of many users, which is subtracted: all interests share it.
     """
-    nearest = np.argsort(-normalize(interests - average) @ normalize(items).T, axis=1)[:, :10]
+    scores = (interests - average) @ (items / np.linalg.norm(items, axis=1, keepdims=True)).T
+    nearest = np.argsort(-scores, axis=1)[:, :10]  # by cosine
     return np.median(points[nearest], axis=1)
 
 

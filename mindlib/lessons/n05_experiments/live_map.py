@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def live_map(view: ItemMap, titles: Sequence[str]) -> str:
     """Write the map as HTML that needs no network: hover or search shows the title of an item."""
     low, high = view.points.min(0), view.points.max(0)
 
-    def placed(points: np.ndarray, texts: Sequence[str]) -> list[list[object]]:
+    def placed(points: np.ndarray, texts: Sequence[str]) -> list[list[Any]]:
         x, y = (40 + (points - low) / (high - low) * [WIDTH - 80, HEIGHT - 80]).round().T
         return [[int(a), int(HEIGHT - b), text] for a, b, text in zip(x, y, texts, strict=True)]
 

@@ -32,12 +32,12 @@ def test_each_interest_retrieves_its_best_scores_with_their_cosines():
     items = torch.randn(50, 4, generator=draw) * torch.rand(50, 1, generator=draw)
     items[0] = 100
     interests, exclude = torch.randn(3, 4, generator=draw), torch.tensor([3, 7, 20])
-    found = retrieved_by_each(interests, items, 10, exclude)
+    best, cosines = retrieved_by_each(interests, items, 10, exclude)
     for k in range(3):
         score = {
             i: float(interests[k] @ items[i]) for i in range(1, 50) if i not in exclude.tolist()
         }
-        assert found.items[k].tolist() == sorted(score, key=lambda i: -score[i])[:10]
-        for item, cosine in zip(found.items[k], found.cosine[k], strict=True):
+        assert best[k].tolist() == sorted(score, key=lambda i: -score[i])[:10]
+        for item, cosine in zip(best[k], cosines[k], strict=True):
             expected = torch.nn.functional.cosine_similarity(interests[k], items[item], dim=0)
             assert cosine.item() == pytest.approx(expected.item(), abs=1e-5)

@@ -1,5 +1,7 @@
 """The figures of notebook 05 hold the numbers that they are given."""
 
+from typing import Any
+
 import numpy as np
 
 from mindlib.evaluation import Estimate
@@ -18,7 +20,7 @@ RNG = np.random.default_rng(0)
 ROWS = [
     ("K = 1", Estimate(-0.02, -0.03, -0.01)),
     ("K = 2", None),
-    ("K = 8", Estimate(0, -0.01, 0.01)),
+    ("K = 8", Estimate(0.0, -0.01, 0.01)),
 ]
 PANELS = {"K": {"Beauty": ROWS, "films": ROWS[:1]}, "p": {"films": [("p = 0", ROWS[0][1])]}}
 
@@ -48,7 +50,7 @@ FIGURES = {
 
 def test_intervals_are_in_points_and_an_empty_row_keeps_its_place():
     figure = FIGURES["intervals"]()
-    first = figure.axes[0]
+    first: Any = figure.axes[0]
     assert [text.get_text() for text in first.get_yticklabels()] == ["K = 1", "K = 2", "K = 8"]
     (x, y) = first.containers[0].lines[0].get_data()
     assert (x[0], round(y[0])) == (-2, 0)
