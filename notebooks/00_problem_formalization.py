@@ -72,7 +72,7 @@ _ = save_figure(architecture(), "00_architecture.svg")
 
 # %% [markdown]
 # **Figure 0.1.** MIND computes several vectors from a user's history and profile; the label item is needed in training
-# only. (Redrawn from Fig. 2 of the paper, with the shape of each tensor.)
+# only. (After Fig. 2 of the paper.)
 #
 # Read the figure from the bottom. The ids of a user's $n$ behaviors and of the label item become vectors of dimension
 # $d$ through the same tables (Eq. 2); the profile becomes one vector $\vec p_u$. *B2I routing* groups the behaviors into
@@ -196,7 +196,7 @@ for name, pairs in {
 #
 # This is how features help a **cold** item (the paper's reason to use them). The id row of a film that was added today
 # is still near zero, so its vector is about $\tfrac13(\text{genre} + \text{decade})$. It has the direction of its kind,
-# so the right interest finds it. However, it is shorter without the id's part and scores lower than a known film.
+# so the right interest finds it. However, it is shorter without the id's part and tends to score lower than known films.
 #
 # The paper gives no reason for the mean; these are ours. Items must have the dimension $d$ of the user vectors,
 # because they meet in an inner product, and $d$ should not grow with the number of features, because a billion items
@@ -351,8 +351,8 @@ print(f"the best 50 films of the three vectors: {of_each} of each, "
 
 # %% [markdown]
 # The single vector retrieves well-known dramas and crime films. Of the three, the first retrieves science fiction
-# (half of the user's film noir is science fiction, too), the second animation and comedy, the third dramas. This is
-# one user, hence an illustration and no measurement.
+# (half of the user's film noir is science fiction, too), the second animation and comedy, the third dramas. One user is
+# an illustration, not a measurement.
 #
 # ## 4. Why one vector fails
 #
@@ -465,8 +465,8 @@ frames(
 # stand out; four vectors need a much smaller $d$ than one. The list of 32 items is right of the line.
 #
 # Now average over many worlds. A liked cluster is **covered** if at least half of its items are in the list, which is as
-# long as the liked clusters together, so that one vector could cover all four. A vector *fitted to the answer* by a softmax
-# loss separates the failure of the mean from that of a single vector; no recommender has it.
+# long as the liked clusters together, so that one vector could cover all four. Besides the mean, the figure has a vector
+# *fitted to the answer* by a softmax loss, which no recommender knows.
 
 # %%
 dims = (2, 4, 8, 12, 16, 24, 32, 48, 64)
@@ -497,7 +497,7 @@ for name, d in enough.items():
 # many dimensions. Bars are 95 % intervals over 100 worlds.
 #
 # **Measured here**: nine tenths of the clusters are covered from $d = 8$ on by four vectors, from 24 on by the fitted
-# vector and from 48 on by the mean. The rule's 33 lies between the last two.
+# vector and from 48 on by the mean. The rule's 33 lies between the two.
 #
 # A larger $d$ is therefore a remedy, too, but an expensive one. For $10^9$ items in float32, $d = 256$ instead of 64
 # raises the item store from 256 to 1,024 GB, and every inner product costs four times as much. $K = 4$ vectors of
@@ -634,8 +634,7 @@ print(f"cosine of the two user vectors: {F.cosine_similarity(*seen_from, dim=0):
 # that the number of scored nodes grows with $\log n$. The tree must be learned together with the network.
 #
 # If attention gives all weight to the best behavior, its score is Eq. 3 with *every behavior as an interest*, which an
-# index can search with $n$ queries. In this sense MIND compresses $n$ behaviors to a few interests, as notebooks 01 and
-# 02 explain.
+# index can search with $n$ queries. In this sense MIND compresses $n$ behaviors to a few interests.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 seconds = time.perf_counter() - started

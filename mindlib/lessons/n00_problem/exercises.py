@@ -46,13 +46,13 @@ POOLING = Exercise(
 
 
 def _smallest_dimension(liked: int, per_interest: bool = False, share: float = 0.9) -> Tensor:
-    for d in DIMENSIONS:
+    def suffices(d: int) -> bool:
         items = crowded_worlds(d, 50)
         means = items[:, :liked].mean(2)  # (worlds, liked, d)
         vectors = means if per_interest else means.mean(1, keepdim=True)
-        if covered(vectors, items, liked).mean() >= share * liked:
-            return torch.tensor(d)
-    raise ValueError(f"liked={liked}: no dimension up to {DIMENSIONS[-1]} suffices")
+        return bool(covered(vectors, items, liked).mean() >= share * liked)
+
+    return torch.tensor(next(d for d in DIMENSIONS if suffices(d)))
 
 
 SMALLEST_DIMENSION = Exercise(

@@ -82,17 +82,11 @@ def coverage(
             at = int(abs(values - 0.7 * liked).argmin())
             axis.text(1.08 * dims[at], values[at], name, color=color, va="top")
     axis.axhline(chance, color=INK, ls=":")
-    axis.text(
-        dims[-1], chance + 0.05, f"random list: {chance:.3f}", color=INK, ha="right", va="bottom"
-    )
-    axis.set(
-        xscale="log",
-        xticks=dims,
-        xticklabels=dims,
-        ylim=(-0.1, liked + 0.5),
-        yticks=range(liked + 1),
-    )
-    axis.set(xlabel="dimension d", ylabel=f"covered clusters, of {liked}")
+    text = f"random list: {chance:.3f}"
+    axis.text(dims[-1], chance + 0.05, text, color=INK, ha="right", va="bottom")
+    axis.set(xscale="log", xticks=dims, xticklabels=dims, xlabel="dimension d")
+    axis.set(ylim=(-0.1, liked + 0.5), yticks=range(liked + 1))
+    axis.set_ylabel(f"covered clusters, of {liked}")
     axis.minorticks_off()
     return figure
 
