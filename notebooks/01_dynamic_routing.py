@@ -448,7 +448,7 @@ print(f"added logits, examples of section 5: G falls in {int(falls.sum())} of {d
 # **Paper**: Algorithm 1 takes the softmax for each behavior $i$, and the index $k$ of $b_{ik}$ is in the position of the
 # interest: both mean *over the interests*. But the sum is printed with the upper bound $m$, the number of behaviors,
 # which contradicts its own index; we wrote $n$. In code the difference is one character, and several public
-# implementations have the other one:
+# implementations have the other one ([appendix B](appendix/B_routing.ipynb)):
 
 
 # %%

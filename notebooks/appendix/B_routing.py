@@ -187,7 +187,7 @@ show_table(
 # logits change by about the cube of a small norm (squash contributes the square). A stopping rule such as "no weight
 # moves by 0.05" would therefore stop short votes at once, far from the end.
 #
-# ## B.3 Over the behaviors, recovery is a lottery
+# ## B.3 Over the behaviors, the interests do not share out the groups
 #
 # Notebook 01 shows that the interests compete only if the softmax runs over them. With MIND's shared votes, nothing
 # else keeps the interests apart. We draw Gaussian initial logits and call a user's groups *recovered* if the three
