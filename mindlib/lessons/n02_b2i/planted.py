@@ -60,8 +60,7 @@ class Diagnosis(NamedTuple):
     Attributes:
         cosine: mean cosine between the interests of a user; near 1 is interest collapse.
         entropy: normalized entropy of an interest's weights; near 0 is routing collapse.
-        recovered: share of users for whom each cluster has an interest with most of its weight
-            on that cluster.
+        recovered: share of users for whom all clusters are recovered, see `recovered_clusters`.
         coupling: the coupling coefficients of each user.
     """
 
@@ -73,10 +72,7 @@ class Diagnosis(NamedTuple):
 
 @torch.no_grad()
 def diagnose(config: RoutingConfig, *, norm: float, users: int, seed: int = 0) -> Diagnosis:
-    """Route planted users with S = I and Gaussian logits, and measure both kinds of collapse.
-
-    The users and the unscaled logits depend on the seed only.
-    """
+    """Route planted users with S = I and Gaussian logits, and measure both kinds of collapse."""
     generator = torch.Generator().manual_seed(seed)
     planted = planted_users(users, norm=norm, generator=generator)
     shape = (users, config.max_interests, len(planted.clusters))
