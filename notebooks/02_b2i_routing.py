@@ -126,6 +126,8 @@ class ProfileTables(nn.Module):
     def __init__(self, sizes, d=8):
         super().__init__()
         self.tables = nn.ModuleList(nn.Embedding(size, d) for size in sizes)
+        for table in self.tables:
+            nn.init.normal_(table.weight, std=d**-0.5)
 
     def forward(self, profile):
         return torch.cat([table(profile[:, f]) for f, table in enumerate(self.tables)], dim=1)
@@ -199,9 +201,20 @@ def shared_routing(e, S, K, r):
 show_diff(dynamic_routing, shared_routing)
 g = torch.Generator().manual_seed(0)
 some_e, some_S = torch.randn(9, 6, generator=g), torch.randn(6, 6, generator=g)
-theirs = routing.dynamic_routing((some_e @ some_S.T)[None, None].expand(-1, 3, -1, -1), 3)
-mine = shared_routing(some_e, some_S, 3, 3)
-pairs = [(mine[0], theirs[0][0]), (mine[1], theirs[1][0])]
+
+
+def paper_routing(e, S, b, mask=None, **options):
+    """mindlib's Algorithm 1 for a batch, and its map S with a gradient."""
+    layer = B2IRouting(
+        len(S), RoutingConfig.paper(max_interests=b.shape[1], **options), generator=g
+    )
+    layer.bilinear_map.data.copy_(S)
+    return layer(e, torch.ones(e.shape[:2]).bool() if mask is None else mask, b), layer.bilinear_map
+
+
+theirs, _ = paper_routing(some_e[None], some_S, torch.zeros(1, 3, 9))
+mine = shared_routing(some_e, some_S, K=3, r=3)
+pairs = [(mine[0], theirs.vectors[0]), (mine[1], theirs.coupling[0])]
 equal["shared_routing"] = report_equality("shared_routing", pairs)
 
 # %% [markdown]
@@ -236,17 +249,6 @@ def random_routing(e, S, K, r, sigma):
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 show_diff(shared_routing, random_routing)
-
-
-def paper_routing(e, S, b, mask=None, **options):
-    """mindlib's Algorithm 1 for a batch, and its map S with a gradient."""
-    layer = B2IRouting(
-        len(S), RoutingConfig.paper(max_interests=b.shape[1], **options), generator=g
-    )
-    layer.bilinear_map.data.copy_(S)
-    return layer(e, torch.ones(e.shape[:2]).bool() if mask is None else mask, b), layer.bilinear_map
-
-
 torch.manual_seed(1)
 b = 2 * torch.randn(1, 3, 9)
 theirs, _ = paper_routing(some_e[None], some_S, b, iterations=4)
@@ -276,7 +278,7 @@ _ = save_figure(figure, "02_plane.svg")
 # iteration. With $\sigma = 1$ (bottom) the first iteration is little more than noise, which agreement then sorts.
 #
 # **Try**: in `random_routing`, delete `b +` in the last line of the loop, and run it and the picture again. Each
-# iteration then forgets the earlier ones.
+# iteration then forgets the earlier ones, and two interests never separate.
 #
 # ### Interests that change from request to request
 #
@@ -495,6 +497,9 @@ class MIND(nn.Module):
         self.head = nn.Sequential(
             nn.Linear(d + 8 * len(profile_sizes), 128), nn.ReLU(), nn.Linear(128, d)
         )
+        for layer in self.head[::2]:
+            nn.init.kaiming_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def f_user(self, items, profile):
         """Eq. 1: up to K interest vectors of each user."""
