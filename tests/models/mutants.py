@@ -66,9 +66,9 @@ MUTANTS = [
     ),
     mutant(
         "dynamic routing of dropped behaviours", COMIREC,
-        "        votes = torch.einsum(\"bld,lked->blke\", behaviors, self.maps[:length])\n",
+        "        votes = torch.einsum(\"bld,lked->bkle\", behaviors, self.maps[:length])\n",
         "        behaviors = self.apply_dropout(behaviors, generator)\n"
-        "        votes = torch.einsum(\"bld,lked->blke\", behaviors, self.maps[:length])\n",
+        "        votes = torch.einsum(\"bld,lked->bkle\", behaviors, self.maps[:length])\n",
         DECIDED,
     ),
     mutant(
