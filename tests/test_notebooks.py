@@ -22,7 +22,7 @@ QUICK: dict[str, dict[str, object]] = {
     "00_problem_formalization": {"worlds": 20},
     "02_b2i_routing": {"draws": 100},
     "03_label_aware_attention": {"epochs": 1, "pairs_per_user": 1},
-    "04_training_and_serving": {"seeds": 1, "epochs": 2, "users": 300, "draws": 40},
+    "04_training_and_serving": {"epochs": 1, "pairs_per_user": 2, "samples": 40},
     "05_experiments": {"dataset": "planted", "epochs": 1},
     "06_deployment": {"users": 250, "visitors": 600, "learners": 150, "tests": 200},
 }

@@ -1,1 +1,1 @@
-"""What notebook 04 measures, draws and asks."""
+"""Measurements, figures and exercises of notebook 04."""

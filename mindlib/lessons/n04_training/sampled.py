@@ -1,7 +1,8 @@
-"""The sampled softmax taken apart (§3.5): what it estimates, and what it makes a model learn."""
+"""The bias of a sampled softmax loss, and the shares that it teaches (§3.5)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -10,17 +11,14 @@ import torch
 from jaxtyping import Float, Int
 from scipy.optimize import minimize
 from torch import Tensor
+from torch.nn import functional as F
 
 from mindlib.evaluation import Estimate, mean_estimate
-from mindlib.training.sampled_softmax import (
-    NegativeSampler,
-    Proposal,
-    proposal_probabilities,
-    sampled_softmax_loss,
-)
+from mindlib.training.sampled_softmax import NegativeSampler, Proposal, proposal_probabilities
 
-CPU = torch.device("cpu")
-Correction = Literal["mixture", "as drawn", "each its own", "none"]
+# (label_score, scores, label, negatives, log_expected) -> loss, as the notebook defines it.
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+Corrected = Literal["negatives", "label too", "none"]
 
 
 @dataclass(frozen=True)
@@ -39,10 +37,10 @@ class Problem:
     counts: Int[np.ndarray, " items"]
 
 
-def problem(*, num_items: int = 1000, users: int = 16, dim: int = 8, seed: int = 0) -> Problem:
-    """Items with Zipf's popularity, which their vectors know of, as after some training.
+def zipf_problem(*, num_items: int = 1000, users: int = 16, dim: int = 8, seed: int = 0) -> Problem:
+    """Make items of Zipf's popularity, whose vectors reflect it as after some training.
 
-    The targets are drawn from the model's own softmax: nothing is left to learn.
+    The targets are sampled from the softmax of the scores themselves.
     """
     generator = torch.Generator().manual_seed(seed)
     popularity = 1 / torch.arange(1, num_items + 1, dtype=torch.float64)
@@ -56,133 +54,76 @@ def problem(*, num_items: int = 1000, users: int = 16, dim: int = 8, seed: int =
     return Problem(v, torch.cat([vectors.new_zeros(1, dim), vectors]), targets, counts.numpy())
 
 
-class Draws(NamedTuple):
-    """What repeated draws of negatives gave.
-
-    Attributes:
-        losses: the mean over the users.
-        gradients: of that loss, by each user's vector.
-    """
-
-    losses: Float[Tensor, " draws"]
-    gradients: Float[Tensor, "draws users dim"]
-
-
-def full(given: Problem) -> tuple[float, Float[Tensor, "users dim"]]:
-    """Loss and gradient with the sum over the whole catalogue (Eqs. 10-11)."""
-    users = given.users.clone().requires_grad_()
-    logits = users @ given.items[1:].T
-    loss = torch.nn.functional.cross_entropy(logits, given.targets - 1)
-    return loss.item(), torch.autograd.grad(loss, users)[0]
-
-
-def sample(
-    given: Problem,
-    proposal: Proposal,
-    n: int,
-    *,
-    logq: bool = True,
-    hits_stay: bool = False,
-    draws: int = 200,
-    seed: int = 0,
-) -> Draws:
-    """mindlib's own loss with n negatives, drawn again and again.
-
-    Args:
-        logq: correct for how often each negative is drawn.
-        hits_stay: leave a negative in that is the user's target itself.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    sampler = NegativeSampler(proposal_probabilities(proposal, given.counts), CPU)
-
-    def negatives() -> tuple[Tensor, Tensor | None]:
-        ids, log_expected = sampler.draw(n, generator)
-        return ids, log_expected.double() if logq else None
-
-    return _repeat(given, negatives, draws, hits_stay)
-
-
-def sample_mixed(
-    given: Problem,
-    proposal: Proposal,
-    n: int,
-    batch: int,
-    *,
-    correction: Correction,
-    draws: int = 200,
-    seed: int = 0,
-) -> Draws:
-    """The same with n drawn negatives and the other targets of a batch.
-
-    Args:
-        batch: users in the batch; the others' targets come from the log's popularity.
-        correction: "mixture" is mindlib's; "as drawn" takes all to come from the proposal, "each
-            its own" corrects each negative for the way alone that it came in by.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    p = given.counts / given.counts.sum()
-    q = torch.from_numpy(proposal_probabilities(proposal, given.counts))
-    sampler = NegativeSampler(q.numpy(), CPU, p)
-    share = torch.from_numpy(p)
-    others = batch - len(given.targets)
-
-    def negatives() -> tuple[Tensor, Tensor | None]:
-        drawn, by_drawing = sampler.draw(n, generator)
-        rest = torch.multinomial(share, others, replacement=True, generator=generator)
-        ids, log_expected = sampler.add_in_batch(drawn, torch.cat([given.targets, rest]))
-        if correction == "none":
-            return ids, None
-        if correction == "as drawn":
-            log_expected = (len(ids) * q[ids]).log()
-        elif correction == "each its own":
-            log_expected = torch.cat([by_drawing, ((batch - 1) * share[ids[n:]]).log()])
-        return ids, log_expected.double()
-
-    return _repeat(given, negatives, draws, hits_stay=False)
-
-
-def _repeat(given: Problem, negatives, draws: int, hits_stay: bool) -> Draws:
-    losses, gradients = [], []
-    own = torch.zeros_like(given.targets) if hits_stay else given.targets  # 0 is nobody's negative
-    for _ in range(draws):
-        ids, log_expected = negatives()
-        users = given.users.clone().requires_grad_()
-        loss = sampled_softmax_loss(
-            users, given.items[given.targets], given.items[ids], own, ids, log_expected
-        )
-        losses.append(loss.detach())
-        gradients.append(torch.autograd.grad(loss, users)[0])
-    return Draws(torch.stack(losses), torch.stack(gradients))
-
-
 class Bias(NamedTuple):
-    """How far the mean over the draws is from the full softmax.
+    """The difference between the mean of sampled losses and the full softmax.
 
     Attributes:
-        loss: of the loss, with its interval.
-        gradient: of the gradient, the length of the difference over the gradient's own length.
-        luck: what `gradient` would be by the luck of these draws alone.
+        loss: the difference of the losses, in nats.
+        gradient: the norm of the difference of the gradients, relative to the full gradient's norm.
+        noise: the expected value of `gradient` for an unbiased estimate from as many samples.
     """
 
     loss: Estimate
     gradient: float
-    luck: float
+    noise: float
 
 
-def bias(given: Problem, drawn: Draws) -> Bias:
-    """Compare draws with the full softmax."""
-    loss, gradient = full(given)
-    difference = drawn.gradients.mean(0) - gradient
-    spread = drawn.gradients.var(0, correction=1).sum() / len(drawn.gradients)
-    length = gradient.norm()
+def measure_bias(
+    loss: Loss,
+    given: Problem,
+    proposal: Proposal,
+    n: int,
+    *,
+    corrected: Corrected = "negatives",
+    samples: int = 200,
+    seed: int = 0,
+) -> Bias:
+    """Compare a sampled loss and its gradient with the full softmax (Eqs. 10-11).
+
+    Args:
+        loss: the sampled softmax loss.
+        proposal: the distribution of the negatives.
+        n: the number of negatives.
+        corrected: the logits from which log(n q) is subtracted.
+        samples: the number of repetitions.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    q = proposal_probabilities(proposal, given.counts)
+    sampler = NegativeSampler(q, torch.device("cpu"))
+    of_label = torch.from_numpy(q)[given.targets].mul(n).log()
+
+    def sampled(users: Tensor) -> Tensor:
+        negatives, log_expected = sampler.draw(n, generator)
+        own = (users * given.items[given.targets]).sum(1)
+        if corrected == "label too":
+            own = own - of_label
+        shift = torch.zeros(n) if corrected == "none" else log_expected
+        return loss(own, users @ given.items[negatives].T, given.targets, negatives, shift)
+
+    def full(users: Tensor) -> Tensor:
+        return F.cross_entropy(users @ given.items[1:].T, given.targets - 1)
+
+    exact, exact_gradient = _differentiate(full, given.users)
+    pairs = [_differentiate(sampled, given.users) for _ in range(samples)]
+    losses, gradients = (torch.stack(part) for part in zip(*pairs, strict=True))
+    variance = gradients.var(0, correction=1).sum() / samples
+    length = exact_gradient.norm()
     return Bias(
-        mean_estimate(drawn.losses - loss),
-        float(difference.norm() / length),
-        float(spread.sqrt() / length),
+        mean_estimate(losses - exact),
+        float((gradients.mean(0) - exact_gradient).norm() / length),
+        float(variance.sqrt() / length),
     )
 
 
-def learnt(
+def _differentiate(
+    function: Callable[[Tensor], Tensor], users: Float[Tensor, "users dim"]
+) -> tuple[Tensor, Tensor]:
+    users = users.clone().requires_grad_()
+    value = function(users)
+    return value.detach(), torch.autograd.grad(value, users)[0]
+
+
+def learned_shares(
     p: Float[np.ndarray, " items"],
     q: Float[np.ndarray, " items"],
     n: int,
@@ -190,13 +131,16 @@ def learnt(
     logq: bool = True,
     hits_stay: bool = False,
 ) -> Float[np.ndarray, " items"]:
-    """What a model that can score each item freely makes of a distribution p of targets.
+    """Compute the softmax of the scores that minimize the loss, for free scores of each item.
 
-    It minimises the loss of n negatives from q, each item counted as often as is expected. With the
-    correction an item counts once, without it n q times.
+    The sum over the negatives is replaced by its mean over samples: with the correction an item
+    counts once, without it n q times. The result is p if the loss is right.
 
-    Returns:
-        the softmax of the best scores. It is p where the loss is right.
+    Args:
+        p: the distribution of the targets.
+        q, n: the distribution and the number of the negatives.
+        logq: whether the negatives are corrected.
+        hits_stay: whether accidental hits are left in.
     """
     times = np.ones_like(p) if logq else n * q
     weights = np.tile(times, (len(p), 1))
@@ -208,5 +152,5 @@ def learnt(
         return float(p @ (np.log(whole) - scores)), (p / whole) @ terms - p
 
     found = minimize(loss, np.log(p), jac=True, method="BFGS", options={"gtol": 1e-9})
-    learnt = np.exp(found.x - found.x.max())
-    return learnt / learnt.sum()
+    shares = np.exp(found.x - found.x.max())
+    return shares / shares.sum()
