@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from mindlib.lessons.common.staged import Exercise
@@ -27,7 +26,6 @@ def _expected(
 
 
 _COUNTS = torch.tensor([0, 16, 1, 81, 256])
-
 LOG_EXPECTED = Exercise(
     name="log_expected_counts",
     solution=_expected(),
@@ -50,17 +48,13 @@ LOG_EXPECTED = Exercise(
 # The label among the behaviors
 
 
-def _leak(items: Int[Tensor, "users length"], label: Int[Tensor, " users"]) -> Tensor:
+def _leak(items: Tensor, label: Tensor) -> Tensor:
     last = (items > 0).sum(1) - 1
     return items.scatter(1, last[:, None], label[:, None])
 
 
 def _leak_into_padding(items: Tensor, label: Tensor) -> Tensor:
     return torch.cat([items[:, :-1], label[:, None]], dim=1)
-
-
-def _leak_first(items: Tensor, label: Tensor) -> Tensor:
-    return torch.cat([label[:, None], items[:, 1:]], dim=1)
 
 
 LEAK = Exercise(
@@ -74,6 +68,5 @@ LEAK = Exercise(
     mistakes={
         "the label is in the last column, behind the padding. The most recent film of a user is at "
         "position (number of films) - 1.": _leak_into_padding,
-        "the label replaces the oldest film; replace the most recent one.": _leak_first,
     },
 )

@@ -18,13 +18,7 @@ from mindlib.lessons.n04_training.sampled import Bias
 def bias_by_number(
     numbers: Sequence[int], found: Mapping[str, Sequence[Bias]], dashed: Sequence[str] = ()
 ) -> Figure:
-    """Draw the difference of the sampled loss and gradient to the full softmax over n.
-
-    Args:
-        numbers: n.
-        found: a bias for each n, by the way of sampling.
-        dashed: the ways without correction.
-    """
+    """Draw the bias of each way of sampling over the numbers of negatives, some of them dashed."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.3), layout="constrained")
     left.axhline(0, color=INK, lw=0.8)
     for color, (name, row) in zip(COLORS, found.items(), strict=False):
@@ -52,12 +46,7 @@ def _reach(estimates: Sequence[Estimate]) -> Float[np.ndarray, "2 n"]:
 
 
 def hit_rates(rows: Mapping[str, Estimate], hollow: Sequence[str] = ()) -> Figure:
-    """Draw the hit rate of each model with its interval.
-
-    Args:
-        rows: the estimate of each model, from top to bottom.
-        hollow: the models that are drawn as rings.
-    """
+    """Draw the hit rate of each model with its interval, from top to bottom, some as rings."""
     figure, axis = plt.subplots(figsize=(8, 0.6 + 0.42 * len(rows)), layout="constrained")
     for place, (name, estimate) in enumerate(rows.items()):
         color = COLORS[1] if name in hollow else COLORS[0]
@@ -102,13 +91,7 @@ def adam_paths(
 
 
 def clicked(view: ClickMap, names: Sequence[str], genre: str, clicks: int) -> Figure:
-    """Draw a user's interests before and after some clicks, and the angle that each one turns.
-
-    Args:
-        view: the user and the map.
-        names: a name of each interest before the clicks.
-        genre, clicks: what is clicked, and how often.
-    """
+    """Draw a user's named interests before and after clicks, and the angles between them."""
     before, after = view.after(genre, 0), view.after(genre, clicks)
     turns = match_interests(before.vectors, after.vectors)
     figure, (axis, bars) = plt.subplots(
@@ -143,5 +126,5 @@ def clicked(view: ClickMap, names: Sequence[str], genre: str, clicks: int) -> Fi
     for label, color in zip(bars.get_yticklabels(), colors, strict=True):
         label.set_color(color)
     bars.invert_yaxis()
-    bars.set(xlabel="turned by, degrees", xlim=(0, 90))
+    bars.set(xlabel="turned by, degrees", xlim=(0, max(20, 1.2 * max(t.degrees for t in known))))
     return figure

@@ -28,6 +28,16 @@ def test_the_recorded_latencies_have_what_notebook_04_shows():
     found = records.record("serving")
     if found is None:
         pytest.skip("not recorded")
-    columns = {"num_items", "interests", "top", "index", "search", "recall", "p50", "p99", "default"}
+    columns = {
+        "num_items",
+        "interests",
+        "top",
+        "index",
+        "search",
+        "recall",
+        "p50",
+        "p99",
+        "default",
+    }
     assert all(columns <= row.keys() for row in found.rows)
     assert any(row["default"] for row in found.rows)

@@ -40,8 +40,12 @@ def clicked():
 
 FIGURES = {
     "bias": lambda: plots.bias_by_number((8, 64), {"a": BIASES, "no logQ": BIASES}, ["no logQ"]),
-    "hit_rates": lambda: plots.hit_rates({"a": Estimate(0.2, 0.1, 0.4), "b": BIASES[1].loss}, ["b"]),
-    "adam": lambda: plots.adam_paths(np.eye(3)[:, :2], np.zeros((4, 2)), -np.arange(8.0).reshape(4, 2)),
+    "hit_rates": lambda: plots.hit_rates(
+        {"a": Estimate(0.2, 0.1, 0.4), "b": BIASES[1].loss}, ["b"]
+    ),
+    "adam": lambda: plots.adam_paths(
+        np.eye(3)[:, :2], np.zeros((4, 2)), -np.arange(8.0).reshape(4, 2)
+    ),
     "clicked": clicked,
 }
 

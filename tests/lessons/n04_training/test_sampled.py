@@ -17,9 +17,7 @@ def sampled_softmax(label_score, scores, label, negatives, log_expected):
 
 @pytest.mark.parametrize("proposal", ["uniform", "popularity"])
 def test_with_logq_the_bias_vanishes_and_without_it_does_not(proposal):
-    few, many = (
-        measure_bias(sampled_softmax, SMALL, proposal, n, samples=60) for n in (8, 2000)
-    )
+    few, many = (measure_bias(sampled_softmax, SMALL, proposal, n, samples=60) for n in (8, 2000))
     assert few.loss.high < -0.02
     assert abs(many.loss.value) < 0.02
     assert many.gradient < 0.03 < few.gradient
@@ -37,9 +35,7 @@ def test_a_uniform_correction_of_label_and_negatives_has_no_effect_on_the_gradie
 
 def test_noise_is_the_distance_of_an_unbiased_mean():
     """Ten times the samples, a root of ten less noise."""
-    few, many = (
-        measure_bias(sampled_softmax, SMALL, "uniform", 500, samples=s) for s in (30, 300)
-    )
+    few, many = (measure_bias(sampled_softmax, SMALL, "uniform", 500, samples=s) for s in (30, 300))
     assert many.noise == pytest.approx(few.noise / 10**0.5, rel=0.3)
 
 
