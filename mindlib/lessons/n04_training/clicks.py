@@ -80,9 +80,11 @@ class ClickMap:
         """Compute the interests and the list after so many clicks on films of a genre."""
         behaviors = [*self.past, *self.offered[genre][:clicks]]
         history = Histories.from_lists([behaviors], [self.profile])
-        vectors, active, coupling = (part[0] for part in self.model.encode_histories(history))
+        interests = self.model.encode_histories(history)
+        active, coupling = interests.active[0], interests.coupling
+        assert coupling is not None
         listed = self.model.recommend(history, top).items[0].tolist()
-        return State(vectors[active], coupling[active, : len(behaviors)], listed)
+        return State(interests.vectors[0, active], coupling[0, active, : len(behaviors)], listed)
 
     def project(self, vectors: Float[Tensor, "n dim"]) -> Float[np.ndarray, "n 2"]:
         """Return the positions of some vectors on the map."""
