@@ -15,7 +15,7 @@
 # You change the routing loop of notebook 01 three times, add the profile and the ReLU layers, and see the films of a
 # real user flow into interests. You can also distinguish two ways in which routing collapses.
 #
-# Reading takes about 20 minutes, and running about a minute. Claims are marked **Paper**, **Measured here** (with 95 %
+# Reading takes about 20 minutes, running one to two. Claims are marked **Paper**, **Measured here** (with 95 %
 # confidence intervals in parentheses) or **Open** (not settled by the paper).
 
 # %% tags=["parameters"]
@@ -607,7 +607,7 @@ _ = save_figure(figure, "02_films.svg")
 #
 # ## With K = 1, routing does nothing
 #
-# **Paper** (§4.2): MIND with one interest beats YouTube DNN, because routing is a better pooling than averaging. Under
+# **Paper** (§4.2): MIND with one interest beats YouTube DNN because routing pools better than averaging. Under
 # Algorithm 1 this cannot be the reason.
 #
 # **Theorem.** If the softmax runs over the interests and $K = 1$, then $w_{i1} = 1$ for every behavior, whatever the
@@ -629,9 +629,9 @@ for r, sigma in ((1, 0), (3, 1), (10, 5)):
 # from $\mathbf S$, from sum and squash in place of the mean, from the head, or from a softmax over behaviors in
 # the authors' code (**Open**; notebook 05 compares the two models).
 #
-# The sum matters for $K > 1$, too. If every film of a history occurs ten times with the same weights, $\vec z_j$ keeps its
-# direction and is ten times as long. If $\|\vec z_j\|$ was 1, $\|\vec u_j\|$ grows from $\frac12$ to
-# $\frac{100}{101}$ (Eq. 7). Longer interests make larger agreements, so the assignment hardens earlier.
+# The sum also matters for $K > 1$, because it grows with the history. If every film occurs ten times with the same
+# weights, $\vec z_j$ keeps its direction and is ten times as long. If $\|\vec z_j\|$ was 1, $\|\vec u_j\|$ grows from
+# $\frac12$ to $\frac{100}{101}$ (Eq. 7). Longer interests make larger agreements, so the assignment hardens earlier.
 #
 # ## Two ways to collapse
 #
@@ -686,7 +686,7 @@ print(f"mean cosine at norm 0.5, σ = 1: {paths['only σ grows'][1].cosine}")
 
 # %% [markdown]
 # **Figure 2.4.** Longer embeddings lead from interest collapse to separate interests if the softmax runs over
-# interests, to routing collapse if it runs over behaviors; noise alone only scatters the weights. Numbers at
+# interests, but to routing collapse if it runs over behaviors; noise alone only scatters the weights. Numbers at
 # the points are norms $\|\mathbf S\vec e_i\|$, or $\sigma$ at norm 0.5. Right: the weights of one user.
 #
 # All paths start at the upper right. There $\vec u_j^{\mathsf T}\mathbf S\vec e_i$ and the noise are too small to move
