@@ -78,6 +78,25 @@ def typical_genres(
     return ", ".join(names[g] for g in np.argsort(-excess)[:count])
 
 
+def name_interests(
+    log: Interactions,
+    items: Int[np.ndarray, " films"],
+    coupling: Float[np.ndarray, "interests films"],
+    count: int = 2,
+) -> list[str]:
+    """Return the genres of which each interest has more than the user's other interests.
+
+    Args:
+        items: the films of the user.
+        coupling: their weights in each interest.
+        count: the number of genres of an interest.
+    """
+    has, names = genre_matrix(log)
+    share = coupling @ has[items] / coupling.sum(1, keepdims=True)
+    excess = share - share.mean(0)
+    return [", ".join(names[g] for g in row) for row in np.argsort(-excess)[:, :count]]
+
+
 def reference_model(
     split: Split, seed: int = 0, config: MINDConfig | None = None, **changes: Any
 ) -> MIND:
