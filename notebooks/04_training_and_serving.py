@@ -75,8 +75,7 @@ rcParams["figure.dpi"] = 85  # the pictures on this page; the saved ones are vec
 show_architecture("softmax", "index", "merge")
 
 # %% [markdown]
-# The highlighted blocks are new: the loss, the index and the merged list. The collapsed cell repeats the parts
-# that notebooks 00 to 03 have defined.
+# The highlighted blocks are new. The collapsed cell repeats the parts that notebooks 00 to 03 have defined.
 
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -187,10 +186,10 @@ print(f"loss of Fargo: {-probability[1].log():.2f}")
 #
 # ### A sum that is estimated
 #
-# The denominator is estimated from a sample, because with $10^8$ items and $d = 64$ it takes
-# $6.4 \cdot 10^9$ multiplications for one pair, and its gradient touches every item. Draw $n$ *negatives*,
-# film $j$ with probability $q_j$. The sum of $e^{s_j} / (n q_j)$ over the draws then has the expectation
-# $\sum_j e^{s_j}$ (importance sampling). A factor of $e^{s}$ is a term of the logit $s$:
+# The denominator is estimated from a sample, because with $10^8$ items and $d = 64$ it takes $6.4 \cdot 10^9$
+# multiplications for one pair, and its gradient touches every item. Draw $n$ *negatives*, film $j$ with
+# probability $q_j$. The sum of $e^{s_j} / (n q_j)$ over the draws then has the expectation $\sum_j e^{s_j}$
+# (importance sampling). A factor of $e^{s}$ is a term of the logit $s$:
 #
 # $$ \frac{1}{n q_j}\, e^{s_j} = e^{\,s_j - \log (n q_j)} $$
 #
@@ -227,9 +226,9 @@ print("sampled_softmax equals mindlib's, and the full softmax if it sees every f
 # %% [markdown]
 # ### Is the estimate unbiased?
 #
-# The corrected *sum* is unbiased. The loss is its logarithm, which is too low on average because the logarithm is
-# concave (Jensen's inequality), and therefore the gradient is biased too. More negatives reduce both errors. Without
-# the correction, more negatives only make a wrong sum more precise.
+# The corrected *sum* is unbiased. The loss is its logarithm, which is too low on average because the logarithm
+# is concave (Jensen's inequality), and therefore the gradient is biased too. More negatives reduce both errors.
+# Without the correction, more negatives only make a wrong sum more precise.
 #
 # We measure this with the function above on 1,000 items of Zipf popularity: *uniform* negatives, and
 # *popularity*, drawn in proportion to count$^{0.75}$. **Predict**: uniform negatives without the correction are
@@ -257,20 +256,20 @@ _ = save_figure(figure, "04_bias.svg")
 #
 # **Measured here**: at $n = 4096$ the corrected losses are within 0.02 nats of the full one, and their mean
 # gradients within 3 %. Without the correction, the gradient of popularity sampling is more than 70 % off at
-# every $n$. Uniform sampling without it is the mild case: all negatives lack the same constant $\log(n /
-# 1000)$.
+# every $n$. Uniform sampling without it is the mild case: all negatives lack the same constant
+# $\log(n / 1000)$.
 #
 # ### Why the label's own logit is not corrected
 #
 # Each candidate's correction is the logarithm of its expected number of terms in the sum. For a negative this
 # is $n q_j$. The label has exactly one term, and $\log 1 = 0$.
 #
-# TensorFlow's `sampled_softmax_loss` corrects the label too, and so does in-batch training ([Yi et al.,
-# 2019](https://doi.org/10.1145/3298689.3346996)). Both ask another question: *given* a set of candidates, each
-# included with probability $Q_j$, which one is the label? By Bayes' rule the answer is proportional to $\Pr(j
-# \mid u) / Q_j$, for the label as for all others. In a batch this is natural, because the label is itself one
-# of the draws. With a uniform sampler their correction is one constant for all candidates and cancels; ours
-# does not. The table compares the two under popularity sampling.
+# TensorFlow's `sampled_softmax_loss` corrects the label too, and so does in-batch training
+# ([Yi et al., 2019](https://doi.org/10.1145/3298689.3346996)). Both ask another question: *given* a set of
+# candidates, each included with probability $Q_j$, which one is the label? By Bayes' rule the answer is
+# proportional to $\Pr(j \mid u) / Q_j$, for the label as for all others. In a batch this is natural, because
+# the label is itself one of the draws. With a uniform sampler their correction is one constant for all
+# candidates and cancels; ours does not.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 label_too = [
@@ -288,14 +287,14 @@ show_table(
 )
 
 # %% [markdown]
-# **Measured here**: with the label corrected too, the distance does not vanish. As $n$ grows, the label's term
-# $e^{s_i} / (n q_i)$ disappears from the sum, and the gradient of a pair becomes that of Eq. 10 divided by $1 -
-# \Pr(i \mid u)$. Losses of the two conventions cannot be compared.
+# **Measured here** (popularity sampling): with the label corrected too, the distance does not vanish. As $n$
+# grows, the label's term $e^{s_i} / (n q_i)$ disappears from the sum, and the gradient of a pair becomes that
+# of Eq. 10 divided by $1 - \Pr(i \mid u)$. Losses of the two conventions cannot be compared.
 #
 # ### What a wrong loss teaches
 #
-# A missing correction changes what is learned. Let five films be the label with shares of 50, 20, 15, 10 and 5
-# %, let a model score each of them freely, and draw four negatives by popularity. The scores that minimize the
+# A missing correction changes what is learned. Let five films be the label with shares of 50, 20, 15, 10 and
+# 5%, let a model score each of them freely, and draw four negatives by popularity. The scores that minimize the
 # expected loss show these shares:
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -312,15 +311,16 @@ show_table(
 )
 
 # %% [markdown]
-# Accidental hits that stay lower the popular films. Without logQ, a film that is often drawn as a negative is pushed
-# down as often: the learned scores come near $\log \Pr(i \mid u) - \log q_i$, in which popular films are too low by the
-# logarithm of their popularity. If the hits stay as well, nothing of the popularity is left here.
+# Accidental hits that stay lower the popular films. Without logQ, a film that is often drawn as a negative is
+# pushed down as often: the learned scores come near $\log \Pr(i \mid u) - \log q_i$, in which popular films are
+# too low by the logarithm of their popularity. If the hits stay as well, nothing of the popularity is left
+# here.
 #
 # ## 2. MIND in 80 lines
 #
-# All parts are now there. *Training and serving share* embeddings, routing and head, which make $\mathbf V_u$
-# (`f_user`). *Training alone* has the label, label-aware attention, the sampler and the loss. *Serving alone* has the
-# index of all $\mathbf e_j$, one search for each interest, and the merge.
+# *Training and serving share* embeddings, routing and head, which make $\mathbf V_u$ (`f_user`). *Training
+# alone* has the label, label-aware attention, the sampler and the loss. *Serving alone* has the index of all
+# $\mathbf e_j$, one search for each interest, and the merge.
 
 
 # %%
@@ -438,12 +438,13 @@ for each_its_own, expected in (
 print("V_u and both losses equal mindlib's, with the same weights and random numbers")
 
 # %% [markdown]
-# The settings are those of `MINDConfig.paper()`: Gaussian initial logits with $\sigma = 1$, inner products as agreement,
-# squash, $r = 3$, a ReLU head, $p = 2$ with Eq. 10. **Open**: the paper states neither batch size nor learning rate nor
-# the number of negatives; these are ours. With the remedy we take $p = \infty$, as in serving.
+# The settings are those of `MINDConfig.paper()`: Gaussian initial logits with $\sigma = 1$, inner products as
+# agreement, squash, $r = 3$, a ReLU head, $p = 2$ with Eq. 10. **Open**: the paper states neither batch size
+# nor learning rate nor the number of negatives; these are ours. With the remedy we take $p = \infty$, as in
+# serving.
 #
-# **Predict**: which of the two losses gives better lists, and by how many points of HitRate@50, the share of users whose
-# held-out last film is among the 50 at the top? The 50 most popular films reach about 19 %.
+# **Predict**: which of the two losses gives better lists, and by how many points of HitRate@50, the share of
+# users whose held-out last film is among the 50 at the top? The 50 most popular films reach about 19 %.
 
 # %%
 label_selects, losses = train(each_its_own=False, p=2.0)
@@ -511,7 +512,7 @@ show_table(
 # negatives that it scores too high. No difference to `mindlib.fit` can be shown. *MIND (ours)* adds about 7
 # points; [docs/library.md](../docs/library.md#ours-against-the-paper) lists its differences, among them
 # farthest-point initial logits, cosine agreement, a residual head, title words and dropout. The intervals cover
-# the sampling of users, not retraining: each row is one seed, and another seed moves it by about half a point.
+# the sampling of users, not retraining: each row is one seed.
 #
 # **Try**: in the cell before the figure, `train(each_its_own=False, p=math.inf)`. Which of the two changes, $p$ or the
 # candidates' own interests, matters more?
@@ -645,8 +646,8 @@ _ = save_figure(plots.adam_paths(touched, *paths(touched)), "04_adam.svg")
 # scores .9, .5 and .1, interest 2 finds Fargo, Heat and Casablanca with .8, .7 and .3. The merged top 4 is
 # Alien .9, Fargo .8 (once, with its better score), Heat .7, Casablanca .3.
 #
-# From here on we serve the reference model of the other notebooks, *MIND (ours)*. Faiss's `IndexFlatIP` is an exact
-# index.
+# From here on we serve the reference model of the other notebooks, *MIND (ours)*. Faiss's `IndexFlatIP` is an
+# exact index. **Predict**: how many of its four interests find the ten best films of the example user?
 
 # %%
 e = reference.item_vectors()
@@ -799,9 +800,10 @@ if kept:
 # %% [markdown]
 # ## 5. Is what is served what was evaluated?
 #
-# **Skew** is a difference between the served vectors and those that were evaluated; nothing crashes, and the
-# lists are worse. Algorithm 1 has a source of it built in: it draws new logits $b_{ij}$ in every call. The cell
-# asks the hand-made MIND twice for the same users, and compares mindlib's exported ONNX graph with its model.
+# **Skew** is a difference between the served vectors and those that were evaluated; no error shows it.
+# Algorithm 1 has a source of it built in: it draws new logits $b_{ij}$ in every call. The cell asks the
+# hand-made MIND twice for the same users, and compares mindlib's exported ONNX graph with its model.
+# **Predict**: how far apart are its two answers?
 
 # %%
 history = split.test.histories.window(50)
@@ -831,8 +833,8 @@ print(
 # One click can change *all* interests if it raises $K'_u$ (Eq. 9; for $K \geq 5$, 31 films have four interests
 # and 32 have five), for then all films are shared out anew.
 #
-# The view shows the example user of all notebooks (film noir, animation, war). **Predict**: how far do the
-# interests turn after one click on a western?
+# The view shows the example user of all notebooks. **Predict**: how far do the interests turn after one click
+# on a western?
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 view = clicking.click_map(reference, split, case, ("Western", "Musical", "War"))
