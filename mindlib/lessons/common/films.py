@@ -100,7 +100,10 @@ def name_interests(
 def reference_model(
     split: Split, seed: int = 0, config: MINDConfig | None = None, **changes: Any
 ) -> MIND:
-    """Train the MIND that notebooks 02, 03, 05 and 06 share; it takes about half a minute.
+    """Train the MIND that the notebooks share; it takes about half a minute.
+
+    It is trained with one thread, because the rounding errors of several would change the user's
+    interests from machine to machine.
 
     Args:
         config: the configuration of a model that is compared with it; `MINDConfig()` by default.
@@ -114,5 +117,10 @@ def reference_model(
         "learning_rate": 8e-3,
         "seed": seed,
     }
-    fit(model, split, TrainingConfig(**training | changes), progress=False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        fit(model, split, TrainingConfig(**training | changes), progress=False)
+    finally:
+        torch.set_num_threads(threads)
     return model
