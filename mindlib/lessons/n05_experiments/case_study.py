@@ -1,4 +1,4 @@
-"""One user's interests: how training runs agree on them, and what each retrieves (§4.4)."""
+"""One user's interests in several training runs, and what each of them retrieves (§4.4)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
-from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,14 +18,6 @@ def aligned(couplings: Sequence[Coupling]) -> list[Coupling]:
     """Put the interests of each training run, which have no names, into the first run's order."""
     first = couplings[0]
     return [c[linear_sum_assignment(first @ c.T, maximize=True)[1]] for c in couplings]
-
-
-def grouping_agreement(a: Coupling, b: Coupling) -> float:
-    """Compute the adjusted Rand index of two couplings: 1 for the same groups, 0 for chance.
-
-    Each behavior belongs to the interest with its largest weight.
-    """
-    return float(adjusted_rand_score(a.argmax(0), b.argmax(0)))
 
 
 def retrieved_by_each(

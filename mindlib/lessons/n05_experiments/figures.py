@@ -1,4 +1,4 @@
-"""The figures of notebook 05 except the map: intervals, couplings and retrieved items."""
+"""The figures of notebook 05 except the map: intervals, couplings, and rows of dots."""
 
 from __future__ import annotations
 
@@ -15,24 +15,6 @@ from matplotlib.figure import Figure
 from mindlib.lessons.common.style import COLORMAP, COLORS, INK
 from mindlib.lessons.n05_experiments.gains import Rows
 from mindlib.lessons.n05_experiments.item_map import GENRE_COLORS
-
-
-def seed_points(
-    values: Mapping[str, Sequence[float]], metric: str, lines: Mapping[str, float]
-) -> Figure:
-    """Draw a point for each seed of each model, and a dotted line for each baseline."""
-    figure, axis = plt.subplots(figsize=(7, 0.9 + 0.36 * len(values)), layout="constrained")
-    for row, seeds in enumerate(values.values()):
-        axis.scatter(np.multiply(100, seeds), [row] * len(seeds), color=GENRE_COLORS[0], s=36)
-        text = f"   {100 * np.mean(seeds):.1f}"
-        axis.text(100 * max(seeds), row, text, va="center")
-    for name, value in lines.items():
-        axis.axvline(100 * value, color=INK, ls=":", lw=1)
-        axis.text(100 * value, -0.8, f" {name}", va="center")
-    axis.set(xlabel=f"{metric}, percent", yticks=range(len(values)), yticklabels=list(values))
-    axis.set_ylim(len(values) - 0.5, -1.1)
-    axis.margins(x=0.12)
-    return figure
 
 
 def intervals(panels: Mapping[str, Mapping[str, Rows]], label: str) -> Figure:
@@ -146,26 +128,26 @@ def _category_strip(axis: Axes, groups: Sequence[str]) -> None:
 
 
 class Strip(NamedTuple):
-    """The items that a vector retrieves: their cosine to it, and the titles of the best."""
+    """A row of dots with a text beside it, such as the cosines and titles of retrieved items."""
 
     name: str
-    cosine: Float[np.ndarray, " n"]
-    titles: Sequence[str]
+    values: Sequence[float]
+    text: str
     color: str
 
 
-def item_strips(strips: Sequence[Strip]) -> Figure:
-    """Draw a dot for each retrieved item at its cosine, and write the best titles (Fig. 6)."""
-    figure, axis = plt.subplots(figsize=(10, 0.5 * len(strips) + 0.8), layout="constrained")
-    for row, (_, cosine, titles, color) in enumerate(strips):
-        axis.axhline(row, color=INK, lw=0.6, alpha=0.5, zorder=0)
-        axis.scatter(cosine, [row] * len(cosine), s=42, color=color, alpha=0.5, lw=0)
-        text = cut(" · ".join(titles), 74)
-        axis.text(1.02, row, text, transform=axis.get_yaxis_transform(), va="center", fontsize=8)
-    axis.set_yticks(range(len(strips)), [strip.name for strip in strips])
-    for tick, strip in zip(axis.get_yticklabels(), strips, strict=True):
-        tick.set_color(strip.color)
-    axis.set(xlabel="cosine of item and nearest interest", ylim=(len(strips) - 0.5, -0.5))
+def strips(rows: Sequence[Strip], label: str) -> Figure:
+    """Draw a dot for each value of each row on one axis, and the rows' texts on the right."""
+    figure, axis = plt.subplots(figsize=(10, 0.42 * len(rows) + 0.8), layout="constrained")
+    for place, row in enumerate(rows):
+        axis.axhline(place, color=INK, lw=0.6, alpha=0.5, zorder=0)
+        axis.scatter(row.values, [place] * len(row.values), s=42, color=row.color, alpha=0.5, lw=0)
+        text = cut(row.text, 74)
+        axis.text(1.02, place, text, transform=axis.get_yaxis_transform(), va="center", size=8.5)
+    axis.set_yticks(range(len(rows)), [row.name for row in rows])
+    for tick, row in zip(axis.get_yticklabels(), rows, strict=True):
+        tick.set_color(row.color)
+    axis.set(xlabel=label, ylim=(len(rows) - 0.5, -0.5))
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
     return figure

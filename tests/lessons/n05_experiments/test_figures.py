@@ -11,8 +11,7 @@ from mindlib.lessons.n05_experiments.figures import (
     Strip,
     coupling_heatmaps,
     intervals,
-    item_strips,
-    seed_points,
+    strips,
 )
 from mindlib.lessons.n05_experiments.item_map import ItemMap, map_figure, small_maps
 
@@ -37,11 +36,10 @@ GENRES = [f"genre {i % 4}" for i in range(60)]
 NAMED = ["genre 1", "genre 2"]
 MAP = ItemMap(POINTS, GENRES, NAMED, POINTS[:2], ["war", "noir"], np.repeat([-1, 0, 1], 20))
 FIGURES = {
-    "seed_points": lambda: seed_points({"a": [0.1, 0.2], "b": [0.3, 0.3]}, "Recall@50", {"c": 0.2}),
     "intervals": lambda: intervals(PANELS, "points"),
     "coupling_heatmaps": lambda: coupling_heatmaps(USERS),
-    "item_strips": lambda: item_strips(
-        [Strip(str(k), RNG.random(50), ["Laura", "Gilda"], COLORS[k]) for k in range(3)]
+    "strips": lambda: strips(
+        [Strip(str(k), RNG.random(50).tolist(), "Laura", COLORS[k]) for k in range(3)], "cosine"
     ),
     "map_figure": lambda: map_figure(MAP),
     "small_maps": lambda: small_maps({"one": POINTS, "two": -POINTS}, GENRES, NAMED),
