@@ -379,7 +379,7 @@ for sizes in ([3, 1], [4, 4, 4]):
 # %% [markdown]
 # ## 5. The cost on real data
 #
-# Does a trained model use the hint? We train three models on the films with the same settings, data, negatives and
+# We train three models on the films with the same settings, data, negatives and
 # seed, and serve them by Eq. 3. All three have the same number of parameters, because $K$ adds none. The two MIND-4
 # differ only in the loss: either the label's interest scores all negatives (`loss="label"`, Eq. 10), or each candidate
 # is scored by its own best interest (`loss="candidate"`, section 6; this is the model of section 1).
@@ -427,8 +427,7 @@ show_table(
 #
 # The *oracle interest* is the one of the $K$ that ranks the target best. With Eq. 10 it finds far more targets than any
 # served list, so each vector is good at its own part of the catalogue; but serving does not know which part to take.
-# The oracle is no attainable goal: it may use four lists of 50 films, and MIND-1 finds still more with one list of 200
-# (last row of the table).
+# The oracle is no attainable goal: it may use four lists of 50 films, and MIND-1 finds still more with one list of 200.
 #
 # Does the trained model use the hint? The next table splits the loss on the test targets.
 
@@ -455,7 +454,7 @@ print(f"Eq. 10 + hint, {by_label} − {single}: {honest} nats; log 4 = {math.log
 # than one nat, of at most $\log 4 = 1.39$. Without the hint it is worse than MIND-1. A comparison of these models by
 # the loss of Eq. 10 selects the one that is served worst.
 #
-# The last figure shows the mismatch for our user. The label is the film that they watched next.
+# The next figure shows our user; the label is the film that they watched next.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 other = models[by_label]
@@ -566,7 +565,6 @@ assert exercises.CANDIDATE_SCORES.check(candidate_scores)
 # - The label is the query, the interests are keys and values: $\mathbf v_u = \mathbf V_u\,
 #   \mathrm{softmax}(p\, \mathbf V_u^\top \mathbf e_i)$. $p = 0$ is the mean, $p = \infty$ the argmax. Multiply by $p$, since
 #   powers fail for negative scores.
-# - With $p = \infty$ only the chosen interest learns from a label.
 # - In Eq. 10 a negative meets the label's interest, at serving its own best one. A division of the catalogue among the
 #   interests lowers that loss by up to $\log K$ and is worth nothing.
 # - If every candidate is its own label, training scores as serving does. On the films this is worth 5.3 points of
