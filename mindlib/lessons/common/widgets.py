@@ -138,7 +138,7 @@ def explore(draw: Callable[..., Figure], **controls: ipywidgets.ValueWidget) -> 
 
 
 def _data_address(figure: Figure) -> str:
-    return f"data:image/png;base64,{base64.b64encode(_png(figure, dpi=80)).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(_png(figure, dpi=100)).decode()}"
 
 
 def _png(figure: Figure, **options: Any) -> bytes:

@@ -76,7 +76,7 @@ def coverage(
         ends = [[e.value - e.low for e in row], [e.high - e.value for e in row]]
         axis.errorbar(dims, values, np.maximum(ends, 0), color=color, marker="o", ms=4, capsize=2)
         full = np.flatnonzero(values > 0.98 * liked)
-        if len(full):  # above the first dimension that suffices, or else right of the curve
+        if len(full) and name != [*curves][-1]:  # above the first dimension that suffices
             axis.text(dims[full[0]], liked + 0.15, name, color=color, ha="center")
         else:
             at = int(abs(values - 0.7 * liked).argmin())

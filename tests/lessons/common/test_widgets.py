@@ -87,7 +87,7 @@ def test_frames_have_all_pictures_once_and_leave_no_figure_open(monkeypatch):
     assert len(set(addresses)) == len(addresses) == 3
     assert all(base64.b64decode(address).startswith(PNG) for address in addresses)
     shapes = {imread(io.BytesIO(base64.b64decode(address))).shape for address in addresses}
-    assert shapes == {(160, 160, 4)}
+    assert shapes == {(200, 200, 4)}
     assert plt.get_fignums() == []
     assert "http" not in text
 
