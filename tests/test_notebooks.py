@@ -24,7 +24,7 @@ QUICK: dict[str, dict[str, object]] = {
     "03_label_aware_attention": {"epochs": 1, "pairs_per_user": 1},
     "04_training_and_serving": {"epochs": 1, "pairs_per_user": 2, "samples": 40},
     "05_experiments": {"dataset": "planted", "epochs": 1},
-    "06_deployment": {"users": 250, "visitors": 600, "learners": 150, "tests": 200},
+    "06_deployment": {"visitors": 800, "learners": 300, "tests": 200},
 }
 
 

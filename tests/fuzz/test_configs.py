@@ -137,7 +137,7 @@ USES: dict[str, Any] = {
     "RoutingConfig": lambda c: train(
         MIND(SPLIT.log, MINDConfig(**SHAPE, routing=c), generator=generator())
     ),
-    "SlateConfig": lambda c: c.num_candidates(1000),
+    "SlateConfig": nothing,
     "Timeouts": nothing,
     "TrainingConfig": lambda c: train(
         YouTubeDNN(SPLIT.log, YouTubeDNNConfig(**SHAPE), generator=generator()), c
@@ -145,7 +145,6 @@ USES: dict[str, Any] = {
     "Trial": nothing,
     "VectorConfig": nothing,
     "WALSConfig": lambda c: assert_recommends(WALS.fit(SPLIT, c)),
-    "WarmStartConfig": nothing,
 }
 assert {VectorConfig, MultiInterestConfig, RoutingConfig} <= set(CLASSES.values())
 

@@ -16,12 +16,13 @@ from tests.lessons.n02_b2i import test_figures as n02
 from tests.lessons.n03_attention import test_figures as n03
 from tests.lessons.n04_training import test_figures as n04
 from tests.lessons.n05_experiments import test_figures as n05
+from tests.lessons.n06_online import test_figures as n06
 
 pytestmark = pytest.mark.slow
 
 FIGURES: dict[str, Callable[[], Figure]] = {
     f"{module.__name__.removeprefix('tests.lessons.')}-{name}": draw
-    for module in (n00, n01, n02, n03, n04, n05)
+    for module in (n00, n01, n02, n03, n04, n05, n06)
     for name, draw in module.FIGURES.items()
 }
 # Text of these colours lies on filled cells or stars of the figure, whatever the page.

@@ -1,37 +1,34 @@
-"""AUC and GAUC: the probability that a target is ranked above another candidate.
+"""GAUC: the probability that a target is ranked above another candidate of the same user's list.
 
-- AUC: the fraction of all pairs (target, other) in which the target has the higher score; a tie
-  counts one half. Pairs are also formed across users, so that AUC rewards predicting which users
-  are more active, which no list depends on.
-- AUC_u: the same for the candidates of one user; undefined if all or none of them are targets.
+- AUC_u: the fraction of the pairs (target, other) of one user's candidates in which the target has
+  the higher score; a tie counts one half. It is undefined if all or none of them are targets.
 - GAUC = sum n_u AUC_u / sum n_u over the users with a defined AUC_u; n_u is the number of their
-  candidates (impressions). It depends on the order of the lists alone.
+  candidates (impressions). Unlike the AUC over all pairs, it depends on the order of the lists
+  alone, and not on predicting which users are more active.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.stats import rankdata
-from sklearn.metrics import roc_auc_score
 
 from mindlib.online.ranking.lists import CandidateLists, CandidateScorer
 
 
 @dataclass(frozen=True)
 class RankingQuality:
-    """AUC and GAUC of the order of candidate lists.
+    """GAUC of the order of candidate lists.
 
     Attributes:
-        evaluated: number of lists with both a target and another candidate.
+        areas: AUC_u of the users whose lists have both a target and another candidate.
         lists: number of all lists.
     """
 
-    auc: float
     gauc: float
-    evaluated: int
+    areas: Float[np.ndarray, " evaluated"] = field(repr=False)
     lists: int
 
 
@@ -52,13 +49,7 @@ def evaluate_ranker(scorer: CandidateScorer, lists: CandidateLists) -> RankingQu
             f"and another candidate, so that no order can be evaluated; give longer lists, or more "
             f"users"
         )
-    num_targets = lists.labels.sum(1)
-    return RankingQuality(
-        auc=float(roc_auc_score(labels, scores)),
-        gauc=float(areas @ sizes / sizes.sum()),
-        evaluated=int(((num_targets > 0) & (num_targets < shown.sum(1))).sum()),
-        lists=len(lists.items),
-    )
+    return RankingQuality(float(areas @ sizes / sizes.sum()), areas, len(lists.items))
 
 
 def auc_by_group(

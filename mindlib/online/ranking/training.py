@@ -120,8 +120,7 @@ def fit_ranker(
             yield loss.detach() * len(batch.items)
 
     def validate() -> dict[str, float]:
-        quality = evaluate_ranker(model, lists)
-        return {"AUC": quality.auc, "GAUC": quality.gauc}
+        return {"GAUC": evaluate_ranker(model, lists).gauc}
 
     return run_epochs(
         state,

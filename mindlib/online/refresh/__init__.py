@@ -4,7 +4,7 @@ from mindlib.online.refresh.follower import Follower
 from mindlib.online.refresh.gate import GateConfig
 from mindlib.online.refresh.pipeline import GateRejected, load_version, refresh
 from mindlib.online.refresh.registry import ConcurrentUpdate, RefreshInProgress, Registry
-from mindlib.online.refresh.training import RefreshConfig, WarmStartConfig
+from mindlib.online.refresh.training import RefreshConfig
 
 __all__ = [
     "ConcurrentUpdate",
@@ -14,7 +14,6 @@ __all__ = [
     "RefreshConfig",
     "RefreshInProgress",
     "Registry",
-    "WarmStartConfig",
     "load_version",
     "refresh",
 ]

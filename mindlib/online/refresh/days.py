@@ -69,9 +69,7 @@ def day_numbers(log: Interactions) -> Int[np.ndarray, " events"]:
     return days - days.min()
 
 
-def hold_out_newest_day(
-    log: Interactions, *, share: float, recent_days: int | None, seed: int
-) -> Split:
+def hold_out_newest_day(log: Interactions, *, share: float, seed: int) -> Split:
     """Split the log of a refresh: hold out the last day's events of a random sample of users.
 
     One half of these users chooses the epoch (validation), the other half evaluates the version
@@ -82,8 +80,6 @@ def hold_out_newest_day(
         log: the events up to the day of the refresh.
         share: fraction held out of the users who have a history and are active on the last day; at
             least two users are held out.
-        recent_days: train only on targets of that many last days; histories stay complete. None
-            trains on all days.
         seed: of the sample of users.
 
     Raises:
@@ -92,8 +88,6 @@ def hold_out_newest_day(
     """
     if not 0 < share < 1:
         raise ValueError(f"share={share}: expected a fraction of the users, above 0 and below 1")
-    if recent_days is not None and recent_days < 1:
-        raise ValueError(f"recent_days={recent_days}: expected at least 1, or None for all days")
     number = day_numbers(log)
     last = int(number.max())
     active = build_day_cases(log, last).histories.users.numpy()
@@ -105,15 +99,13 @@ def hold_out_newest_day(
         )
     sample = np.random.default_rng(seed).permutation(active)[: max(2, round(share * len(active)))]
     train_events = ~(np.isin(log.users, sample) & (number == last))
-    if recent_days is not None:
-        train_events &= number > last - recent_days
     halves = np.sort(sample[: len(sample) // 2]), np.sort(sample[len(sample) // 2 :])
     validation, test = (build_day_cases(log, last, users) for users in halves)
     split = Split(f"newest day {last}", log, train_events, validation, test)
     if not len(split.train):
         raise ValueError(
             f"without the held-out events of the last day {log.name!r} has no training case; "
-            f"choose a smaller share than {share}, or more recent_days than {recent_days}"
+            f"choose a smaller share than {share}"
         )
     return split
 

@@ -72,16 +72,19 @@ def refresh(
     ItemMetadata.of(log, config.category)  # refuses an unknown field before the training
     with registry.refresh_lock(), registry.staging_dir() as (number, folder):
         base = registry.current()
-        current = previous = None
+        current = previous = reference = None
         if base is not None:
             current = load_version(registry, base)
+            oldest = registry.reference() if config.reference is None else config.reference
+            if oldest not in (None, base):
+                reference = load_version(registry, oldest)
             previous = load_warm_state(registry.path(base)) if config.warm_start else None
-        sizes = [log.num_items, *([len(current.catalogue)] if current else [])]
+        versions = [version for version in (current, reference) if version]
+        sizes = [log.num_items, *(len(version.catalogue) for version in versions)]
         if config.gate.cutoff > min(sizes):  # the gate would fail after the training
             raise ValueError(
-                f"cutoff={config.gate.cutoff}: the catalogues of the log and of the current "
-                f"version have {' and '.join(map(str, sizes))} items; choose a smaller N for the "
-                f"gate"
+                f"cutoff={config.gate.cutoff}: the catalogues of the log and of the versions that "
+                f"the gate compares have {sizes} items; choose a smaller N for the gate"
             )
         trained = train(log, config, previous)
         ranker = train_ranker(trained.split) if train_ranker else None
@@ -104,7 +107,7 @@ def refresh(
             result = GateResult([str(error)])
         else:
             cases = HeldOutCases(trained.split.test, trained.split.log)
-            result = check_version(version, trained.model, cases, current, config.gate)
+            result = check_version(version, trained.model, cases, current, config.gate, reference)
         rows = trained.copied_rows
         facts = {
             "created": utc_now(),
@@ -115,6 +118,7 @@ def refresh(
             "rows": {"copied": rows.copied, "new": rows.new} if rows else None,
             "epochs": len(trained.fit.log),
             "best epoch": trained.fit.best_epoch,
+            f"{trained.monitor} before training": trained.initial_value,
             "steps": trained.fit.log[-1].step,
             "seconds": round(trained.seconds, 1),
             "metrics": result.metrics,

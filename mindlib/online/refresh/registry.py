@@ -118,6 +118,11 @@ class Registry:
         """
         return self._read_pointer().current
 
+    def reference(self) -> int | None:
+        """Return the oldest complete version that was served and not rolled back, if any."""
+        served = self._read_pointer().served
+        return next((n for n in served if (self.path(n) / FACTS).is_file()), None)
+
     def history(self) -> list[VersionRecord]:
         """List all complete and all rejected versions, ordered by number."""
         pointer = self._read_pointer()

@@ -22,31 +22,19 @@ from mindlib.training import Fit, TrainingConfig, fit
 
 
 @dataclass(frozen=True)
-class WarmStartConfig:
-    """Training from the current version's weights.
-
-    Attributes:
-        training: usually fewer epochs than from scratch.
-        recent_days: train only on targets of that many last days; None: of all days.
-    """
-
-    training: TrainingConfig = field(default_factory=lambda: TrainingConfig(epochs=2))
-    recent_days: int | None = None
-
-    def __post_init__(self) -> None:
-        check_options(self, recent_days=AT_LEAST_1)
-
-
-@dataclass(frozen=True)
 class RefreshConfig:
     """Configuration of a refresh.
 
     Attributes:
         model: of MIND.
         training: from scratch; used for the first version, and for all if `warm_start` is None.
-        warm_start: used for all versions but the first.
+        warm_start: training from the current version's weights, usually for fewer epochs; used for
+            all versions but the first.
         held_out: fraction of the newest day's users that is held out (`hold_out_newest_day`).
         gate: requirements for serving a version.
+        reference: number of the version that the gate compares every new one with, besides the
+            current one. None: the oldest version that was served (`Registry.reference`). Name a
+            newer one from time to time, because the users change.
         index: the engine of the index, as in `Bundle.write`.
         category: the item field used by re-ranking, if any.
         seed: of the initial weights and of the held-out users.
@@ -54,15 +42,16 @@ class RefreshConfig:
 
     model: MINDConfig = field(default_factory=MINDConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    warm_start: WarmStartConfig | None = field(default_factory=WarmStartConfig)
+    warm_start: TrainingConfig | None = field(default_factory=lambda: TrainingConfig(epochs=2))
     held_out: float = 0.2
     gate: GateConfig = field(default_factory=GateConfig)
+    reference: int | None = None
     index: Engine = "exact"
     category: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_options(self, seed=SEED)
+        check_options(self, reference=AT_LEAST_1, seed=SEED)
         if isinstance(self.index, str):
             check_engine(self.index)
 
@@ -116,11 +105,8 @@ def train(log: Interactions, config: RefreshConfig, previous: WarmState | None) 
     """
     started = time.perf_counter()
     warm = config.warm_start if previous is not None else None
-    training = warm.training if warm else config.training
-    recent_days = warm.recent_days if warm else None
-    split = hold_out_newest_day(
-        log, share=config.held_out, recent_days=recent_days, seed=config.seed
-    )
+    training = warm or config.training
+    split = hold_out_newest_day(log, share=config.held_out, seed=config.seed)
     model = MIND(log, config.model, generator=torch.Generator().manual_seed(config.seed))
     copied = warm_start(model, log, previous.weights, previous.names) if warm and previous else None
     model.eval()

@@ -1,9 +1,9 @@
-"""Click-through rates with honest intervals, and the checks to make before believing them.
+"""The plan and the reading of an A/B test of the click-through rate, and the checks before both.
 
 The click-through rate (CTR) is a ratio of two sums over users, of clicks C_u and impressions I_u.
-Users are assigned at random, so the user is the unit of the sample. A user's impressions are
-correlated, and treating them as independent makes intervals too narrow. The delta method gives the
-variance of the ratio from the users' residuals C_u - CTR * I_u.
+Users are assigned at random, so the user is the unit of the sample, and a user's impressions are
+correlated: treating them as independent makes intervals too narrow. `linearize` turns the ratio
+into a mean over users (the delta method), so that the usual formulas for means apply.
 """
 
 from __future__ import annotations
@@ -14,77 +14,75 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
-from mindlib.evaluation import Estimate, normal_estimate
-from mindlib.online.simulation.week import Week
+from mindlib.evaluation import Estimate
 
 # A platform checks the sample ratio every day of every test, so 0.05 would raise too many alarms.
 SAMPLE_RATIO_ALPHA = 0.001
 
 
-def rate(clicks: Int[np.ndarray, " users"], impressions: Int[np.ndarray, " users"]) -> Estimate:
-    """Estimate clicks over impressions, by the delta method over users.
+def linearize(
+    clicks: Int[np.ndarray, " users"], impressions: Int[np.ndarray, " users"]
+) -> Float[np.ndarray, " users"]:
+    """Return r + (C_u - r I_u) / mean(I): a number for each user, whose mean is the CTR r.
+
+    The variance of this mean over users is that of the CTR by the delta method.
 
     Raises:
-        ValueError: fewer than two users have an impression.
+        ValueError: there is no impression.
     """
-    visited = impressions > 0
-    value, residuals = _ratio(clicks[visited], impressions[visited])
-    return normal_estimate(value, _standard_error(residuals))
-
-
-def impression_rate(
-    clicks: Int[np.ndarray, " users"], impressions: Int[np.ndarray, " users"]
-) -> Estimate:
-    """Estimate the same as if impressions were independent: too narrow, shown beside `rate`."""
-    n = int(impressions.sum())
-    value = float(clicks.sum() / n)
-    return normal_estimate(value, float(np.sqrt(value * (1 - value) / n)))
+    if not impressions.any():
+        raise ValueError("no user has an impression: expected at least one")
+    ctr = clicks.sum() / impressions.sum()
+    return ctr + (clicks - ctr * impressions) / impressions.mean()
 
 
 def difference(
-    clicks: Int[np.ndarray, "two users"],
-    impressions: Int[np.ndarray, "two users"],
-    *,
-    paired: bool,
+    treatment: Float[np.ndarray, " users"], control: Float[np.ndarray, " others"]
 ) -> Estimate:
-    """Estimate the first row's rate minus the second row's.
+    """Estimate the difference of the means of two arms with different users (Welch)."""
+    test = stats.ttest_ind(treatment, control, equal_var=False)
+    interval = test.confidence_interval()
+    value = float(treatment.mean() - control.mean())
+    return Estimate(value, float(interval.low), float(interval.high), float(test.pvalue))  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def cuped(
+    values: Float[np.ndarray, " users"], before: Float[np.ndarray, " users"]
+) -> Float[np.ndarray, " users"]:
+    """Subtract from each user's value what a covariate predicts (CUPED, Deng et al. 2013).
+
+    The mean over all users stays, and the variance falls by the squared correlation.
 
     Args:
-        paired: both rows are about the same users, which only a simulation can arrange: what the
-            rows share cancels. In an A/B test a user has impressions in one row only.
-
-    Raises:
-        ValueError: fewer than two users have an impression in a row.
+        values: of the users of all arms, who share one regression coefficient.
+        before: the covariate, from a time before the experiment; one that the treatment can change
+            takes away a part of the effect.
     """
-    # A user without an impression must not count as an observation.
-    kept = [impressions.any(0)] * 2 if paired else impressions > 0
-    (first, a), (second, b) = (
-        _ratio(c[k], i[k]) for c, i, k in zip(clicks, impressions, kept, strict=True)
-    )
-    error = _standard_error(a - b) if paired else np.hypot(_standard_error(a), _standard_error(b))
-    return normal_estimate(first - second, float(error))
+    centered = before - before.mean()
+    return values - centered * float(values @ centered) / float(centered @ centered)
 
 
-def ctr(week: Week, arm: int) -> Estimate:
-    """Estimate the CTR of an arm over the whole week."""
-    return rate(week.clicks[arm].sum(0), week.impressions[arm].sum(0))
+def minimum_detectable_effect(
+    standard_error: float, *, alpha: float = 0.05, power: float = 0.8
+) -> float:
+    """Return the true difference that a two-sided test of level alpha finds with that power.
+
+    The standard error is that of the estimated difference.
+    """
+    for name, value in (("alpha", alpha), ("power", power)):
+        if not 0 < value < 1:
+            raise ValueError(f"{name}={value}: expected a probability between 0 and 1")
+    return float(stats.norm.isf(alpha / 2) + stats.norm.ppf(power)) * standard_error
 
 
-def ctr_by_day(week: Week, arm: int) -> list[Estimate]:
-    """Estimate the CTR of an arm on each day."""
-    return [rate(c, i) for c, i in zip(week.clicks[arm], week.impressions[arm], strict=True)]
+def holm(p_values: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
+    """Return p-values adjusted for the number of tests (Holm 1979).
 
-
-def lift(week: Week, arm: int, base: int) -> Estimate:
-    """Estimate an arm's CTR minus the base's over the week, paired if both have the same users."""
-    both = [arm, base]
-    paired = bool((week.members[arm] == week.members[base]).all())
-    return difference(week.clicks[both].sum(1), week.impressions[both].sum(1), paired=paired)
-
-
-def searches_per_request(week: Week, arm: int) -> float:
-    """Return an arm's serving cost: index searches per request."""
-    return float(week.searches[arm].sum() / week.requests[arm].sum())
+    Comparing them with alpha limits the probability of any false positive to alpha.
+    """
+    order, tests = np.argsort(p_values), len(p_values)
+    adjusted = np.maximum.accumulate(p_values[order] * np.arange(tests, 0, -1))
+    return np.minimum(adjusted, 1)[np.argsort(order)]
 
 
 def sample_ratio(counts: Int[np.ndarray, " arms"], shares: Sequence[float]) -> float:
@@ -97,66 +95,19 @@ def sample_ratio(counts: Int[np.ndarray, " arms"], shares: Sequence[float]) -> f
     return float(stats.chisquare(counts, expected).pvalue)
 
 
-def a_over_a(
-    clicks: Int[np.ndarray, " users"],
-    impressions: Int[np.ndarray, " users"],
-    halves: Bool[np.ndarray, "tests users"],
+def half_scores(
+    values: Float[np.ndarray, " users"], halves: Bool[np.ndarray, "tests users"]
 ) -> Float[np.ndarray, " tests"]:
-    """Return p-values of A/A tests: users of one arm, split at random as if they had two arms.
-
-    If the method is sound, the p-values are uniform: 5 % are below 0.05.
+    """Return the z-scores of A/A tests: users who had one arm, split as if they had two.
 
     Args:
         halves: which users are in the first half, for each test.
     """
-    return 2 * stats.norm.sf(np.abs(_half_scores(clicks, impressions, halves)))
-
-
-def daily_looks(
-    week: Week, arm: int, halves: Bool[np.ndarray, "tests users"]
-) -> Float[np.ndarray, "tests days"]:
-    """Return the z-score of each A/A test at the end of each day, over all data until then."""
-    until = zip(week.clicks[arm].cumsum(0), week.impressions[arm].cumsum(0), strict=True)
-    return np.stack([_half_scores(*counts, halves) for counts in until], axis=1)
-
-
-def _half_scores(
-    clicks: Int[np.ndarray, " users"],
-    impressions: Int[np.ndarray, " users"],
-    halves: Bool[np.ndarray, "tests users"],
-) -> Float[np.ndarray, " tests"]:
-    """Return the difference of the halves' rates over its standard error, for each test."""
-    visited = impressions > 0
-    c, i = clicks[visited].astype(np.float64), impressions[visited].astype(np.float64)
-    values, variances = [], []
-    for half in (halves[:, visited].astype(np.float64), (~halves[:, visited]).astype(np.float64)):
-        users, clicked, seen = half.sum(1), half @ c, half @ i
+    means, variances = [], []
+    for half in (halves.astype(np.float64), (~halves).astype(np.float64)):
+        users = half.sum(1)
         if users.min() < 2:
-            raise ValueError(
-                "one half has fewer than two users: expected at least two in each; simulate more "
-                "users, or split them more evenly"
-            )
-        ratio = clicked / seen
-        squares = half @ c**2 - 2 * ratio * (half @ (c * i)) + ratio**2 * (half @ i**2)
-        values.append(ratio)
-        variances.append(squares / seen**2 * users / (users - 1))
-    return (values[0] - values[1]) / np.sqrt(variances[0] + variances[1])
-
-
-def _ratio(
-    clicks: Int[np.ndarray, " users"], impressions: Int[np.ndarray, " users"]
-) -> tuple[float, Float[np.ndarray, " users"]]:
-    """Return the ratio and each user's residual, divided by all impressions."""
-    if (visitors := int((impressions > 0).sum())) < 2:
-        raise ValueError(
-            f"{visitors} users have an impression: expected at least two for an interval over users"
-        )
-    seen = impressions.sum()
-    value = float(clicks.sum() / seen)
-    return value, (clicks - value * impressions) / seen
-
-
-def _standard_error(residuals: Float[np.ndarray, " users"]) -> float:
-    """Return the standard error of a sum of residuals that add up to zero."""
-    n = len(residuals)
-    return float(np.sqrt(n / (n - 1) * np.square(residuals).sum()))
+            raise ValueError("one half has fewer than two users: expected at least two in each")
+        means.append(half @ values / users)
+        variances.append((half @ values**2 / users - means[-1] ** 2) / (users - 1))
+    return (means[0] - means[1]) / np.sqrt(variances[0] + variances[1])

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
-from tqdm.auto import tqdm
 
 from mindlib.data.interactions import Interactions
 from mindlib.data.option_types import SIZE, check_options
@@ -37,14 +36,12 @@ class ArmsConfig:
 
     Attributes:
         interests: the fixed values of K, one arm each; the largest also bounds dynamic K.
-        item_cf: whether there is an arm of item-based CF (which needs implicit).
         dim, hidden, history_length: of every vector model.
         training: of every vector model; the default was chosen on the validation users of the
             planted world, for YouTube DNN and MIND with K = 4 together.
     """
 
     interests: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
-    item_cf: bool = True
     dim: int = 32
     hidden: tuple[int, ...] = (64,)
     history_length: int = 32
@@ -78,7 +75,7 @@ class ArmsConfig:
 
 
 def train_arms(
-    split: Split, config: ArmsConfig | None = None, *, seed: int = 0, progress: bool = True
+    split: Split, config: ArmsConfig | None = None, *, seed: int = 0
 ) -> Mapping[str, Recommender]:
     """Train every arm on `split.train`; validation cases choose its epoch.
 
@@ -89,13 +86,11 @@ def train_arms(
         ValueError, ImportError: as `fit` and `ItemCF.fit`.
     """
     config = config or ArmsConfig()
-    arms: dict[str, Recommender] = {}
-    if config.item_cf:
-        neighbors = min(ItemCFConfig().neighbors, split.log.num_items)
-        arms[ITEM_CF] = ItemCF.fit(split, ItemCFConfig(neighbors=neighbors))
+    neighbors = min(ItemCFConfig().neighbors, split.log.num_items)
+    cf = ItemCF.fit(split, ItemCFConfig(neighbors=neighbors))
+    arms: dict[str, Recommender] = {ITEM_CF: cf}
     training = replace(config.training, seed=seed)
-    builders = config.builders()
-    for name, build in tqdm(builders.items(), unit="arm", disable=not progress, leave=False):
+    for name, build in config.builders().items():
         model = build(split.log, torch.Generator().manual_seed(seed))
         fit(model, split, training, device="cpu", progress=False)
         arms[name] = model

@@ -1,4 +1,4 @@
-"""Sequential reading of a test: what daily looks do to its error rate, and bounds that allow them.
+"""Sequential reading of a test: bounds that allow a look every day.
 
 Stopping as soon as |Z| > 1.96 gives a week of daily looks seven chances of a false positive instead
 of one. Bounds that are wide on the first days and narrow on the last one correct for this: with
@@ -15,11 +15,10 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 from mindlib.data.option_types import check_option
 
-Shape = Literal["none", "pocock", "obrien-fleming"]
+Shape = Literal["pocock", "obrien-fleming"]
 DRAWS = 200_000
 
 
@@ -29,9 +28,9 @@ def null_scores(
     """Simulate scores of tests without a difference, one column for each look.
 
     Args:
-        information: the share of the final information at each look, rising to 1. It is day / days
-            if as many users come every day and none returns; returning users add less (see
-            `information_fractions`).
+        information: the variance of the final estimate divided by that of the estimate at each
+            look, rising to 1. It is day / days if as many users come every day and none returns;
+            returning users add less.
 
     Raises:
         ValueError: the fractions do not rise from above 0 to 1.
@@ -52,12 +51,10 @@ def stopping_bounds(
     draws: int = DRAWS,
     generator: np.random.Generator,
 ) -> Float[np.ndarray, " looks"]:
-    """Compute the bound on |Z| at each look, by simulation.
+    """Compute the bound on |Z| at each look that keeps the level over all looks, by simulation.
 
     Args:
-        shape: "none" is the bound of a single look at every look, which is what peeking uses;
-            "pocock" is a constant that keeps the level over all looks; "obrien-fleming" falls as
-            1 / sqrt(t) and keeps it.
+        shape: "pocock" is constant; "obrien-fleming" falls as 1 / sqrt(t).
 
     Raises:
         ValueError: an unknown shape, alpha outside (0, 1), or as `null_scores`.
@@ -67,25 +64,5 @@ def stopping_bounds(
         raise ValueError(f"alpha={alpha}: expected a probability between 0 and 1")
     t = np.asarray(information, dtype=np.float64)
     scores = np.abs(null_scores(information, draws=draws, generator=generator))
-    if shape == "none":
-        return np.full(len(t), float(stats.norm.ppf(1 - alpha / 2)))
     falling = 1 / np.sqrt(t) if shape == "obrien-fleming" else np.ones(len(t))
     return falling * np.quantile((scores / falling).max(1), 1 - alpha)
-
-
-def stopped_share(
-    scores: Float[np.ndarray, "tests looks"], bounds: Float[np.ndarray, " looks"]
-) -> Float[np.ndarray, " looks"]:
-    """Return the share of tests that are stopped at each look or before it."""
-    return np.logical_or.accumulate(np.abs(scores) > bounds, axis=1).mean(0)
-
-
-def information_fractions(variances: Sequence[float]) -> list[float]:
-    """Turn the variance of the estimate at each look into information fractions.
-
-    Raises:
-        ValueError: a variance is not positive.
-    """
-    if min(variances) <= 0:
-        raise ValueError(f"variances={tuple(variances)}: expected positive numbers")
-    return [variances[-1] / v for v in variances]

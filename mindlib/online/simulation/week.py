@@ -22,15 +22,11 @@ class SlateConfig:
     """Sizes of the stages of a request.
 
     Attributes:
-        candidates: number retrieved for the ranker; 1,000 in §4.3.
-        max_share: largest share of the catalogue that is retrieved. A thousand candidates would be
-            the whole of a small world, and all arms the same (see
-            `mindlib.online.simulation.worlds`).
+        candidates: number retrieved for the ranker; 1,000 in §4.3. A small share of the catalogue.
         length: number of positions of the slate.
     """
 
     candidates: int = 1000
-    max_share: float = 0.02
     length: int = 20
 
     def __post_init__(self) -> None:
@@ -40,24 +36,6 @@ class SlateConfig:
                 f"length={self.length}, candidates={self.candidates}: expected 1 <= length <= "
                 f"candidates"
             )
-        if not 0 < self.max_share <= 1:
-            raise ValueError(
-                f"max_share={self.max_share}: expected above 0, at most 1 (the whole catalogue)"
-            )
-
-    def num_candidates(self, num_items: int) -> int:
-        """Return how many candidates an arm retrieves from a catalogue.
-
-        Raises:
-            ValueError: they would not fill the slate.
-        """
-        n = min(self.candidates, int(self.max_share * num_items))
-        if n < self.length:
-            raise ValueError(
-                f"max_share={self.max_share} of {num_items} items are {n} candidates, fewer than "
-                f"length={self.length}; raise max_share, or lower length"
-            )
-        return n
 
 
 @dataclass(frozen=True)
@@ -107,8 +85,7 @@ class Week:
 
     Attributes:
         arms: their names.
-        members: which users an arm had: one arm a user in an A/B test, every user in every arm
-            where the simulation replays the same week with each arm.
+        members: which users an arm had.
         impressions: items shown.
         clicks: items clicked.
         searches: searches of the index; 0 for an arm that searches no vectors.
@@ -139,10 +116,8 @@ def run_week(
     Args:
         arms: retrieve candidates, never items of the user's history.
         ranker: orders the candidates, the same for all arms.
-        members: which users (row 0 is padding) each arm has. `Experiment.members` gives each user
-            one arm, as in a real test. If all are True, every user lives through the same week once
-            with each arm, which only a simulation can arrange: visits, interests and random numbers
-            are then the same in all arms.
+        members: which users (row 0 is padding) each arm has: one arm a user in a real test
+            (`Experiment.members`). If all are True, every user has the same week with each arm.
 
     Raises:
         ValueError: no arm, or `members` has other arms or users.
@@ -163,7 +138,7 @@ def run_week(
         np.zeros((len(arms), days, users), dtype=np.int64) for _ in range(3)
     )
     for arm, recommender in enumerate(arms.values()):
-        pipeline = build_pipeline(recommender, ranker, slate, log.num_items)
+        pipeline = Reranked(recommender, ranker, log.num_items, slate.candidates)
         behaviors = Behaviors.of(log, members[arm])
         for day in range(days):
             visitors = np.flatnonzero(members[arm] & traffic.visits[day])
@@ -178,17 +153,6 @@ def run_week(
             rows, positions = clicked.nonzero()
             behaviors = behaviors.append(visitors[rows], slates[rows, positions])
     return Week(tuple(arms), members, impressions, clicks, searches)
-
-
-def build_pipeline(
-    recommender: Recommender, ranker: CandidateScorer, slate: SlateConfig, num_items: int
-) -> Recommender:
-    """Combine retrieval and ranking.
-
-    Raises:
-        ValueError: the catalogue does not fill the slate.
-    """
-    return Reranked(recommender, ranker, num_items, slate.num_candidates(num_items))
 
 
 def _count_searches(recommender: Recommender, histories: Histories) -> Int[np.ndarray, " users"]:

@@ -184,7 +184,7 @@ def test_the_epoch_with_the_best_gauc_on_validation_is_kept(monkeypatch):
         judged.append(lists)
         weights.append(scorer.items.weight.detach().clone())
         assert not scorer.training
-        return RankingQuality(0.5, next(values), 1, 1)
+        return RankingQuality(next(values), np.zeros(1), 1)
 
     monkeypatch.setattr(training, "evaluate_ranker", fake)
     model, recall = din(SPLIT.log), Popularity(SPLIT.train_counts)

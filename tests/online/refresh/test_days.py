@@ -107,14 +107,14 @@ def test_cases_are_encoded_for_any_catalogue(events, known):
     assert found.values[f"Recall@{len(known)}"].tolist() == pytest.approx(shares)
 
 
-@given(EVENTS, st.floats(0.1, 0.9), st.sampled_from([None, 1, 2]), st.integers(0, 3))
-def test_held_out_events_are_not_in_the_training_events(events, share, recent, seed):
+@given(EVENTS, st.floats(0.1, 0.9), st.integers(0, 3))
+def test_held_out_events_are_not_in_the_training_events(events, share, seed):
     log = log_of(events)
     last = int(day_numbers(log).max())
     right = expected(events, last - 1) if last else {}
     assume(len(right) > 1)
     try:
-        split = hold_out_newest_day(log, share=share, recent_days=recent, seed=seed)
+        split = hold_out_newest_day(log, share=share, seed=seed)
     except ValueError:  # so small a log may have no training case left
         reject()
     held_out = histories_and_targets(split.validation, log) | histories_and_targets(split.test, log)
@@ -123,9 +123,8 @@ def test_held_out_events_are_not_in_the_training_events(events, share, recent, s
     assert held_out.items() <= right.items()
     days_of = day_numbers(log)
     for place, (user, _, _) in enumerate(events_of(log)):
-        learnt = days_of[place] < last or user not in held_out
-        learnt &= recent is None or days_of[place] > last - recent
-        assert split.train_events[place] == learnt
+        is_trained = days_of[place] < last or user not in held_out
+        assert split.train_events[place] == is_trained
     # The history of a training case has no held-out event either.
     seen = int(split.train[:].histories.pairs()[0].numel())
     hidden = np.isin(log.user_ids[log.users], list(held_out)) & (days_of == last)
@@ -136,8 +135,8 @@ def test_held_out_events_are_not_in_the_training_events(events, share, recent, s
     assert seen > 0
 
 
-def held_out(log: Interactions, share: float, recent_days: int | None = None, seed: int = 0):
-    return hold_out_newest_day(log, share=share, recent_days=recent_days, seed=seed)
+def held_out(log: Interactions, share: float, seed: int = 0):
+    return hold_out_newest_day(log, share=share, seed=seed)
 
 
 def test_the_held_out_users_depend_on_the_seed():
@@ -156,8 +155,7 @@ BOTH = log_of([(u, 10 + day, (1 + day) * DAY) for u in (0, 1) for day in (0, 1)]
         (lambda: held_out(LOG, 0.5), "1 users with a history are active on the last day"),
         (lambda: held_out(LOG, 0.0), r"share=0\.0"),
         (lambda: held_out(LOG, 1.0), r"share=1\.0"),
-        (lambda: held_out(LOG, 0.5, recent_days=0), "recent_days=0"),
-        (lambda: held_out(BOTH, 0.9, recent_days=1), "no training case"),
+        (lambda: held_out(BOTH, 0.9), "no training case"),
     ],
 )
 def test_impossible_arguments_are_refused(call, message):

@@ -6,6 +6,7 @@ import json
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,12 +22,12 @@ from mindlib.online.refresh import (
     GateRejected,
     RefreshInProgress,
     Registry,
-    WarmStartConfig,
     load_version,
     pipeline,
     refresh,
 )
 from mindlib.online.refresh.days import hold_out_newest_day
+from mindlib.online.refresh.gate import GateResult
 from mindlib.online.refresh.pipeline import WEIGHTS, load_warm_state
 from mindlib.online.refresh.training import train
 from mindlib.online.refresh.warm import warm_start
@@ -196,7 +197,7 @@ def test_a_warm_start_begins_with_the_previous_quality(registry, made):
 
 def test_epoch_0_is_kept_if_training_makes_a_warm_start_worse(registry):
     log, kept = daily_logs()[2], load_warm_state(registry.path(2))
-    harm = WarmStartConfig(replace(training(1), learning_rate=10.0))
+    harm = replace(training(1), learning_rate=10.0)
     harmed = train(log, replace(CONFIG, warm_start=harm), kept)
     assert harmed.fit.best_epoch == 0
     assert harmed.fit.log[0]["Recall@5"] < harmed.initial_value
@@ -208,9 +209,7 @@ def test_epoch_0_is_kept_if_training_makes_a_warm_start_worse(registry):
 
 def test_the_gates_cases_are_held_out_of_the_training(made):
     split = made.trained.split
-    again = hold_out_newest_day(
-        daily_logs()[2], share=CONFIG.held_out, recent_days=None, seed=CONFIG.seed
-    )
+    again = hold_out_newest_day(daily_logs()[2], share=CONFIG.held_out, seed=CONFIG.seed)
     assert np.array_equal(split.train_events, again.train_events)
     assert not split.train_events.all()
 
@@ -229,3 +228,21 @@ def test_a_version_has_the_ranker_it_was_given(registry, made, monkeypatch):
     assert ranker.catalogue == Catalogue.from_log(made.trained.split.log).fingerprint
     manifest = json.loads((registry.path(3) / "bundle" / "manifest.json").read_text())
     assert "ranker.safetensors" in manifest["files"]
+
+
+@pytest.mark.parametrize(("named", "expected"), [(None, "0001"), (1, "0001"), (2, None)])
+def test_the_gate_compares_with_the_oldest_served_version_or_the_one_named(
+    registry, third, monkeypatch, named, expected
+):
+    compared = []
+
+    def check_version(*arguments: Any) -> GateResult:
+        compared.extend(arguments[3:4] + arguments[5:])
+        return GateResult([])
+
+    monkeypatch.setattr(pipeline, "check_version", check_version)
+    third()
+    refresh(registry, daily_logs()[2], replace(CONFIG, reference=named))
+    current, reference = compared
+    assert current.version == "0002"
+    assert (reference and reference.version) == expected

@@ -10,6 +10,7 @@ from scipy import stats
 
 from mindlib.data import PlantedConfig, PlantedWorld, leave_last_out, planted_interests
 from mindlib.data.histories import Histories
+from mindlib.evaluation import Estimate, mean_estimate
 from mindlib.models import Oracle, Popularity
 from mindlib.online.simulation import (
     DYNAMIC_K,
@@ -22,15 +23,11 @@ from mindlib.online.simulation import (
     SlateConfig,
     Traffic,
     Week,
-    a_over_a,
-    ctr,
-    daily_looks,
     fixed_k,
-    information_fractions,
-    lift,
+    half_scores,
+    linearize,
     run_week,
     sample_ratio,
-    stopped_share,
     stopping_bounds,
     train_arms,
 )
@@ -44,10 +41,9 @@ ONE = PlantedConfig(
     num_segments=4,
 )  # fmt: skip
 SEVERAL = replace(ONE, max_interests=4, events=(10, 24))
-PAGE = SlateConfig(max_share=0.05, length=10)
+PAGE = SlateConfig(candidates=20, length=10)
 ARMS = ArmsConfig(
     interests=(1, 4),
-    item_cf=False,
     dim=16,
     hidden=(16,),
     history_length=12,
@@ -66,6 +62,14 @@ def played(world: PlantedWorld, arms: dict, seed: int) -> Week:
     traffic = Traffic.sample(world, generator=np.random.default_rng(seed))
     members = everyone(len(arms), world)
     return run_week(traffic, arms, PlantedRanker(world), PAGE, members=members)
+
+
+def rate(week: Week, arm: int) -> np.ndarray:
+    return linearize(week.clicks[arm].sum(0)[1:], week.impressions[arm].sum(0)[1:])
+
+
+def lift(week: Week, arm: int, base: int) -> Estimate:
+    return mean_estimate(rate(week, arm) - rate(week, base))
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def test_knowing_several_interests_pays_only_where_there_are_several():
 def test_with_users_of_one_interest_four_interests_do_not_win(seed):
     world = planted_interests(ONE, seed=seed)
     split = leave_last_out(world.log)
-    arms = dict(train_arms(split, ARMS, seed=seed, progress=False))
+    arms = dict(train_arms(split, ARMS, seed=seed))
     arms["popularity"] = Popularity(split.train_counts)
     week = played(world, arms, seed)
     place = {name: number for number, name in enumerate(week.arms)}
@@ -107,21 +111,21 @@ def test_with_users_of_one_interest_four_interests_do_not_win(seed):
     assert found.low <= 0
     assert found.value < 0.001
     for arm in (fixed_k(1), fixed_k(4)):
-        assert ctr(week, place[arm]).value > 2 * ctr(week, place["popularity"]).value
+        assert rate(week, place[arm]).mean() > 2 * rate(week, place["popularity"]).mean()
 
 
 def test_every_arm_of_the_paper_is_there_and_trained_alike():
     world = planted_interests(replace(SEVERAL, num_users=100), seed=0)
-    config = replace(ARMS, training=replace(ARMS.training, epochs=1), item_cf=True)
+    config = replace(ARMS, training=replace(ARMS.training, epochs=1))
     split = leave_last_out(world.log)
-    arms = train_arms(split, config, progress=False)
+    arms = train_arms(split, config)
     assert list(arms) == [ITEM_CF, YOUTUBE_DNN, fixed_k(1), fixed_k(4), DYNAMIC_K]
     active = {n: arms[n].interests(split.test.histories)[1].sum(1) for n in list(arms)[1:]}  # pyright: ignore[reportAttributeAccessIssue]
     assert (active[fixed_k(4)] == 4).all()
     assert (active[YOUTUBE_DNN] == 1).all()
     lengths = split.test.histories.lengths.clamp(max=config.history_length)
     assert active[DYNAMIC_K].tolist() == lengths.log2().floor().clamp(1, 4).tolist()
-    again = train_arms(split, config, progress=False)
+    again = train_arms(split, config)
     for name in list(arms)[1:]:
         torch.testing.assert_close(again[name].item_vectors(), arms[name].item_vectors())  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -142,7 +146,7 @@ def test_a_over_a_of_the_week_is_even_and_divides_fairly():
     users = world.log.user_ids
     tests = [Experiment(f"a/a {n}", ("a", "also a")) for n in range(600)]
     halves = np.stack([test.members(users)[0] for test in tests])
-    p_values = a_over_a(week.clicks[0].sum(0), week.impressions[0].sum(0), halves)
+    p_values = 2 * stats.norm.sf(np.abs(half_scores(rate(week, 0), halves[:, 1:])))
     assert stats.kstest(p_values, "uniform")[1] > 1e-3
     sizes = halves.sum(1)
     ratios = [sample_ratio(np.array([n, len(users) - 1 - n]), (0.5, 0.5)) for n in sizes]
@@ -152,14 +156,16 @@ def test_a_over_a_of_the_week_is_even_and_divides_fairly():
 def test_peeking_every_day_finds_what_is_not_there_and_bounds_do_not():
     world, week = one_arm()
     generator = np.random.default_rng(0)
-    halves = generator.random((4000, world.log.num_users + 1)) < 0.5
-    looks = daily_looks(week, 0, halves)
-    # What the looks are worth: users come back, so seven days are not seven times one day.
-    seen = week.impressions[0].cumsum(0)
-    residuals = week.clicks[0].cumsum(0) - (week.clicks[0].sum() / week.impressions[0].sum() * seen)
-    variances = np.square(residuals).sum(1) / seen.sum(1) ** 2
-    fractions = information_fractions(variances.tolist())
-    assert stopped_share(looks, stopping_bounds(fractions, "none", generator=generator))[-1] > 0.10
+    halves = generator.random((4000, world.log.num_users)) < 0.5
+    counts = zip(week.clicks[0, :, 1:].cumsum(0), week.impressions[0, :, 1:].cumsum(0), strict=True)
+    by_day = [linearize(*until) for until in counts]
+    looks = np.stack([half_scores(values, halves) for values in by_day], axis=1)
+    # Users come back, so that seven days are not seven times the information of one day.
+    fractions = [by_day[-1].var() / values.var() for values in by_day]
+
+    def stopped(bounds: np.ndarray | float) -> float:
+        return float((np.abs(looks) > bounds).any(1).mean())
+
+    assert stopped(1.96) > 0.10
     for shape in ("pocock", "obrien-fleming"):
-        kept = stopped_share(looks, stopping_bounds(fractions, shape, generator=generator))[-1]
-        assert 0.025 < kept < 0.075, shape
+        assert 0.025 < stopped(stopping_bounds(fractions, shape, generator=generator)) < 0.075
