@@ -197,7 +197,7 @@ _ = save_figure(figure, "06_system.svg")
 # **Figure 6.1.** A request passes five stages, a click reaches the store at once, and the models are replaced at night. The
 # blue stages are MIND's. Under each stage is its median time in this run, for one client and 200 requests.
 #
-# **Is the ranker worth its time?** Recall scores a film by an inner product, in which user and film meet only at the end; an
+# **A ranker has to earn its time.** Recall scores a film by an inner product, in which user and film meet only at the end; an
 # index requires that. DIN weights the behaviors anew for each candidate, which is affordable for a few hundred of them. We
 # compare both orders on the same lists of held-out users. *GAUC* is the probability that the film taken next has a higher score than
 # another candidate of the same user.
@@ -211,7 +211,8 @@ show_table(
 print(f"DIN minus recall, mean over users: {lead.value:+.3f} ({lead.low:+.3f} to {lead.high:+.3f})")
 
 # %% [markdown]
-# **Measured here**, with one short training run of DIN (every 15th user): the interval covers users, not training runs. A list that does not contain the film that was taken is left out, because
+# **Measured here**, with one short training run of DIN on every 15th user: it does not order these lists better than recall does. A shop would
+# train it for longer, and serve recall's order until the ranker wins. The interval covers users, not training runs. A list that does not contain the film that was taken is left out, because
 # no order could recover it.
 #
 # ### Under load
