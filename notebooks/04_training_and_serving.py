@@ -40,7 +40,7 @@ from mindlib.data import leave_last_out, load
 from mindlib.evaluation import compare, evaluate, share_estimate
 from mindlib.lessons.common import records
 from mindlib.lessons.common.architecture import show_architecture
-from mindlib.lessons.common.films import example_case, genres, reference_model, typical_genres
+from mindlib.lessons.common.films import example_case, genres, name_interests, reference_model
 from mindlib.lessons.common.page import show_table
 from mindlib.lessons.common.report import Number, check_parameters, save_figure, write_metrics
 from mindlib.lessons.common.style import use_style
@@ -682,7 +682,7 @@ history = split.test.histories.select(slice(case, case + 1))
 state = reference.encode_histories(history)
 V, seen = state.vectors[0][state.active[0]], set(history.pairs()[1].tolist())
 past = history.window(50).items[0].numpy()
-names = [typical_genres(log, past, row.numpy()) for row in state.coupling[0][state.active[0]]]
+names = name_interests(log, past, state.coupling[0][state.active[0]].numpy())
 top = retrieve(V, seen, 10)
 show_table(
     ["film", "genres", "interest", "score"],
