@@ -309,8 +309,8 @@ assert IN_TIME.check(in_time)
 #
 # $g_u$ is the user's readiness to click. $a$ is one half for the interest that the user came for today, one fifth for the
 # user's other interests, one fiftieth for all else. These numbers were fixed before any method ran. Half of the users come on a given day, and a click
-# is in the history of the next request. Trained are item-based CF, YouTube DNN, and MIND with $K = 1, 3, 5, 7$ and with dynamic $K$
-# (Eq. 9), in 8 dimensions, each vector model from several seeds.
+# is in the history of the next request. The methods are item-based CF, YouTube DNN, and MIND with $K = 1, 3, 5, 7$ and with dynamic $K$
+# (Eq. 9). The vector models have 8 dimensions and are trained from several seeds.
 #
 # In the week before the test everybody gets YouTube DNN, the method that is served now (the *control*).
 
@@ -481,9 +481,9 @@ _ = save_figure(figures.power(effects, curves), "06_power.svg")
 smallest = mde(*plan[f"{treatments} comparisons, CUPED"])
 
 # %% [markdown]
-# **Figure 6.3.** The more comparisons, the larger the effect that can be found; CUPED gives a part of the loss back. The dots, and the numbers, are the minimum detectable effects.
+# **Figure 6.3.** More comparisons need a larger effect; CUPED recovers a part of the loss. The dots mark the minimum detectable effects.
 #
-# So this week can find large differences between methods, and not the small ones that a shop cares about as well. Tmall has
+# This week can therefore find large differences between methods, and not the small ones that a shop cares about as well. Tmall has
 # enough users for both. The plan is fixed now: seven days, one reading at their end, Holm's correction, CUPED with last week's clicks.
 #
 # ## 4. Assignment, and the sample ratio
@@ -594,7 +594,7 @@ print(f"significant after Holm's correction: {', '.join(significant) or 'none'};
       f"minimum detectable effect {100 * smallest:.2f} points")  # fmt: skip
 
 # %% [markdown]
-# **Measured here.** The intervals are those of single comparisons; the last p-value is corrected for all of them. A comparison that is not significant excludes
+# **Measured here.** After Holm's correction every method except MIND with one interest is above the control. The intervals in the table are those of single comparisons; the last p-value is corrected for all of them. A comparison that is not significant excludes
 # neither zero nor a difference up to about the MDE.
 #
 # ### Two models, or two methods?
@@ -643,7 +643,7 @@ print(f"dynamic K needs {fewer:.0%} fewer searches than K = 7")
 # **Paper**: CTR rises from one interest to five, seven add next to nothing, and dynamic $K$ is about as good as seven. Dynamic $K$ is
 # therefore a saving and not a gain in quality: users with 4, 8, 16 and 32 behaviors cause $2 + 3 + 4 + 5 = 14$ searches (Eq. 9) instead of 28.
 #
-# **Open**: a planted world is not Tmall. The oracle repairs part of what a method's order lacks, so that methods differ by their 1,000 candidates
+# **Open**: a planted world is not Tmall. Item-based CF wins here, because which items occur together is all that there is to know about an item in this world. The oracle repairs part of what a method's order lacks, so that methods differ by their 1,000 candidates
 # alone.
 #
 # ### Interference
@@ -693,7 +693,7 @@ for name, table in (("its own", one.item_vectors()), ("another run's", other.ite
 # %% [markdown]
 # ### Ten bad nights
 #
-# A gate that compares with yesterday's version accepts small losses. Each is within the tolerance, and they add up: a loss of 0.2 % every night is
+# A gate that compares with yesterday's version accepts small losses. Each loss is within the tolerance, and the losses add up: a loss of 0.2 % every night is
 # $1 - 0.998^{30} \approx 6\,\%$ after thirty nights, without one alarm. A *fixed reference*, a version that stays the same from night to night, makes the sum visible. Suppose that a job damages the
 # vectors of a few more films every night. **Predict** on which night each comparison raises an alarm, if both tolerate a loss of 10 %.
 
