@@ -581,13 +581,7 @@ show_source(mindlib.MIND.encode)
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 found = reference.encode_histories(user)
 coupling = found.coupling[0][found.active[0], : len(items)]  # (K'_u, n)
-# The genres of which an interest has more than the user's other interests.
-has_genre, genre_names = films.genre_matrix(log)
-share = F.normalize(coupling, p=1, dim=1) @ torch.from_numpy(has_genre)[items].float()
-names = [
-    ", ".join(genre_names[g] for g in excess.argsort(descending=True)[:2])
-    for excess in share - share.mean(0)
-]
+names = films.name_interests(log, items.numpy(), coupling.numpy())
 
 # %%
 titles = [log.titles[i] for i in items.tolist()]
