@@ -112,7 +112,7 @@ def toctrees() -> str:
 
 
 def prepare_notebook(text: str) -> str:
-    """Fold the code of a notebook's cells, and describe each figure by its section."""
+    """Fold the cells that JupyterLab folds, and describe each figure by its section."""
     notebook = json.loads(text)
     title = section = ""
     for cell in notebook["cells"]:
@@ -122,7 +122,8 @@ def prepare_notebook(text: str) -> str:
             section = "".join(headings[-1:]) or section
         elif cell["cell_type"] == "code":
             metadata = cell["metadata"]
-            metadata["tags"] = [*metadata.get("tags", []), "hide-input"]
+            if metadata.get("jupyter", {}).get("source_hidden"):
+                metadata["tags"] = [*metadata.get("tags", []), "hide-input"]
             alt = f"Figure of the section “{section}” of notebook {title}; the text describes it"
             metadata["mystnb"] = {"image": {"alt": alt}}
     return json.dumps(notebook)
