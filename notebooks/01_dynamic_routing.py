@@ -16,10 +16,9 @@
 # accumulated. Reading takes about 25 minutes. You need PyTorch, and no knowledge of capsules.
 #
 # MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) represents a user by several interest vectors. The
-# layer that computes them, highlighted in Figure 1.1, is a variant of dynamic routing between capsules
-# ([Sabour, Frosst and Hinton, 2017](https://arxiv.org/abs/1710.09829)), which the paper summarizes in §3.3.1. This
-# notebook explains the original, and notebook 02 makes MIND's changes. Section and equation numbers are those of the
-# MIND paper.
+# layer that computes them, highlighted in Figure 1.1, is a variant of dynamic routing between capsules ([Sabour, Frosst
+# and Hinton, 2017](https://arxiv.org/abs/1710.09829)), which the paper summarizes in §3.3.1. This notebook explains the
+# original, and notebook 02 makes MIND's changes. Section and equation numbers are those of the MIND paper.
 
 # %% tags=["parameters"]
 draws: int = 400  # random examples behind the measured shares of section 5
@@ -63,8 +62,8 @@ show_architecture("routing")
 # A **capsule** is a vector. Its norm, between 0 and 1, is the confidence that something is present, and its direction
 # describes that thing. In MIND a capsule is an interest of a user, and the direction tells which items it is about.
 #
-# A capsule is computed as a weighted sum, which can have any norm. The sum $z = (3, 4)$ has norm 5, for example. Eq. 7
-# keeps its direction and changes the norm $s$ to $s^2 / (1 + s^2)$, which is 25/26 here:
+# A capsule is computed as a weighted sum, which can have any norm. For example, $z = (3, 4)$ has norm 5. Eq. 7 keeps
+# its direction and changes the norm $s$ to $s^2 / (1 + s^2)$, which is 25/26 here:
 #
 # $$\operatorname{squash}(z) = \frac{\|z\|^2}{1 + \|z\|^2}\,\frac{z}{\|z\|} \tag{7}$$
 
@@ -91,22 +90,21 @@ show_table(["norm of $z$", *norms], [["norm of squash($z$)", *(f"{x:.4f}" for x 
 
 # %% [markdown]
 # Squash is quadratic for short vectors and saturates for long ones. A weak sum nearly vanishes, and no capsule exceeds
-# norm 1, however many vectors it sums up. Norms of 3 and 0.1, a ratio of 30, become 0.9 and 0.0099, a ratio of 91.
+# norm 1. Norms of 3 and 0.1, a ratio of 30, become 0.9 and 0.0099, a ratio of 91.
 #
 # ## 2. Routing with a pencil
 #
-# Routing connects a layer of $m$ **low-level capsules** $c_i$ with a layer of $n$ **high-level capsules** $u_j$. (The
-# paper's §3.3.1 writes $c_i^l$ and $c_j^h$.) In an image, a low-level capsule may describe a nose and a high-level
-# capsule a face. In MIND a low-level capsule is a **behavior**, such as a film that the user watched, and a high-level
-# capsule is an **interest**.
+# Routing connects $L$ **low-level capsules** $c_i$ with $K$ **high-level capsules** $u_j$. (The paper's §3.3.1 writes
+# $c_i^l$ and $c_j^h$, $m$ for $L$ and $n$ for $K$.) In an image, a low-level capsule may describe a nose and a
+# high-level capsule a face. In MIND a low-level capsule is a **behavior**, such as a film that the user watched, and a
+# high-level capsule is an **interest**.
 #
-# Each low-level capsule predicts each high-level capsule. The prediction $S_{ij}\,c_i$ is called a **vote**. There is a
-# matrix $S_{ij}$ for every pair, and these matrices are trained. Routing itself has no parameters; its only input is the
-# votes.
+# Each low-level capsule predicts each high-level capsule. The prediction $S_{ij}\,c_i$ is called a **vote**. Each pair
+# has its own trained matrix $S_{ij}$. Routing itself has no parameters; its only input is the votes.
 #
-# A nose and a mouth that predict the same face are probably parts of it; otherwise one of them belongs to another face.
-# This is the principle of routing: **a low-level capsule is assigned to the high-level capsule for which its vote agrees
-# with the other votes.**
+# A nose and a mouth that predict the same face are probably parts of it; if their predictions differ, they probably
+# belong to different faces. This is the principle of routing: **a low-level capsule is assigned to the high-level
+# capsule whose other votes agree best with its own.**
 #
 # Our example has three low-level and two high-level capsules in the plane. In all tensors of these notebooks, the first
 # axis is the interest $j$ and the second the behavior $i$, so that `b[j, i]` is the paper's $b_{ij}$:
@@ -120,7 +118,7 @@ pencil = torch.tensor(
 )  # (K, L, d) = (2 interests, 3 behaviors, 2 dimensions)
 
 # %% [markdown]
-# **Predict** from these votes with which high-level capsule each low-level capsule will end.
+# **Predict** to which high-level capsule each low-level capsule will be assigned.
 #
 # For capsule 1, the votes of low-level capsules 1 and 2 point to the right and agree; the vote of 3 points to the left.
 # For capsule 2, the votes of 1 and 3 point upwards, and that of 2 points downwards. Therefore 2 should go to capsule 1,
@@ -128,23 +126,24 @@ pencil = torch.tensor(
 #
 # Routing keeps a **logit** $b_{ij}$ for each pair, which starts at 0, and repeats four steps:
 #
-# $$w_{ij} = \frac{\exp b_{ij}}{\sum_{k=1}^{n} \exp b_{ik}} \tag{6}$$
+# $$w_{ij} = \frac{\exp b_{ij}}{\sum_{k=1}^{K} \exp b_{ik}} \tag{6}$$
 #
-# $$z_j = \sum_{i=1}^{m} w_{ij}\,S_{ij}\,c_i \tag{5}$$
+# $$z_j = \sum_{i=1}^{L} w_{ij}\,S_{ij}\,c_i \tag{5}$$
 #
 # $$u_j = \operatorname{squash}(z_j) \tag{7}$$
 #
 # $$b_{ij} \leftarrow b_{ij} + u_j^\top S_{ij}\,c_i \tag{4}$$
 #
 # The **weight** (coupling coefficient) $w_{ij}$ is the share of low-level capsule $i$ that goes to high-level capsule
-# $j$. The inner product $u_j^\top S_{ij}\,c_i$ is the **agreement** of vote and capsule.
+# $j$. The inner product $u_j^\top S_{ij}\,c_i$ is the **agreement** of vote and capsule. Eqs. 4 and 6 are corrected
+# (sections 5 and 6).
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 _ = save_figure(figures.loop(), "01_loop.svg")
 
 # %% [markdown]
 # **Figure 1.2.** One iteration turns logits into weights, weights into capsules, and capsules into new logits. The
-# votes never change. $K$ is the number of interests ($n$ above), $L$ the number of behaviors ($m$), $d$ the dimension.
+# votes of dimension $d$ never change.
 #
 # **Iteration 1.** All logits are 0, so all weights are 1/2. Capsule 1 sums half of $(2, 1) + (2, -1) + (-2, 0)$:
 # $z_1 = (1, 0)$. Its norm of 1 becomes 1/2, so $u_1 = (\frac12, 0)$. Its agreements with the three votes are
@@ -152,17 +151,17 @@ _ = save_figure(figures.loop(), "01_loop.svg")
 # $-1$ and $1$.
 #
 # **Iteration 2.** Low-level capsule 2 has the logits $(1, -1)$, so its weight for capsule 1 is
-# $e / (e + e^{-1}) = 0.881$. For low-level capsule 3 it is the other way round. Low-level capsule 1 has the logits
-# $(1, 1)$ and remains divided in halves. The sums change: capsule 1 gets half of $(2, 1)$, most of $(2, -1)$ and little
-# of $(-2, 0)$. The opposing vote has little weight now, so the sum is longer. It also turns downwards, towards the vote
-# with the largest weight: $u_1 = (0.857, -0.129)$. Capsule 2 loses the vote $(-1, -2)$ and turns to the right:
+# $e / (e + e^{-1}) = 0.881$. For low-level capsule 3 the weights are reversed. Low-level capsule 1 has the logits
+# $(1, 1)$ and remains split evenly. Capsule 1 now gets half of $(2, 1)$, most of $(2, -1)$ and little of the opposing
+# $(-2, 0)$, so its sum is longer. It also turns downwards, towards the vote with the largest weight:
+# $u_1 = (0.857, -0.129)$. For capsule 2 the weight of the vote $(-1, -2)$ falls to 0.119, so it turns to the right:
 # $u_2 = (0.129, 0.857)$.
 #
-# **Iteration 3.** This turn breaks the tie of low-level capsule 1. Its vote $(2, 1)$ has an upward part and capsule 1
+# **Iteration 3.** This turn breaks the tie of low-level capsule 1. Its vote $(2, 1)$ has an upward part, but capsule 1
 # has turned downwards: the agreement is $2 \cdot 0.857 - 0.129 = 1.585$. Its vote $(1, 2)$ for capsule 2 has a part to
-# the right, and capsule 2 has turned to the right: the agreement is $0.129 + 2 \cdot 0.857 = 1.844$. Therefore
-# low-level capsule 1 prefers capsule 2, with weight 0.564. Only the other two have caused this: low-level capsules are
-# never compared with each other, but interact through the high-level capsules.
+# the right, and so has capsule 2 now: the agreement is $0.129 + 2 \cdot 0.857 = 1.844$. Added to 1, these give the
+# logits 2.585 and 2.844, so low-level capsule 1 prefers capsule 2, with weight 0.564. The other two low-level capsules
+# caused this indirectly, by turning the high-level capsules.
 #
 # ## 3. The loop in code
 #
@@ -209,9 +208,9 @@ _ = save_figure(
 # **Figure 1.3.** The opposing vote of each capsule fades within three iterations, and the capsule turns to the
 # remaining votes. The width of a vote and the number at its tip are its weight; the grey pin is the capsule.
 #
-# The preference of low-level capsule 1 grows: after ten iterations almost nothing of it is left for capsule 1. The last
-# update of `b` in the loop is never used. So $r = 3$ iterations contain two updates that matter, and $r = 1$ returns the
-# squashed average of the votes, without any routing.
+# After ten iterations almost nothing of low-level capsule 1 is left for capsule 1. The last update of `b` is never
+# used. So $r = 3$ iterations contain two updates that matter, and $r = 1$ returns the squashed sums with equal weights
+# $1/K$, without any routing.
 #
 # **Try**: remove `squash` (write `u = z`), and run the cell and the next one again. The norms of the capsules are no
 # longer limited, so the agreements are larger and the weights harden faster. Then restore the line.
@@ -248,10 +247,10 @@ _ = ROUTE_BATCH.check(route_batch_solution)
 # The same loop sorts the films of a real user: the example user of all notebooks, whose history in MovieLens-1M mixes
 # film noir, animation and war. We take up to four films of each genre, and *Who Framed Roger Rabbit?*, which is both
 # animation and film noir. The films are placed in a plane such that films with a common audience point the same way
-# (two principal components of who watched them).
+# (two principal components of the user–film matrix).
 #
-# Sabour's matrices would be trained, too. Here we set them by hand, one for each interest: $S_j$ triples the part of a
-# vector along the direction of one film. The film of interest 1 is *L.A. Confidential* (film noir), of interest 2
+# In Sabour's network the matrices are trained. Here we set them by hand, one for each interest: $S_j$ triples the part
+# of a vector along the direction of one film. The film of interest 1 is *L.A. Confidential* (film noir), of interest 2
 # *A Close Shave* (animation), and of interest 3 *Saving Private Ryan* (war). A film therefore votes strongly for an
 # interest if its audience resembles that of the interest's film.
 
@@ -281,13 +280,14 @@ seen = follow(dynamic_routing, votes, 8)
 _ = save_figure(figures.iterations(seen, titles, interests), "01_rounds.svg")
 
 # %% [markdown]
-# **Figure 1.4.** Three iterations sort the films, and later ones make the weights harder. Rows of the heat maps are
-# interests, columns are films.
+# **Figure 1.4.** Three iterations sort the films, and later ones make the weights harder. The mean logit of a film,
+# which the softmax ignores, is subtracted; colors end at ±5.
 #
 # The capsules differ from the first iteration on, because their matrices do: each capsule leans towards its own film.
-# The two films of Wallace and Gromit have an audience of their own and choose animation at once. *Schindler's List*
-# lies between two interests and remains divided: in iteration 3 it gives 0.48 to film noir and 0.52 to war (Figure 1.6).
-# *Who Framed Roger Rabbit?* gives 0.71 to film noir, because votes come from audiences here, and not from genres.
+# *A Close Shave* and *The Wrong Trousers* have an audience of their own and go to animation in iteration 2.
+# *Schindler's List* lies between two interests and remains divided: in iteration 3 it gives 0.48 to film noir and 0.52
+# to war (Figure 1.6). *Who Framed Roger Rabbit?* gives 0.71 to film noir, because votes come from audiences, not
+# genres.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 frames(
@@ -298,9 +298,9 @@ frames(
 )
 
 # %% [markdown]
-# **Figure 1.5.** Capsules turn towards the films that agree with them, and each film gives its weight to the capsule
-# that fits best. Points are films in the color of their largest weight (grey: undecided), arrows are capsules, and bars
-# are weights. Move the slider from iteration 1 to 8.
+# **Figure 1.5.** Capsules (arrows) turn towards the films that agree with them, and each film gives most of its weight
+# to the capsule that fits best. Each point is a film, colored by its largest weight (grey: undecided); a line joins it
+# to its bar of weights. Move the slider from iteration 1 to 8.
 #
 # **Try**: in the loop of section 3, write `b = (u[:, None, :] * votes).sum(2)`, so that the agreement replaces the
 # logit, and run this section again. The heat maps hardly change after iteration 3; section 5 explains why. Then restore
@@ -308,9 +308,9 @@ frames(
 #
 # ### Exercise 2: hard assignment (an experiment)
 #
-# K-means gives each point to one center. **Predict** what happens to the eleven films if routing does so, too: if in
-# each iteration every film goes entirely to the interest with its largest logit. Then write `hard_routing(votes, r)`
-# that returns the capsules, run it on the films, and explain the norms. (`F.one_hot` and `argmax` are enough.)
+# K-means assigns each point to one center. **Predict** what happens to the eleven films if routing assigns every film
+# entirely to the interest with its largest logit. Then write `hard_routing(votes, r)` that returns the capsules, and
+# explain their norms. (`F.one_hot` and `argmax` are enough.)
 
 
 # %%
@@ -336,20 +336,22 @@ _ = HARD_ROUTING.check(hard_routing_solution)
 print("norms of the capsules:", hard_routing_solution(votes, 3).norm(dim=1))
 print(
     "All logits are equal in iteration 1, and argmax then returns the first interest, so it takes every\n"
-    "film. The other sums are 0, and so is every agreement with them: no film has a reason to leave the\n"
-    "first interest. Soft weights give every interest a share in iteration 1, and with it an agreement."
+    "film. The other sums are 0, and so is every agreement with them. A film leaves the first interest\n"
+    "only if its vote opposes that capsule (negative agreement), and here none does. Soft weights give\n"
+    "every interest a share in iteration 1, and with it an agreement."
 )
 
 # %% [markdown]
 # ## 5. Iterations sharpen the weights
 #
-# Each iteration adds another agreement to the logits. Their differences therefore keep growing, and the softmax turns
-# them into weights that approach 0 or 1. The number of iterations $r$ acts like a sharpness.
+# Each iteration adds another agreement to the logits. Unless the capsules are equal, the differences of the logits
+# usually keep growing, and the softmax turns them into weights that approach 0 or 1. The number of iterations $r$ acts
+# like an inverse temperature.
 #
 # We measure this on planted votes: three groups of four low-level capsules, where the members of group $j$ agree in
 # their votes for capsule $j$ (dimension 8, norm 2, noise of 0.3 times the norm), and all other votes are random.
 #
-# **Predict** which of the three settles first, and which never: the capsules, the weights, or the logits?
+# **Predict** which settle first, and which never: the capsules, the weights, or the logits?
 
 # %%
 examples = planted_votes(draws, torch.Generator().manual_seed(seed))  # (draws, K, L, d)
@@ -376,32 +378,34 @@ show_table(
 # *Settled* capsules have a cosine above 0.95 with those of iteration 60, and settled weights are within 0.05 of theirs.
 # Brackets hold 95 % intervals over the examples.
 #
-# **Measured here**: the capsules settle first. In nearly all examples they have their final direction by iteration 3.
-# The weights of most examples need five to ten iterations, and the logits keep growing. Convergence is therefore judged
-# by the capsules, which are all that the next layer receives, or by the weights, but not by the logits. More iterations
-# are not simply better: weights near 0 or 1 freeze early decisions, and no film is shared by two interests any more.
+# **Measured here**: the capsules settle first, in nearly all examples by iteration 3. The weights of most examples need
+# five to ten iterations, and the logits keep growing. Convergence is therefore judged by the capsules, which are all
+# that the next layer receives, or by the weights, but not by the logits. More iterations are not simply better: weights
+# near 0 or 1 freeze early decisions, and no film is shared by two interests.
 #
-# **Paper**: "usually three" iterations. **Open**: the number used in its experiments, which do not vary it.
+# **Paper**: three iterations are usual. **Open**: the number used in its experiments, which is neither reported nor
+# varied.
 #
-# Three iterations also need votes that are long enough. Short votes of a tenth of the norm have a sum of a tenth of the
-# norm; squash, which is quadratic there, makes it a hundredth; and the agreement with a vote is a thousandth. Compare
-# 0.01 with 0.001:
+# Three iterations suffice only if the votes are long enough. Squash is quadratic for short sums, so votes of a tenth of
+# the norm give capsules of a hundredth and agreements of a thousandth; compare 0.01 with 0.001:
 
 # %%
 for scale in (1.0, 0.1, 0.01, 0.001):
     u, _ = dynamic_routing(scale * votes, 1)
-    first_update = (u[:, None, :] * scale * votes).sum(2).abs().mean()
+    update = (u[:, None, :] * scale * votes).sum(2).abs().mean()
     _, w = dynamic_routing(scale * votes, 3)
-    print(f"votes times {scale:5}: first update {first_update:.2e}, largest weight {w.max():.4f}")
+    print(f"votes times {scale:5}: mean norm of u {u.norm(dim=1).mean():.1e},", end=" ")
+    print(f"first update {update:.2e}, largest weight {w.max():.4f}")
 
 # %% [markdown]
-# The weights then remain those of the initial logits, here 1/3. A model with small embeddings at the start of training
-# is in this situation.
+# From 1 to 0.1 the update shrinks only to a 25th: the votes shrink to a tenth, but the saturated capsules keep 40 % of
+# their norm. The weights of short votes remain those of the initial logits, here 1/3. This happens with small
+# embeddings at the start of training.
 #
 # ### Why the agreement is added
 #
-# Eq. 4 is printed as $b_{ij} = u_j^\top S_{ij}\,c_i$: the agreement *replaces* the logit. The paper's Algorithm 1, in
-# §3.3.2, *adds* it, as Sabour does, and so do we. Here is the printed version:
+# Eq. 4 is printed as $b_{ij} = u_j^\top S_{ij}\,c_i$: the agreement *replaces* the logit. The paper's Algorithm 1
+# *adds* it, as Sabour does, and so do we. Here is the printed version:
 
 
 # %%
@@ -429,25 +433,27 @@ show_table(
 )  # fmt: skip
 norms = (seen.weights[..., None] * examples).sum(3).norm(dim=3)
 falls = ((norms - norms.atan()).sum(2).diff(dim=0) < -1e-4).any(0)
-print(f"added logits, examples of section 5: G falls in {int(falls.sum())} of {draws} examples")
+print(f"the objective G (below) with added logits falls in {int(falls.sum())} of {draws} examples")
 
 # %% [markdown]
-# They first differ in iteration 3. Both use zeros in iteration 1 and the first agreement in iteration 2; iteration 3
-# uses the sum of two agreements, or only the last one. A replaced logit remains smaller than the norm of the vote,
-# because $\|u_j\| < 1$, so its weights stay soft however long the loop runs. Added logits grow without bound, so the
-# columns of the heat map approach one-hot vectors.
+# They first differ in iteration 3. Both use zeros in iteration 1 and the first agreement in iteration 2; then the loop
+# uses the sum of both agreements, and the printed version only the last. A replaced logit stays below the norm of the
+# vote, because $\|u_j\| < 1$. So the weights stop sharpening, here at a mean of 0.623, and only the two films with the
+# longest votes get a weight near 1. Added logits grow without bound, so the columns of the heat map approach one-hot
+# vectors.
 #
 # Adding also has an objective: the agreement is the derivative of $G(w) = \sum_j (\|z_j\| - \arctan \|z_j\|)$ with
-# respect to $w_{ij}$, and no iteration lowers $G$ ([appendix B](appendix/B_routing.ipynb)). So routing cannot oscillate.
+# respect to $w_{ij}$, and no iteration lowers $G$ ([appendix B](appendix/B_routing.ipynb)). So routing cannot
+# oscillate.
 #
 # ## 6. Along which axis does the softmax run?
 #
 # Eq. 6 can be read in two ways. If the weights of each *behavior* over the interests sum to 1, a film divides itself
 # among the interests. If the weights of each *interest* over the behaviors sum to 1, an interest averages films.
 #
-# **Paper**: Algorithm 1 takes the softmax for each behavior $i$, and the index $k$ of $b_{ik}$ is in the position of the
-# interest: both mean *over the interests*. But the sum is printed with the upper bound $m$, the number of behaviors,
-# which contradicts its own index; we wrote $n$. In code the difference is one character, and several public
+# **Paper**: Algorithm 1 takes the softmax for each behavior $i$, and in Eq. 6 the index $k$ of the sum replaces the
+# interest $j$: both mean *over the interests*. But the sum is printed with the upper bound $m$, the number of
+# behaviors, which contradicts its own index; we wrote $K$. In code the difference is one character, and several public
 # implementations have the other one ([appendix B](appendix/B_routing.ipynb)):
 
 
@@ -472,12 +478,12 @@ both = {
 _ = save_figure(figures.sums_of_weights(both, titles, interests), "01_axis.svg")
 
 # %% [markdown]
-# **Figure 1.6.** The sums (Σ) reveal the axis. Over the interests every film has one unit to divide, 11 in total; over
-# the behaviors every interest has one unit, 3 in total.
+# **Figure 1.6.** The sums (Σ), here of iteration 3, reveal the axis. Over the interests every film has one unit to
+# divide, 11 in total; over the behaviors every interest has one unit, 3 in total.
 #
 # The axis matters because **only the softmax over the interests makes the interests compete**. There, a film that gives
-# more to one interest gives less to the others. Over the behaviors each row is a softmax of its own, so no interest is
-# influenced by another one. To see this, we give the second interest the votes of the first, as a rival:
+# more to one interest gives less to the others. Over the behaviors each row is a softmax of its own, so no interest
+# influences another. Here the second interest gets the votes of the first, as a rival:
 
 # %%
 changed = votes.clone()
@@ -487,15 +493,16 @@ for route in (dynamic_routing, routing_over_behaviors):
     print(f"{route.__name__}: the weights of interest 1 change by up to {moved:.3f}")
 
 # %% [markdown]
-# Without competition, two interests may take the same films and become nearly equal. In the lower half of Figure 1.6,
-# film noir and war both give their largest weight to *Saving Private Ryan*. Padding is the second consequence: over the
-# behaviors, a padded position takes part of each interest's weight unless it is masked *before* the softmax.
+# Without competition, two interests may weight the same films most and become nearly equal, and other films get no
+# weight. In the lower half of Figure 1.6, film noir and war both give their largest weight to *Saving Private Ryan*,
+# and *Watership Down* gets 0.00. The axis also matters for padding: over the behaviors, a padded position takes part of
+# each interest's weight unless it is masked *before* the softmax.
 #
 # ## 7. What MIND has to change
 #
 # The three interests of section 4 differ because their matrices do. A recommender cannot have a matrix for every pair:
-# histories have different lengths, and all interests have to live in one space to be compared with items. MIND therefore
-# shares one matrix $S$. With zero logits, the loop then fails:
+# histories have different lengths, and all interests have to live in one space to be compared with items. MIND
+# therefore shares one matrix $S$. With zero logits, the loop then fails:
 
 # %%
 shared = e.expand(3, -1, -1)  # S is the identity for every pair

@@ -23,13 +23,13 @@ def loop() -> Figure:
     for x, y, text in (
         (14, 38, "weights $w$\n$(K, L)$"),
         (86, 38, "sums $z$\n$(K, d)$"),
-        (86, 6, "capsules $u$\n$(K, d)$"),
-        (14, 6, "logits $b$\n$(K, L)$"),
+        (86, 6, "capsules $u$ $(K, d)$\noutput after $r$"),
+        (14, 6, "logits $b$ $(K, L)$\ninitially 0"),
         (50, 22, "votes $S_{ij}\\,c_i$\n$(K, L, d)$"),
     ):
         box = {"boxstyle": "round,pad=0.5", "fc": "none", "ec": INK, "lw": 1.3}
         axis.text(x, y, text, ha="center", va="center", size=11, bbox=box)
-    steps = ((14, 11, 14, 33), (23, 38, 77, 38), (86, 33, 86, 11), (77, 6, 23, 6))
+    steps = ((14, 11, 14, 33), (23, 38, 77, 38), (86, 33, 86, 11), (74, 6, 26, 6))
     for x, y, to_x, to_y in (*steps, (50, 27, 50, 37), (50, 17, 50, 7)):
         arrow = {"arrowstyle": "-|>", "color": INK if x == 50 else COLORS[0], "lw": 1.6}
         axis.annotate("", (to_x, to_y), (x, y), arrowprops=arrow)
@@ -59,8 +59,7 @@ def by_hand(
     for j in range(high):
         for t in range(iterations):
             axis = axes[j, t]
-            for i in range(low):
-                weight = float(weights[t, j, i])
+            for i, weight in enumerate(weights[t, j].tolist()):
                 x, y = votes[j, i].tolist()
                 arrow(axis, x, y, COLORS[3 + i], 0.004 + 0.02 * weight)
                 y += 0.25 if y > 0 else -0.25
@@ -83,27 +82,20 @@ def by_hand(
 
 
 def iterations(
-    seen: Iterations,
-    titles: Sequence[str],
-    interests: Sequence[str],
-    shown: Sequence[int] = (1, 2, 3, 4, 6),
+    seen: Iterations, titles: Sequence[str], interests: Sequence[str], count: int = 5
 ) -> Figure:
-    """Draw logits and weights as heat maps: a row for each of the iterations `shown`."""
-    figure, axes = plt.subplots(
-        len(shown), 2, figsize=(9, 1.1 * len(shown) + 1.8), layout="constrained"
-    )
-    logits, weights = (part[[t - 1 for t in shown]] for part in seen[:2])
-    reach = max(float(logits.abs().max()), 1e-6)
-    for column, name, values, low, top, colors in (
-        (0, "logits $b$, less their mean over the interests", logits, -reach, reach, "PuOr"),
-        (1, "weights $w$", weights, 0, 1, COLORMAP),
+    """Draw logits and weights as heat maps: a row for each of the first `count` iterations."""
+    figure, axes = plt.subplots(count, 2, figsize=(9, 1.1 * count + 1.8), layout="constrained")
+    for c, name, values, low, top, colors, ends in (
+        (0, "logits $b$, less their mean over the interests", seen.logits, -5, 5, "PuOr", "both"),
+        (1, "weights $w$", seen.weights, 0, 1, COLORMAP, "neither"),
     ):
-        for axis, picture in zip(axes[:, column], values.numpy(), strict=True):
+        for axis, picture in zip(axes[:, c], values[:count].numpy(), strict=True):
             drawn = axis.imshow(picture, vmin=low, vmax=top, cmap=colors, aspect="auto")
             axis.set(xticks=[], yticks=[])
-        figure.colorbar(drawn, ax=axes[:, column], location="top", label=name, aspect=40)  # pyright: ignore[reportPossiblyUnboundVariable]
-        axes[-1, column].set_xticks(range(len(titles)), titles, rotation=90)
-    for axis, t in zip(axes[:, 0], shown, strict=True):
+        figure.colorbar(drawn, ax=axes[:, c], location="top", label=name, aspect=40, extend=ends)  # pyright: ignore[reportPossiblyUnboundVariable]
+        axes[-1, c].set_xticks(range(len(titles)), titles, rotation=90)
+    for t, axis in enumerate(axes[:, 0], start=1):
         axis.set_ylabel(f"iteration {t}")
         axis.set_yticks(range(len(interests)), interests)
         for k, label in enumerate(axis.get_yticklabels()):
@@ -134,13 +126,12 @@ def one_iteration(
         color = INK if max(shares) - min(shares) < 1e-6 else COLORS[shares.index(max(shares))]
         top.plot([x, ends[i]], [y, -0.05], color=color, lw=0.6)
         top.plot(x, y, "o", color=color, ms=7)
-        below = 0.0
         for k, share in enumerate(shares):
-            bottom.bar(ends[i], share, 0.2, below, color=COLORS[k])
-            below += share
+            bottom.bar(ends[i], share, 0.2, sum(shares[:k]), color=COLORS[k])
     for k, (x, y) in enumerate(capsules.tolist()):
         arrow(top, x, y, COLORS[k], 0.006)
-        top.text(x, y, f" $u_{k + 1}$ {interests[k]}", color=COLORS[k], size=11, weight="bold")
+        side = "right" if x < 0 else "left"
+        top.text(x, y, f" $u_{k + 1}$ {interests[k]} ", color=COLORS[k], weight="bold", ha=side)
     top.set(title=f"iteration {t}", xticks=[], yticks=[], ylim=(-0.05, 1.3), aspect="equal")
     top.axhline(0, color=INK, lw=0.5, zorder=0)
     top.spines[:].set_visible(False)
@@ -157,10 +148,10 @@ def sums_of_weights(
     interests: Sequence[str],
 ) -> Figure:
     """Draw weight matrices with the sums of their rows and columns."""
+    size = (9, 1.7 * len(weights) + 1.4)
     figure, axes = plt.subplots(
-        len(weights), 1, figsize=(9, 1.7 * len(weights) + 1.4), layout="constrained", sharex=True,
-        squeeze=False,
-    )  # fmt: skip
+        len(weights), 1, figsize=size, layout="constrained", sharex=True, squeeze=False
+    )
     for axis, (name, w) in zip(axes[:, 0], weights.items(), strict=True):
         axis.imshow(w, vmin=0, vmax=1, cmap=COLORMAP, aspect="auto")
         for (k, i), value in np.ndenumerate(w):
