@@ -1,7 +1,6 @@
 """The online experiment (§4.3), simulated: users by hash, clicks with position bias, seven days.
 
-Nothing here is tuned towards the paper's order of methods: the users' truth and the click model
-are fixed before any arm runs. With users of one interest, several interests must not win.
+The users' truth and the click model are fixed before any arm runs.
 """
 
 from mindlib.online.simulation.analysis import (

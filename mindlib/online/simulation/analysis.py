@@ -88,8 +88,7 @@ def holm(p_values: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
 def sample_ratio(counts: Int[np.ndarray, " arms"], shares: Sequence[float]) -> float:
     """Test the arms' sizes against their intended shares (chi-square); return the p-value.
 
-    Below `SAMPLE_RATIO_ALPHA`, something other than chance assigned users or lost some of them, and
-    no other number of the test can be trusted.
+    Below `SAMPLE_RATIO_ALPHA`, something other than chance assigned users or lost some of them.
     """
     expected = np.asarray(shares) * counts.sum()
     return float(stats.chisquare(counts, expected).pvalue)
