@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,74 +217,3 @@ def _address(server: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
             break
         time.sleep(0.1)
     raise RuntimeError(f"JupyterLab did not start:\n{log.read_text(encoding='utf-8')[-3000:]}")
-
-
-@dataclass(frozen=True)
-class Move:
-    """A move of a control and the move that reverses it."""
-
-    name: str
-    go: Callable[[], object]
-    back: Callable[[], object]
-    exact: bool = True  # whether the picture is restored exactly
-
-
-def moves(control: Locator) -> list[Move]:
-    """List the moves of a control from its current position.
-
-    Raises:
-        TypeError: the kind of the control is unknown.
-    """
-    if control.locator(".noUi-handle").count() == 1:
-        return _slider(control.locator(".noUi-handle"))
-    if control.locator("select").count():
-        return _dropdown(control.locator("select"))
-    if control.locator(".fa-play").count():
-        play, stop = (control.locator(f"button:has(.fa-{icon})") for icon in ("play", "stop"))
-        return [Move("play", play.click, stop.click)]
-    kind = control.get_attribute("class")
-    raise TypeError(
-        f"unknown control with the classes {kind!r}; add its moves to tests/jupyterlab.py"
-    )
-
-
-def _slider(handle: Locator) -> list[Move]:
-    now, low, high = (
-        float(handle.get_attribute(f"aria-value{name}") or "nan") for name in ("now", "min", "max")
-    )
-    start = handle.get_attribute("aria-valuetext")
-
-    def press(key: str) -> Callable[[], object]:
-        return lambda: handle.press(key)
-
-    def press_to_start(key: str) -> Callable[[], object]:
-        def back() -> None:
-            for _ in range(1000):
-                if handle.get_attribute("aria-valuetext") == start:
-                    return
-                handle.press(key)
-            raise TimeoutError(f"{key} does not lead the slider back to {start}")
-
-        return back
-
-    up = Move("one step up", press("ArrowRight"), press("ArrowLeft"))
-    down = Move("one step down", press("ArrowLeft"), press("ArrowRight"))
-    steps = [up if now < high else down]
-    if now > low:
-        steps.append(Move("its lowest", press("Home"), press_to_start("ArrowRight"), exact=False))
-    if now < high:
-        steps.append(Move("its highest", press("End"), press_to_start("ArrowLeft"), exact=False))
-    return steps
-
-
-def _dropdown(select: Locator) -> list[Move]:
-    names, chosen = select.evaluate("s => [[...s.options].map(o => o.text), s.selectedIndex]")
-
-    def choose(index: int) -> Callable[[], object]:
-        return lambda: select.select_option(index=index)
-
-    return [
-        Move(repr(name.replace("\xa0", " ")), choose(index), choose(chosen))
-        for index, name in enumerate(names)
-        if index != chosen
-    ]

@@ -1,4 +1,4 @@
-"""Figures with controls, with a kernel (`explore`) and without one (`frames`)."""
+"""Figures with sliders that need no kernel."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-import ipywidgets
 from IPython.display import HTML, display
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -102,47 +100,8 @@ def frames(
     display(HTML(VIEW % parts))
 
 
-def explore(draw: Callable[..., Figure], **controls: ipywidgets.ValueWidget) -> ipywidgets.VBox:
-    """Show `draw(**values)`, and draw it again whenever a control moves.
-
-    One output carries both forms: a page with a kernel shows the live view, any other page (the
-    committed notebook on the web, papermill's output) the picture at the controls' first values.
-
-    Args:
-        draw: makes a figure from the controls' values, by name.
-        controls: an ipywidgets control for each argument of `draw`.
-    """
-
-    def current() -> bytes:
-        figure = draw(**{name: control.value for name, control in controls.items()})
-        return _png(figure, dpi=100, bbox_inches="tight")
-
-    first = current()
-    picture = ipywidgets.Image(value=first, format="png")
-    picture.layout.max_width = "100%"
-
-    def update(_: Any) -> None:
-        picture.value = current()
-
-    labelled: list[Any] = list(controls.values())
-    label = f"{max((len(control.description) for control in labelled), default=0)}ch"
-    for control in labelled:
-        # Every label whole, and the controls in one line, as wide as beside a short label.
-        control.style.description_width = label
-        control.layout.width = f"calc({label} + 220px)"
-        control.observe(update, names="value")
-    view = ipywidgets.VBox([*controls.values(), picture])
-    live: Any = view._repr_mimebundle_()
-    display({**live, "image/png": first}, raw=True)
-    return view
-
-
 def _data_address(figure: Figure) -> str:
-    return f"data:image/png;base64,{base64.b64encode(_png(figure, dpi=100)).decode()}"
-
-
-def _png(figure: Figure, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", transparent=True, **options)
+    figure.savefig(buffer, format="png", transparent=True, dpi=100)
     plt.close(figure)
-    return buffer.getvalue()
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
