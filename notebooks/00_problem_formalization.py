@@ -13,11 +13,11 @@
 #
 # After this notebook you can state MIND's problem in three functions, turn films and users into vectors, explain why
 # one vector per user needs a large dimension, and compute why the first stage of a recommender searches by inner
-# products. Reading takes about 20 minutes, running one to two.
+# products. Reading takes about 20 minutes, running two to four.
 #
 # *The paper* is "Multi-Interest Network with Dynamic Routing for Recommendation at Tmall" (CIKM 2019, arXiv
-# 1904.08030), and **MIND** is its model. Claims carry a badge: **Paper** (stated there), **Measured here** (with a
-# 95 % interval) or **Open**.
+# 1904.08030), and **MIND** is its model. Claims carry a badge: **Paper** (stated there), **Measured here** (with a 95 %
+# interval) or **Open**.
 
 # %% tags=["parameters"]
 worlds: int = 100  # random worlds for each dimension in section 4
@@ -64,30 +64,34 @@ from mindlib.lessons.n00_problem.exercises import BREAK_EVEN, POOLING, SMALLEST_
 from mindlib.retrieval import merge, score_by_best_interest, top_n
 
 use_style()
-torch.manual_seed(seed)
+_ = torch.manual_seed(seed)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 show_architecture()
 _ = save_figure(architecture(), "00_architecture.svg")
 
 # %% [markdown]
-# **Figure 0.1.** MIND computes several vectors from a user's history and profile; the label item is needed in training
-# only. (After Fig. 2 of the paper.)
+# **Figure 0.1.** MIND computes several vectors from a user's history and profile; the label item is needed only in
+# training (purple boxes). (After the paper's Fig. 2.)
 #
-# Read the figure from the bottom. The ids of a user's $n$ behaviors and of the label item become vectors of dimension
-# $d$ through the same tables (Eq. 2); the profile becomes one vector $\vec p_u$. *B2I routing* groups the behaviors into
-# $K'_u$ interest capsules (Eqs. 4–9; notebooks 01 and 02). Each capsule is concatenated with the same $\vec p_u$, and
-# ReLU layers map the result to a user vector, a row of $\mathbf V_u$ (Eq. 1). In **training** only, *label-aware
-# attention* combines the user vectors for the label (notebook 03), and a sampled softmax compares the label with $m$
-# sampled items (Eqs. 10–11; notebook 04). In **serving**, each user vector searches an index of all items, and a merge
-# of the lists yields the maximum over interests (Eq. 3). This notebook explains the inputs and Eqs. 1–3.
+# From the bottom: the ids of a user's $n$ behaviors and of the label item become vectors of dimension $d$ through the
+# same tables (Eq. 2); the profile becomes one vector $\vec p_u$. *B2I routing* groups the behaviors into $K'_u$
+# interest capsules (Eqs. 4–9; notebooks 01 and 02). Each capsule is concatenated with $\vec p_u$, and ReLU layers map
+# the result to a user vector (Eq. 1). In **training** only, *label-aware attention* combines the user vectors for the
+# label (notebook 03), and a sampled softmax compares the label with $m$ sampled items (Eqs. 10–11; notebook 04). In
+# **serving**, each user vector searches an index of all items, and a merge takes the maximum over interests (Eq. 3).
+#
+# A user vector is a row of $\mathbf V_u$ in the figure's shapes and in the code, but a column in equations, as in the
+# paper. There are $f$ profile fields and $|\mathcal I|$ items; $p$ is an exponent (notebook 03), and ANN means
+# approximate nearest neighbors. Instead of category and brand, our films have genres and a decade.
 #
 # ## 1. One user and one label item
 #
-# An instance is a triple $(\mathcal I_u, \mathcal P_u, \mathcal F_i)$: the user's **behaviors** and **profile**, and the
-# **features** of a target item (§3.1). In MovieLens-1M, our data, a rating of at least 4 is an interaction. All notebooks
-# follow the same real user, selected by a rule: a film belongs to a taste if it has exactly one of the genres Film-Noir,
-# Animation and War, and the user is the one whose rarest taste has the largest share of a history of at most 50 films.
+# An instance is a triple $(\mathcal I_u, \mathcal P_u, \mathcal F_i)$: the user's **behaviors** and **profile**, and
+# the **features** of a target item (§3.1). We use MovieLens-1M and count a rating of 4 or more as an interaction. All
+# notebooks follow the same real user, selected by a rule. A film belongs to a taste if it has exactly one of the genres
+# Film-Noir, Animation and War. Among users with at most 50 films, we choose the one whose least frequent taste makes up
+# the largest share of the history.
 
 # %%
 log = load("movielens-1m")
@@ -131,9 +135,9 @@ assert all((taste == k).sum() > 1 for k in range(3))
 #
 # ### 2.1 An item is a mean of embeddings
 #
-# Every input is an id: of a film, a genre, a decade. Each id has a row in a table of learned vectors, and the rows of an
-# item are **averaged** (§3.2). By hand, with $d = 2$: the id row $(2, -1)$, the genres $(0, 3)$ and $(2, 5)$ with the
-# mean $(1, 4)$, and the decade $(3, 0)$ give $\tfrac13 (2+1+3, -1+4+0) = (2, 1)$. In general
+# Every input is an id: of a film, a genre, a decade. Each id has a row in a table of learned vectors, and the rows of
+# an item are **averaged** (§3.2). By hand, with $d = 2$: the id row $(2, -1)$, the genres $(0, 3)$ and $(2, 5)$ with
+# the mean $(1, 4)$, and the decade $(3, 0)$ give $\tfrac13 (2+1+3, -1+4+0) = (2, 1)$. In general
 #
 # $$\vec e_i = f_{item}(\mathcal F_i) = \frac{1}{|\mathcal F_i|} \sum_{f \in \mathcal F_i} \vec t_f
 # \;\in \mathbb R^{d}, \tag{2}$$
@@ -192,16 +196,17 @@ for name, pairs in {
     print(f"films that share {name}: mean cosine {(unit @ unit.T)[pairs.triu(1)].mean():.2f}")
 
 # %% [markdown]
-# Two of three equal terms give about 2/3, one gives about 1/3. Items of one kind are neighbors before any training.
+# Two of three equal terms give about 2/3, one about 1/3. Items that share features are neighbors before any training.
 #
 # This is how features help a **cold** item (the paper's reason to use them). The id row of a film that was added today
-# is still near zero, so its vector is about $\tfrac13(\text{genre} + \text{decade})$. It has the direction of its kind,
-# so the right interest finds it. However, it is shorter without the id's part and tends to score lower than known films.
+# is still near zero, so its vector is about $\tfrac13(\text{genre} + \text{decade})$. It has the direction of films
+# with the same genres and decade, so the right interest finds it. However, it is shorter and tends to score lower than
+# known films.
 #
-# The paper gives no reason for the mean; these are ours. Items must have the dimension $d$ of the user vectors,
-# because they meet in an inner product, and $d$ should not grow with the number of features, because a billion items
-# store it. A further id, such as the director, therefore adds one table and one term to the mean; $\vec e_i$ keeps its
-# shape, and nothing downstream changes. Behaviors and label share the tables, as the paper's figure suggests.
+# The paper gives no reason for the mean; ours are: items must have the dimension $d$ of the user vectors, because they
+# meet in an inner product, and $d$ should not grow with the number of features, because a vector of that size is stored
+# for each of a billion items. An additional feature, such as the director, adds a table and a term, and the divisor
+# becomes 4; $\vec e_i$ keeps its shape, and nothing downstream changes.
 #
 # ### Exercise 1: features with gaps
 #
@@ -228,8 +233,8 @@ assert POOLING.check(pool)
 # %% [markdown]
 # ### 2.2 A profile is a concatenation
 #
-# The embedded fields of the profile are **concatenated** to $\vec p_u$ (§3.2). The profile enters no inner product but
-# the ReLU layers, which can weigh each field on its own. Three fields of 8 numbers give $\vec p_u$ 24 numbers and the
+# The embedded fields of the profile are **concatenated** to $\vec p_u$ (§3.2). It enters only the ReLU layers, which
+# can weigh each field separately, never an inner product. Three fields of 8 numbers give $\vec p_u$ 24 numbers and the
 # first ReLU layer $d + 24$ inputs. A fourth field adds a table and 8 inputs to that layer; no other shape changes.
 
 
@@ -261,16 +266,16 @@ print(f"ProfileTables equals mindlib's ProfileEmbedding on all {log.num_users:,}
 #
 # **An item's score is that of the user's best interest.** By hand: a user has the vectors $\vec v^1 = (2, 0)$ and
 # $\vec v^2 = (0, 1)$. Item $a = (1, 0)$ scores $\max(2, 0) = 2$, $b = (0, 1)$ scores 1, and $c = (0.8, 0.8)$ scores
-# $\max(1.6, 0.8) = 1.6$: the order is $a, c, b$. The mean of the two vectors, $(1, 0.5)$, scores them 1, 0.5 and 1.2: it
-# ranks $c$ first, which lies between the interests and belongs to neither. In general
+# $\max(1.6, 0.8) = 1.6$: the order is $a, c, b$. The mean of the two vectors, $(1, 0.5)$, scores them 1, 0.5 and 1.2:
+# it ranks $c$ first, which lies between the interests and belongs to neither. In general
 #
-# $$\mathbf V_u = f_{user}(\mathcal I_u, \mathcal P_u) = (\vec v_u^{\,1}, \dots, \vec v_u^{\,K}) \in \mathbb R^{d \times K},
+# $$\mathbf V_u = f_{user}(\mathcal I_u,\mathcal P_u) = (\vec v_u^{\,1},\dots,\vec v_u^{\,K}) \in \mathbb R^{d\times K},
 # \tag{1}$$
 #
-# $$f_{score}(\mathbf V_u, \vec e_i) = \max_{1 \le k \le K} \vec e_i^{\,\top} \vec v_u^{\,k}. \tag{3}$$
+# $$f_{score}(\mathbf V_u,\vec e_i) = \max_{1\le k\le K}\vec e_i^{\,\top}\vec v_u^{\,k}. \tag{3}$$
 #
-# The code holds interests as rows, in a tensor of shape (users, interests, d). Users have different numbers of
-# interests, so a mask `active` says which rows count.
+# In code, $\mathbf V_u$ of several users has the shape (users, interests, d); the mask `active` marks the rows that
+# count.
 
 
 # %%
@@ -297,18 +302,17 @@ print("score equals mindlib's score_by_best_interest, and the merged lists are i
 
 # %% [markdown]
 # **Try**: multiply the second vector by 3 (`V[0, 1] *= 3`) and rank again. The order becomes $b$, $c$, $a$. With a
-# single vector, a factor changes no ranking. With several, **the norms of the vectors decide how the interests share the
-# list**.
+# single vector, a factor changes no ranking. With several, **the norms of the vectors decide how the interests share
+# the list**.
 #
-# One search of length $N$ for each vector, and a merge that keeps an item's best score, find the $N$ best items by
-# Eq. 3 (checked in the collapsed cell), so several vectors need no new kind of index. An additional vector can lower no
-# item's score. It can still lower the hit rate, because items near it rise and may push the target out of the top $N$.
+# To find the $N$ best items by Eq. 3, search once per vector and merge the lists, keeping each item's best score
+# (checked above). Several vectors therefore need no new kind of index. An additional vector cannot lower any item's
+# score, but it can lower the hit rate, because items near it rise and may push the target out of the top $N$.
 #
 # ### The real user, with one vector and with three
 #
-# As $f_{user}$, YouTube DNN averages all behaviors, so its $K$ is 1, and MIND averages *groups* of behaviors. Finding the
-# groups is the task of routing (notebooks 01 and 02); here the genres define them. As in all later notebooks, the axes
-# of `w` are (interest, behavior). Both models then apply ReLU layers, which we omit.
+# YouTube DNN, a model with one vector per user, averages all behaviors; MIND averages *groups*, which routing finds
+# (notebooks 01 and 02). Here the genres define them. Both models then apply ReLU layers, which we omit.
 
 
 # %%
@@ -324,7 +328,8 @@ model = reference_model(split, seed)
 catalogue = model.item_vectors()
 
 # %% [markdown]
-# The next cell averages the trained item vectors of the user's films of the three tastes to one vector and to three.
+# The collapsed cell trains the MIND of all notebooks; row $i$ of `catalogue` is its $\vec e_i$. The next cell averages
+# the user's films of the three tastes (`taste` 0, 1 and 2) into one vector and into three.
 
 # %%
 chosen = films[taste >= 0]
@@ -348,20 +353,25 @@ one_list, merged_list = (part.amax(0).topk(50).indices for part in (scores[:1], 
 of_each = [int((scores[1:].argmax(0)[merged_list] == k).sum()) for k in range(3)]
 print(f"the best 50 films of the three vectors: {of_each} of each, "
       f"{int((~torch.isin(merged_list, one_list)).sum())} of them not among the 50 of one vector")  # fmt: skip
+for name, part in {"one vector": scores[:1], "three vectors": scores[1:]}.items():
+    best = part.amax(0)
+    rank = 1 + int((best > best[label]).sum())
+    print(f"the label, {log.titles[label]}: rank {rank} of {int(unseen.sum()):,} with {name}")
 
 # %% [markdown]
-# The single vector retrieves well-known dramas and crime films. Of the three, the first retrieves science fiction
-# (half of the user's film noir is science fiction, too), the second animation and comedy, the third dramas. One user is
-# an illustration, not a measurement.
+# One vector mixes well-known dramas and comedies with science fiction. Of the three, the first retrieves science
+# fiction rather than film noir (half of the user's film noir is also science fiction), the second animation and comedy,
+# the third dramas rather than war films. Of the best 50 films, 21 change, but the label moves only from rank 75 to 63.
+# This is one user; notebook 05 has the measurement.
 #
 # ## 4. Why one vector fails
 #
 # ### 4.1 In the plane
 #
-# **In two dimensions, no vector retrieves three tastes.** Place two films of each taste at 120 degrees from the next,
-# and six other films in the gaps. All have norm 1, so the best six films of a vector are the six nearest in angle.
+# Place the three tastes 120 degrees apart, with two films each, and six other films in the gaps. All have norm 1, so a
+# vector's best six films are the nearest in angle. A taste is covered if both of its films are among them.
 #
-# **Predict**: how many tastes can one vector cover, whatever its direction (in degrees)? Then move the slider.
+# **Predict**: how many tastes can one vector cover at most, over all directions? Then move the slider (degrees).
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 NAMES = ("film noir", "animation", "war")
@@ -395,48 +405,50 @@ def draw_circle(direction):
 frames(
     draw_circle,
     "Twelve films on a circle; the six in the list are filled.",
-    {"direction": 60},
+    {"direction": 30},
     direction=range(0, 360, 30),
 )
 
 # %% [markdown]
-# **Figure 0.2.** A single vector covers at most two of three tastes; three vectors cover all. Filled: the six films in
-# the list. Grey: other films.
+# **Figure 0.2.** In two dimensions, a single vector covers at most two of three tastes; three vectors cover all.
+# Filled: the six films in the list. Grey: other films.
 
 # %%
-print("sum of the user's six films:", points[place_of < 3].sum(0).numpy().round(3))
+print(f"length of the sum of the user's six films: {points[place_of < 3].sum(0).norm():.3f}")
 print("most tastes covered by any of 3,600 directions:",
       max(covered_tastes(on_circle([angle / 10]))[1] for angle in range(3600)))  # fmt: skip
 
 # %% [markdown]
-# The mean of the user's films is the zero vector, which scores every film 0. No other vector helps: the three centers
-# sum to zero, so for any $\vec v$ their three scores sum to zero, and at least one score is not positive.
+# The mean of the user's films is zero and scores every film 0. No other vector helps: the three centers sum to zero, so
+# for any $\vec v$ their scores sum to zero, and at least one is not positive.
 #
-# **A third dimension repairs the signs, but not the order.** The centers can now be orthogonal, and
-# $\vec v = (1, 1, 1)/\sqrt 3$ scores $1/\sqrt 3 \approx 0.58$ on each. However, a film in the middle,
-# $(1, 1, 1)/\sqrt 3$, scores 1 and precedes them all, whereas three vectors score 1 on each center. The same holds in
-# any dimension. Let $\vec c = \alpha \vec a + \beta \vec b$ with $\alpha, \beta \ge 0$ lie between two liked items, all of
-# norm 1. Then $1 = |\vec c| \le \alpha + \beta$, and
+# **A third dimension makes all scores positive but does not fix the ranking.** The centers can now be orthogonal, and
+# $\vec v = (1, 1, 1)/\sqrt 3$ scores $1/\sqrt 3 \approx 0.58$ on each. However, a film in the middle, at $\vec v$,
+# scores 1 and precedes them, whereas three vectors score 1 on each center and 0.58 on the middle film. The same holds
+# in any dimension. Let $\vec c = \alpha \vec a + \beta \vec b$ with $\alpha, \beta \ge 0$ lie between two liked items,
+# all of norm 1. Then $1 = |\vec c| \le \alpha + \beta$, and
 #
-# $$\vec v^\top \vec c = \alpha\, \vec v^\top \vec a + \beta\, \vec v^\top \vec b
-# \;\ge\; (\alpha + \beta) \min(\vec v^\top \vec a, \vec v^\top \vec b)
-# \;\ge\; \min(\vec v^\top \vec a, \vec v^\top \vec b)$$
+# $$\vec v^\top\vec c = \alpha\,\vec v^\top\vec a + \beta\,\vec v^\top\vec b
+# \;\ge\; (\alpha+\beta)\min(\vec v^\top\vec a,\vec v^\top\vec b)
+# \;\ge\; \min(\vec v^\top\vec a,\vec v^\top\vec b)$$
 #
-# if the minimum is not negative: **an item between two liked items scores at least as high as the worse of them.** It
-# depends on the dimension how many items lie between.
+# if the minimum is not negative: **an item between two liked items scores at least as high as the worse of them.** How
+# many lie between depends on $d$.
 #
 # ### 4.2 With more dimensions
 #
 # **Paper**: one vector per user is a bottleneck, because its dimension must be large to express many interests (§1).
 # How large? Let $M$ clusters of items have random directions, and let the user like $c$ of them. The mean of $c$
-# orthogonal unit vectors has a cosine of $1/\sqrt c$ with each. The cosine of a random direction with it has the standard
-# deviation $1/\sqrt d$, and the largest of $M$ is about $\sqrt{2 \ln M / d}$. One vector separates the clusters if
+# orthogonal unit vectors has a cosine of $1/\sqrt c$ with each of them. The cosine of a random direction with it has
+# the standard deviation $1/\sqrt d$, and the largest of $M$ such cosines is about $\sqrt{2 \ln M / d}$. One vector
+# separates the clusters if
 #
-# $$\frac{1}{\sqrt c} > \sqrt{\frac{2 \ln M}{d}}, \qquad\text{that is,}\qquad d > 2\, c \ln M .$$
+# $$\frac{1}{\sqrt c} > \sqrt{\frac{2\ln M}{d}}, \qquad\text{that is,}\qquad d > 2\,c\ln M.$$
 #
-# With one vector for each interest, $c$ is 1: **a single vector needs about $c$ times the dimension.** We test the
-# rule in a crowded world of $M = 60$ clusters of eight items, of which the user likes $c = 4$: it predicts $d > 33$ for
-# one vector and $d > 8$ for four.
+# With one vector for each interest, $c$ is 1: **a single vector needs about $c$ times the dimension.** We test the rule
+# in a crowded world of $M = 60$ clusters of eight items, of which the user likes $c = 4$: it predicts $d > 33$ for one
+# vector and $d > 8$ for four. The list has 32 items, as many as the liked clusters. From here on, a cluster is
+# **covered** if at least half of its items are in the list.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 LIKED = 4
@@ -461,12 +473,14 @@ frames(
 )
 
 # %% [markdown]
-# **Figure 0.3.** A larger dimension $d$ pushes the scores of other items (grey) towards zero, so that the liked items
-# stand out; four vectors need a much smaller $d$ than one. The list of 32 items is right of the line.
+# **Figure 0.3.** With a larger dimension $d$, the liked items stand out; four vectors need a much smaller $d$. One
+# random world for each $d$. Colors: the liked clusters, a row each; grey: other items, at arbitrary heights.
 #
-# Now average over many worlds. A liked cluster is **covered** if at least half of its items are in the list, which is as
-# long as the liked clusters together, so that one vector could cover all four. Besides the mean, the figure has a vector
-# *fitted to the answer* by a softmax loss, which no recommender knows.
+# At $d = 2$ even four vectors fail: the eight items nearest to each belong mostly to other clusters. One vector takes
+# 32 items in one direction and sometimes covers a cluster there.
+#
+# Now average over many worlds. One vector is the mean; another is *fitted to the answer*, which no recommender knows,
+# by a softmax loss.
 
 # %%
 dims = (2, 4, 8, 12, 16, 24, 32, 48, 64)
@@ -493,16 +507,16 @@ for name, d in enough.items():
     print(f"{name}: nine tenths of the clusters are covered from d = {d} on")
 
 # %% [markdown]
-# **Figure 0.4.** Four vectors cover nearly all liked clusters from $d = 8$ on; one vector needs three to six times as
-# many dimensions. Bars are 95 % intervals over 100 worlds.
+# **Figure 0.4.** One vector needs three to six times the dimension that four vectors need. Error bars show 95 %
+# intervals over 100 worlds.
 #
-# **Measured here**: nine tenths of the clusters are covered from $d = 8$ on by four vectors, from 24 on by the fitted
-# vector and from 48 on by the mean. The rule's 33 lies between the two.
+# **Measured here**: of the tested dimensions, four vectors cover nine tenths of the clusters from $d = 8$ on, the
+# fitted vector from 24 and the mean from 48. The rule's 33 lies between the last two.
 #
-# A larger $d$ is therefore a remedy, too, but an expensive one. For $10^9$ items in float32, $d = 256$ instead of 64
-# raises the item store from 256 to 1,024 GB, and every inner product costs four times as much. $K = 4$ vectors of
-# $d = 64$ leave the item store as it is; the user side pays, with up to four searches. **Open**: the rule assumes random
-# directions, whereas training arranges item vectors. Notebook 05 compares one vector with several on real data.
+# A larger $d$ therefore also works, but is expensive. For $10^9$ items in float32, $d = 256$ instead of 64 raises the
+# item store from 256 to 1,024 GB and the cost of each inner product fourfold. $K = 4$ vectors of $d = 64$ leave the
+# item store as it is; the user side pays, with up to four searches. **Open**: does the rule hold for trained item
+# vectors, whose directions are not random?
 #
 # ### Exercise 2 (experiment): the dimension that one vector needs
 #
@@ -536,15 +550,15 @@ print([int(smallest_dimension(liked)) for liked in (2, 4, 8)])
 # %% [markdown]
 # ## 5. What it costs to score a billion items
 #
-# MIND is a model for **matching**, which selects about a thousand candidates from all items; **ranking** then scores
-# each candidate with a larger network. **Paper**: matching takes less than 15 ms for a billion items (§5).
+# MIND is a model for **matching**, which selects about a thousand of all items; **ranking** then scores each with a
+# larger network. **Paper**: matching takes less than 15 ms for a billion items (§5).
 #
-# A request takes as long as the slower of two processes, reading from memory and computing. A scan of $n$ vectors
-# of $d$ numbers with $b$ bytes each reads $n\,d\,b$ bytes. For $K$ user vectors it computes $2Kn\,d$ FLOP, a
+# A request takes as long as the slower of two processes: reading from memory and computing. A scan of $n$ vectors of
+# $d$ numbers with $b$ bytes each reads $n\,d\,b$ bytes. For $K$ user vectors it computes $2Kn\,d$ FLOP, a
 # multiplication and an addition for each number, and still reads each item once. With $n = 10^9$, $d = 64$ and float32:
 
 # %%
-bandwidth, speed = 2e12, 20e12  # assumed machine: bytes and FLOP per second, about one large GPU
+bandwidth, speed = 2e12, 20e12  # assumed machine: bytes and FLOP per second, about those of a GPU
 
 
 def scan(n, d, K=1, b=4):
@@ -558,13 +572,14 @@ for K in (1, 4):
           f"{flop:.2g} FLOP in {1000 * flop / speed:.1f} ms")  # fmt: skip
 
 # %% [markdown]
-# **The bytes decide.** With $K = 1$ a scan performs half a FLOP for each byte that it reads, and the assumed machine can
-# perform ten. Four queries therefore take no longer than one, and a faster processor would not help; fewer bytes per
-# number would. The scan misses 15 ms by a factor of nearly nine.
+# **The bytes decide.** With $K = 1$ a scan performs half a FLOP for each byte, whereas the assumed machine can perform
+# ten. Four queries therefore take no longer than one; fewer bytes per number would help. The scan takes nearly nine
+# times the limit; nine machines that share the items would just meet it.
 #
-# Figure 0.5 compares it with three alternatives. An **inverted file**, a simple index, has $\sqrt n$ lists of items; a
-# query is compared with the center of each list and with the items of the 32 nearest lists. An **attention network**
-# in the style of DIN reads each candidate together with each of 50 behaviors. **TDM** searches a tree (section 6).
+# Figure 0.5 compares it with three alternatives. An **inverted file** (an index) has $\sqrt n$ lists of items; a query
+# is compared with all centers and with the items of the 32 nearest lists. An **attention network** like DIN reads each
+# candidate with each of 50 behaviors (0.93 million FLOP per candidate). **TDM** searches a tree with this network
+# (section 6): about 40,000 nodes for a beam of 1,000.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 n, d = 10**9, 64
@@ -575,19 +590,20 @@ work = {
     "scan, one vector, d = 64": scan(n, d),
     "inverted file, four vectors": costs.inverted_file(n, d, K=4),
     "attention network, tree of items (TDM)": costs.tree(n, d),
-    "attention network, 1,000 candidates": costs.attention_network(1000, d),
+    "attention network, 1,000 candidates only": costs.attention_network(1000, d),
 }
 times = {name: (1000 * b / bandwidth, 1000 * f / speed) for name, (b, f) in work.items()}
 _ = save_figure(figures.costs(times, limit=15), "00_costs.svg")
 
 # %% [markdown]
-# **Figure 0.5.** Only methods that read a small part of the items meet the limit of 15 ms. Reading limits inner
-# products, computing limits attention networks. (Counted, not timed; the accuracy that an index loses is not counted.)
+# **Figure 0.5.** Only methods that read a small part of the items meet the limit of 15 ms. The slower process decides:
+# reading for inner products, computing for attention networks. Last row: the ranking stage, for comparison. (Counted,
+# not timed; without an index's loss of accuracy.)
 #
 # ### Exercise 3: when computing becomes the limit
 #
-# For which number of vectors $K$ does a scan take as long to compute as to read? Return $K$ as a tensor, not rounded.
-# A number has `size` bytes.
+# For which number of vectors $K$ does a scan take as long to compute as to read? Return $K$ as a tensor, not rounded. A
+# number has `size` bytes.
 
 
 # %%
@@ -608,10 +624,10 @@ assert BREAK_EVEN.check(break_even)
 # %% [markdown]
 # ## 6. Attention to each candidate cannot use a vector index
 #
-# A network that reads the user together with each candidate is more expressive than Eq. 3. DIN, for example, weights
+# A network that reads the user together with each candidate is more expressive than Eq. 3; DIN, for example, weights
 # the behaviors by their relevance to the candidate. **Paper**: DIN treats diverse interests at the level of items and
-# suits ranking; MIND treats them at the level of interests and suits matching (§3.6). The cell computes a user vector by
-# such an attention (with inner products instead of DIN's network) for two candidates.
+# suits ranking; MIND treats them at the level of interests and suits matching (§3.6). The cell uses such an attention,
+# with inner products instead of DIN's network.
 
 
 # %%
@@ -625,16 +641,15 @@ seen_from = [attend(catalogue[films], candidate) for candidate in candidates]
 print(f"cosine of the two user vectors: {F.cosine_similarity(*seen_from, dim=0):.2f}")
 
 # %% [markdown]
-# The user vector depends on the candidate. A vector index, however, needs a fixed query and returns candidates. With
-# attention there is none, so each of the billion items needs a forward pass of its own (first row of Figure 0.5). Eq. 1
-# computes $\mathbf V_u$ without $\mathcal F_i$: the query is ready before any item is read.
+# The user vector depends on the candidate, so there is no fixed query, which a vector index needs. Each of the billion
+# items needs its own forward pass (first row of Figure 0.5). Eq. 1 computes $\mathbf V_u$ without $\mathcal F_i$.
 #
-# "Only inner products can be searched" would be too strong, because a **tree** can be searched with an arbitrary scorer.
-# TDM (Zhu and others, KDD 2018, arXiv 1801.02294) has the items as the leaves of a tree and descends by beam search, so
-# that the number of scored nodes grows with $\log n$. The tree must be learned together with the network.
+# "Only inner products can be searched" would be too strong, because a **tree** can be searched with an arbitrary
+# scorer. TDM (KDD 2018, arXiv 1801.02294) has the items as the leaves of a tree and descends by beam search, so that
+# the number of scored nodes grows with $\log n$; it is learned together with the network.
 #
-# If attention gives all weight to the best behavior, its score is Eq. 3 with *every behavior as an interest*, which an
-# index can search with $n$ queries. In this sense MIND compresses $n$ behaviors to a few interests.
+# With all weight on the best behavior, attention becomes Eq. 3 with *every behavior as an interest*; MIND compresses
+# $n$ behaviors into a few interests.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 seconds = time.perf_counter() - started

@@ -45,23 +45,20 @@ def circles(
 def strips(
     rows: Mapping[str, Float[np.ndarray, " items"]], liked: int, of_each: int, title: str
 ) -> Figure:
-    """Draw the score of each item: a row for each way to score, and a line where its list ends."""
-    figure, axis = plt.subplots(figsize=(7, 2.6), layout="constrained")
-    for y, (name, scores) in enumerate(rows.items()):
+    """Draw the score of each item, for two ways to score, and a line where the list ends."""
+    figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
+    for y, (name, scores) in zip((0, 1.25), rows.items(), strict=True):
         cut = np.sort(scores)[-liked * of_each]
-        axis.plot([cut, cut], [y - 0.4, y + 0.4], color=INK, lw=1.5)
-        axis.text(cut, y + 0.42, "list →", color=INK, ha="left", va="bottom")
+        axis.plot([cut, cut], [y - 0.48, y + 0.36], color=INK, lw=1.5)
+        axis.text(cut, y + 0.38, "list →", color=INK, ha="left", va="bottom")
+        spread = 0.1 + 0.35 * (np.arange(len(scores)) * 0.618 % 1)  # so that fewer dots overlap
         color = np.array([*COLORS[:liked], INK])
         cluster = np.minimum(np.arange(len(scores)) // of_each, liked)
-        height = np.where(
-            cluster < liked, 0.1 * cluster, -0.15 - 0.15 * (np.arange(len(scores)) % 2)
-        )
+        height = np.where(cluster < liked, 0.1 * cluster, -spread)
         axis.scatter(scores, y + height, s=9, c=color[cluster], lw=0)
         axis.text(-1.05, y, name, color=INK, ha="right", va="center")
-    axis.set(xlim=(-1, 1), ylim=(-0.6, len(rows) - 0.3), yticks=[], title=title)
-    axis.set_xlabel(
-        "score (cosine) of each of the 480 items; colored: the items that the user likes"
-    )
+    axis.set(xlim=(-1, 1.25), ylim=(-0.6, 1.9), yticks=[], title=title)
+    axis.set(xticks=(-1, -0.5, 0, 0.5, 1), xlabel="score of each item (cosine)")
     axis.spines["left"].set_visible(False)
     return figure
 
@@ -95,7 +92,7 @@ def costs(times: Mapping[str, tuple[float, float]], limit: int | float) -> Figur
     """Draw the milliseconds for reading and for computing of each row, and the time limit."""
     figure, axis = plt.subplots(figsize=(7, 0.9 + 0.36 * len(times)), layout="constrained")
     rows, values = range(len(times)), np.array(list(times.values())).T
-    limiting = [f"{ms:.2g} ms" if ms < 100 else f"{ms / 1000:.3g} s" for ms in values.max(0)]
+    limiting = [f"{float(f'{ms:.3g}'):,g} ms" for ms in values.max(0)]
     labels = [f"{name}: {text}" for name, text in zip(times, limiting, strict=True)]
     axis.hlines(rows, *values, color=INK, lw=0.8)
     for kind, ms, marker, color in zip(
