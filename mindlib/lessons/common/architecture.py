@@ -69,8 +69,8 @@ BLOCKS = {
     "profile": Block(
         88, 32, 164, 62, DATA, "User profile", "§3.1", ((88, r"$\mathcal{P}_u$: gender, age, …"),)
     ),
-    "behaviours": Block(
-        310, 32, 240, 62, DATA, "Behaviours", "§3.1",
+    "behaviors": Block(
+        310, 32, 240, 62, DATA, "Behaviors", "§3.1",
         ((310, r"$\mathcal{I}_u$: $n$ items of the user"),),
     ),
     "label": Block(
@@ -96,7 +96,7 @@ BLOCKS = {
     ),
     "merge": Block(
         153, 750, 294, 62, SERVING, "Merged list", "Eq. 3, §3.5",
-        ((153, "the $N$ items of the highest scores"),),
+        ((153, "the $N$ items with the highest scores"),),
     ),
     "attention": Block(
         455, 634, 266, 62, TRAINING, "Label-aware attention", "§3.4",
@@ -110,7 +110,7 @@ BLOCKS = {
 
 ARROWS = (
     Arrow(("profile", "embedding"), _up(88, 63, 123), 93, r"$(f{,})$", (INK,), IDS),
-    Arrow(("behaviours", "embedding"), _up(310, 63, 123), 93, r"$(n, 3)$", (INK,) * 7, IDS),
+    Arrow(("behaviors", "embedding"), _up(310, 63, 123), 93, r"$(n, 3)$", (INK,) * 7, IDS),
     Arrow(("label", "embedding"), _up(570, 63, 123), 93, r"$(1 + m, 3)$", (INK,) * 4, IDS),
     Arrow(
         ("embedding", "routing"), _up(310, 185, 251), 218, r"$\vec e_1, …, \vec e_n$  $(n, d)$",
