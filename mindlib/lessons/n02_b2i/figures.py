@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -44,7 +45,9 @@ def rounds_in_the_plane(
     return figure
 
 
-def plane_and_coupling(behaviors: Vectors, interests: Vectors, coupling: Coupling) -> Figure:
+def plane_and_coupling(
+    behaviors: Vectors, interests: Vectors, coupling: Coupling, title: str
+) -> Figure:
     """Draw one result of routing in the plane and, beside it, its coupling coefficients."""
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(8, 2.8), layout="constrained", width_ratios=(1, 1.3)
@@ -55,11 +58,12 @@ def plane_and_coupling(behaviors: Vectors, interests: Vectors, coupling: Couplin
     right.set(xlabel="behavior $i$", ylabel="interest $j$")
     _color_labels(right.get_yticklabels())
     figure.colorbar(image, ax=right, label="$w_{ij}$", pad=0.02)
+    figure.suptitle(title, color=INK, fontsize=11)
     return figure
 
 
 def films_and_interests(titles: Sequence[str], coupling: Coupling, names: Sequence[str]) -> Figure:
-    """Draw the coupling of films to interests as a heat map, and as lines to the interests.
+    """Draw the coupling of films to interests as a heat map, and large weights as lines.
 
     The films are in the order of their heaviest interest.
 
@@ -85,7 +89,7 @@ def films_and_interests(titles: Sequence[str], coupling: Coupling, names: Sequen
     for k, (w, label) in enumerate(zip(weights, names, strict=True)):
         is_own = weights.argmax(0) == k
         center = rows[is_own].mean() if is_own.any() else (w * rows).sum() / w.sum()
-        for row in rows[w > 0.05]:
+        for row in rows[w >= 0.25]:
             line = {"lw": 4 * w[row], "alpha": 0.75, "solid_capstyle": "butt"}
             right.plot((0, 1), (row, center), color=COLORS[k], **line)
         right.plot(1, center, "o", color=COLORS[k], ms=14)
@@ -113,21 +117,29 @@ def collapse_map(
     grid = figure.add_gridspec(len(examples), 2, width_ratios=(2.6, 1))
     axis = figure.add_subplot(grid[:, 0])
     colors = (COLORS[0], COLORS[1], COLORS[3])
+    places = {0: ((-3, 6), "right"), 1: ((-7, -4), "right"), 2: ((7, -3), "left")}
+    # Where the paths meet, the labels go to other sides of their points.
+    places |= {(1, "0.05"): ((7, -4), "left"), (1, "1"): ((3, -12), "left")}
+    places |= {(2, "σ = 1"): ((7, -7), "left"), (2, "σ = 2"): ((-7, 2), "right")}
     for number, (color, (name, path)) in enumerate(zip(colors, paths.items(), strict=True)):
         axis.plot(*np.array(path).T, "o-", color=color, ms=5, lw=1.5)
         for point, label in zip(path, labels[name], strict=True):
+            offset, side = places.get((number, label), places[number])
             axis.annotate(
-                label, point, fontsize=8, color=color, textcoords="offset points",
-                xytext=((-3, 6), (-6, -4), (7, -3))[number], ha=("right", "right", "left")[number],
+                label, point, fontsize=8, color=color, textcoords="offset points", xytext=offset,
+                ha=side,
             )  # fmt: skip
+        for start, end in itertools.pairwise(path):
+            tip = {"arrowstyle": "-|>", "color": color, "lw": 0, "mutation_scale": 14, "shrinkB": 2}
+            axis.annotate("", end, start, arrowprops=tip)
         x, y = path[(len(path) // 2, -2, -1)[number]]
         dx, dy, side = ((-0.04, 0.09, "right"), (0.03, 0, "left"), (0, -0.07, "left"))[number]
         axis.text(x + dx, y + dy, name, color=color, ha=side, fontsize=10)
     axis.plot(*healthy, "*", color=COLORS[2], ms=16, zorder=0)
     x, y = healthy
     axis.text(x - 0.06, y - 0.16, "one cluster\nper interest", color=COLORS[2])
-    for height, name in ((1.06, "interest collapse"), (-0.01, "routing collapse")):
-        axis.text(1.08, height, name, color=INK, ha="right", weight="bold", fontsize=10)
+    for x, y, name in ((0.88, 1.06, "interest collapse"), (0.48, 0, "routing collapse")):
+        axis.text(x, y, name, color=INK, ha="center", weight="bold", fontsize=10)
     axis.set(
         xlabel="mean cosine between a user's interests", ylabel="normalized entropy of the weights",
         xlim=(-0.1, 1.1), ylim=(-0.05, 1.12),

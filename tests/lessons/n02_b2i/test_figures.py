@@ -19,7 +19,7 @@ FIGURES = {
     "rounds_in_the_plane": lambda: figures.rounds_in_the_plane(
         PLANE, {"zero": [RESULT] * 2, "random": [RESULT] * 2}, [1, 3]
     ),
-    "plane_and_coupling": lambda: figures.plane_and_coupling(PLANE, *RESULT),
+    "plane_and_coupling": lambda: figures.plane_and_coupling(PLANE, *RESULT, "r = 3"),
     "films_and_interests": lambda: figures.films_and_interests(
         TITLES, COUPLING, ["Film-Noir", "Animation", "War"]
     ),
@@ -51,7 +51,7 @@ def test_films_are_in_the_order_of_their_heaviest_interest():
     order = [TITLES.index(label.get_text()) for label in left.get_yticklabels()]
     np.testing.assert_allclose(shown, COUPLING.T[order])
     widths = [line.get_linewidth() for line in right.lines if line.get_marker() == "None"]
-    np.testing.assert_allclose(widths, 4 * shown.T[shown.T > 0.05])
+    np.testing.assert_allclose(widths, 4 * shown.T[shown.T >= 0.25])
     assert [text.get_text() for text in right.texts] == ["1: Film-Noir", "2: Animation", "3: War"]
 
 
