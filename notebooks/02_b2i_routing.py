@@ -638,8 +638,8 @@ for r, sigma in ((1, 0), (3, 1), (10, 5)):
 #   Measure: the *entropy* of its weights over behaviors, divided by $\log n$, near 0.
 #
 # For the simulated users the right answer is known: cosine 0, entropy $\log 7 / \log 21 = 0.64$ (the star).
-# We run Algorithm 1 without training ($r = 3$, $\mathbf S = \mathbf I$). On two paths the embeddings grow, with a softmax over interests or
-# over behaviors; on the third they stay short, and $\sigma$ grows.
+# We run Algorithm 1 without training ($r = 3$, $\mathbf S = \mathbf I$). On two paths the embeddings grow, with a
+# softmax over interests or over behaviors; on the third they stay short, and $\sigma$ grows.
 
 # %%
 norms, sigmas = (0.05, 1, 2, 4, 8, 16, 30), (0.1, 1, 2, 5, 20)
