@@ -72,11 +72,11 @@ class RoutedUser(NamedTuple):
     couplings: Sequence[Float[np.ndarray, "interests behaviors"]]
 
 
-def coupling_heatmaps(users: Sequence[RoutedUser]) -> Figure:
+def coupling_heatmaps(users: Sequence[RoutedUser], named: Sequence[str]) -> Figure:
     """Draw the coupling of each user, a heat map for each training run (Fig. 5).
 
     Behaviors run down in one order for all runs: by category, within it by the strongest interest
-    of the first run.
+    of the first run. The categories in `named` have the colors of the map.
     """
     longest = max(len(user.labels) for user in users)
     # The last column of each user is the strip of categories.
@@ -102,7 +102,7 @@ def coupling_heatmaps(users: Sequence[RoutedUser]) -> Figure:
         maps[0].set_yticks(range(len(order)), [cut(user.labels[i], 34) for i in order], fontsize=7)
         maps[0].set_title(f"{user.heading}\n\nseed 0", fontsize=8.5, loc="left")
         strip = next(places)
-        _category_strip(strip, [user.groups[i] for i in order])
+        _category_strip(strip, [user.groups[i] for i in order], named)
         for axis in (*maps, strip):
             axis.set_ylim(longest - 0.5, -0.5)  # rows of the same height for every user
             axis.spines[:].set_visible(False)
@@ -113,11 +113,12 @@ def coupling_heatmaps(users: Sequence[RoutedUser]) -> Figure:
     return figure
 
 
-def _category_strip(axis: Axes, groups: Sequence[str]) -> None:
+def _category_strip(axis: Axes, groups: Sequence[str], named: Sequence[str]) -> None:
     """Draw a cell for each behavior in the color of its category, with the category's name."""
+    colors = dict(zip(named, GENRE_COLORS, strict=False))
     centers, names, top = [], [], 0
-    for number, (name, own) in enumerate(groupby(groups)):
-        size, color = len(list(own)), GENRE_COLORS[number % len(GENRE_COLORS)]
+    for name, own in groupby(groups):
+        size, color = len(list(own)), colors.get(name, INK)
         axis.bar(0, size - 0.15, bottom=top - 0.425, width=1.0, color=color)
         centers.append(top + (size - 1) / 2)
         names.append(cut(name, 20))

@@ -136,7 +136,7 @@ def map_figure(view: ItemMap) -> Figure:
         for x, y in own:
             axis.plot([x, star[0]], [y, star[1]], color=COLORS[k], lw=0.9, alpha=0.7, zorder=4)
         axis.scatter(*own.T, s=34, color=COLORS[k], edgecolor=LABEL, lw=0.7, zorder=5)
-        axis.scatter(*star, marker="*", s=420, color=COLORS[k], edgecolor=LABEL, lw=1, zorder=6)
+        axis.scatter(*star, marker="*", s=420, color=COLORS[k], edgecolor=LABEL, lw=1, zorder=8)
         axis.annotate(
             f"{k + 1} {words}", star, xytext=(0, -25 if is_below else 15), ha="center", size=10,
             textcoords="offset points", color=ON_LABEL, zorder=7,

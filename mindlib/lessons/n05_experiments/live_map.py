@@ -29,8 +29,9 @@ const add = (kind, values, text = "") => {
   e.textContent = text;
   return svg.appendChild(e);
 };
-for (const [x, y, g] of items)
-  dots.push(add("circle", {cx: x, cy: y, r: 2.2, fill: colors[g] || "INK"}));
+const size = n => items[n][3] ? 3.2 : 2;
+items.forEach(([x, y, g], n) =>
+  dots.push(add("circle", {cx: x, cy: y, r: size(n), fill: colors[g] || "INK"})));
 for (const [x, y, g, title, k] of items) if (k >= 0) {
   add("line", {x1: x, y1: y, x2: stars[k][0], y2: stars[k][1], stroke: own[k]});
   add("circle", {cx: x, cy: y, r: 4.5, fill: own[k], stroke: "LABEL"});
@@ -53,14 +54,15 @@ const show = n => {
 svg.addEventListener("pointermove", event => {
   const box = svg.getBoundingClientRect(), scale = box.width / WIDTH;
   const px = (event.clientX - box.left) / scale, py = (event.clientY - box.top) / scale;
-  const far = items.map(([x, y]) => (x - px) ** 2 + (y - py) ** 2), least = Math.min(...far);
+  const far = items.map(([x, y, , title]) => title ? (x - px) ** 2 + (y - py) ** 2 : Infinity);
+  const least = Math.min(...far);
   show(least < 150 ? far.indexOf(least) : -1);
 });
 svg.addEventListener("pointerleave", () => show(-1));
 root.querySelector("input").addEventListener("input", event => {
   const text = event.target.value.toLowerCase();
   const found = items.map(item => text && item[3].toLowerCase().includes(text));
-  dots.forEach((dot, n) => dot.setAttribute("r", found[n] ? 8 : 2.2));
+  dots.forEach((dot, n) => dot.setAttribute("r", found[n] ? 8 : size(n)));
   root.querySelector("output").textContent = text && found.filter(Boolean).length + " found";
   show(found.indexOf(true));
 });
@@ -68,8 +70,19 @@ root.querySelector("input").addEventListener("input", event => {
 """
 
 
-def live_map(view: ItemMap, titles: Sequence[str]) -> str:
-    """Write the map as HTML that needs no network: hover or search shows the title of an item."""
+def live_map(
+    view: ItemMap, labels: Sequence[str], counts: np.ndarray, titles: int | None = None
+) -> str:
+    """Write the map as HTML that needs no network: hover or search shows the title of an item.
+
+    Args:
+        labels, counts: the title of each item, and how often it occurs.
+        titles: besides the user's items, only this number of the most frequent ones keep their
+            title (None: all do). A data set's licence may forbid to publish more.
+    """
+    kept = view.interest >= 0
+    kept[np.argsort(-counts, kind="stable")[:titles]] = True
+    texts = [label if keep else "" for label, keep in zip(labels, kept.tolist(), strict=True)]
     low, high = view.points.min(0), view.points.max(0)
 
     def placed(points: np.ndarray, texts: Sequence[str]) -> list[list[Any]]:
@@ -84,7 +97,7 @@ def live_map(view: ItemMap, titles: Sequence[str]) -> str:
         "items": [
             [x, y, genres.index(genre), title, k]
             for (x, y, genre), title, k in zip(
-                placed(view.points, view.genres), titles, view.interest.tolist(), strict=True
+                placed(view.points, view.genres), texts, view.interest.tolist(), strict=True
             )
         ],
         "named": placed(view.centers(), view.named),

@@ -37,7 +37,7 @@ NAMED = ["genre 1", "genre 2"]
 MAP = ItemMap(POINTS, GENRES, NAMED, POINTS[:2], ["war", "noir"], np.repeat([-1, 0, 1], 20))
 FIGURES = {
     "intervals": lambda: intervals(PANELS, "points"),
-    "coupling_heatmaps": lambda: coupling_heatmaps(USERS),
+    "coupling_heatmaps": lambda: coupling_heatmaps(USERS, ["category 1"]),
     "strips": lambda: strips(
         [Strip(str(k), RNG.random(50).tolist(), "Laura", COLORS[k]) for k in range(3)], "cosine"
     ),

@@ -87,15 +87,23 @@ def test_the_primary_genre_is_the_rarest():
     assert codes[0] == 0
 
 
-def test_the_live_map_has_every_title_and_no_address():
-    points = RNG.standard_normal((6, 2))
+def test_the_live_map_has_the_titles_that_it_may_show_and_no_address():
+    points, counts = RNG.standard_normal((6, 2)), np.array([9, 1, 5, 2, 7, 3])
     view = ItemMap(points, list("aabbcc"), ["a", "b"], points[:2], ["x, y", "z"], np.arange(6) - 4)
-    titles = ["</script>", *(f"film {i}" for i in range(5))]
-    page = live_map(view, titles)
-    start = page.index("own} = ") + len("own} = ")
-    data = json.JSONDecoder().raw_decode(page[start:])[0]
-    assert [item[3] for item in data["items"]] == titles
-    assert [item[4] for item in data["items"]] == [-4, -3, -2, -1, 0, 1]
-    assert {data["genres"][item[2]] for item in data["items"]} == {"a", "b", "c"}
+    titles = ["</script>", *(f"film {i}" for i in range(1, 6))]
+
+    def items(page):
+        start = page.index("own} = ") + len("own} = ")
+        data = json.JSONDecoder().raw_decode(page[start:])[0]
+        assert {data["genres"][item[2]] for item in data["items"]} == {"a", "b", "c"}
+        return data["items"]
+
+    page = live_map(view, titles, counts)
+    assert [item[3] for item in items(page)] == titles
+    assert [item[4] for item in items(page)] == [-4, -3, -2, -1, 0, 1]
     assert page.count("</script>") == 1
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+
+    few = live_map(view, titles, counts, titles=2)  # the user's items 4 and 5, and the top two
+    assert [item[3] for item in items(few)] == ["</script>", "", "", "", "film 4", "film 5"]
+    assert "film 2" not in few
