@@ -23,7 +23,7 @@ from mindlib.lessons.common.architecture import show_architecture
 show_architecture("routing", "attention", "softmax", "merge")
 
 # %% [markdown]
-# **Figure 5.1.** *The main experiments change the highlighted blocks.* 
+# **Figure 5.1.** *The main experiments change the highlighted blocks.*
 #
 # | experiment | where | what changes |
 # |---|---|---|
@@ -31,7 +31,7 @@ show_architecture("routing", "attention", "softmax", "merge")
 # | one vector | $\mathbf V_u$ | K = 1: every coupling weight is 1, and Eq. 3 has nothing to maximize over |
 # | σ | routing: initial logits (Algorithm 1) | the scale of the noise |
 # | iterations r | routing: the loop (Eqs. 6–8) | how often agreement updates the logits |
-# | no routing | routing: the update (Eq. 8) | r = 1: weights are the softmax of the initial logits, without agreement |
+# | no routing | routing: the update (Eq. 8) | r = 1: no agreement |
 # | power p | label-aware attention (§3.4) | what a label sees in training; serving has no p |
 # | loss | sampled softmax (Eqs. 10–11) | which interest scores a negative |
 
@@ -148,7 +148,7 @@ print(
 # ComiRec's protocol instead holds out users, whom the model has never seen, and predicts the last fifth of their
 # sequences. The paper divides interactions 19:1 at random, so a user's later interactions may
 # train the model that predicts an earlier one. **All three leak time**: none divides the log at a date, so the training data
-# contain what *other* users did after a test case. The numbers compare models only.
+# contain what *other* users did after a test case.
 #
 # HitRate@N (Eq. 12) is the share of users with a target among the N best items of the whole catalogue, without
 # those of the history.
@@ -187,7 +187,7 @@ for name, (dnn, one, several) in table_2.items():
 # | MIND-1, MIND-K (paper) | `MINDConfig.paper()`: Gaussian initialization, inner products, squashing, ReLU head, p = 2 |
 #
 # The losses differ, too. Rows (paper) use Eq. 10: the label's vector scores the negatives (`loss="label"`).
-# Rows (ours) use `loss="candidate"`: every item is scored by its own best interest, as in serving (notebook 03). 
+# Rows (ours) use `loss="candidate"`: every item is scored by its own best interest, as in serving (notebook 03).
 
 # %%
 ours = TrainingConfig(epochs=epochs, pairs_per_user=20, learning_rate=8e-3, schedule="cosine")
@@ -201,7 +201,7 @@ for k in (1, K):
     ]
 
 # %% [markdown]
-# **Predict** the order of the five models before you run the next cell. Is MIND-K (paper) ahead of MIND-1 (paper)?
+# **Predict** the order of the five models. Is MIND-K (paper) ahead of MIND-1 (paper)?
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 field = "genre" if "genre" in log.item_features.fields else log.item_features.fields[0]
@@ -238,7 +238,8 @@ figure = strips(
 _ = save_figure(figure, "05_models.svg")
 
 # %% [markdown]
-# **Figure 5.2.** *In the paper's form four interests are worse than one; in ours they are level, and both are better.* One point for each seed; one learning rate, not tuned.
+# **Figure 5.2.** *In the paper's form four interests are worse than one; in ours they are level, and both are better.*
+# One point for each seed; one learning rate, not tuned.
 #
 # The test is **paired**: each user's value is averaged over the seeds, and we report the 95 % interval of the mean difference
 # over users. It covers the sampling of users, not retraining; the spread of the points shows that.
@@ -261,11 +262,12 @@ show_table(["points [95 % interval]", *(f"HitRate@{n}" for n in cutoffs if n != 
 # %% [markdown]
 # **Measured here**: on the films one vector suffices. In our form four interests change HitRate@50 by +0.26 [−0.48, +1.00]
 # points. In the paper's form they cost 3.66 [2.89, 4.43] points. Two causes are likely. The loss: a negative meets only the label's interest in
-# training, but every item meets its best interest in serving (notebook 03 isolates this). And routing: without it, 1.69 of the 3.66 points return (§3). Our form and loss together are worth 6.4 points at K = 4.
+# training, but every item meets its best interest in serving (notebook 03 isolates this). And routing: without it, 1.69
+# of the 3.66 points return (§3). Our form and loss together are worth 6.4 points at K = 4.
 #
-# Why paired? Suppose two variants have independent values of 20.1 ± 0.4 and 20.5 ± 0.4. The error of the difference is √2 · 0.4,
+# Why paired? Two variants have independent values of 20.1 ± 0.4 and 20.5 ± 0.4. Their difference has the error √2 · 0.4,
 # and 0.4 ± 0.57 contains zero: *inconclusive*. On the same users and seeds the variation that both share cancels, so
-# the interval narrows. 
+# the interval narrows.
 #
 # ### Exercise 1: a paired interval
 #
@@ -330,21 +332,24 @@ for title, results in recorded.items():
 
 # %% [markdown]
 # **Figure 5.3.** *Several interests gain on Beauty's last items and lose on the groceries at every N; on the films and for
-# Beauty's unseen users no difference is measurable.* Bars are 95 % intervals over users; the axes differ. The films differ from the recorded rows in data **and** loss.
+# Beauty's unseen users no difference is measurable.* Bars are 95 % intervals over users; the axes differ. The films
+# differ from the recorded rows in data **and** loss.
 #
 # WALS is a weighted matrix factorization; MaxMF-4 has four learned maps of the mean behavior; ComiRec-SA
 # and -DR have four vectors from self-attention and dynamic routing; SASRec is a transformer with one.
-# WALS and item-based CF see the whole history but no item features, the vector models 50 behaviors with features, so they do not differ in the model alone.
+# WALS and item-based CF see the whole history but no item features, the vector models 50 behaviors with features:
+# more than the model differs.
 #
 # **Paper.** MIND-K is ahead of MaxMF-K on Tmall by 54.8, 14.3 and 5.1 % at N = 10, 50 and 100. The advantage is at
-# the head of the list and shrinks as N grows. At 1,000, which the paper's system retrieves, it was not measured. Compare models at the N that you will serve.
+# the head of the list and shrinks as N grows. At 1,000, which the paper's system retrieves, it was not measured and may
+# be gone. Compare models at the N that you will serve.
 #
 # ### Exercise 2 (experiment): lists that are not merged
 #
 # MIND merges the N items of *each* interest by score into N (§3.5). If every list is kept,
 # up to K·N items are scored as if they were N, which can inflate the curve by up to a factor of K. Write
 # `any_list_hit_rate(scores, active, is_target, n)` for scores `(users, interests, items)`: a user
-# counts if any active interest has a target among its own n best items. The cell below compares it with merged lists.
+# counts if any active interest has a target among its own n best items.
 
 
 # %%
@@ -408,7 +413,7 @@ print(compare_models(runs, f"MIND-{K} (paper)", no_routing.name, "HitRate@50").p
 # the 28.0 % of the full model and the 31.6 % of MIND-1.
 #
 # **Try**: run our trained model with other numbers of iterations, without training it again. **Predict**: does the hit rate
-# drop at r = 1, where only the farthest-point initialization remains? Add values of your own to the tuple.
+# drop at r = 1, where only the farthest-point initialization remains?
 
 # %%
 for r in (1, 2, 3, 6):
@@ -452,7 +457,8 @@ if panels:
 #
 # - **K.** Two interests give most of the gain on the last items; six and eight are not better than four. **Paper**: K = 3 on Books, 5 on Tmall.
 # - **σ.** **Paper**: 0.1, 1 and 5 give the same curve (Fig. 3). **Measured here**: 0.1 equals 1, and 5 costs
-#   0.64 [0.34, 0.94] points on the last items: less than one point, but not zero. σ = 0 would make all interests equal (notebook 02) and give the hit rate of one
+#   0.64 [0.34, 0.94] points on the last items: less than one point, but not zero. σ = 0 would make all interests equal
+#   (notebook 02) and give the hit rate of one
 #   vector. Any noise breaks this symmetry: once embeddings have grown, agreement amplifies
 #   the differences. At the start of training embeddings are short, $\mathbf u^\top \mathbf S\,\mathbf e$ is small, and the noise decides
 #   the weights; "robust to σ" holds for the trained model only.
@@ -482,7 +488,8 @@ if panels:
 # %% [markdown]
 # **Figure 5.5.** *What helps at N = 50 need not help at N = 500* (Beauty, unseen users). Without dropout, both fall. At 50 the residual head, summed
 # item fields (in a mean, a rare id counts as much as a frequent brand) and the gradient through all
-# iterations help, too; at 500 the Gaussian initialization and the gradient of the last iteration are better than ours. With twelve rows and one seed, all this is weak evidence.
+# iterations help, too; at 500 the Gaussian initialization and the gradient of the last iteration are better than ours.
+# With twelve rows and one seed, all this is weak evidence.
 #
 # ## 5. Whom do several interests help?
 #
@@ -612,13 +619,17 @@ print(f"mean entropy of an interest's weights: {routing_spread:.2f}")
 
 # %% [markdown]
 # **Figure 5.8.** *Routing gives the broad user's horror films an interest of their own, and splits the narrow user's war films as well.*
-# The animations share an interest with crime and film noir. A row with one bright cell belongs to one interest. The color at the right is the film's
-# genre as on the map (gray: not colored there), the rarest if it has several. Interests of the second run are in the order that fits the first best.
+# The animations share an interest with crime and film noir.  The color at the right is the film's
+# genre as on the map (gray: not colored there), the rarest if it has several. Runs are aligned.
 #
-# **Paper.** User D of Fig. 5 buys only clothes and gets three interests: sweaters, overcoats and down jackets. This is no collapse: an interest is not a category. Two measures distinguish two failures. *Interest collapse*: equal vectors,
+# **Paper.** User D of Fig. 5 buys only clothes and gets three interests: sweaters, overcoats and down jackets. This is
+# no collapse: an interest is not a category. Two measures distinguish two failures. *Interest collapse*: equal vectors,
 # whose mean cosine is near 1. *Routing collapse* (REMI): each interest copies one item, and the entropy of its weights over
-# the behaviors (normalized) is near 0. A model can fail one measure and pass the other. **Measured here** (500 users): the cosine of 0.72 is below 1, but interests overlap: all share a direction
-# towards popular films (§7). The entropy of 0.85 shows no routing collapse. Interest 1 of the broad user is nevertheless one film: farthest-point initialization places an interest at an outlier. Two training runs agree on the groups by an adjusted Rand index of 0.35 (0: chance).
+# the behaviors (normalized) is near 0. A model can fail one measure and pass the other. **Measured here** (500 users):
+# the cosine of 0.72 is below 1, but interests overlap: all share a direction
+# towards popular films (§7). The entropy of 0.85 shows no routing collapse. Interest 1 of the broad user is
+# nevertheless one film: farthest-point initialization places an interest at an outlier. Two training runs agree on the
+# groups by an adjusted Rand index of 0.35 (0: chance).
 #
 # ### What each interest retrieves
 
@@ -662,9 +673,11 @@ print(
 print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are different")
 
 # %% [markdown]
-# **Figure 5.9.** *Interest 2 of the example user retrieves horror films; the lists of the others are less pure.* The 50 best items of each vector, and the titles of the first. An
-# interest is named by the user's film that it has most of. 
-# **Paper** (Fig. 6): MIND's items are closer to their interest than YouTube DNN's to its vector. **Measured here**, for this user: they are not (0.57 against
+# **Figure 5.9.** *Interest 2 of the example user retrieves horror films; the lists of the others are less pure.* The 50
+# best items of each vector, and the titles of the first. An
+# interest is named by the user's film that it has most of.
+# **Paper** (Fig. 6): MIND's items are closer to their interest than YouTube DNN's to its vector. **Measured here**, for
+# this user: they are not (0.57 against
 # 0.62); cosines of different models are not comparable.
 #
 # ## 7. The map of the films
@@ -694,8 +707,8 @@ _ = save_figure(figure, "05_map.png")
 # **Figure 5.10.** *MIND orders the films by genre; of the example user's interests, the horror one lies apart and 1 and 4 are
 # neighbors.* Points: the 2,000 most frequent films, eight genres in color. Lines join the user's films to the interest that takes most of each. A
 # star is at the median place of the ten films nearest to its interest, less the average interest of 500 users, because all
-# interests share a direction towards popular films. UMAP with n_neighbors = 30, min_dist = 0.4, cosine metric,
-# seed 0. Do not read distances between far groups, or the sizes of groups: UMAP does not preserve them.
+# interests share a direction towards popular films.  UMAP, cosine metric. Do not read distances between far groups, or
+# the sizes of groups: UMAP does not preserve them.
 #
 # The same map with titles: hover over a larger point for its title, or search for one. Only the example user's films and the 100 most
 # popular ones have titles here, because the data's license forbids to redistribute more; with
@@ -763,14 +776,17 @@ for name, estimate in improved.items():
 
 # %% [markdown]
 # **Figure 5.11.** *The untrained map has genres, too; training on real histories makes neighbors purer.* Left: another seed of UMAP turns and moves
-# the groups. Middle: trained on histories whose films were permuted among all users. Right: not trained.
+# the groups. Middle: trained on histories whose films were permuted among all users.
 # Purity is the share of an item's ten nearest neighbors with its genre (the rarest, if it has several), in the
 # original space and on the map; chance is the purity of random neighbors. Trustworthiness is 1 if neighbors on the map are neighbors in the space.
 #
-# Genre groups in the untrained map are expected. With $\mathbf e = (\text{id} + \text{genre})/2$ two films of a genre share one of two random vectors, so their
-# expected cosine is 0.5, against 0 across genres. (Our form sums genres, decade, title words and a small id, so the cosine across genres is above 0, too.)
-# A trained map must therefore show more: purer neighborhoods, order inside and across genres, a user's interests among related films. **Measured here**:
-# training raises the purity from 0.63 to 0.71, by 8.2 [7.1, 9.4] points; training on shuffled histories lowers it to 0.44. The gain comes from what users watch.
+# Genre groups in the untrained map are expected. With $\mathbf e = (\text{id} + \text{genre})/2$ two films of a genre
+# share one of two random vectors, so their
+# expected cosine is 0.5, against 0 across genres. (Our form adds decade and title words, so the cosine across genres is above 0, too.)
+# A trained map must therefore show more: purer neighborhoods, order inside and across genres, a user's interests among
+# related films. **Measured here**:
+# training raises the purity from 0.63 to 0.71, by 8.2 [7.1, 9.4] points; training on shuffled histories lowers it to
+# 0.44. The gain comes from what users watch.
 #
 # ## 8. Where several interests pay little, and why
 #
@@ -806,20 +822,25 @@ show_table(
 # 1. **The next item is popular.** One list for all reaches more households than either MIND; on Beauty it reaches few users. Each
 #    further interest retrieves its own, less popular items and covers fewer popular ones (coverage@50, the share of the catalogue in
 #    anybody's list, rises from MIND-1 to MIND-4).
-# 2. **The loss.** These rows were trained with Eq. 10, like the rows marked (paper) of Figure 5.2. What the candidate loss recovers on groceries is **Open**.
+# 2. **The loss.** These rows were trained with Eq. 10, like the rows marked (paper) of Figure 5.2. What the candidate
+#    loss recovers on groceries is **Open**.
 # 3. **Short training, short windows.** The last of two epochs was always the best, so training may not have converged, and the models see 50 of
 #    a median of 246 purchases.
 #
 # ## 9. The claims, one by one
 #
-# - **Several interests can pay**: they do on Beauty's last items. On the films and for Beauty's unseen users they equal one vector within the interval;
+# - **Several interests can pay**: they do on Beauty's last items. On the films and for Beauty's unseen users they are
+#   indistinguishable from one vector at N = 50;
 #   with Eq. 10 they lose on the groceries and, in the paper's form, on the films.
-# - **MIND-1 is hardly ahead of YouTube DNN**: by 0.46 [0.04, 0.89] points on the films. This is not significant after Holm's correction, and no other data set shows a gain. 
-# - **MaxMF is behind YouTube DNN**  wherever recorded: its K vectors are fixed maps of one mean.
+# - **MIND-1 is hardly ahead of YouTube DNN**: by 0.46 [0.04, 0.89] points on the films. This is not significant after
+#   Holm's correction, and no other data set shows a gain.
+# - **MaxMF is behind YouTube DNN** wherever recorded: its K vectors are fixed maps of one mean.
 # - **σ, dynamic K**: hold within a point on the last items; the unseen users decide nothing.
 #
-# A fixed rule decides. "A > B" **holds here** if the whole 95 % interval of the paired difference is above zero, is **reversed here** if it is below, and is
-# **inconclusive** otherwise. "Does not matter" holds here if the interval lies within ± 1 point, more than most effects on this page. Rows are of our form, trained with the loss at the head of the column, unless they say "paper's form", which always has Eq. 10;
+# "A > B" **holds here** if the whole 95 % interval of the paired difference is above zero, is **reversed here** if it is below, and is
+# **inconclusive** otherwise. "Does not matter" holds here if the interval lies within ± 1 point, more than most effects
+# on this page. Rows are of our form, trained with the loss at the head of the column, unless they say "paper's form",
+# which always has Eq. 10;
 # points of HitRate@50.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
