@@ -102,12 +102,12 @@ def a_over_a(
     for color, (unit, values) in zip(COLORS, p_values.items(), strict=False):
         share = 100 * np.histogram(values, edges)[0] / len(values)
         left.stairs(share, edges, color=color, lw=2, label=unit)
-    left.axhline(100 / bins, color=INK, lw=1, ls="--")
+    left.axhline(100 / bins, color=INK, lw=1, ls="--", label="uniform")
     left.set(xlabel="p-value", ylabel="A/A tests, percent", xlim=(0, 1), ylim=(0, None))
     left.legend(fontsize=10)
     for color, (name, shares) in zip(COLORS[2:], looks.items(), strict=False):
         right.plot(np.arange(1, len(shares) + 1), 100 * shares, "o-", color=color, label=name)
-    right.axhline(100 * alpha, color=INK, lw=1, ls="--")
+    right.axhline(100 * alpha, color=INK, lw=1, ls="--", label=f"intended: {alpha:.0%}")
     right.set(xlabel="evening", ylabel="A/A tests stopped, percent", ylim=(0, None))
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.legend(fontsize=10)
@@ -164,7 +164,10 @@ def arms(
         )  # fmt: skip
     axis.plot(100 * runs.T, np.tile(rows + 0.14, (runs.shape[1], 1)), "|", color=INK, ms=9, mew=1.5)
     axis.axvline(0, color=INK, lw=1, ls="--")
-    cost = [f"{name}\n{count:.1f} searches" for name, count in zip(names, searches, strict=True)]
+    cost = [
+        f"{name}\n" + (f"{count:.1f} searches" if count else "no vector search")
+        for name, count in zip(names, searches, strict=True)
+    ]
     axis.set_yticks(rows, cost, fontsize=10)
     axis.invert_yaxis()
     axis.set_xlabel("CTR minus the control's, percentage points")
@@ -187,7 +190,9 @@ def nights(
     days, values = np.arange(len(recall)), np.array(recall)
     axis.plot(days, values, color=INK, lw=1)
     limits = (1 - tolerance) * values[:-1]
-    axis.plot(days[1:], limits, "_", color=COLORS[0], ms=16, mew=2, label="limit by yesterday")
+    axis.plot(
+        days[1:], limits, "_", color=COLORS[0], ms=16, mew=2, zorder=3, label="limit by yesterday"
+    )
     axis.axhline(
         (1 - reference) * values[0], color=COLORS[1], lw=2, label="limit by the fixed reference"
     )

@@ -1,6 +1,7 @@
 """The online experiment (§4.3), simulated: users by hash, clicks with position bias, seven days.
 
-The users' truth and the click model are fixed before any arm runs.
+The world of notebook 06 was changed once, after CTRs of several arms were seen: with 100 clusters,
+popular items beat the users' true interests; now there are 800.
 """
 
 from mindlib.online.simulation.analysis import (

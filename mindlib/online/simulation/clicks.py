@@ -30,7 +30,7 @@ EXAMINATION, ATTRACTION = 0, 1  # two independent random numbers for each impres
 
 @dataclass(frozen=True)
 class ClickConfig:
-    """The parameters of visits and clicks; they were fixed before the first run.
+    """The parameters of visits and clicks; the defaults were fixed before the first run.
 
     Attributes:
         days: length of the experiment; a week, as in §4.3.
