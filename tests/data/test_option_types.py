@@ -80,7 +80,7 @@ REFUSED: list[tuple[str, type, dict[str, Any], str]] = [
         {"workers": 10**9},
         "expected 1 to 10,000",
     ),
-    ("the gate's tolerance is 1", GateConfig, {"tolerance": 1.0}, "expected a fraction, 0 or more"),
+    ("the gate's tolerance is 1", GateConfig, {"tolerance": 1.0}, "expected 0 to 0.999"),
     ("the index of a refresh is misspelt", RefreshConfig, {"index": "fais"}, 'expected "exact"'),
     ("nprobe is zero", FaissConfig, {"nprobe": 0}, "nprobe=0: expected at least 1"),
 ]
