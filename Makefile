@@ -59,7 +59,7 @@ $(DEMO)/films.json: | $(STAMP)
 
 site: $(SITE)/.installed $(DEMO)/films.json  ## the notebooks, these pages and the API as a site: build/site/index.html
 	@rm -rf build/site build/site-source && mkdir -p build/site-source/notebooks/appendix
-	@cp -R docs figures benchmarks mindlib tests LICENSE CITATION.cff CHANGELOG.md build/site-source
+	@cp -R docs figures benchmarks mindlib tests LICENSE CITATION.cff CHANGELOG.md README.zh.md build/site-source
 	@cp README.md build/site-source/index.md && cp notebooks/*.ipynb build/site-source/notebooks
 	@cp notebooks/appendix/*.ipynb build/site-source/notebooks/appendix
 	$(SITE)/bin/sphinx-build -E -W --keep-going -q -c docs -d build/site-doctrees \

@@ -38,7 +38,7 @@ PAGES = {
     ],
     "Demo": ["docs/demo"],
     "Library": ["docs/library", "docs/serving", "API <api/mindlib/index>"],
-    "Project": ["docs/contributing", "CHANGELOG"],
+    "Project": ["docs/contributing", "CHANGELOG", "README.zh"],
     "Reference": ["docs/glossary", "docs/bibliography"],
 }
 # The packages whose __init__ exports their names, so that their modules need no pages.
@@ -132,6 +132,8 @@ def prepare_notebook(text: str) -> str:
 def prepare_source(app: object, page: str, source: list[str]) -> None:
     if page == "index":
         source[0] += toctrees()
+    elif page == "README.zh":
+        source[0] = source[0].replace("(README.md)", "(index.md)")
     elif page.startswith("notebooks/"):
         source[0] = prepare_notebook(source[0])
 
