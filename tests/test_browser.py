@@ -150,7 +150,7 @@ def faint_share(image: np.ndarray, page: str) -> float:
         image[opaque & np.logical_not(areas)][:, :3], axis=0, return_counts=True
     )
     faint = [contrast(to_hex(color), page) < 3 for color in colors]
-    return float(counts[faint].sum() / counts.sum())
+    return float(counts[faint].sum() / max(counts.sum(), 1))  # 0 for a picture of areas alone
 
 
 def color(rgb: list[float]) -> str:
