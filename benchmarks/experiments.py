@@ -37,15 +37,15 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from mindlib.data import SPLITS, Interactions, PlantedConfig, Split, load, planted_interests
+from mindlib.data import SPLITS, Cases, Interactions, PlantedConfig, Split, load, planted_interests
 from mindlib.data.storage import atomic_file
-from mindlib.evaluation import compare, history_categories
+from mindlib.evaluation import compare_seeds, history_categories
 from mindlib.experiments.cache import code_version, describe_config
 from mindlib.experiments.claims import CLAIMS
 from mindlib.experiments.execution import item_categories
 from mindlib.experiments.results import result_row
 from mindlib.experiments.search_space import BUDGET, STUDIES, TRAINING, search_space
-from mindlib.experiments.tables import Values, average_seeds
+from mindlib.experiments.tables import Values, stack_seeds
 from mindlib.experiments.trial import Trial, TrialRun
 from mindlib.experiments.tuning import Tuning, recorded_settings, run_seeds, tune_settings
 
@@ -91,7 +91,7 @@ class Row(NamedTuple):
     Attributes:
         study: the study to which it belongs; None for the main table.
         facts: as recorded.
-        values: of each test case, averaged over seeds; None if the training diverged.
+        values: of each seed and test case; None if the training diverged.
     """
 
     study: str | None
@@ -125,7 +125,7 @@ def make_rows(
         except FloatingPointError as error:
             print_line(f"  {trial.name}: {error}")
             return Row(study, {"name": trial.name, "failed": str(error)}, None)
-        return Row(study, result_row(runs, tuning), average_seeds(runs))
+        return Row(study, result_row(runs, tuning), stack_seeds(runs))
 
     def is_wanted(name: str) -> bool:
         return not given.only or slug(name) in given.only
@@ -140,6 +140,33 @@ def make_rows(
             print_line(f"study of {given.base}: {study}")
             for trial in [replace(base, name=f"{base.name} tuned"), *variants]:
                 yield row(trial, given.study_seeds, study=study)
+
+
+def tuned_users(given: argparse.Namespace, log: Interactions) -> Int[Tensor, " users"]:
+    """Return the users whose interactions chose the settings that `--settings` takes over.
+
+    These are the validation users of another protocol on the same data; other data, and the same
+    protocol, have no such users.
+    """
+    if given.settings:
+        data = json.loads(given.settings.read_text("utf-8"))["data"]
+        for name, build in SPLITS.items():
+            other = build(log, SPLIT_SEED) if name != given.protocol else None
+            if other and (given.data, other.name) == (data["name"], data["protocol"]):
+                return other.validation.histories.users
+    return torch.zeros(0, dtype=torch.int64)
+
+
+def without_users(cases: Cases, users: Int[Tensor, " users"]) -> Cases:
+    """Leave out the cases of some users."""
+    keep = ~torch.isin(cases.histories.users, users)
+    sizes = cases.offsets.diff()
+    return replace(
+        cases,
+        histories=cases.histories.select(keep.nonzero().squeeze(1)),
+        targets=cases.targets[keep.repeat_interleave(sizes)],
+        offsets=torch.cat([cases.offsets[:1], sizes[keep].cumsum(0)]),
+    )
 
 
 def pairs_of(done: Sequence[Row]) -> list[tuple[Row, Row]]:
@@ -173,7 +200,7 @@ def compare_values(
     """Compare a - b over all cases in every metric, and in one metric within `BINS`."""
 
     def difference(metric: str, cases: Tensor | slice) -> dict[str, Any]:
-        facts = asdict(compare(a[metric][cases], b[metric][cases]))
+        facts = asdict(compare_seeds(a[metric][:, cases], b[metric][:, cases]))
         return {"metric": metric, "difference": facts.pop("value"), **facts}
 
     metrics = [name for name in a if not name.startswith("Categories@")]
@@ -280,6 +307,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--study-seeds", type=int, default=2, help="of each row of a study (%(default)s)")
     add("--settings", type=Path, metavar="FILE", help="take the choices of this result")
     add("--epochs", type=int, default=TRAINING.epochs, help="(%(default)s)")
+    add("--pairs-per-user", type=int, default=0, help="in an epoch, at most (0: all)")
     add("--dim", type=int, default=64, help="d (%(default)s)")
     add("--threads", type=int, default=1, help="of torch (%(default)s)")
     add("--device", default="auto")
@@ -339,7 +367,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = DATA[given.data]
     log = data.read(given.path)
     split = SPLITS[given.protocol](log, SPLIT_SEED)
-    training = replace(TRAINING, epochs=given.epochs, patience=given.epochs, monitor=METRIC)
+    chosen_on, cases = tuned_users(given, log), len(split.test)
+    split = replace(split, test=without_users(split.test, chosen_on))
+    training = replace(
+        TRAINING,
+        epochs=given.epochs,
+        pairs_per_user=given.pairs_per_user,
+        patience=given.epochs,
+        monitor=METRIC,
+    )
     touched = None
     if data.categories:
         categories = item_categories(split, data.categories)
@@ -356,6 +392,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "split_seed": SPLIT_SEED,
             "validation_cases": len(split.validation),
             "test_cases": len(split.test),
+            "excluded_test_cases": cases - len(split.test),
             "categories": data.categories,
         },
         "settings": {

@@ -49,6 +49,7 @@ import torch
 from matplotlib import rcParams
 from scipy import stats
 
+from mindlib import evaluation
 from mindlib.data import leave_last_out, load
 from mindlib.lessons.common.films import (
     example_case,
@@ -581,7 +582,7 @@ searches = searches / week.requests.sum((1, 2)).reshape(-1, runs).sum(1)
 saved = 1 - adjusted.var() / y.var()
 print(f"CUPED: correlation {np.corrcoef(y, x)[0, 1]:.2f}, variance down by {saved:.0%}")
 print("as mindlib's:", np.allclose(adjusted, simulation.cuped(y, x)),
-      np.allclose(p_holm, simulation.holm(np.array([e.p_value for e in lifts[1:]]))))  # fmt: skip
+      np.allclose(p_holm, evaluation.holm(np.array([e.p_value for e in lifts[1:]]))))  # fmt: skip
 show_table(
     ["method", "users", "CTR", "minus control, points (95 % interval)", "p", "p (Holm)", "searches a request"],
     [

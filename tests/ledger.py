@@ -16,15 +16,14 @@ import pkgutil
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mindlib.data.storage import atomic_file
-from mindlib.evaluation import Estimate, verdict
 from mindlib.experiments.__main__ import RECORDED
-from mindlib.experiments.claims import CLAIMS
+from mindlib.experiments.claims import CLAIMS, claim_verdicts
 from mindlib.experiments.results import load_recorded, recorded_difference
 from mindlib.experiments.tables import markdown_table
 from tests.test_mutants import MUTANTS
@@ -103,20 +102,19 @@ class Row:
 
     def _differences(self) -> Iterator[str]:
         for label, study, a, b in self.differences:
-            yield f"{label}: {_recorded(study, a, b, Estimate.points)}"
+            yield f"{label}: {_recorded(study, a, b)}"
 
     def _claims(self) -> Iterator[str]:
-        known = {claim.text: claim for claim in CLAIMS}
+        verdicts = claim_verdicts({t: load_recorded(name) for t, name in RECORDED.items()})
         for text in self.claims:
-            if text not in known:
-                raise LedgerError(f"no claim {text!r} in mindlib.experiments.claims")
-            claim = known[text]
-
-            def describe(estimate: Estimate, margin: float | None = claim.margin) -> str:
-                return f"{estimate.points()} {verdict(estimate, margin)}"
-
-            found = _recorded(claim.study, claim.a, claim.b, describe)
-            yield f"{text}: {found}" if len(self.claims) > 1 else found
+            found = [
+                f"{estimate.points()} {word} ({title})"
+                for (claim, title), (estimate, word) in verdicts.items()
+                if claim.text == text
+            ]
+            if not found:
+                raise LedgerError(f"no recorded comparison for a claim {text!r}")
+            yield f"{text}: {'; '.join(found)}" if len(self.claims) > 1 else "; ".join(found)
 
     def _output(self, notebook: Path) -> Iterator[str]:
         if self.output:
@@ -190,13 +188,13 @@ def _words(text: str) -> str:
     return " ".join(text.replace("|", " ").replace(", ", " ").split())
 
 
-def _recorded(study: str | None, a: str, b: str, describe: Callable[[Estimate], str]) -> str:
+def _recorded(study: str | None, a: str, b: str) -> str:
     """Describe a recorded difference on each data set on which the comparison was made."""
     found = []
     for title, name in RECORDED.items():
         estimate = recorded_difference(load_recorded(name), a, b, "HitRate@50", study)
         if estimate is not None:
-            found.append(f"{describe(estimate)} ({title.rpartition(', ')[2]})")
+            found.append(f"{estimate.points()} ({title})")
     if not found:
         raise LedgerError(f"no recorded comparison of {a!r} with {b!r} in the study {study!r}")
     return "; ".join(found)

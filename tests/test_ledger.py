@@ -29,7 +29,7 @@ ROW = SECTIONS["§3.1 Problem formalization"][0]
         ({"read": "00 No such heading"}, "has no heading or equation tag 'No such heading'"),
         ({"read": "00 (9)"}, r"has no heading or equation tag '\(9\)'"),
         ({"read": "07 Online"}, "'07 Online': expected the number of one notebook"),
-        ({"claims": ["no such claim"]}, "no claim 'no such claim'"),
+        ({"claims": ["no such claim"]}, "no recorded comparison for a claim 'no such claim'"),
         (
             {"differences": [["a", "sigma", "MIND-4", "MIND-1"]]},
             "no recorded comparison of 'MIND-4'",

@@ -68,10 +68,10 @@ def mean_estimate(values: Float[Tensor, " sample"] | Float[np.ndarray, " sample"
 def compare(a: Float[Tensor, " cases"], b: Float[Tensor, " cases"]) -> Estimate:
     """Estimate the mean of a - b over the same cases (paired t-test).
 
-    The interval covers the sampling of cases, not the retraining of models.
+    The interval covers the sampling of cases, not the retraining of models (see `compare_seeds`).
 
     Args:
-        a, b: values of one metric for the same cases; average over seeds first, if there are any.
+        a, b: values of one metric for the same cases.
 
     Raises:
         ValueError: the two have different lengths, or fewer than two cases.
@@ -81,6 +81,43 @@ def compare(a: Float[Tensor, " cases"], b: Float[Tensor, " cases"]) -> Estimate:
             f"{len(a)} and {len(b)} cases: expected the same cases for both, at least two"
         )
     return mean_estimate(a.double() - b.double())
+
+
+def holm(p_values: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
+    """Return p-values adjusted for the number of tests (Holm 1979).
+
+    Comparing them with alpha limits the probability of any false positive to alpha.
+    """
+    order, tests = np.argsort(p_values), len(p_values)
+    adjusted = np.maximum.accumulate(p_values[order] * np.arange(tests, 0, -1))
+    return np.minimum(adjusted, 1)[np.argsort(order)]
+
+
+def compare_seeds(a: Float[Tensor, "seeds_a cases"], b: Float[Tensor, "seeds_b cases"]) -> Estimate:
+    """Estimate the mean of a - b over the same cases and over the training runs of two models.
+
+    The squared standard error is the sum of three: that of the mean over cases of the difference
+    between the averages over seeds, and those of the two means over seeds. The degrees of freedom
+    of Student's t are Satterthwaite's. A model with one seed is taken as fixed.
+
+    Args:
+        a, b: values of one metric for the same cases, a row for each seed.
+
+    Raises:
+        ValueError: the two have different cases, or fewer than two.
+    """
+    a, b = a.double(), b.double()
+    value = compare(a.mean(0), b.mean(0)).value
+    samples = [a.mean(0) - b.mean(0), *(runs.mean(1) for runs in (a, b) if len(runs) > 1)]
+    squares = [float(sample.var()) / len(sample) for sample in samples]
+    if not sum(squares):  # the degrees of freedom would be 0 / 0
+        return Estimate(value, value, value, float(value == 0))
+    error = math.sqrt(sum(squares))
+    parts = zip(squares, samples, strict=True)
+    freedom = error**4 / sum(square**2 / (len(sample) - 1) for square, sample in parts)
+    low, high = stats.t.interval(0.95, freedom, loc=value, scale=error)
+    p_value = 2 * stats.t.sf(abs(value) / error, freedom)
+    return Estimate(value, float(low), float(high), float(p_value))
 
 
 def share_estimate(happened: Bool[Tensor, " sample"]) -> Estimate:

@@ -45,10 +45,11 @@ studies of single factors, and the gain by the diversity of the history.
 ## The paper's claims
 
 Each cell has the difference in percentage points of HitRate@50 (first model minus second), its 95 %
-confidence interval over users (paired), and the verdict. A fixed rule decides the verdict. "A > B"
-holds here if the whole interval is above zero, is reversed here if it is below zero, and is
-inconclusive otherwise. "Does not matter" and "costs nothing" hold here if the whole interval lies
-within ± 1 point. A dash marks a comparison that was not recorded.
+confidence interval over users (paired) and seeds, and the verdict. A fixed rule decides the
+verdict. "A > B" holds here or is reversed here, by the sign of the difference, if its p-value is at
+most 0.05 after Holm's correction for all such claims on this page; otherwise it is inconclusive.
+"Does not matter" and "costs nothing" hold here if the whole interval lies within a tenth of the
+difference in the first row. A dash marks a comparison that was not recorded.
 
 {claims}
 

@@ -1,19 +1,24 @@
 """The paper's claims (§4), and the verdict of recorded comparisons on each.
 
-A fixed rule decides the verdict from the 95 % interval of a paired difference over users.
+A fixed rule decides the verdict from a paired difference over users and seeds. As many claims are
+tested at once, the p-values of those of the form "A > B" are adjusted together (Holm).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 
-from mindlib.evaluation import verdict
+import numpy as np
+
+from mindlib.evaluation import Estimate, Verdict, holm, verdict
 from mindlib.experiments.results import Results, recorded_difference
 from mindlib.experiments.tables import markdown_table
 
-# Two models count as equal if the interval lies within this margin, one point of a share.
-EQUAL = 0.01
+# "A equals B" holds if the interval lies within this share of the difference between the rows of
+# the first claim, MIND-K - MIND-1, on the same data.
+EQUAL = 0.1
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,7 @@ class Claim:
         paper: the paper's own figures.
         a, b: the rows that are compared.
         study: the study that has these rows; None for the main table.
-        margin: None for the claim that a is better than b; for the claim that they are equal, the
-            largest difference that counts as equal.
+        equal: whether the claim is that a equals b; otherwise it is that a is better.
     """
 
     text: str
@@ -34,11 +38,11 @@ class Claim:
     a: str
     b: str
     study: str | None = None
-    margin: float | None = None
+    equal: bool = False
 
 
-def _study(text: str, paper: str, name: str, a: str, b: str, margin: float | None = None) -> Claim:
-    return Claim(text, paper, f"MIND-4 {name}={a}", f"MIND-4 {name}={b}", name, margin)
+def _study(text: str, paper: str, name: str, a: str, b: str, equal: bool = False) -> Claim:
+    return Claim(text, paper, f"MIND-4 {name}={a}", f"MIND-4 {name}={b}", name, equal)
 
 
 CLAIMS = (
@@ -65,8 +69,8 @@ CLAIMS = (
         "MIND-4 (paper)",
         "YouTube DNN (paper)",
     ),
-    _study("σ does not matter: 0.1 or 1", "curves coincide", "sigma", "0.1", "1", EQUAL),
-    _study("σ does not matter: 5 or 1", "curves coincide", "sigma", "5", "1", EQUAL),
+    _study("σ does not matter: 0.1 or 1", "curves coincide", "sigma", "0.1", "1", equal=True),
+    _study("σ does not matter: 5 or 1", "curves coincide", "sigma", "5", "1", equal=True),
     _study(
         "Hard attention is better than none: p = ∞ > p = 0",
         "p = 0 by far the worst",
@@ -75,7 +79,7 @@ CLAIMS = (
         "0",
     ),
     _study("p = ∞ > p = 1", "the larger p the better", "power", "inf", "1"),
-    _study("Dynamic K costs nothing", "comparable online", "adaptive", "1", "0", EQUAL),
+    _study("Dynamic K costs nothing", "comparable online", "adaptive", "1", "0", equal=True),
 )
 
 
@@ -87,15 +91,42 @@ def claims_table(recorded: Mapping[str, Results], metric: str = "HitRate@50") ->
     Raises:
         ValueError: none of the results has a comparison for any claim.
     """
-    rows = []
-    for claim in CLAIMS:
-        estimates = [
-            recorded_difference(results, claim.a, claim.b, metric, claim.study)
-            for results in recorded.values()
-        ]
-        cells = [f"{e.points()} **{verdict(e, claim.margin)}**" if e else "–" for e in estimates]
-        rows.append([claim.text, claim.paper, *cells])
-    if all(set(cells) == {"–"} for _, _, *cells in rows):
+    verdicts = claim_verdicts(recorded, metric)
+    if not verdicts:
         raise ValueError(f"no recorded comparison in {metric} tests any of the claims")
+
+    def cell(claim: Claim, title: str) -> str:
+        if (claim, title) not in verdicts:
+            return "–"
+        found, word = verdicts[claim, title]
+        return f"{found.points()} **{word}**"
+
     header = ["claim", "the paper, Δ HitRate@50", *recorded]
+    rows = [[c.text, c.paper, *(cell(c, title) for title in recorded)] for c in CLAIMS]
     return markdown_table(header, rows, text_columns=len(header))
+
+
+def claim_verdicts(
+    recorded: Mapping[str, Results], metric: str = "HitRate@50"
+) -> dict[tuple[Claim, str], tuple[Estimate, Verdict]]:
+    """Return the difference and the verdict for each claim and each set of results with both rows.
+
+    "A > B" is decided only if its p-value, adjusted for all such claims in all results (Holm), is
+    at most 0.05; "A equals B" within the margin `EQUAL`.
+    """
+    found: dict[tuple[Claim, str], Estimate] = {}
+    for claim, (title, results) in product(CLAIMS, recorded.items()):
+        estimate = recorded_difference(results, claim.a, claim.b, metric, claim.study)
+        if estimate:
+            found[claim, title] = estimate
+    better = [key for key in found if not key[0].equal]
+    p_values = holm(np.array([found[key].p_value for key in better]))
+    adjusted = dict(zip(better, p_values, strict=True))
+
+    def decide(claim: Claim, title: str, estimate: Estimate) -> Verdict:
+        if not claim.equal:
+            return "inconclusive" if adjusted[claim, title] > 0.05 else verdict(estimate)
+        effect = found.get((CLAIMS[0], title))
+        return verdict(estimate, EQUAL * abs(effect.value) if effect else 0.0)
+
+    return {key: (estimate, decide(*key, estimate)) for key, estimate in found.items()}

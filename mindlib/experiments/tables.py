@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mindlib.evaluation import Estimate, compare
+from mindlib.evaluation import Estimate, compare_seeds
 from mindlib.experiments.trial import Part, TrialRun
 
 # For each metric "mean", "deviation" (None for one seed) and "seeds", the value of each seed.
 Summary = Mapping[str, Mapping[str, Any]]
-Values = dict[str, Float[Tensor, " cases"]]
+Values = dict[str, Float[Tensor, "seeds cases"]]
 
 
 def summarize(runs: Sequence[TrialRun], part: Part = "test") -> Summary:
@@ -34,14 +34,14 @@ def summarize_models(runs: Iterable[TrialRun]) -> dict[str, Summary]:
     return {name: summarize(group) for name, group in _by_model(runs).items()}
 
 
-def average_seeds(runs: Sequence[TrialRun]) -> Values:
-    """Average the value of each test case over the runs, for each metric."""
+def stack_seeds(runs: Sequence[TrialRun]) -> Values:
+    """Stack the values of the test cases, a row for each run, for each metric."""
     found = [run.evaluation.values for run in runs]
-    return {name: torch.stack([values[name] for values in found]).mean(0) for name in found[0]}
+    return {name: torch.stack([values[name] for values in found]) for name in found[0]}
 
 
 def compare_models(runs: Iterable[TrialRun], a: str, b: str, metric: str) -> Estimate:
-    """Compare two models on the test cases (paired), each case averaged over seeds.
+    """Compare two models on the test cases, over cases and seeds (see `compare_seeds`).
 
     Raises:
         ValueError: one of the models has no run; the message names those that have.
@@ -50,7 +50,7 @@ def compare_models(runs: Iterable[TrialRun], a: str, b: str, metric: str) -> Est
     for name in (a, b):
         if name not in groups:
             raise ValueError(f"no run of {name!r}; there are runs of {', '.join(groups)}")
-    return compare(*(average_seeds(groups[name])[metric] for name in (a, b)))
+    return compare_seeds(*(stack_seeds(groups[name])[metric] for name in (a, b)))
 
 
 def _by_model(runs: Iterable[TrialRun]) -> dict[str, list[TrialRun]]:

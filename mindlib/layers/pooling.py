@@ -44,7 +44,6 @@ class ItemEmbedding(nn.Module):
         ValueError: `words` are given with pooling="mean", which a long title would dominate.
     """
 
-    is_normalized: bool = False  # whether item vectors have norm 1, for cosine scores
     codes: Int[Tensor, "items slots"]
     slot_weights: Float[Tensor, "items slots"]
 
@@ -106,7 +105,7 @@ class ItemEmbedding(nn.Module):
         else:
             codes, weights = self.codes[items], self.slot_weights[items]
             vectors = _WeightedSums.apply(self.weight, codes, weights)
-        return F.normalize(vectors, dim=1) if self.is_normalized else vectors
+        return vectors
 
     @torch.no_grad()
     def all(self) -> Float[Tensor, "items dim"]:

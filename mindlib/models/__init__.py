@@ -1,7 +1,6 @@
 """MIND (§3) and the models that it is compared with (§4.2)."""
 
 from mindlib.models.comirec import ComiRecDR, ComiRecDRConfig, ComiRecSA, ComiRecSAConfig
-from mindlib.models.cosine_dnn import CosineDNN, CosineDNNConfig
 from mindlib.models.factorization import WALS, WALSConfig
 from mindlib.models.item_cf import ItemCF, ItemCFConfig
 from mindlib.models.maxmf import MaxMF, MaxMFConfig
@@ -18,8 +17,6 @@ __all__ = [
     "ComiRecDRConfig",
     "ComiRecSA",
     "ComiRecSAConfig",
-    "CosineDNN",
-    "CosineDNNConfig",
     "Interests",
     "ItemCF",
     "ItemCFConfig",

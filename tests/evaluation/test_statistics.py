@@ -2,10 +2,21 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mindlib.evaluation import Estimate, compare, mean_estimate, share_estimate, verdict
+from mindlib.evaluation import (
+    Estimate,
+    compare,
+    compare_seeds,
+    holm,
+    mean_estimate,
+    share_estimate,
+    verdict,
+)
 
 MARGIN = 0.01
 
@@ -48,6 +59,47 @@ def test_the_paired_test_finds_a_difference_and_no_difference():
     assert better.p_value < 1e-6
     assert compare(base + noise - noise.mean(), base).p_value > 0.9
     assert compare(base, base) == Estimate(0.0, 0.0, 0.0, 1.0)
+
+
+def test_an_interval_over_seeds_covers_what_training_again_changes():
+    """Every training run of a model moves all its cases by about three standard errors."""
+    generator = torch.Generator().manual_seed(0)
+    covers = {compare_seeds: 0, compare: 0}
+    for _ in range(300):
+        a, b = (
+            torch.randn(300, generator=generator)
+            + 0.2 * torch.randn(3, 1, generator=generator)
+            + torch.randn(3, 300, generator=generator)
+            for _ in range(2)
+        )
+        for method, values in {compare_seeds: (a, b), compare: (a.mean(0), b.mean(0))}.items():
+            found = method(*values)
+            covers[method] += found.low <= 0 <= found.high
+    assert 0.92 <= covers[compare_seeds] / 300 <= 0.99
+    assert covers[compare] / 300 < 0.85
+
+
+def test_without_a_second_seed_the_comparison_over_seeds_is_the_paired_test():
+    a, b = torch.randn(2, 50, generator=torch.Generator().manual_seed(0)).double()
+    one, other = compare_seeds(a[None], b[None]), compare(a, b)
+    assert (one.value, one.low, one.high, one.p_value) == pytest.approx(
+        (other.value, other.low, other.high, other.p_value)
+    )
+    assert compare_seeds(a[None], a[None]) == Estimate(0.0, 0.0, 0.0, 1.0)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_rejects_what_its_steps_reject(p_values):
+    tests = np.array(p_values)
+    adjusted = holm(tests)
+    assert (adjusted >= tests).all()
+    order = np.argsort(tests)
+    rejected = np.zeros(len(tests), dtype=bool)
+    for step, test in enumerate(order):  # Holm's procedure as it is usually told
+        if tests[test] * (len(tests) - step) > 0.05:
+            break
+        rejected[test] = True
+    assert (adjusted <= 0.05).tolist() == rejected.tolist()
 
 
 def test_a_paired_test_needs_two_cases():

@@ -37,14 +37,24 @@ def test_the_table_has_a_row_for_each_claim_and_a_column_for_each_result():
     assert all(line.count("|") == 5 for line in lines)
 
 
+def test_a_claim_is_decided_after_holms_correction_for_all_claims():
+    weak = results(values=(0.02, 0.001, 0.039, 0.03))
+    assert "**holds here**" in claims_table({"alone": weak}).splitlines()[2]
+    both = claims_table({"one": weak, "other": weak}).splitlines()[2]
+    assert both.count("**inconclusive**") == 2
+
+
 def test_results_without_any_claims_comparison_are_refused():
     with pytest.raises(ValueError, match="no recorded comparison in HitRate@50"):
         claims_table({"one": results(a="x", b="y")})
 
 
-@pytest.mark.parametrize(("low", "word"), [(-0.009, "holds here"), (-0.011, "inconclusive")])
-def test_equality_is_decided_within_one_point(low, word):
+@pytest.mark.parametrize(("low", "word"), [(-0.0019, "holds here"), (-0.0021, "inconclusive")])
+def test_equality_is_decided_within_a_tenth_of_what_further_interests_gain(low, word):
     rows = ("MIND-4 adaptive=1", "MIND-4 adaptive=0", "adaptive")
-    last = claims_table({"one": results(*rows, values=(0.0, low, 0.009, 1.0))}).splitlines()[-1]
-    assert last.startswith("| Dynamic K")
-    assert f"**{word}**" in last
+    equal = results(*rows, values=(0.0, low, 0.0019, 1.0))
+    for recorded, expected in ((results(), word), ({"comparisons": []}, "inconclusive")):
+        both = {"comparisons": recorded["comparisons"] + equal["comparisons"]}
+        last = claims_table({"one": both}).splitlines()[-1]
+        assert last.startswith("| Dynamic K")
+        assert f"**{expected}**" in last

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mindlib.evaluation import compare
+from mindlib.data import held_out_users, leave_last_out
+from mindlib.evaluation import compare_seeds
 from mindlib.experiments import execution, tuning
 from mindlib.experiments.cache import code_version
 from mindlib.experiments.claims import CLAIMS
@@ -115,18 +116,18 @@ def test_models_are_compared_over_users_and_within_bins_but_not_in_categories(sc
     touched = torch.tensor([0, 1, 1, 2, 3, 4, 5, 6, 8, 9, 40])
     generator = torch.Generator().manual_seed(0)
     a, b = (
-        {name: torch.rand(11, generator=generator) for name in ("Recall@50", "Categories@50")}
+        {name: torch.rand(2, 11, generator=generator) for name in ("Recall@50", "Categories@50")}
         for _ in range(2)
     )
     found = script.compare_values(a, b, touched)
-    whole = compare(a["Recall@50"], b["Recall@50"])
+    whole = compare_seeds(a["Recall@50"], b["Recall@50"])
     facts = {"low": whole.low, "high": whole.high, "p_value": whole.p_value}
     assert found["all"] == [{"metric": "Recall@50", "difference": whole.value} | facts]
     bins = found["by_history_categories"]
     assert [facts["bin"] for facts in bins] == ["1", "4-5", "6-8", "9+"]  # one case has no spread
     assert [facts["cases"] for facts in bins] == [2, 2, 2, 2]
     difference = a["Recall@50"] - b["Recall@50"]
-    assert bins[-1]["difference"] == pytest.approx(float(difference[touched >= 9].mean()))
+    assert bins[-1]["difference"] == pytest.approx(float(difference[:, touched >= 9].mean()))
     assert list(script.compare_values(a, b, None)) == ["all"]
 
 
@@ -179,6 +180,27 @@ def test_a_row_may_have_its_own_number_of_seeds(script, folder, results):
     script.main(again)
     rows = json.loads((folder / "fewer.json").read_text(encoding="utf-8"))["rows"]
     assert [(row["name"], len(row["seeds"])) for row in rows] == [("WALS", 1), ("MIND-4", 2)]
+
+
+def test_users_who_chose_the_settings_on_another_protocol_are_no_test_cases(
+    script, folder, results
+):
+    whole = leave_last_out(script.DATA["planted"].read(""))
+    chose = held_out_users(whole.log, script.SPLIT_SEED).validation.histories.users
+    words = ["--protocol", "leave-last-out", "--settings", str(folder / "all.json")]
+    script.main(command(folder, "last.json", *words))
+    last = json.loads((folder / "last.json").read_text(encoding="utf-8"))
+    assert last["data"]["excluded_test_cases"] == len(chose) > 0
+    assert last["data"]["test_cases"] == len(whole.test) - len(chose)
+    assert results["data"]["excluded_test_cases"] == 0
+    rest = script.without_users(whole.test, chose)
+    kept = [n for n, user in enumerate(whole.test.histories.users) if user not in chose]
+    assert rest.histories.users.tolist() == whole.test.histories.users[kept].tolist()
+    assert rest.targets.tolist() == [
+        t for n in kept for t in whole.test.targets[whole.test.rows == n].tolist()
+    ]
+    assert rest.rows.tolist() == sorted(rest.rows.tolist())
+    assert int(rest.offsets[-1]) == len(rest.targets)
 
 
 def failing(monkeypatch, name, error):

@@ -5,7 +5,7 @@ import statistics
 import pytest
 import torch
 
-from mindlib.evaluation import Evaluation, compare
+from mindlib.evaluation import Evaluation, compare_seeds
 from mindlib.experiments.tables import (
     compare_models,
     markdown_table,
@@ -44,11 +44,11 @@ def test_mean_and_deviation_over_seeds_equal_plain_python():
     assert summarize(RUNS[3:])["HitRate@5"] == {"mean": 0.25, "deviation": None, "seeds": [0.25]}
 
 
-def test_models_are_compared_case_by_case_after_averaging_over_seeds():
-    a = torch.tensor([2 / 3, 1 / 3, 2 / 3, 1 / 3], dtype=torch.float64)
-    b = torch.tensor([0.0, 0.0, 1.0, 0.0], dtype=torch.float64)
+def test_models_are_compared_case_by_case_over_all_seeds():
+    a = torch.tensor([[1, 0, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1]], dtype=torch.float64)
+    b = torch.tensor([[0, 0, 1, 0]], dtype=torch.float64)
     result = compare_models(RUNS, "A", "B", "HitRate@5")
-    assert result == pytest.approx(compare(a, b))
+    assert result == compare_seeds(a, b)
     assert result.value == pytest.approx(0.25)
 
 

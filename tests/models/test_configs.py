@@ -7,7 +7,6 @@ import pytest
 from mindlib.models import (
     ComiRecDRConfig,
     ComiRecSAConfig,
-    CosineDNNConfig,
     ItemCFConfig,
     MaxMFConfig,
     MINDConfig,
@@ -33,13 +32,6 @@ VECTOR = [
     ({"behavior_dropout": math.nan}, "behavior_dropout=nan: expected a number"),
 ]
 INTERESTS = [({"max_interests": 0}, "max_interests=0: expected 1 to 10,000")]
-TEMPERATURE = [
-    ({"temperature": math.nan}, "temperature=nan: expected a number"),
-    *(
-        ({"temperature": value}, f"temperature={value}: expected 1e-06 to 1,000,000")
-        for value in (0.0, -1.0, math.inf)
-    ),
-]
 SASREC = [
     ({"layers": 0}, "layers=0: expected 1 to 10,000"),
     ({"heads": 3}, "heads=3: expected a divisor of dim=64"),
@@ -54,7 +46,6 @@ MIND = [
 REFUSED = {
     MINDConfig: VECTOR + MIND,
     YouTubeDNNConfig: VECTOR,
-    CosineDNNConfig: VECTOR + TEMPERATURE,
     MaxMFConfig: VECTOR + INTERESTS,
     ComiRecSAConfig: VECTOR + INTERESTS,
     ComiRecDRConfig: [

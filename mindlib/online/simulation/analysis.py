@@ -56,8 +56,10 @@ def cuped(
     Args:
         values: of the users of all arms, who share one regression coefficient.
         before: the covariate, from a time before the experiment; one that the treatment can change
-            takes away a part of the effect.
+            takes away a part of the effect. One that is the same for all users changes nothing.
     """
+    if before.min() == before.max():  # its mean may be rounded, so the sum below need not be 0
+        return values
     centered = before - before.mean()
     return values - centered * float(values @ centered) / float(centered @ centered)
 
@@ -73,16 +75,6 @@ def minimum_detectable_effect(
         if not 0 < value < 1:
             raise ValueError(f"{name}={value}: expected a probability between 0 and 1")
     return float(stats.norm.isf(alpha / 2) + stats.norm.ppf(power)) * standard_error
-
-
-def holm(p_values: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
-    """Return p-values adjusted for the number of tests (Holm 1979).
-
-    Comparing them with alpha limits the probability of any false positive to alpha.
-    """
-    order, tests = np.argsort(p_values), len(p_values)
-    adjusted = np.maximum.accumulate(p_values[order] * np.arange(tests, 0, -1))
-    return np.minimum(adjusted, 1)[np.argsort(order)]
 
 
 def sample_ratio(counts: Int[np.ndarray, " arms"], shares: Sequence[float]) -> float:
