@@ -19,7 +19,6 @@ import argparse
 import functools
 import itertools
 import json
-import math
 import os
 import platform
 import re
@@ -39,7 +38,7 @@ from torch import Tensor
 
 from mindlib.data import SPLITS, Cases, Interactions, PlantedConfig, Split, load, planted_interests
 from mindlib.data.storage import atomic_file
-from mindlib.evaluation import compare_seeds, history_categories
+from mindlib.evaluation import compare_seeds, history_categories, trend
 from mindlib.experiments.cache import code_version, describe_config
 from mindlib.experiments.claims import CLAIMS
 from mindlib.experiments.execution import item_categories
@@ -51,11 +50,8 @@ from mindlib.experiments.tuning import Tuning, recorded_settings, run_seeds, tun
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "bench"
 METRIC = "Recall@50"
-# Test cases by the number of categories in their history: the least and the most of each bin.
-BINS = {
-    "0": (0, 0), "1": (1, 1), "2": (2, 2), "3": (3, 3), "4-5": (4, 5), "6-8": (6, 8),
-    "9+": (9, math.inf),
-}  # fmt: skip
+# Test cases are divided into this many groups of about equal size, in this metric.
+GROUPS, GROUP_METRIC = 5, "HitRate@50"
 CUTOFFS = (10, 50, 100, 500, 1000)
 SPLIT_SEED = 0
 
@@ -70,6 +66,18 @@ class Data(NamedTuple):
 
     read: Callable[[str], Interactions]
     categories: str | None
+
+
+class Grouping(NamedTuple):
+    """By what cases are grouped.
+
+    Attributes:
+        values: of each case.
+        strata: the trend with the values is that among cases of one stratum.
+    """
+
+    values: Int[Tensor, " cases"]
+    strata: Int[Tensor, " cases"]
 
 
 SMALL_WORLD = PlantedConfig(num_users=300, num_clusters=8, items_per_cluster=20)
@@ -194,39 +202,63 @@ def pairs_of(done: Sequence[Row]) -> list[tuple[Row, Row]]:
     return pairs
 
 
+def groupings(split: Split, categories: str | None) -> dict[str, Grouping]:
+    """Return by what the test cases are grouped, by name."""
+    histories, lengths = split.test.histories, split.test.histories.lengths
+    counts = torch.from_numpy(split.train_counts)[split.test.targets]
+    most = torch.zeros_like(lengths).scatter_reduce(0, split.test.rows, counts, "amax")
+    found = {
+        "length of the history": Grouping(lengths, torch.zeros_like(lengths)),
+        "training events of the target": Grouping(most, torch.zeros_like(lengths)),
+    }
+    if categories:
+        breadth = history_categories(histories, item_categories(split, categories))
+        found["categories of the history"] = Grouping(breadth, lengths.clamp(max=50))
+    return found
+
+
 def compare_values(
-    a: Values, b: Values, touched: Int[Tensor, " cases"] | None
-) -> dict[str, list[dict[str, Any]]]:
-    """Compare a - b over all cases in every metric, and in one metric within `BINS`."""
+    a: Values, b: Values, by: Mapping[str, Grouping] | None = None
+) -> dict[str, Any]:
+    """Compare a - b over all cases in every metric, and in one metric within groups."""
 
     def difference(metric: str, cases: Tensor | slice) -> dict[str, Any]:
         facts = asdict(compare_seeds(a[metric][:, cases], b[metric][:, cases]))
         return {"metric": metric, "difference": facts.pop("value"), **facts}
 
     metrics = [name for name in a if not name.startswith("Categories@")]
-    found = {"all": [difference(name, slice(None)) for name in metrics]}
-    if touched is not None and METRIC in a:
-        bins = {name: (touched >= low) & (touched <= high) for name, (low, high) in BINS.items()}
-        found["by_history_categories"] = [
-            {"bin": name, "cases": int(inside.sum()), **difference(METRIC, inside)}
-            for name, inside in bins.items()
-            if inside.sum() > 1
-        ]
+    found: dict[str, Any] = {"all": [difference(name, slice(None)) for name in metrics]}
+    if by is None or GROUP_METRIC not in a:
+        return found
+    gain = (a[GROUP_METRIC].mean(0) - b[GROUP_METRIC].mean(0)).numpy()
+    found["groups"] = {}
+    for name, (values, strata) in by.items():
+        levels = torch.linspace(0, 1, GROUPS + 1, dtype=torch.float64)[1:-1]
+        number = torch.bucketize(values, values.double().quantile(levels).unique(), right=True)
+        found["groups"][name] = {
+            "per_doubling": asdict(trend(gain, (1 + values).log2().numpy(), strata.numpy())),
+            "groups": [
+                {"least": int(values[inside].min()), "most": int(values[inside].max()),
+                 "cases": int(inside.sum()), **difference(GROUP_METRIC, inside)}
+                for inside in (number == n for n in number.unique())
+                if inside.sum() > 1
+            ],
+        }  # fmt: skip
     return found
 
 
 def add_comparisons(
     known: dict[tuple[str | None, str, str], dict[str, Any]],
     done: Sequence[Row],
-    touched: Int[Tensor, " cases"] | None,
+    by: Mapping[str, Grouping],
     base: str,
 ) -> list[dict[str, Any]]:
-    """Add the missing comparisons of `pairs_of` and return all; those of the base have bins."""
+    """Add the missing comparisons of `pairs_of` and return all; those of the base have groups."""
     for a, b in pairs_of(done):
         key = (a.study, a.facts["name"], b.facts["name"])
         if key not in known and a.values and b.values:
-            has_bins = a.study is None and key[1] == base
-            found = compare_values(a.values, b.values, touched if has_bins else None)
+            is_base = a.study is None and key[1] == base
+            found = compare_values(a.values, b.values, by if is_base else None)
             known[key] = {"study": a.study, "a": key[1], "b": key[2]} | found
     return list(known.values())
 
@@ -376,10 +408,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         patience=given.epochs,
         monitor=METRIC,
     )
-    touched = None
-    if data.categories:
-        categories = item_categories(split, data.categories)
-        touched = history_categories(split.test.histories, categories)
+    by = groupings(split, data.categories)
     head = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command(sys.argv[1:] if arguments is None else arguments),
@@ -420,13 +449,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         device=given.device,
         progress=sys.stderr.isatty(),
     ):
-        if row.facts.get("commits") == [head["commit"]]:
-            del row.facts["commits"]  # the file's own
         done.append(row)
         content = {
             "minutes": (time.monotonic() - started) / 60,
             "rows": [{"study": row.study} | row.facts for row in done],
-            "comparisons": add_comparisons(known, done, touched, given.base),
+            "comparisons": add_comparisons(known, done, by, given.base),
         }
         write(given.out.expanduser(), head | content)
     print_line(f"{given.out}: {len(done)} rows")

@@ -74,7 +74,7 @@ from IPython.display import HTML, Markdown, display
 from sklearn.metrics import adjusted_rand_score
 
 from mindlib.data import leave_last_out, load
-from mindlib.evaluation import compare, evaluate, interest_cosine, routing_entropy
+from mindlib.evaluation import compare, evaluate, interest_cosine, routing_entropy, trend
 from mindlib.experiments.__main__ import RECORDED
 from mindlib.experiments.claims import CLAIMS, claims_table
 from mindlib.experiments.execution import run_trial, trained_model
@@ -111,7 +111,6 @@ from mindlib.lessons.n05_experiments.gains import (
     recorded_groups,
     study_changes,
     thirds,
-    trend,
 )
 from mindlib.lessons.n05_experiments.live_map import live_map
 from mindlib.models import (
@@ -535,7 +534,7 @@ _ = save_figure(figure, "05_gains.svg")
 panels = {
     title: {"": rows}
     for title, results in recorded.items()
-    if (rows := recorded_groups(results, "MIND-4", "MIND-1", "Recall@50"))
+    if (rows := recorded_groups(results, "MIND-4", "MIND-1", "categories of the history"))
 }
 if panels:
     figure = intervals(panels, "Recall@50 of MIND-4 − MIND-1 by categories of the history, points")

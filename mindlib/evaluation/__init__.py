@@ -11,6 +11,7 @@ from mindlib.evaluation.statistics import (
     mean_estimate,
     normal_estimate,
     share_estimate,
+    trend,
     verdict,
 )
 
@@ -28,5 +29,6 @@ __all__ = [
     "normal_estimate",
     "routing_entropy",
     "share_estimate",
+    "trend",
     "verdict",
 ]

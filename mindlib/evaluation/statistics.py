@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import stats
 from torch import Tensor
 
@@ -118,6 +118,23 @@ def compare_seeds(a: Float[Tensor, "seeds_a cases"], b: Float[Tensor, "seeds_b c
     low, high = stats.t.interval(0.95, freedom, loc=value, scale=error)
     p_value = 2 * stats.t.sf(abs(value) / error, freedom)
     return Estimate(value, float(low), float(high), float(p_value))
+
+
+def trend(
+    gain: Float[np.ndarray, " users"],
+    x: Float[np.ndarray, " users"],
+    strata: Int[np.ndarray, " users"],
+) -> Estimate:
+    """Estimate the change of the gain for each unit of x among the users of one stratum.
+
+    Least squares with an intercept for each stratum, and a standard error that allows for a
+    variance that differs between users (White 1980).
+    """
+    sizes = np.bincount(strata)
+    x, gain = (v - (np.bincount(strata, v) / sizes.clip(1))[strata] for v in (x, gain))
+    square = float(x @ x)
+    slope = float(x @ gain) / square
+    return normal_estimate(slope, float(np.linalg.norm(x * (gain - slope * x))) / square)
 
 
 def share_estimate(happened: Bool[Tensor, " sample"]) -> Estimate:

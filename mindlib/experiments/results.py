@@ -101,14 +101,9 @@ def recorded_difference(
 def provenance(results: Results) -> str:
     """Say when, on what machine, by which command and commits the results were recorded."""
     data, machine = results["data"], results["machine"]
-    text = (
+    commits = sorted({commit for row in results["rows"] for commit in row.get("commits", ())})
+    return (
         f"{data['name']}, {data['protocol']}, {data['test_cases']:,} test cases; recorded on "
         f"{results['date'][:10]} on {machine['cpu']} by `{results['command']}` with the code of "
-        f"commit {results['commit'][:10]}."
+        f"commit {', '.join(commit[:10] for commit in commits)}."
     )
-    others = [
-        f"{name} ({', '.join(commit[:10] for commit in row['commits'])})"
-        for name, row in recorded_rows(results).items()
-        if "commits" in row
-    ]
-    return text + (f" Rows of other commits: {', '.join(others)}." if others else "")

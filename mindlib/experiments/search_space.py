@@ -165,10 +165,9 @@ def _replaced(value: Any, path: str, new: Any) -> Any:
 # needs the Gaussian initialization, which the default does not use.)
 STUDIES: dict[str, Callable[[Trial], list[Trial]]] = {
     "sigma": _study("config.routing.sigma", 0.1, 1.0, 5.0, initial_logits="gaussian"),
-    "power": _study("config.power", 0.0, 0.5, 1.0, 2.0, 5.0, math.inf),
-    "interests": _study("config.routing.max_interests", 1, 2, 4, 6, 8),
-    "iterations": _study("config.routing.iterations", 1, 2, 3, 4, 5),
+    "power": _study("config.power", 0.0, 1.0, math.inf),
+    "interests": _study("config.routing.max_interests", 1, 2, 4, 8),
+    "iterations": _study("config.routing.iterations", 1, 3, 5),
     "adaptive": _study("config.routing.adaptive", True, False),
-    "negatives": _study("training.negatives", 64, 256, 1024, 4096),
     "ablation": ablation,
 }

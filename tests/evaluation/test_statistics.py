@@ -15,10 +15,12 @@ from mindlib.evaluation import (
     holm,
     mean_estimate,
     share_estimate,
+    trend,
     verdict,
 )
 
 MARGIN = 0.01
+RNG = np.random.default_rng(0)
 
 
 def test_share_has_wilsons_interval():
@@ -127,3 +129,28 @@ def test_more_holds_where_the_whole_interval_is_above_zero(low, high, word):
 )
 def test_alike_needs_a_narrow_interval_and_not_merely_one_with_zero(low, high, word):
     assert verdict(Estimate((low + high) / 2, low, high, 0.5), MARGIN) == word
+
+
+def test_without_strata_the_trend_is_the_slope_of_a_line():
+    x = RNG.normal(size=200)
+    gain = 0.3 * x + RNG.normal(size=200)
+    found = trend(gain, x, np.zeros(200, dtype=np.int64))
+    assert found.value == pytest.approx(np.polyfit(x, gain, 1)[0])
+    assert found.low < 0.3 < found.high
+
+
+def test_a_trend_between_strata_is_no_trend_within_them():
+    strata = RNG.integers(0, 20, 4000)
+    x = strata + RNG.normal(size=4000)
+    gain = 0.5 * strata + RNG.normal(size=4000)
+    assert trend(gain, x, strata).value == pytest.approx(0, abs=0.06)
+    assert trend(gain, x, np.zeros(4000, dtype=np.int64)).value > 0.4
+
+
+def test_the_interval_covers_the_slope_when_the_variance_differs_between_users():
+    covered = 0
+    for _ in range(400):
+        x = RNG.normal(size=300)
+        found = trend(0.2 * x + x * RNG.normal(size=300), x, RNG.integers(0, 3, 300))
+        covered += found.low < 0.2 < found.high
+    assert 0.9 < covered / 400 < 0.98

@@ -6,6 +6,7 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -68,7 +69,7 @@ def test_the_results_have_their_provenance(results, folder):
     assert results["data"]["test_cases"] == 30
     assert results["machine"]["threads"] == 1
     assert results["commit"] == code_version()
-    assert not any("commits" in row for row in results["rows"]), "all have the file's"
+    assert {tuple(row["commits"]) for row in results["rows"]} == {(code_version(),)}
     assert results["settings"]["budget"] == 4
 
 
@@ -112,23 +113,41 @@ def test_the_comparisons_are_minds_with_all_and_a_studys_rows_with_those_before(
     assert results["comparisons"][1]["all"][0]["p_value"] <= 1
 
 
-def test_models_are_compared_over_users_and_within_bins_but_not_in_categories(script):
-    touched = torch.tensor([0, 1, 1, 2, 3, 4, 5, 6, 8, 9, 40])
+def test_models_are_compared_over_users_and_within_groups_but_not_in_categories(script):
+    values = torch.tensor([0, 1, 1, 2, 3, 4, 5, 6, 8, 9, 40])
     generator = torch.Generator().manual_seed(0)
     a, b = (
-        {name: torch.rand(2, 11, generator=generator) for name in ("Recall@50", "Categories@50")}
+        {name: torch.rand(2, 11, generator=generator) for name in ("HitRate@50", "Categories@50")}
         for _ in range(2)
     )
-    found = script.compare_values(a, b, touched)
-    whole = compare_seeds(a["Recall@50"], b["Recall@50"])
+    by = {"x": script.Grouping(values, torch.zeros_like(values))}
+    found = script.compare_values(a, b, by)
+    whole = compare_seeds(a["HitRate@50"], b["HitRate@50"])
     facts = {"low": whole.low, "high": whole.high, "p_value": whole.p_value}
-    assert found["all"] == [{"metric": "Recall@50", "difference": whole.value} | facts]
-    bins = found["by_history_categories"]
-    assert [facts["bin"] for facts in bins] == ["1", "4-5", "6-8", "9+"]  # one case has no spread
-    assert [facts["cases"] for facts in bins] == [2, 2, 2, 2]
-    difference = a["Recall@50"] - b["Recall@50"]
-    assert bins[-1]["difference"] == pytest.approx(float(difference[:, touched >= 9].mean()))
-    assert list(script.compare_values(a, b, None)) == ["all"]
+    assert found["all"] == [{"metric": "HitRate@50", "difference": whole.value} | facts]
+    groups = found["groups"]["x"]["groups"]
+    assert [(g["least"], g["most"], g["cases"]) for g in groups] == [
+        (0, 0, 1), (1, 2, 3), (3, 4, 2), (5, 6, 2), (8, 40, 3),
+    ][1:]  # fmt: skip # one case has no variance
+    difference = a["HitRate@50"] - b["HitRate@50"]
+    assert groups[-1]["difference"] == pytest.approx(float(difference[:, values >= 8].mean()))
+    slope = np.polyfit(np.log2(1 + values.numpy()), difference.mean(0).numpy(), 1)[0]
+    assert found["groups"]["x"]["per_doubling"]["value"] == pytest.approx(slope, abs=1e-6)
+    assert list(script.compare_values(a, b)) == ["all"]
+
+
+def test_cases_are_grouped_by_length_by_breadth_and_by_their_most_frequent_target(script):
+    split = leave_last_out(script.DATA["planted"].read(""))
+    by = script.groupings(split, "department")
+    case = 7
+    history, targets = split.test.histories, split.test.targets[split.test.rows == case]
+    assert by["length of the history"].values[case] == history.lengths[case]
+    most = split.train_counts[targets.numpy()].max()
+    assert by["training events of the target"].values[case] == most
+    items = history.items[history.starts[case] : history.ends[case]].numpy()
+    departments = split.log.item_features.column("department")[items]
+    assert by["categories of the history"].values[case] == len(set(departments) - {0})
+    assert len(script.groupings(split, None)) == 2
 
 
 def test_written_floats_have_six_digits_and_no_number_is_nan(script, tmp_path):
@@ -140,7 +159,7 @@ def test_written_floats_have_six_digits_and_no_number_is_nan(script, tmp_path):
 def test_the_readers_of_recorded_results_accept_them(results):
     assert "| MIND-4 | 2 |" in recorded_table(results, ("Recall@50", "Categories@50"))
     assert len(study_changes(results, "adaptive", "Recall@50", "MIND-4 tuned")) == 2
-    assert recorded_groups(results, "MIND-4", "WALS", "Recall@50")
+    assert recorded_groups(results, "MIND-4", "WALS", "length of the history")
 
 
 def test_every_pair_that_a_claim_needs_is_compared(script):

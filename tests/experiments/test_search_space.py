@@ -114,11 +114,3 @@ def test_the_ablation_goes_back_to_the_paper_in_one_factor_at_a_time():
 
 def test_of_the_papers_form_there_is_nothing_to_go_back_to():
     assert ablation(dataclasses.replace(CHOSEN, config=MINDConfig.paper())) == []
-
-
-def test_the_study_of_negatives_changes_them_alone():
-    rows = STUDIES["negatives"](CHOSEN)
-    assert all(trial.config == CHOSEN.config for trial in rows)
-    assert [trial.training.negatives for trial in rows] == [64, 256, 1024, 4096]
-    assert all(differing(trial.training, TRAINING) <= {"negatives"} for trial in rows)
-    assert rows[0].name == "MIND-4 negatives=64"

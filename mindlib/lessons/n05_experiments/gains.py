@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mindlib.data.histories import History
-from mindlib.evaluation import Estimate, mean_estimate, normal_estimate
+from mindlib.evaluation import Estimate, mean_estimate
 from mindlib.experiments.results import Results, recorded_difference, recorded_rows
 from mindlib.experiments.tables import compare_models
 from mindlib.experiments.trial import TrialRun
@@ -58,23 +58,6 @@ def thirds(
     return third
 
 
-def trend(
-    gain: Float[np.ndarray, " users"],
-    x: Float[np.ndarray, " users"],
-    strata: Int[np.ndarray, " users"],
-) -> Estimate:
-    """Estimate the change of the gain for each unit of x among the users of one stratum.
-
-    Least squares with an intercept for each stratum, and a standard error that allows for a
-    variance that differs between users (White 1980).
-    """
-    sizes = np.bincount(strata)
-    x, gain = (v - (np.bincount(strata, v) / sizes.clip(1))[strata] for v in (x, gain))
-    square = float(x @ x)
-    slope = float(x @ gain) / square
-    return normal_estimate(slope, float(np.linalg.norm(x * (gain - slope * x))) / square)
-
-
 def as_results(runs: Sequence[TrialRun]) -> Results:
     """Convert runs to the form of recorded results: every two models, compared in every metric."""
     names = dict.fromkeys(run.model for run in runs)
@@ -106,12 +89,17 @@ def study_changes(results: Results, study: str, metric: str, base: str, symbol: 
     return rows
 
 
-def recorded_groups(results: Results, a: str, b: str, metric: str) -> Rows:
-    """Read the recorded differences of two models by the number of categories of the history."""
-    return [
-        (f"{x['bin']} ({x['cases']:,})", Estimate(x["difference"], x["low"], x["high"]))
-        for entry in results["comparisons"]
-        if (entry["study"], entry["a"], entry["b"]) == (None, a, b)
-        for x in entry.get("by_history_categories", ())
-        if x["metric"] == metric
-    ]
+def recorded_groups(results: Results, a: str, b: str, by: str) -> Rows:
+    """Read the recorded differences of two models by group of users, and the trend as the last row.
+
+    The rows are empty if the users were not grouped by this.
+    """
+    for entry in results["comparisons"]:
+        if (entry["study"], entry["a"], entry["b"]) == (None, a, b) and "groups" in entry:
+            found = entry["groups"].get(by)
+            rows = [
+                (f"{x['least']:,}–{x['most']:,}", Estimate(x["difference"], x["low"], x["high"]))
+                for x in found["groups"]
+            ]
+            return [*rows, ("per doubling", Estimate(**found["per_doubling"]))]
+    return []

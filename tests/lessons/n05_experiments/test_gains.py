@@ -12,14 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mindlib.data.histories import Histories
-from mindlib.evaluation import mean_estimate
+from mindlib.evaluation import Estimate, mean_estimate
 from mindlib.lessons.n05_experiments.gains import (
     category_entropy,
     gain_by_group,
     recorded_groups,
     study_changes,
     thirds,
-    trend,
 )
 
 # Padding's entry is a category here, so that counting it is noticed.
@@ -59,58 +58,30 @@ def test_thirds_are_ranks_within_each_stratum():
         assert values[own == 0].max() < values[own == 1].min() < values[own == 2].min()
 
 
-def test_without_strata_the_trend_is_the_slope_of_a_line():
-    x = RNG.normal(size=200)
-    gain = 0.3 * x + RNG.normal(size=200)
-    found = trend(gain, x, np.zeros(200, dtype=np.int64))
-    assert found.value == pytest.approx(np.polyfit(x, gain, 1)[0])
-    assert found.low < 0.3 < found.high
-
-
-def test_a_trend_between_strata_is_no_trend_within_them():
-    strata = RNG.integers(0, 20, 4000)
-    x = strata + RNG.normal(size=4000)
-    gain = 0.5 * strata + RNG.normal(size=4000)
-    assert trend(gain, x, strata).value == pytest.approx(0, abs=0.06)
-    assert trend(gain, x, np.zeros(4000, dtype=np.int64)).value > 0.4
-
-
-def test_the_interval_covers_the_slope_when_the_variance_differs_between_users():
-    covered = 0
-    for _ in range(400):
-        x = RNG.normal(size=300)
-        found = trend(0.2 * x + x * RNG.normal(size=300), x, RNG.integers(0, 3, 300))
-        covered += found.low < 0.2 < found.high
-    assert 0.9 < covered / 400 < 0.98
-
-
 def difference(study: str | None, a: str, b: str, **groups: object) -> dict[str, object]:
     facts = {"metric": "HitRate@50", "difference": 0.02, "low": 0.01, "high": 0.03, "p_value": 0.0}
     return {"study": study, "a": a, "b": b, "all": [facts]} | groups
 
 
 def test_recorded_studies_and_groups_are_read_in_their_order():
-    groups = [
-        {"bin": "1", "cases": 1200, "metric": m, "difference": 0.1, "low": 0.0, "high": 0.2}
-        for m in ("HitRate@50", "Recall@50")
-    ]
+    group = {"least": 1, "most": 1200, "cases": 10, "difference": 0.1, "low": 0.0, "high": 0.2}
+    slope = {"value": 0.01, "low": 0.0, "high": 0.02, "p_value": 0.05}
+    groups = {"length": {"per_doubling": slope, "groups": [group]}}
     names = ("tuned", "power=0", "power=inf")
     results = {
         "rows": [{"study": "power", "name": f"MIND-4 {name}"} for name in names],
         "comparisons": [
-            difference(None, "MIND-4", "MIND-1", by_history_categories=groups),
+            difference(None, "MIND-4", "MIND-1", groups=groups),
             difference("power", "MIND-4 power=0", "MIND-4 tuned"),
             difference("power", "MIND-4 power=inf", "MIND-4 power=0"),
         ],
     }
-    ((label, estimate),) = recorded_groups(results, "MIND-4", "MIND-1", "Recall@50")
-    assert label == "1 (1,200)"
+    (label, estimate), (last, doubling) = recorded_groups(results, "MIND-4", "MIND-1", "length")
+    assert (label, last) == ("1–1,200", "per doubling")
     assert estimate
     assert (estimate.value, estimate.low, estimate.high) == (0.1, 0.0, 0.2)
+    assert doubling == Estimate(0.01, 0.0, 0.02, 0.05)
+    assert recorded_groups(results, "MIND-4", "WALS", "length") == []
     ((label, estimate),) = study_changes(results, "power", "HitRate@50", "MIND-4 power=0", "p")
     assert label == "p = ∞"
     assert estimate
-    assert estimate.value == 0.02
-    ((label, estimate),) = study_changes(results, "power", "HitRate@50", "MIND-4 power=inf", "p")
-    assert (label, estimate and estimate.value) == ("p = 0", -0.02)
-    assert not study_changes(results, "sigma", "HitRate@50", "MIND-4 sigma=1")
