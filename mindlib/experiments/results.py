@@ -101,7 +101,8 @@ def recorded_difference(
 def provenance(results: Results) -> str:
     """Say when, on what machine, by which command and commits the results were recorded."""
     data, machine = results["data"], results["machine"]
-    commits = sorted({commit for row in results["rows"] for commit in row.get("commits", ())})
+    rows = {commit for row in results["rows"] for commit in row.get("commits", ())}
+    commits = dict.fromkeys([results["commit"], *sorted(rows)])
     return (
         f"{data['name']}, {data['protocol']}, {data['test_cases']:,} test cases; recorded on "
         f"{results['date'][:10]} on {machine['cpu']} by `{results['command']}` with the code of "

@@ -30,7 +30,7 @@ def test_the_page_has_every_claim_every_row_and_where_they_come_from():
         for row, facts in recorded_rows(results).items():
             assert f"| {row} | {len(facts['seeds'])} |" in text
             for commit in facts.get("commits", ()):
-                assert f"{row} ({commit[:10]})" in text
+                assert commit[:10] in text
 
 
 def test_conclusions_follow_the_verdicts():

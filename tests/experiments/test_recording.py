@@ -145,6 +145,7 @@ def test_cases_are_grouped_by_length_by_breadth_and_by_their_most_frequent_targe
     most = split.train_counts[targets.numpy()].max()
     assert by["training events of the target"].values[case] == most
     items = history.items[history.starts[case] : history.ends[case]].numpy()
+    assert split.log.item_features
     departments = split.log.item_features.column("department")[items]
     assert by["categories of the history"].values[case] == len(set(departments) - {0})
     assert len(script.groupings(split, None)) == 2
