@@ -12,11 +12,12 @@
 # # 02 · B2I routing
 #
 # After this page you can write MIND's multi-interest extractor (§3.3.2) from memory and explain each line.
-# You change the routing loop of notebook 01 three times, add the profile and the ReLU layers, and see the films of a
-# real user flow into interests. You can also distinguish two kinds of collapse.
+# You change the routing loop of notebook 01 three times, add the profile and the ReLU layers, and see two kinds of
+# collapse.
 #
-# Reading takes about 20 minutes, running one to two. Claims are marked **Paper**, **Measured here** (95 %
-# intervals in parentheses) or **Open** (not settled by the paper).
+# MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) retrieves items with several vectors per user. Section
+# and equation numbers are the paper's; the data are MovieLens-1M. Running takes one to two minutes. Claims are marked
+# **Paper**, **Measured here** (95 % intervals in parentheses) or **Open** (not settled by the paper).
 
 # %% tags=["parameters"]
 draws: int = 300  # simulated users behind each point of the collapse map, at least 100
@@ -68,8 +69,9 @@ show_architecture("routing", "concatenation", "head")
 #
 # ## A user with three tastes
 #
-# All notebooks follow one user, who combines film noir, animation and war more than any other user with at most 50
-# films. The film vectors $\vec e_i$ come from a MIND model that the next cell trains (notebook 04 explains how).
+# All notebooks follow one user: of those with at most 50 films, the one for whom the rarest of film noir, animation and
+# war has the largest share of the history. The next cell trains a MIND model (notebook 04 explains how) and looks up
+# the vectors $\vec e_i$ of this user's films.
 
 # %%
 log = load("movielens-1m")
@@ -92,10 +94,15 @@ show_table(
 )
 
 # %% [markdown]
-# This is the loop of notebook 01. `votes` holds $\mathbf S_{ij}\vec e_i$; `b` and `w` have a row for each interest $j$ and a
-# column for each behavior $i$. Squash keeps the direction:
+# Routing is a soft clustering of behaviors (films; low-level capsules) into interests (high-level capsules).
+# Behavior $i$ has a *vote* $\mathbf S_{ij}\vec e_i$ for each interest $j$ and divides a weight of 1 among the interests:
+# its weights $w_{ij}$ are the softmax of its *logits* $b_{ij}$. The weighted sum of an interest's votes, $\vec z_j$,
+# becomes the interest by squashing, which keeps its direction:
 #
 # $$\vec u_j = \operatorname{squash}(\vec z_j) = \frac{\|\vec z_j\|^2}{1 + \|\vec z_j\|^2}\, \frac{\vec z_j}{\|\vec z_j\|} \tag{7}$$
+#
+# Then the *agreement* $\vec u_j^{\,\mathsf T}\mathbf S_{ij}\vec e_i$ (Eq. 4) is added to the logit. In the loop of notebook
+# 01, `votes`, `b` and `w` have a row for each of $K$ interests and a column for each of $n$ behaviors:
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 # From the notebooks before: the embeddings of films and profiles (00), and squash (01).
@@ -155,21 +162,17 @@ def dynamic_routing(votes, r):
 # %% [markdown]
 # ## First change: one map for all pairs
 #
-# Sabour's routing has a matrix for every pair of a low-level and a high-level capsule:
+# Sabour's routing has a matrix $\mathbf S_{ij}$ for every pair of capsules. In an image, capsule $i$ always covers the
+# same region. Behavior $i$ is just the user's $i$-th film, so a matrix for each position has four
+# problems:
 #
-# $$b_{ij} = (\vec c_j^{\,h})^{\mathsf T}\, \mathbf S_{ij}\, \vec c_i^{\,l} \tag{4}$$
-#
-# In an image, capsule $i$ always covers the same region. Behavior $i$ is simply the $i$-th film that the user watched,
-# so a matrix for each position has four problems:
-#
-# - **Size.** 50 behaviors, 5 interests and 64 dimensions need $50 \cdot 5 \cdot 64^2 = 1{,}024{,}000$ parameters; one
-#   shared matrix has 4,096.
+# - **Size.** With 50 behaviors, 5 interests and $d = 64$ dimensions, separate matrices have
+#   $50 \cdot 5 \cdot 64^2 = 1{,}024{,}000$ parameters; one shared matrix has 4,096.
 # - **Length.** There is no matrix for behavior 51, and few users have the long histories that train late positions.
-# - **One space.** Separate matrices may put each interest into a space of its own, but all are compared with the same
-#   item vectors.
-# - **Order.** The history $\mathcal I_u$ is a set (§3.1), but the result depends on its order.
+# - **One space.** Separate matrices may put interests into different spaces, but all meet the same item vectors.
+# - **Order.** The result depends on the order of the films, but the history $\mathcal I_u$ is a set (§3.1).
 #
-# **Predict**: we shuffle the films and route again. What is the cosine of an interest before and after?
+# **Predict**: what is the cosine of each interest before and after we shuffle the films?
 
 # %%
 torch.manual_seed(0)
@@ -185,7 +188,7 @@ print("cosines after shuffling:", [f"{c:.2f}" for c in F.cosine_similarity(u, sh
 #
 # $$b_{ij} = \vec u_j^{\,\mathsf T}\, \mathbf S\, \vec e_i, \qquad i \in \mathcal I_u,\; j \in \{1, \dots, K\} \tag{8}$$
 #
-# Eq. 8 is printed with "=", but Algorithm 1 adds the agreement in every iteration, as our loop does. Two lines change:
+# Eq. 8 is printed with "=", but Algorithm 1 adds the agreement in every iteration. Two lines change:
 
 
 # %%
@@ -223,18 +226,18 @@ equal["shared_routing"] = report_equality("shared_routing", pairs)
 # %% [markdown]
 # ## Second change: random initial logits
 #
-# The shared map breaks the loop: if all logits start at 0, all interests are identical. **Claim**: rows of $b$ that are
-# equal before an iteration are equal after it.
+# With one shared map, logits that all start at 0 make all interests identical. **Claim**: rows of $b$ that are equal
+# before an iteration are equal after it.
 #
 # 1. Equal rows give $w_{ij} = 1/K$ for every interest $j$, because the softmax runs over the interests.
 # 2. Then $\vec z_j = \sum_i \frac1K \mathbf S \vec e_i$ does not depend on $j$, so $\vec u_1 = \dots = \vec u_K$.
 # 3. Every interest adds the same $\vec u^{\mathsf T}\mathbf S\vec e_i$ to its logits, so the rows stay equal. ∎
 #
-# Zeros are equal rows. By induction, all weights are $1/K$ and all interests are $\operatorname{squash}(\frac1K \sum_i
-# \mathbf S \vec e_i)$ after any number of iterations. Training cannot repair this: all interests share $\mathbf S$ and
-# the layers behind it, so they stay equal for every value of the parameters.
+# Zeros are equal rows, so by induction all weights are $1/K$ and all interests are $\operatorname{squash}(\frac1K \sum_i
+# \mathbf S \vec e_i)$ in every iteration. Training cannot repair this, because all interests share $\mathbf S$ and the
+# layers after it.
 #
-# The remedy is to make the rows differ at the start, as in K-means (**Paper**): $b_{ij} \sim
+# The remedy is to make the rows differ at the start, as K-means starts from different centers (**Paper**): $b_{ij} \sim
 # \mathcal N(0, \sigma^2)$, with $\sigma = 1$ recommended. Two lines change:
 
 
@@ -276,20 +279,21 @@ figure = rounds_in_the_plane(toy, rows, r_values)
 _ = save_figure(figure, "02_plane.svg")
 
 # %% [markdown]
-# **Figure 2.2.** Only unequal initial logits let the interests separate. Dots are behaviors, in the mixed color of
-# the interests that they flow into; arrows are interests. With $\sigma = 0$ (top) the three arrows coincide after every
-# iteration. With $\sigma = 1$ (bottom) the first assignment is noise; agreement then groups the behaviors by direction.
+# **Figure 2.2.** Interests separate only if their initial logits differ. Dots are behaviors, in the colors of the
+# interests mixed by weight; arrows are interests, of three widths so that equal ones stay visible. With $\sigma = 0$ (top)
+# the three arrows coincide after every iteration. With $\sigma = 1$ (bottom) the first assignment is noise; agreement then
+# groups the behaviors by direction.
 #
-# **Try**: delete `b +` in `random_routing`, and run it and the picture again. Each iteration then forgets the earlier
-# ones, and two interests never separate.
+# **Try**: delete `b +` in `random_routing`, and run it and the picture again. The logits no longer accumulate, and
+# two of the three interests stay almost parallel.
 #
 # ### Interests that change from request to request
 #
 # Algorithm 1 draws the logits in every call, so the interests and their order change.
 #
-# **Exercise 2.1** (experiment). Write `repeatability(a, b)` for two sets of interests of shape $(K, d)$: each interest
+# **Exercise 2.1.** Write `repeatability(a, b)` for two sets of interests of shape $(K, d)$: each interest
 # has a best match in the other set; average the cosines of these matches for each set, then over both. Predict it
-# for two calls with $\sigma = 0$, $0.1$, $1$ and $5$; then run the experiment.
+# for two calls with $\sigma = 0$, $0.1$, $1$ and $5$.
 
 
 # %%
@@ -328,19 +332,17 @@ repeats["baseline"] = mean_estimate(torch.stack(baseline))
 print(f"baseline, the mean of the behaviors in place of the second call: {repeats['baseline']}")
 
 # %% [markdown]
-# **Measured here**, on 100 simulated users with three clusters of seven behaviors: at $\sigma = 1$, repeatability is
-# only about halfway between the baseline and identical interests (1), so the retrieved list probably changes, too.
+# **Measured here**, on 100 simulated users with three clusters of seven behaviors: at $\sigma = 1$, repeatability (0.92)
+# is about halfway between the baseline (0.82) and identical interests (1), so the retrieved list probably changes, too.
 #
 # **Open**: how to make serving repeatable. Noise that is fixed for each position gives repeatable vectors, but they then
-# depend on the order of the films, although the input is a set. `mindlib` derives each initial logit from a hash of the
-# item and the interest, so the same films give the same interests in any order.
+# depend on the order of the films. `mindlib` derives each initial logit from a hash of the item and the interest, so the
+# same films give the same interests in any order.
 
 # %% [markdown]
 # ## Third change: the number of interests depends on the history
 #
-# $n$ behaviors distribute a total weight of $n$, so three films leave at least one of four interests with less than one
-# film. Each interest costs a search in the index. Therefore MIND gives users with short histories fewer interests, to
-# save computation and memory (**Paper**):
+# MIND gives short histories fewer interests, to save computation and memory (**Paper**):
 #
 # $$K'_u = \max\bigl(1, \min(K, \log_2 |\mathcal I_u|)\bigr) \tag{9}$$
 #
@@ -382,8 +384,8 @@ show_table(
 )
 
 # %% [markdown]
-# A user gets all five interests from 32 behaviors on; with the natural logarithm it would take 149. Online, dynamic $K$
-# had about the click rate of $K = 7$ at a lower cost (**Paper**, §4.3).
+# A user gets all five interests with at least 32 behaviors; the natural logarithm would require 149. Online, dynamic $K$
+# reached about the click rate of a fixed $K = 7$ at lower cost (**Paper**, §4.3).
 #
 # **Exercise 2.2.** Eq. 9 counts films, not tastes. Write another rule: the number of different genres in the
 # history, at least 1 and at most $K$. `has_genre` has shape (users, length, genres); `mask` (users, length) is False at
@@ -407,9 +409,10 @@ def interests_by_genre(has_genre, mask, K):
 _ = INTERESTS_BY_GENRE.check(interests_by_genre)
 
 # %% [markdown]
-# To use this rule, replace Eq. 9 in the line of `MIND` below that computes `active`. Everything behind
-# it must exclude the inactive interests: routing (before the softmax over interests), the head (which maps zeros to a
-# vector), label-aware attention, and retrieval, where a zero vector would return arbitrary items.
+# To use this rule in `MIND.f_user` below, replace `num_interests(…)` by `interests_by_genre(has_genre, mask, self.K)`,
+# with `has_genre = F.one_hot(self.f_item.genres[items]).any(2)[..., 1:]`. All later steps must exclude the inactive
+# interests: routing (before the softmax over interests), the head (which maps zeros to a vector), label-aware attention,
+# and retrieval, where a zero vector would return arbitrary items.
 #
 # ## The whole layer
 #
@@ -419,9 +422,9 @@ _ = INTERESTS_BY_GENRE.check(interests_by_genre)
 #
 # $$w_{ij} = \frac{\exp b_{ij}}{\sum_k \exp b_{ik}} \tag{6}$$
 #
-# where $k$ runs over the interests (notebook 01 discusses the printed bound $m$, the number of behaviors).
-# **Whatever a softmax sums over must be masked before it**: an inactive interest that is removed afterwards has
-# already taken weight from the others.
+# where $k$ runs over the interests (notebook 01 discusses the upper bound that the paper prints). **Whatever a softmax
+# sums over must be masked before it**: an inactive interest that is removed afterwards has already taken weight from
+# the others.
 #
 # **Exercise 2.3.** Write one iteration with both masks, from the logits `b` (batch, interests, behaviors) to the
 # interests $\vec u_j$ (batch, interests, d). Embeddings at padding need not be zero.
@@ -445,7 +448,7 @@ def one_iteration(e, mask, active, S, b):
 _ = ONE_ITERATION.check(one_iteration)
 
 # %% [markdown]
-# With masks and for a batch, Algorithm 1 is:
+# Algorithm 1 for a batch, with masks:
 
 
 # %%
@@ -476,17 +479,17 @@ pairs += list(zip(mine, torch.autograd.grad(others, (their_e, their_S)), strict=
 equal["b2i_routing"] = report_equality("b2i_routing with its gradients", pairs)
 
 # %% [markdown]
-# **Open**: whether gradients flow through all iterations. In public code only the last weighted sum passes them, and
-# $w_{ij}$ is a constant; the line with `flow` does the same.
+# **Open**: whether gradients flow through all iterations. In public code they pass only through the last weighted sum,
+# with $w_{ij}$ as a constant; the line with `flow` does the same.
 #
 # **Try**: delete `* present`, and run the cell and the hidden check again. Padding then has weight $1/K$ in each
 # interest, which is harmless only if its embedding is zero.
 #
 # ### The profile and the head
 #
-# Routing does not use the profile. Afterwards $\vec p_u$ is concatenated to each interest capsule, and shared ReLU layers
-# map each result to $\vec v_u^k$ (**Paper**, §3.3). **Open**: the paper does not specify the number and size of the
-# layers or the last activation. Here they are a hidden ReLU layer and a linear one.
+# Routing does not use the profile. Afterwards its embedding $\vec p_u$ is concatenated to each interest capsule, and
+# shared ReLU layers map each result to an interest vector $\vec v_u^k$ (**Paper**, §3.3). **Open**: the paper specifies
+# neither the number and size of the layers nor the last activation. We use a hidden ReLU layer and a linear one.
 
 
 # %%
@@ -545,15 +548,15 @@ print(f"V_u: {tuple(V.shape)}, {int(active.sum())} interests are active")
 print(f"smallest coordinate {V.min():.2f}; smallest cosine of two interests {cosine.min():.2f}")
 
 # %% [markdown]
-# The interests are almost equal, because nothing is trained yet.
+# Before training, the interests are almost equal.
 #
-# **Try**: add `nn.ReLU()` behind the last layer of `head`, and run both cells again. No coordinate is negative, so no
+# **Try**: add `nn.ReLU()` after the last layer of `head`, and run both cells again. No coordinate is negative, so no
 # two interests form an angle above 90°, and an item without positive coordinates scores at most 0 for every user.
 # Therefore our last layer is linear.
 #
 # ### From memory
 #
-# Cover this table and draw it, with the three changes [1] to [3].
+# Draw the layer from memory, mark the three changes, and compare with this table ([1] to [3]).
 #
 # | step | result | shape |
 # |---|---|---|
@@ -573,11 +576,11 @@ show_source(mindlib.MIND.encode)
 # %% [markdown]
 # ## Films flow into interests
 #
-# The picture shows the trained model. Its routing is `mindlib`'s default form, which was tuned on validation data and
-# differs from Algorithm 1 in three respects. It starts at *farthest points* instead of noise: each interest is seeded by
-# the film that is least similar to the seeds before it, as in K-means++ (future work in the paper). The agreement is
-# $4\cos(\vec u_j, \mathbf S\vec e_i)$, independent of the norm of the embeddings. Finally, an interest is the weighted
-# *mean* of its films, without squash. Notebook 05 measures each of the three.
+# Figure 2.3 shows the trained model. Its routing is `mindlib`'s default form, which was tuned on validation data and
+# computes interests differently from Algorithm 1 in three respects. The initial logits come from *farthest points*
+# instead of noise: each interest is seeded by the film that is least similar to the seeds before it, as in K-means++
+# (future work in the paper). The agreement is $4\cos(\vec u_j, \mathbf S\vec e_i)$, which does not depend on norms.
+# An interest is the weighted *mean* of its votes, without squash. Notebook 05 measures each change.
 #
 # **Predict**: which of the eight films listed at the top share an interest?
 
@@ -592,24 +595,20 @@ figure = films_and_interests(titles, coupling.numpy(), names)
 _ = save_figure(figure, "02_films.svg")
 
 # %% [markdown]
-# **Figure 2.3.** Horror films share an interest, action films and thrillers another, dramas a third, and one film has its
-# own. Lines show weights of at least 0.25. Films are in the order of their heaviest interest. Labels name the genres
-# overrepresented in each interest.
+# **Figure 2.3.** Interest 2 holds the horror films, interest 3 mostly crime and action films and, with the largest weights,
+# two animated shorts, interest 4 mostly dramas, and interest 1 a single film. Lines show weights
+# of at least 0.25; labels name the genres overrepresented in each interest.
 #
-# Six of these eight films have their largest weight in interest 3, the other two in interest 4. Interests 3 and 4
-# overlap: *Braveheart* and *Saving Private Ryan* are divided about equally between them, because a coupling coefficient
-# is a share, not a label. Farthest points have a cost: an outlier, *Faraway, So Close*, takes interest 1 alone. The
-# interests do not match the genres by which we chose the user, because routing groups films by their trained vectors.
+# Six of the eight films listed at the top have their largest weight in interest 3, *Blood Simple* and *Willy Wonka* in
+# interest 4. These interests overlap: *Braveheart* and *Saving Private Ryan* are divided about equally between them. An
+# outlier, *Faraway, So Close*, takes interest 1 alone, which is a cost of farthest points.
 #
 # ## With K = 1, routing does nothing
 #
-# **Paper** (§4.2): MIND with one interest beats YouTube DNN because routing pools better than averaging. Under
-# Algorithm 1 this cannot be the reason.
-#
-# **Theorem.** If the softmax runs over the interests and $K = 1$, then $w_{i1} = 1$ for every behavior, whatever the
-# logits are. *Proof.* The softmax of a single number is 1. ∎
-#
-# So $\vec u = \operatorname{squash}(\sum_i \mathbf S\vec e_i)$, and $r$ and $\sigma$ have no effect:
+# **Paper** (Table 2): MIND with one interest beats YouTube DNN, because routing pools better than averaging. Under
+# Algorithm 1 this cannot be the reason: the softmax over a single interest is 1, so $w_{i1} = 1$ for every behavior.
+# Therefore $\vec u = \operatorname{squash}(\sum_i \mathbf S\vec e_i)$, and $r$ and $\sigma$ have
+# no effect:
 
 # %%
 S = reference.routing.bilinear_map.detach()
@@ -621,25 +620,25 @@ for r, sigma in ((1, 0), (3, 1), (10, 5)):
     )
 
 # %% [markdown]
-# The same holds in any MIND for users with $K'_u = 1$, that is, with at most three behaviors. A gain of MIND-1 must come
-# from $\mathbf S$, from sum and squash in place of the mean, from the head, or from a softmax over behaviors in
+# The same holds in any MIND model for users with $K'_u = 1$, that is, with at most three behaviors. Any gain of MIND-1
+# must come from $\mathbf S$, from sum and squash in place of the mean, from the head, or from a softmax over behaviors in
 # the authors' code (**Open**; notebook 05 compares the two models).
 #
-# The sum also matters for $K > 1$, because it grows with the history. With ten times as many films in the same
-# directions and with the same weights, $\vec z_j$ keeps its direction and is ten times as long. If $\|\vec z_j\|$ was 1, $\|\vec u_j\|$ grows from
-# $\frac12$ to $\frac{100}{101}$ (Eq. 7). Longer interests make larger agreements, so the assignment hardens earlier.
+# The sum also matters for $K > 1$, because it grows with the history. Ten times as many films in the same directions and
+# with the same weights make $\vec z_j$ ten times as long. If $\|\vec z_j\|$ was 1, $\|\vec u_j\|$ grows from $\frac12$ to
+# $\frac{100}{101}$ (Eq. 7); the agreement grows, and the weights approach 0 and 1 in fewer iterations.
 #
 # ## Two ways to collapse
 #
-# Interests should differ, and each should summarize several behaviors. Both can fail:
+# Interests can fail in two ways:
 #
 # - **Interest collapse**: the interests of a user are the same vector. Measure: the mean *cosine* between them, near 1.
-# - **Routing collapse** (the term is from REMI, Xie et al., RecSys 2023): each interest copies a single behavior.
+# - **Routing collapse** (REMI, Xie et al., RecSys 2023): each interest copies a single behavior.
 #   Measure: the *entropy* of its weights over behaviors, divided by $\log n$, near 0.
 #
-# For the simulated users the right answer is known: cosine 0, entropy $\log 7 / \log 21 = 0.64$ (the star).
-# We run Algorithm 1 without training ($r = 3$, $\mathbf S = \mathbf I$). On two paths the embeddings grow, with a
-# softmax over interests or over behaviors; on the third they stay short, and $\sigma$ grows.
+# The simulated users have a known solution: one cluster per interest, with a cosine of about 0 and an entropy of
+# $\log 7 / \log 21 = 0.64$ (the star). We run Algorithm 1 without training ($r = 3$, $\mathbf S = \mathbf I$). On two
+# paths the embeddings grow, with a softmax over interests or over behaviors; on the third $\sigma$ grows at norm 0.5.
 
 # %%
 norms, sigmas = (0.05, 1, 2, 4, 8, 16, 30), (0.1, 1, 2, 5, 20)
@@ -680,24 +679,23 @@ for name, path, index in (
 print(f"mean cosine at norm 0.5, σ = 1: {paths['only σ grows'][1].cosine}")
 
 # %% [markdown]
-# **Figure 2.4.** Longer embeddings lead from interest collapse to separate interests if the softmax runs over
-# interests, but to routing collapse if it runs over behaviors; noise alone only scatters the weights. Numbers at
-# the points are norms $\|\mathbf S\vec e_i\|$, or $\sigma$ at norm 0.5; arrows point to larger values. The heat maps show
-# one user's weights at four points.
+# **Figure 2.4.** Longer embeddings separate the interests if the softmax runs over interests, but lead to routing
+# collapse if it runs over behaviors. Numbers at the points are norms $\|\mathbf S\vec e_i\|$ or $\sigma$; arrows point to
+# larger values. The heat maps show one user's weights at four points.
 #
-# All paths start at the upper right. There the embeddings are short, so agreement hardly changes the initial logits.
-# Random weights largely cancel in the sum over 21 behaviors, so each interest is about the same average of everything (at
-# norm 0.5, the cosine is still 0.87 for $\sigma = 1$). Three paths lead away:
+# All paths start at the upper right, where the agreement of short embeddings hardly changes the initial logits. Random
+# weights largely cancel in the sum over 21 behaviors, so all interests are about the same average (at norm 0.5 and
+# $\sigma = 1$, the cosine is 0.87).
 #
-# - **Longer embeddings** (blue) make the agreement large, and the behaviors separate by cluster.
-# - **The softmax over behaviors** (orange) misses the star: two interests may choose the same cluster, and an
-#   interest may spend all its weight on one behavior. In Algorithm 1 each behavior distributes a weight of 1, so the
-#   interests cannot all concentrate on a few behaviors.
-# - **More noise** (purple) gives interests that look different but follow the draw: all clusters are recovered
-#   for 3 % of the users, against 89 % at norm 16 (**Measured here**). A good entropy does not prove that
-#   routing works: noise reaches 0.65, but its cosine is still 0.70.
+# - **Longer embeddings** (blue) increase the agreement, which separates the clusters.
+# - **The softmax over behaviors** (orange) misses the star: two interests may choose the same cluster, and each may spend
+#   all its weight on one behavior. In Algorithm 1 at most two of three can, because each behavior distributes a weight
+#   of 1.
+# - **More noise** (purple) concentrates the weights, but on random behaviors: all clusters are recovered for 3 % of the
+#   users, against 89 % at norm 16 (**Measured here**). A good entropy does not prove that routing works: noise reaches
+#   0.65, near the star, but its cosine is still 0.70.
 #
-# **Paper** (§4.2, Fig. 3): $\sigma = 0.1$, 1 and 5 give similar hit rates, after training, on one data set.
+# **Paper** (Fig. 3): $\sigma = 0.1$, 1 and 5 give similar hit rates, after training, on one data set.
 #
 # **Predict**: can ten iterations replace long embeddings? Set the norm to 0.5 and $r$ to 10.
 
@@ -719,11 +717,10 @@ frames(look, alt, first={"σ": 1, "norm": 0.5, "r": 10}, σ=(0, 1), norm=(0.5, 3
 #
 # ## Summary
 #
-# - One shared $\mathbf S$ makes routing independent of length and order and keeps interests in the space of the items.
-# - Equal logits then give equal interests. Random logits break the symmetry, but make serving nondeterministic unless
-#   they are a function of the items.
-# - Eq. 9 gives short histories fewer interests; inactive ones are masked before the softmax and everywhere after.
-# - The profile enters after routing. With $K = 1$ there is no routing.
+# - One shared $\mathbf S$ serves histories of any length and keeps all interests in one space.
+# - Equal logits then give equal interests. Random logits break the symmetry; interests are repeatable, in any order of
+#   the films, only if the logits are a function of the items.
+# - Eq. 9 gives short histories fewer interests; inactive ones are masked in every later step.
 # - Cosine and entropy are both needed: each is blind to the other collapse.
 #
 # Notebook 03 lets the label choose among the interests.
