@@ -13,11 +13,11 @@
 #
 # After this notebook you can state MIND's problem in three functions, turn films and users into vectors, explain why
 # one vector per user needs a large dimension, and compute why the first stage of a recommender searches by inner
-# products. Reading takes about 20 minutes, running two to four.
+# products. Reading takes about 20 minutes, running one to three.
 #
 # *The paper* is "Multi-Interest Network with Dynamic Routing for Recommendation at Tmall" (CIKM 2019, arXiv
-# 1904.08030), and **MIND** is its model. Claims carry a badge: **Paper** (stated there), **Measured here** (with a 95 %
-# interval) or **Open**.
+# 1904.08030), and **MIND** is its model. Our data are the ratings of MovieLens-1M; a rating of 4 or more counts as an
+# interaction. Claims carry a badge: **Paper** (stated there), **Measured here** (with a 95 % interval) or **Open**.
 
 # %% tags=["parameters"]
 worlds: int = 100  # random worlds for each dimension in section 4
@@ -72,26 +72,25 @@ _ = save_figure(architecture(), "00_architecture.svg")
 
 # %% [markdown]
 # **Figure 0.1.** MIND computes several vectors from a user's history and profile; the label item is needed only in
-# training (purple boxes). (After the paper's Fig. 2.)
+# training (purple boxes). Blue, orange and green are interests; this label belongs to the orange one. (After the paper's
+# Fig. 2.)
 #
-# From the bottom: the ids of a user's $n$ behaviors and of the label item become vectors of dimension $d$ through the
-# same tables (Eq. 2); the profile becomes one vector $\vec p_u$. *B2I routing* groups the behaviors into $K'_u$
-# interest capsules (Eqs. 4–9; notebooks 01 and 02). Each capsule is concatenated with $\vec p_u$, and ReLU layers map
-# the result to a user vector (Eq. 1). In **training** only, *label-aware attention* combines the user vectors for the
-# label (notebook 03), and a sampled softmax compares the label with $m$ sampled items (Eqs. 10–11; notebook 04). In
-# **serving**, each user vector searches an index of all items, and a merge takes the maximum over interests (Eq. 3).
+# All items (behaviors, label and index) share the embedding tables. *B2I routing* groups a user's $n$ behaviors into
+# $K'_u$ interest capsules (notebooks 01 and 02). ReLU layers map each, with the profile vector $\vec p_u$, to a user
+# vector. In **training**, *label-aware attention* combines the user vectors for the label (notebook 03), which a sampled
+# softmax compares with $m$ sampled items (notebook 04). In **serving**, each user vector searches an index, and a merge
+# takes the maximum over interests.
 #
 # A user vector is a row of $\mathbf V_u$ in the figure's shapes and in the code, but a column in equations, as in the
-# paper. There are $f$ profile fields and $|\mathcal I|$ items; $p$ is an exponent (notebook 03), and ANN means
-# approximate nearest neighbors. Instead of category and brand, our films have genres and a decade.
+# paper. There are $f$ profile fields and $|\mathcal I|$ items; $p$ is an exponent, and ANN means approximate nearest
+# neighbors. Instead of a category and a brand, our films have genres and a decade.
 #
 # ## 1. One user and one label item
 #
 # An instance is a triple $(\mathcal I_u, \mathcal P_u, \mathcal F_i)$: the user's **behaviors** and **profile**, and
-# the **features** of a target item (§3.1). We use MovieLens-1M and count a rating of 4 or more as an interaction. All
-# notebooks follow the same real user, selected by a rule. A film belongs to a taste if it has exactly one of the genres
-# Film-Noir, Animation and War. Among users with at most 50 films, we choose the one whose least frequent taste makes up
-# the largest share of the history.
+# the **features** of a target item, the label (§3.1). All notebooks follow the same real user. A film belongs to a taste
+# if it has exactly one of the genres Film-Noir, Animation and War. Among users with at most 50 films, we choose the one
+# in whose history the rarest taste has the largest share, so that all three are well represented.
 
 # %%
 log = load("movielens-1m")
@@ -135,12 +134,11 @@ assert all((taste == k).sum() > 1 for k in range(3))
 #
 # ### 2.1 An item is a mean of embeddings
 #
-# Every input is an id: of a film, a genre, a decade. Each id has a row in a table of learned vectors, and the rows of
-# an item are **averaged** (§3.2). By hand, with $d = 2$: the id row $(2, -1)$, the genres $(0, 3)$ and $(2, 5)$ with
-# the mean $(1, 4)$, and the decade $(3, 0)$ give $\tfrac13 (2+1+3, -1+4+0) = (2, 1)$. In general
+# Every input is the id of a film, a genre or a decade. Each id has a row in a table of learned vectors, and the rows of
+# an item are **averaged** (§3.2). For example, with $d = 2$, the id row $(2, -1)$, the mean $(1, 4)$ of the genre rows
+# $(0, 3)$ and $(2, 5)$, and the decade row $(3, 0)$ give $\tfrac13(2+1+3,-1+4+0)=(2,1)$. In general,
 #
-# $$\vec e_i = f_{item}(\mathcal F_i) = \frac{1}{|\mathcal F_i|} \sum_{f \in \mathcal F_i} \vec t_f
-# \;\in \mathbb R^{d}, \tag{2}$$
+# $$\vec e_i=f_{item}(\mathcal F_i)=\frac{1}{|\mathcal F_i|}\sum_{f\in\mathcal F_i}\vec t_f\in\mathbb R^{d},\tag{2}$$
 #
 # where $\vec t_f$ is the row of feature $f$, and a feature with several values counts once, as their mean.
 
@@ -196,17 +194,17 @@ for name, pairs in {
     print(f"films that share {name}: mean cosine {(unit @ unit.T)[pairs.triu(1)].mean():.2f}")
 
 # %% [markdown]
-# Two of three equal terms give about 2/3, one about 1/3. Items that share features are neighbors before any training.
+# Items that share features are neighbors before any training: two equal terms of three give a cosine of about 2/3, and
+# one gives about 1/3.
 #
-# This is how features help a **cold** item (the paper's reason to use them). The id row of a film that was added today
-# is still near zero, so its vector is about $\tfrac13(\text{genre} + \text{decade})$. It has the direction of films
-# with the same genres and decade, so the right interest finds it. However, it is shorter and tends to score lower than
-# known films.
+# This is how features help a **cold** item, which is the paper's reason for using them. If the id row of a new film is
+# set to zero (a random row would only add noise), its vector $\tfrac13(\text{genre}+\text{decade})$ points in roughly
+# the direction of films with the same genres and decade, so a matching interest can retrieve it. However, its norm is
+# smaller, and it tends to score lower than known films.
 #
-# The paper gives no reason for the mean; ours are: items must have the dimension $d$ of the user vectors, because they
-# meet in an inner product, and $d$ should not grow with the number of features, because a vector of that size is stored
-# for each of a billion items. An additional feature, such as the director, adds a table and a term, and the divisor
-# becomes 4; $\vec e_i$ keeps its shape, and nothing downstream changes.
+# The paper gives no reason for the mean. We see two: items need the dimension $d$ of the user vectors for the inner
+# product, and $d$ should not grow with the number of features, because a billion such vectors are stored. An additional
+# feature, such as the director, adds a table and a term, and both 3s in the code become 4; $\vec e_i$ keeps its shape.
 #
 # ### Exercise 1: features with gaps
 #
@@ -233,9 +231,10 @@ assert POOLING.check(pool)
 # %% [markdown]
 # ### 2.2 A profile is a concatenation
 #
-# The embedded fields of the profile are **concatenated** to $\vec p_u$ (§3.2). It enters only the ReLU layers, which
-# can weigh each field separately, never an inner product. Three fields of 8 numbers give $\vec p_u$ 24 numbers and the
-# first ReLU layer $d + 24$ inputs. A fourth field adds a table and 8 inputs to that layer; no other shape changes.
+# The embedded fields of the profile are **concatenated** to $\vec p_u$ (§3.2). It enters only the ReLU layers, which can
+# weigh each field separately, and never an inner product. With three fields of 8 numbers, $\vec p_u$ has 24 numbers and
+# the first ReLU layer $d+24$ inputs. A fourth field adds a table and makes these 32 and $d+32$; later shapes do not
+# change.
 
 
 # %%
@@ -264,18 +263,17 @@ print(f"ProfileTables equals mindlib's ProfileEmbedding on all {log.num_users:,}
 # %% [markdown]
 # ## 3. A user is several vectors
 #
-# **An item's score is that of the user's best interest.** By hand: a user has the vectors $\vec v^1 = (2, 0)$ and
-# $\vec v^2 = (0, 1)$. Item $a = (1, 0)$ scores $\max(2, 0) = 2$, $b = (0, 1)$ scores 1, and $c = (0.8, 0.8)$ scores
-# $\max(1.6, 0.8) = 1.6$: the order is $a, c, b$. The mean of the two vectors, $(1, 0.5)$, scores them 1, 0.5 and 1.2:
-# it ranks $c$ first, which lies between the interests and belongs to neither. In general
+# **An item's score is that of the user's best interest.** For example, let a user have the vectors $\vec v^1 = (2, 0)$
+# and $\vec v^2 = (0, 1)$. Item $a = (1, 0)$ scores $\max(2, 0) = 2$, $b = (0, 1)$ scores 1, and $c = (0.8, 0.8)$ scores
+# $\max(1.6, 0.8) = 1.6$, so the order is $a, c, b$. The mean of the two vectors, $(1, 0.5)$, scores them 1, 0.5 and 1.2:
+# it ranks $c$ first, although $c$ lies between the interests and belongs to neither. In general,
 #
-# $$\mathbf V_u = f_{user}(\mathcal I_u,\mathcal P_u) = (\vec v_u^{\,1},\dots,\vec v_u^{\,K}) \in \mathbb R^{d\times K},
-# \tag{1}$$
+# $$\mathbf V_u=f_{user}(\mathcal I_u,\mathcal P_u)=(\vec v_u^{\,1},\dots,\vec v_u^{\,K})\in\mathbb R^{d\times K},\tag{1}$$
 #
-# $$f_{score}(\mathbf V_u,\vec e_i) = \max_{1\le k\le K}\vec e_i^{\,\top}\vec v_u^{\,k}. \tag{3}$$
+# $$f_{score}(\mathbf V_u,\vec e_i)=\max_{1\le k\le K}\vec e_i^{\,\top}\vec v_u^{\,k}.\tag{3}$$
 #
-# In code, $\mathbf V_u$ of several users has the shape (users, interests, d); the mask `active` marks the rows that
-# count.
+# Here, $K$ stands for Figure 0.1's $K'_u$. In code, $\mathbf V_u$ of several users has the shape (users, interests, d),
+# and the mask `active` marks each user's $K'_u$ rows.
 
 
 # %%
@@ -302,17 +300,17 @@ print("score equals mindlib's score_by_best_interest, and the merged lists are i
 
 # %% [markdown]
 # **Try**: multiply the second vector by 3 (`V[0, 1] *= 3`) and rank again. The order becomes $b$, $c$, $a$. With a
-# single vector, a factor changes no ranking. With several, **the norms of the vectors decide how the interests share
-# the list**.
+# single vector, a positive factor changes no ranking. With several, **the norms of the vectors decide how the interests
+# share the list**.
 #
-# To find the $N$ best items by Eq. 3, search once per vector and merge the lists, keeping each item's best score
-# (checked above). Several vectors therefore need no new kind of index. An additional vector cannot lower any item's
-# score, but it can lower the hit rate, because items near it rise and may push the target out of the top $N$.
+# To find the $N$ best items by Eq. 3, search an ordinary index once per vector and merge the lists, keeping each item's
+# best score (checked above). An additional vector cannot lower any item's score, but it can lower the hit rate, because
+# items near it rise and may push the target out of the top $N$.
 #
 # ### The real user, with one vector and with three
 #
-# YouTube DNN, a model with one vector per user, averages all behaviors; MIND averages *groups*, which routing finds
-# (notebooks 01 and 02). Here the genres define them. Both models then apply ReLU layers, which we omit.
+# YouTube DNN, a model with one vector per user, averages all behaviors; MIND averages *groups* of behaviors, which
+# routing determines. Here, the user's three tastes are the groups, and we omit the ReLU layers of both models.
 
 
 # %%
@@ -328,8 +326,8 @@ model = reference_model(split, seed)
 catalogue = model.item_vectors()
 
 # %% [markdown]
-# The collapsed cell trains the MIND of all notebooks; row $i$ of `catalogue` is its $\vec e_i$. The next cell averages
-# the user's films of the three tastes (`taste` 0, 1 and 2) into one vector and into three.
+# The collapsed cell trains the MIND of all notebooks. Row $i$ of `catalogue` is its $\vec e_i$, and `taste` numbers the
+# tastes of the user's films 0, 1 and 2.
 
 # %%
 chosen = films[taste >= 0]
@@ -359,10 +357,10 @@ for name, part in {"one vector": scores[:1], "three vectors": scores[1:]}.items(
     print(f"the label, {log.titles[label]}: rank {rank} of {int(unseen.sum()):,} with {name}")
 
 # %% [markdown]
-# One vector mixes well-known dramas and comedies with science fiction. Of the three, the first retrieves science
-# fiction rather than film noir (half of the user's film noir is also science fiction), the second animation and comedy,
-# the third dramas rather than war films. Of the best 50 films, 21 change, but the label moves only from rank 75 to 63.
-# This is one user; notebook 05 has the measurement.
+# Three vectors change 21 of the best 50 films, but the label moves only from rank 75 to 63. The first vector retrieves
+# science fiction rather than film noir (half of the user's film noir is both), the second animation and comedy, and the
+# third dramas rather than war films. This is one user; notebook 05 has the measurement. In [the demo](../docs/demo.md)
+# (run `make demo site`), you can choose films in the browser and compare several vectors with one.
 #
 # ## 4. Why one vector fails
 #
@@ -371,7 +369,7 @@ for name, part in {"one vector": scores[:1], "three vectors": scores[1:]}.items(
 # Place the three tastes 120 degrees apart, with two films each, and six other films in the gaps. All have norm 1, so a
 # vector's best six films are the nearest in angle. A taste is covered if both of its films are among them.
 #
-# **Predict**: how many tastes can one vector cover at most, over all directions? Then move the slider (degrees).
+# **Predict**: what is the largest number of tastes that one vector can cover? Then rotate it with the slider (degrees).
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 NAMES = ("film noir", "animation", "war")
@@ -424,26 +422,25 @@ print("most tastes covered by any of 3,600 directions:",
 #
 # **A third dimension makes all scores positive but does not fix the ranking.** The centers can now be orthogonal, and
 # $\vec v = (1, 1, 1)/\sqrt 3$ scores $1/\sqrt 3 \approx 0.58$ on each. However, a film in the middle, at $\vec v$,
-# scores 1 and precedes them, whereas three vectors score 1 on each center and 0.58 on the middle film. The same holds
-# in any dimension. Let $\vec c = \alpha \vec a + \beta \vec b$ with $\alpha, \beta \ge 0$ lie between two liked items,
-# all of norm 1. Then $1 = |\vec c| \le \alpha + \beta$, and
+# scores 1 and precedes them. The same holds in any dimension. Let $\vec c=\alpha\vec a+\beta\vec b$ with
+# $\alpha,\beta\ge0$ lie between two liked items $\vec a$ and $\vec b$, all of norm 1. Then $1=|\vec c|\le\alpha+\beta$,
+# and
 #
-# $$\vec v^\top\vec c = \alpha\,\vec v^\top\vec a + \beta\,\vec v^\top\vec b
-# \;\ge\; (\alpha+\beta)\min(\vec v^\top\vec a,\vec v^\top\vec b)
-# \;\ge\; \min(\vec v^\top\vec a,\vec v^\top\vec b)$$
+# $$\vec v^\top\vec c=\alpha\,\vec v^\top\vec a+\beta\,\vec v^\top\vec b
+# \ge(\alpha+\beta)\min(\vec v^\top\vec a,\vec v^\top\vec b)\ge\min(\vec v^\top\vec a,\vec v^\top\vec b)$$
 #
-# if the minimum is not negative: **an item between two liked items scores at least as high as the worse of them.** How
-# many lie between depends on $d$.
+# if the minimum is not negative. Therefore, **an item between two liked items scores at least as high as the worse of
+# them.** The number of such items depends on $d$.
 #
 # ### 4.2 With more dimensions
 #
 # **Paper**: one vector per user is a bottleneck, because its dimension must be large to express many interests (§1).
 # How large? Let $M$ clusters of items have random directions, and let the user like $c$ of them. The mean of $c$
-# orthogonal unit vectors has a cosine of $1/\sqrt c$ with each of them. The cosine of a random direction with it has
-# the standard deviation $1/\sqrt d$, and the largest of $M$ such cosines is about $\sqrt{2 \ln M / d}$. One vector
-# separates the clusters if
+# orthogonal unit vectors has a cosine of $1/\sqrt c$ with each of them. The cosine of a random direction with this mean
+# has the standard deviation $1/\sqrt d$, so the largest of $M$ such cosines is about $\sqrt{2 \ln M / d}$. A liked
+# cluster is retrieved if its cosine exceeds that of every other cluster:
 #
-# $$\frac{1}{\sqrt c} > \sqrt{\frac{2\ln M}{d}}, \qquad\text{that is,}\qquad d > 2\,c\ln M.$$
+# $$\frac{1}{\sqrt c}>\sqrt{\frac{2\ln M}{d}},\quad\text{that is,}\quad d>2\,c\ln M.$$
 #
 # With one vector for each interest, $c$ is 1: **a single vector needs about $c$ times the dimension.** We test the rule
 # in a crowded world of $M = 60$ clusters of eight items, of which the user likes $c = 4$: it predicts $d > 33$ for one
@@ -474,13 +471,13 @@ frames(
 
 # %% [markdown]
 # **Figure 0.3.** With a larger dimension $d$, the liked items stand out; four vectors need a much smaller $d$. One
-# random world for each $d$. Colors: the liked clusters, a row each; grey: other items, at arbitrary heights.
+# random world for each $d$. Colored: the liked clusters, a row each; left of the line, items are missed. Grey: other
+# items, at arbitrary heights.
 #
-# At $d = 2$ even four vectors fail: the eight items nearest to each belong mostly to other clusters. One vector takes
-# 32 items in one direction and sometimes covers a cluster there.
+# At $d = 2$ even four vectors fail, because the items nearest to each vector belong mostly to other clusters.
 #
-# Now average over many worlds. One vector is the mean; another is *fitted to the answer*, which no recommender knows,
-# by a softmax loss.
+# Figure 0.4 averages over many worlds. One vector is the mean of the four; another is *fitted to the answer*, which no
+# recommender knows, by a softmax loss.
 
 # %%
 dims = (2, 4, 8, 12, 16, 24, 32, 48, 64)
@@ -507,16 +504,18 @@ for name, d in enough.items():
     print(f"{name}: nine tenths of the clusters are covered from d = {d} on")
 
 # %% [markdown]
-# **Figure 0.4.** One vector needs three to six times the dimension that four vectors need. Error bars show 95 %
-# intervals over 100 worlds.
+# **Figure 0.4.** At $d = 8$, four vectors cover all clusters, whereas even the fitted vector covers only 1.6 of four.
+# Error bars: 95 % intervals over 100 worlds.
 #
 # **Measured here**: of the tested dimensions, four vectors cover nine tenths of the clusters from $d = 8$ on, the
-# fitted vector from 24 and the mean from 48. The rule's 33 lies between the last two.
+# fitted vector from 24 and the mean from 48. The mean needs more than the rule's 33, because random directions are
+# orthogonal only on average, so the mean lies nearer to some of the liked clusters than to others. The fitted vector
+# balances them.
 #
-# A larger $d$ therefore also works, but is expensive. For $10^9$ items in float32, $d = 256$ instead of 64 raises the
-# item store from 256 to 1,024 GB and the cost of each inner product fourfold. $K = 4$ vectors of $d = 64$ leave the
-# item store as it is; the user side pays, with up to four searches. **Open**: does the rule hold for trained item
-# vectors, whose directions are not random?
+# A larger $d$ therefore also works, but it is expensive. For $10^9$ items in float32, $d = 256$ instead of 64 raises the
+# item store from 256 to 1,024 GB and the cost of each inner product fourfold. $K = 4$ vectors of $d = 64$ leave the store
+# as it is; the cost falls on the user side: up to four searches of an index. **Open**: does the rule hold for trained
+# item vectors, whose directions are not random?
 #
 # ### Exercise 2 (experiment): the dimension that one vector needs
 #
@@ -548,14 +547,16 @@ assert SMALLEST_DIMENSION.check(smallest_dimension)
 print([int(smallest_dimension(liked)) for liked in (2, 4, 8)])
 
 # %% [markdown]
+# The dimension doubles with $c$, as the rule predicts. For $c = 4$ it is 64, because 48 is not among the `DIMENSIONS`.
+#
 # ## 5. What it costs to score a billion items
 #
-# MIND is a model for **matching**, which selects about a thousand of all items; **ranking** then scores each with a
-# larger network. **Paper**: matching takes less than 15 ms for a billion items (§5).
+# MIND is a model for **matching**, which selects thousands of all items; **ranking** then scores each with a larger
+# network. **Paper**: matching takes less than 15 ms for a billion items (§5).
 #
 # A request takes as long as the slower of two processes: reading from memory and computing. A scan of $n$ vectors of
 # $d$ numbers with $b$ bytes each reads $n\,d\,b$ bytes. For $K$ user vectors it computes $2Kn\,d$ FLOP, a
-# multiplication and an addition for each number, and still reads each item once. With $n = 10^9$, $d = 64$ and float32:
+# multiplication and an addition for each number, and still reads each item once. With $n=10^9$, $d=64$ and float32:
 
 # %%
 bandwidth, speed = 2e12, 20e12  # assumed machine: bytes and FLOP per second, about those of a GPU
@@ -572,14 +573,14 @@ for K in (1, 4):
           f"{flop:.2g} FLOP in {1000 * flop / speed:.1f} ms")  # fmt: skip
 
 # %% [markdown]
-# **The bytes decide.** With $K = 1$ a scan performs half a FLOP for each byte, whereas the assumed machine can perform
-# ten. Four queries therefore take no longer than one; fewer bytes per number would help. The scan takes nearly nine
-# times the limit; nine machines that share the items would just meet it.
+# **Memory bandwidth is the limit.** With $K = 1$ a scan performs half a FLOP for each byte, whereas the assumed machine
+# can perform ten. Four queries therefore share one pass and take no longer than one. The scan takes 8.5 times the limit;
+# nine machines that share the items would just meet it.
 #
-# Figure 0.5 compares it with three alternatives. An **inverted file** (an index) has $\sqrt n$ lists of items; a query
-# is compared with all centers and with the items of the 32 nearest lists. An **attention network** like DIN reads each
-# candidate with each of 50 behaviors (0.93 million FLOP per candidate). **TDM** searches a tree with this network
-# (section 6): about 40,000 nodes for a beam of 1,000.
+# In Figure 0.5, an **inverted file** (an index) has $\sqrt n$ lists of items; each query is compared with all centers and
+# with the items of the 32 nearest lists. An **attention network** like DIN weights 50 behaviors for each candidate by a
+# network of $4d$ inputs and 36 hidden units, $2\cdot50\,(4d\cdot36+36+d)\approx0.93$ million FLOP. **TDM** searches a
+# tree with this network (section 6): a beam of 1,000 scores 2,000 nodes on each of $\log_2(10^9/10^3)\approx20$ levels.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 n, d = 10**9, 64
@@ -596,9 +597,9 @@ times = {name: (1000 * b / bandwidth, 1000 * f / speed) for name, (b, f) in work
 _ = save_figure(figures.costs(times, limit=15), "00_costs.svg")
 
 # %% [markdown]
-# **Figure 0.5.** Only methods that read a small part of the items meet the limit of 15 ms. The slower process decides:
-# reading for inner products, computing for attention networks. Last row: the ranking stage, for comparison. (Counted,
-# not timed; without an index's loss of accuracy.)
+# **Figure 0.5.** Only methods that read a small part of the items meet the limit of 15 ms. The slower process is reading
+# for inner products and computing for attention networks. The times are computed, not measured, and ignore an index's
+# loss of accuracy.
 #
 # ### Exercise 3: when computing becomes the limit
 #
@@ -624,10 +625,10 @@ assert BREAK_EVEN.check(break_even)
 # %% [markdown]
 # ## 6. Attention to each candidate cannot use a vector index
 #
-# A network that reads the user together with each candidate is more expressive than Eq. 3; DIN, for example, weights
+# A network that takes the user and a candidate as joint input is more expressive than Eq. 3; DIN, for example, weights
 # the behaviors by their relevance to the candidate. **Paper**: DIN treats diverse interests at the level of items and
-# suits ranking; MIND treats them at the level of interests and suits matching (§3.6). The cell uses such an attention,
-# with inner products instead of DIN's network.
+# suits ranking; MIND treats them at the level of interests and suits matching (§3.6). The next cell uses this kind of
+# attention, with inner products instead of DIN's network.
 
 
 # %%
@@ -642,11 +643,11 @@ print(f"cosine of the two user vectors: {F.cosine_similarity(*seen_from, dim=0):
 
 # %% [markdown]
 # The user vector depends on the candidate, so there is no fixed query, which a vector index needs. Each of the billion
-# items needs its own forward pass (first row of Figure 0.5). Eq. 1 computes $\mathbf V_u$ without $\mathcal F_i$.
+# items needs its own forward pass. Eq. 1, by contrast, computes $\mathbf V_u$ once for all items.
 #
 # "Only inner products can be searched" would be too strong, because a **tree** can be searched with an arbitrary
-# scorer. TDM (KDD 2018, arXiv 1801.02294) has the items as the leaves of a tree and descends by beam search, so that
-# the number of scored nodes grows with $\log n$; it is learned together with the network.
+# scorer. In TDM (KDD 2018, arXiv 1801.02294), the items are its leaves, and beam search scores a number of nodes that
+# grows with $\log n$; the tree is learned together with the network.
 #
 # With all weight on the best behavior, attention becomes Eq. 3 with *every behavior as an interest*; MIND compresses
 # $n$ behaviors into a few interests.
