@@ -17,10 +17,10 @@ def _expected(
 ) -> Callable[..., Tensor]:
     """Return the solution, or a mistaken variant of it."""
 
-    def log_expected(ids: Tensor, counts: Tensor, n: int) -> Tensor:
+    def log_expected(ids: Tensor, counts: Tensor, m: int) -> Tensor:
         weights = counts.double() ** power
         q = weights / (weights.sum() if whole else weights[ids].sum())
-        return sign * (q[ids] * (n if count else 1)).log()
+        return sign * (q[ids] * (m if count else 1)).log()
 
     return log_expected
 
@@ -37,10 +37,10 @@ LOG_EXPECTED = Exercise(
     mistakes={
         "the counts are not raised to 0.75. q is proportional to count ** 0.75, the distribution "
         "that the negatives are sampled from.": _expected(power=1.0),
-        "n is missing. A film is expected n q times among n negatives.": _expected(count=False),
+        "m is missing. A film is expected m q times among m negatives.": _expected(count=False),
         "q is divided by the sum over the sampled films. It is a distribution over the whole "
         "catalogue: divide by the sum over all films.": _expected(whole=False),
-        "the sign is wrong. Return log(n q); the loss subtracts it.": _expected(sign=-1.0),
+        "the sign is wrong. Return log(m q); the loss subtracts it.": _expected(sign=-1.0),
     },
 )
 

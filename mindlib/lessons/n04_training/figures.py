@@ -28,16 +28,19 @@ def bias_by_number(
             numbers, [e.value for e in estimates], yerr=_reach(estimates), color=color,
             ls=style, marker="o", ms=3.5, capsize=2, label=name,
         )  # fmt: skip
-        right.plot(numbers, [b.gradient for b in row], color=color, ls=style, marker="o", ms=3.5)
-    noise = np.max([[b.noise for b in row] for row in found.values()], axis=0)
+        errors = [100 * b.gradient for b in row]
+        right.plot(numbers, errors, color=color, ls=style, marker="o", ms=3.5)
+    noise = 100 * np.max([[b.noise for b in row] for row in found.values()], axis=0)
     right.fill_between(numbers, 0, noise, color=INK, alpha=0.25, lw=0)
     right.annotate("sampling noise", (numbers[1], noise[1]), color=INK, va="bottom", fontsize=9)
-    left.set(xscale="log", xlabel="negatives n", ylabel="sampled loss − full loss, nats")
+    left.set(xscale="log", xlabel="negatives m", ylabel="sampled loss − full loss, nats")
     right.set(
-        xscale="log", xlabel="negatives n", ylabel="mean gradient: distance\nfrom the full one",
-        ylim=(0, None),
+        xscale="log", xlabel="negatives m", ylim=(0, None),
+        ylabel="error of the mean gradient,\n% of the full gradient's norm",
     )  # fmt: skip
-    left.legend(fontsize=9)
+    figure.legend(
+        *left.get_legend_handles_labels(), fontsize=9, loc="outside upper center", ncols=4
+    )
     return figure
 
 
@@ -67,31 +70,8 @@ def hit_rates(rows: Mapping[str, Estimate], hollow: Sequence[str] = ()) -> Figur
     return figure
 
 
-def adam_paths(
-    touched: Float[np.ndarray, "steps rows"],
-    by_rows: Float[np.ndarray, "steps_plus_one rows"],
-    dense: Float[np.ndarray, "steps_plus_one rows"],
-) -> Figure:
-    """Draw the path of each row by both optimizers; a tick marks a step with a gradient."""
-    names = [f"row {letter}" for letter in "ABC"[: touched.shape[1]]]
-    figure, axes = plt.subplots(
-        1, len(names), figsize=(8.5, 2.9), layout="constrained", sharey=True, squeeze=False
-    )
-    steps = np.arange(len(dense))
-    lowest = min(dense.min(), by_rows.min())
-    for row, (axis, name) in enumerate(zip(axes[0], names, strict=True)):
-        axis.plot(steps, dense[:, row], color=COLORS[1], lw=3.5, alpha=0.6, label="dense")
-        axis.plot(steps, by_rows[:, row], color=COLORS[0], lw=1.6, label="by rows")
-        ticks = np.flatnonzero(touched[:, row]) + 1
-        axis.plot(ticks, np.full(len(ticks), lowest * 1.08), "|", color=INK, ms=7)
-        axis.set(title=name, xlabel="step (a tick: the row has a gradient)")
-    axes[0, 0].set(ylabel="weight")
-    axes[0, 0].legend()
-    return figure
-
-
 def clicked(view: ClickMap, names: Sequence[str], genre: str, clicks: int) -> Figure:
-    """Draw a user's named interests before and after clicks, and the angles between them."""
+    """Draw a user's named interests before and after one or more clicks, and the angles."""
     before, after = view.after(genre, 0), view.after(genre, clicks)
     turns = match_interests(before.vectors, after.vectors)
     figure, (axis, bars) = plt.subplots(
@@ -102,20 +82,23 @@ def clicked(view: ClickMap, names: Sequence[str], genre: str, clicks: int) -> Fi
     films = view.project(items[view.past])
     owners = before.coupling.argmax(0).numpy()
     axis.scatter(*films.T, s=26, c=[COLORS[k] for k in owners], lw=0)
-    if clicks:
-        new = view.project(items[view.offered[genre][:clicks]])
-        axis.plot(*new.T, "X", ms=9, color=COLORS[5], mec="none", label=f"clicked: {genre}")
+    new = view.project(items[view.offered[genre][:clicks]])
+    axis.plot(*new.T, "X", ms=9, color=COLORS[5], mec="none", label=f"clicked: {genre}")
     starts, ends = view.project(before.vectors), view.project(after.vectors)
     for turn in turns:
         color = COLORS[turn.after if turn.before is None else turn.before]
         if turn.before is not None:
             start, end = starts[turn.before], ends[turn.after]
-            axis.plot(*start, "o", ms=11, mfc="none", mew=2, color=color)
+            axis.plot(*start, "o", ms=15, mfc="none", mew=2, color=color)
             axis.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": color, "lw": 2})
-        axis.plot(*ends[turn.after], "*", ms=14, color=color, mec="none")
-    axis.plot([], [], "o", ms=9, mfc="none", mew=2, color=INK, label="interest before")
-    axis.plot([], [], "*", ms=11, color=INK, mec="none", label="interest after")
-    axis.set(xticks=[], yticks=[], xlabel="films and interests, the user's principal directions")
+        axis.plot(*ends[turn.after], "*", ms=11, color=color, mec="none")
+    axis.plot([], [], "o", ms=9, mfc="none", mew=2, color=INK, label="interest before the clicks")
+    axis.plot([], [], "*", ms=11, color=INK, mec="none", label="after them")
+    axis.set(
+        xticks=[],
+        yticks=[],
+        xlabel="films and interests in two principal directions of the user's films",
+    )
     axis.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, 1.13), ncols=3)
     known = sorted((t for t in turns if t.before is not None), key=lambda t: t.before or 0)
     places = range(len(known))
@@ -126,5 +109,8 @@ def clicked(view: ClickMap, names: Sequence[str], genre: str, clicks: int) -> Fi
     for label, color in zip(bars.get_yticklabels(), colors, strict=True):
         label.set_color(color)
     bars.invert_yaxis()
-    bars.set(xlabel="turned by, degrees", xlim=(0, max(20, 1.2 * max(t.degrees for t in known))))
+    bars.set(
+        xlabel="turned by the clicks, degrees",
+        xlim=(0, max(20, 1.2 * max(t.degrees for t in known))),
+    )
     return figure

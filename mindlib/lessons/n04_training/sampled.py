@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from mindlib.training.sampled_softmax import NegativeSampler, Proposal, proposal
 
 # (label_score, scores, label, negatives, log_expected) -> loss, as the notebook defines it.
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
-Corrected = Literal["negatives", "label too", "none"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def measure_bias(
     proposal: Proposal,
     n: int,
     *,
-    corrected: Corrected = "negatives",
+    logq: bool = True,
     samples: int = 200,
 ) -> Bias:
     """Compare a sampled loss and its gradient with the full softmax (Eqs. 10-11).
@@ -80,20 +79,17 @@ def measure_bias(
         loss: the sampled softmax loss.
         proposal: the distribution of the negatives.
         n: the number of negatives.
-        corrected: the logits from which log(n q) is subtracted.
+        logq: whether log(n q) is subtracted from the logits of the negatives.
         samples: the number of repetitions.
     """
     generator = torch.Generator().manual_seed(0)
     q = proposal_probabilities(proposal, given.counts)
     sampler = NegativeSampler(q, torch.device("cpu"))
-    of_label = torch.from_numpy(q)[given.targets].mul(n).log()
 
     def sampled(users: Tensor) -> Tensor:
         negatives, log_expected = sampler.draw(n, generator)
         own = (users * given.items[given.targets]).sum(1)
-        if corrected == "label too":
-            own = own - of_label
-        shift = torch.zeros(n) if corrected == "none" else log_expected
+        shift = log_expected if logq else torch.zeros(n)
         return loss(own, users @ given.items[negatives].T, given.targets, negatives, shift)
 
     def full(users: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ from mindlib.lessons.n04_training.exercises import LEAK, LOG_EXPECTED
 
 
 def test_other_ways_to_write_it_pass():
-    def log_expected_counts(ids, counts, n):
+    def log_expected_counts(ids, counts, m):
         log_q = (0.75 * counts.double().log()).log_softmax(0)
-        return log_q[ids] + torch.tensor(float(n)).log()
+        return log_q[ids] + torch.tensor(float(m)).log()
 
     def leak(items, label):
         items = items.clone()

@@ -43,9 +43,6 @@ FIGURES = {
     "hit_rates": lambda: plots.hit_rates(
         {"a": Estimate(0.2, 0.1, 0.4), "b": BIASES[1].loss}, ["b"]
     ),
-    "adam": lambda: plots.adam_paths(
-        np.eye(3)[:, :2], np.zeros((4, 2)), -np.arange(8.0).reshape(4, 2)
-    ),
     "clicked": clicked,
 }
 
@@ -61,7 +58,7 @@ def test_bias_shows_estimates_with_their_intervals():
     ends = np.array([s[:, 1] for s in first[2][0].get_segments()])
     np.testing.assert_allclose(ends, [[-0.5, -0.3], [0.0, 0.3]])
     assert (first[0].get_linestyle(), second[0].get_linestyle()) == ("-", "--")
-    np.testing.assert_allclose(data(right.lines[0]), [0.6, 0.2])
+    np.testing.assert_allclose(data(right.lines[0]), [60, 20])
 
 
 def test_hit_rates_are_points_with_intervals_in_percent():
@@ -70,13 +67,6 @@ def test_hit_rates_are_points_with_intervals_in_percent():
     assert data(first[0], "x") == [20]
     np.testing.assert_allclose(first[2][0].get_segments()[0][:, 0], [10, 40])
     assert [t.get_text() for t in axis.get_yticklabels()] == ["a", "b"]
-
-
-def test_adam_paths_and_their_ticks():
-    dense, rows, ticks = FIGURES["adam"]().axes[1].lines
-    np.testing.assert_allclose(data(dense), [-1, -3, -5, -7])
-    np.testing.assert_allclose(data(rows), 0)
-    assert data(ticks, "x") == [2]
 
 
 def test_clicked_shows_how_far_each_interest_turns():
