@@ -11,18 +11,20 @@
 # %% [markdown]
 # # 01 · Dynamic routing
 #
-# After this notebook you can write dynamic routing in ten lines of PyTorch, compute an iteration of it with a pencil,
-# and recognize two mistakes that raise no error: a softmax over the wrong axis, and logits that are replaced instead of
-# accumulated. Reading takes about 25 minutes. You need PyTorch, and no knowledge of capsules.
+# After this notebook you can write dynamic routing in ten lines of PyTorch, compute its iterations with a pencil, and
+# recognize two mistakes that raise no error: a softmax over the wrong axis, and logits that are replaced instead of
+# accumulated. Reading takes about 25 minutes. You need PyTorch, but no knowledge of capsules.
 #
 # MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) represents a user by several interest vectors. The
 # layer that computes them, highlighted in Figure 1.1, is a variant of dynamic routing between capsules ([Sabour, Frosst
-# and Hinton, 2017](https://arxiv.org/abs/1710.09829)), which the paper summarizes in §3.3.1. This notebook explains the
-# original, and notebook 02 makes MIND's changes. Section and equation numbers are those of the MIND paper.
+# and Hinton, 2017](https://arxiv.org/abs/1710.09829)), which the MIND paper summarizes in §3.3.1. This notebook
+# explains the original; notebook 02 adds MIND's changes. Section and equation numbers are those of the MIND paper.
+# Claims are marked **Paper**, **Measured here** (95 % intervals in parentheses) or **Open**. Hidden cells check our
+# code against mindlib, the library of these notebooks.
 
 # %% tags=["parameters"]
 draws: int = 400  # random examples behind the measured shares of section 5
-seed: int = 0  # of these examples
+seed: int = 0  # seed of the random examples
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 import textwrap
@@ -47,7 +49,7 @@ from mindlib.lessons.common.style import use_style
 from mindlib.lessons.common.widgets import frames
 from mindlib.lessons.n01_routing import figures
 from mindlib.lessons.n01_routing.exercises import HARD_ROUTING, ROUTE_BATCH
-from mindlib.lessons.n01_routing.films import film_plane, films_by_taste
+from mindlib.lessons.n01_routing.films import films_in_plane
 from mindlib.lessons.n01_routing.iterations import follow, planted_votes, settled
 
 use_style()
@@ -55,15 +57,17 @@ torch.set_printoptions(precision=3, sci_mode=False)
 show_architecture("routing")
 
 # %% [markdown]
-# **Figure 1.1.** Routing is the layer between the embeddings of a user's behaviors and the user's interest vectors.
+# **Figure 1.1.** Routing (B2I: behavior to interest) is the layer between the embeddings of a user's behaviors and the
+# user's interest vectors. Notebook 00 explains the other symbols.
 #
 # ## 1. A capsule is a vector whose norm is a confidence
 #
-# A **capsule** is a vector. Its norm, between 0 and 1, is the confidence that something is present, and its direction
-# describes that thing. In MIND a capsule is an interest of a user, and the direction tells which items it is about.
+# A **capsule** is a vector. Its norm is the confidence, below 1, that something is present, and its direction describes
+# that thing. The capsules that MIND's routing layer returns are interests, and their directions tell which items they
+# are about.
 #
-# A capsule is computed as a weighted sum, which can have any norm. For example, $z = (3, 4)$ has norm 5. Eq. 7 keeps
-# its direction and changes the norm $s$ to $s^2 / (1 + s^2)$, which is 25/26 here:
+# A capsule is computed from a weighted sum $z$, which can have any norm $s$. Eq. 7 keeps its direction and changes its
+# norm to $s^2 / (1 + s^2)$; for example, norm 5 becomes 25/26:
 #
 # $$\operatorname{squash}(z) = \frac{\|z\|^2}{1 + \|z\|^2}\,\frac{z}{\|z\|} \tag{7}$$
 
@@ -80,7 +84,7 @@ def check_squash():
     z = torch.randn(1000, 8, generator=torch.Generator().manual_seed(seed))
     z[0] = 0
     torch.testing.assert_close(squash(z), mindlib.layers.routing.squash(z))
-    print("squash equals mindlib's on 1,000 random vectors, of which one is zero")
+    print("squash equals mindlib's squash on 1,000 random vectors, of which one is zero")
 
 
 check_squash()
@@ -89,22 +93,26 @@ outputs = [float(squash(torch.tensor([norm, 0.0])).norm()) for norm in norms]
 show_table(["norm of $z$", *norms], [["norm of squash($z$)", *(f"{x:.4f}" for x in outputs)]])
 
 # %% [markdown]
-# Squash is quadratic for short vectors and saturates for long ones. A weak sum nearly vanishes, and no capsule exceeds
-# norm 1. Norms of 3 and 0.1, a ratio of 30, become 0.9 and 0.0099, a ratio of 91.
+# Squash is quadratic for short vectors and saturates for long ones, so a weak sum nearly vanishes, and every capsule
+# has a norm below 1. Norms of 3 and 0.1, a ratio of 30, become 0.9 and 0.0099, a ratio of 91.
 #
 # ## 2. Routing with a pencil
 #
-# Routing connects $L$ **low-level capsules** $c_i$ with $K$ **high-level capsules** $u_j$. (The paper's §3.3.1 writes
-# $c_i^l$ and $c_j^h$, $m$ for $L$ and $n$ for $K$.) In an image, a low-level capsule may describe a nose and a
-# high-level capsule a face. In MIND a low-level capsule is a **behavior**, such as a film that the user watched, and a
-# high-level capsule is an **interest**.
+# Routing computes $K$ **high-level capsules** $u_j$ from $L$ **low-level capsules** $c_i$. In an image, a low-level
+# capsule may describe a nose and a high-level capsule a face. In MIND a low-level capsule is a **behavior**, such as a
+# film that the user watched, and a high-level capsule is an **interest**. The sources use different letters:
 #
-# Each low-level capsule predicts each high-level capsule. The prediction $S_{ij}\,c_i$ is called a **vote**. Each pair
-# has its own trained matrix $S_{ij}$. Routing itself has no parameters; its only input is the votes.
+# | | here | paper, §3.3.1 | Figure 1.1 |
+# |---|---|---|---|
+# | low-level | $c_i$, $i \le L$ | $c_i^l$, $i \le m$ | $e_i$, $i \le n$ |
+# | high-level | $u_j$, $j \le K$ | $c_j^h$, $j \le n$ | $u_j$, $j \le K'_u$ |
+#
+# Each low-level capsule predicts each high-level capsule. The prediction $S_{ij}\,c_i$, with a trained matrix $S_{ij}$
+# for each pair, is called a **vote**. Routing itself has no parameters; its only input is the votes.
 #
 # A nose and a mouth that predict the same face are probably parts of it; if their predictions differ, they probably
-# belong to different faces. This is the principle of routing: **a low-level capsule is assigned to the high-level
-# capsule whose other votes agree best with its own.**
+# belong to different faces. Routing applies this principle: **a low-level capsule is assigned to the high-level capsule
+# for which its vote agrees best with the votes of the other low-level capsules.**
 #
 # Our example has three low-level and two high-level capsules in the plane. In all tensors of these notebooks, the first
 # axis is the interest $j$ and the second the behavior $i$, so that `b[j, i]` is the paper's $b_{ij}$:
@@ -112,17 +120,17 @@ show_table(["norm of $z$", *norms], [["norm of squash($z$)", *(f"{x:.4f}" for x 
 # %%
 pencil = torch.tensor(
     [
-        [[2.0, 1.0], [2.0, -1.0], [-2.0, 0.0]],  # the three votes for high-level capsule 1
-        [[1.0, 2.0], [-1.0, -2.0], [0.0, 2.0]],  # the three votes for high-level capsule 2
+        [[2.0, 1.0], [2.0, -1.0], [-2.0, 0.0]],  # votes for high-level capsule 1
+        [[1.0, 2.0], [-1.0, -2.0], [0.0, 2.0]],  # votes for high-level capsule 2
     ]
 )  # (K, L, d) = (2 interests, 3 behaviors, 2 dimensions)
 
 # %% [markdown]
-# **Predict** to which high-level capsule each low-level capsule will be assigned.
+# **Predict** which high-level capsule each low-level capsule will be assigned to.
 #
-# For capsule 1, the votes of low-level capsules 1 and 2 point to the right and agree; the vote of 3 points to the left.
-# For capsule 2, the votes of 1 and 3 point upwards, and that of 2 points downwards. Therefore 2 should go to capsule 1,
-# and 3 to capsule 2. Low-level capsule 1 agrees with the majority in both cases.
+# For high-level capsule 1, the votes of low-level capsules 1 and 2 point to the right and that of 3 to the left. For
+# high-level capsule 2, the votes of 1 and 3 point upwards and that of 2 downwards. Therefore low-level capsule 2 should
+# go to high-level capsule 1, and 3 to 2. Low-level capsule 1 agrees with both majorities.
 #
 # Routing keeps a **logit** $b_{ij}$ for each pair, which starts at 0, and repeats four steps:
 #
@@ -135,37 +143,36 @@ pencil = torch.tensor(
 # $$b_{ij} \leftarrow b_{ij} + u_j^\top S_{ij}\,c_i \tag{4}$$
 #
 # The **weight** (coupling coefficient) $w_{ij}$ is the share of low-level capsule $i$ that goes to high-level capsule
-# $j$. The inner product $u_j^\top S_{ij}\,c_i$ is the **agreement** of vote and capsule. Eqs. 4 and 6 are corrected
-# (sections 5 and 6).
+# $j$. The inner product $u_j^\top S_{ij}\,c_i$ is the **agreement** of vote and capsule. We correct misprints in Eqs. 4
+# and 6 (sections 5 and 6).
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 _ = save_figure(figures.loop(), "01_loop.svg")
 
 # %% [markdown]
 # **Figure 1.2.** One iteration turns logits into weights, weights into capsules, and capsules into new logits. The
-# votes of dimension $d$ never change.
+# votes never change.
 #
-# **Iteration 1.** All logits are 0, so all weights are 1/2. Capsule 1 sums half of $(2, 1) + (2, -1) + (-2, 0)$:
-# $z_1 = (1, 0)$. Its norm of 1 becomes 1/2, so $u_1 = (\frac12, 0)$. Its agreements with the three votes are
+# **Iteration 1.** All logits are 0, so all weights are 1/2, and $z_1$ is half of $(2, 1) + (2, -1) + (-2, 0)$, that is,
+# $(1, 0)$. Squash maps its norm from 1 to 1/2, so $u_1 = (\frac12, 0)$. Its agreements with the three votes are
 # $\frac12 \cdot 2 = 1$, $1$ and $-1$. In the same way $z_2 = (0, 1)$ and $u_2 = (0, \frac12)$, with agreements $1$,
 # $-1$ and $1$.
 #
-# **Iteration 2.** Low-level capsule 2 has the logits $(1, -1)$, so its weight for capsule 1 is
+# **Iteration 2.** Low-level capsule 2 has the logits $(1, -1)$, so its weight for high-level capsule 1 is
 # $e / (e + e^{-1}) = 0.881$. For low-level capsule 3 the weights are reversed. Low-level capsule 1 has the logits
-# $(1, 1)$ and remains split evenly. Capsule 1 now gets half of $(2, 1)$, most of $(2, -1)$ and little of the opposing
-# $(-2, 0)$, so its sum is longer. It also turns downwards, towards the vote with the largest weight:
-# $u_1 = (0.857, -0.129)$. For capsule 2 the weight of the vote $(-1, -2)$ falls to 0.119, so it turns to the right:
-# $u_2 = (0.129, 0.857)$.
+# $(1, 1)$ and remains split evenly. The sum $z_1$ now contains little of the opposing vote $(-2, 0)$, so it is longer,
+# and it turns downwards, towards $(2, -1)$, the vote with the largest weight: $u_1 = (0.8572, -0.1294)$. In the same
+# way $u_2$ turns to the right, away from the vote $(-1, -2)$: $u_2 = (0.1294, 0.8572)$.
 #
-# **Iteration 3.** This turn breaks the tie of low-level capsule 1. Its vote $(2, 1)$ has an upward part, but capsule 1
-# has turned downwards: the agreement is $2 \cdot 0.857 - 0.129 = 1.585$. Its vote $(1, 2)$ for capsule 2 has a part to
-# the right, and so has capsule 2 now: the agreement is $0.129 + 2 \cdot 0.857 = 1.844$. Added to 1, these give the
-# logits 2.585 and 2.844, so low-level capsule 1 prefers capsule 2, with weight 0.564. The other two low-level capsules
-# caused this indirectly, by turning the high-level capsules.
+# **Iteration 3.** These turns break the tie of low-level capsule 1. The second components of its vote $(2, 1)$ and of
+# $u_1$ have opposite signs, so their agreement is $2 \cdot 0.8572 - 0.1294 = 1.585$. All components of its vote
+# $(1, 2)$ and of $u_2$ are positive, so their agreement is $0.1294 + 2 \cdot 0.8572 = 1.844$. Added to 1, these give
+# the logits 2.585 and 2.844, so low-level capsule 1 prefers high-level capsule 2, with weight 0.564. The other
+# low-level capsules caused this indirectly, by turning the high-level capsules.
 #
 # ## 3. The loop in code
 #
-# `votes` has the shape $(K, L, d)$, `b` and `w` have $(K, L)$, and `z` and `u` have $(K, d)$:
+# The shapes are those of Figure 1.2:
 
 
 # %%
@@ -195,7 +202,7 @@ def check_routing():
         ):
             print(f"after an edit: the loop differs from mindlib's from iteration {r} on")
             return
-    print("the loop equals mindlib's for 1, 2, 3 and 7 iterations on random votes")
+    print("the loop equals mindlib's loop for 1, 2, 3 and 7 iterations on random votes")
 
 
 check_routing()
@@ -205,20 +212,19 @@ _ = save_figure(
 )
 
 # %% [markdown]
-# **Figure 1.3.** The opposing vote of each capsule fades within three iterations, and the capsule turns to the
-# remaining votes. The width of a vote and the number at its tip are its weight; the grey pin is the capsule.
+# **Figure 1.3.** The vote that opposes a high-level capsule fades within three iterations, and the capsule turns to the
+# remaining votes. The width of a vote and the number at its tip are its weight; the grey pin is the high-level capsule.
 #
-# After ten iterations almost nothing of low-level capsule 1 is left for capsule 1. The last update of `b` is never
-# used. So $r = 3$ iterations contain two updates that matter, and $r = 1$ returns the squashed sums with equal weights
-# $1/K$, without any routing.
+# The last update of `b` is never used: $r = 3$ iterations contain only two updates that affect the output, and $r = 1$
+# returns the squashed sums with weights $1/K$, without any routing.
 #
-# **Try**: remove `squash` (write `u = z`), and run the cell and the next one again. The norms of the capsules are no
-# longer limited, so the agreements are larger and the weights harden faster. Then restore the line.
+# **Try**: remove `squash` (write `u = z`), and run this cell and the figure's cell below it again. The norms of the
+# capsules are no longer limited, so the agreements are larger and the weights harden faster. Then restore the line.
 #
 # ### Exercise 1: a batch of users
 #
 # Write the loop for votes of shape `(B, K, L, d)`, one entry for each of `B` users, and return the capsules
-# `(B, K, d)`. Every axis number changes: note for each sum which axis it removes.
+# `(B, K, d)`. Note for each sum which axis it removes, because every axis number changes.
 
 
 # %%
@@ -244,21 +250,21 @@ _ = ROUTE_BATCH.check(route_batch_solution)
 # %% [markdown]
 # ## 4. Eleven films, three interests
 #
-# The same loop sorts the films of a real user: the example user of all notebooks, whose history in MovieLens-1M mixes
-# film noir, animation and war. We take up to four films of each genre, and *Who Framed Roger Rabbit?*, which is both
-# animation and film noir. The films are placed in a plane such that films with a common audience point the same way
-# (two principal components of the user–film matrix).
+# The same loop sorts films of the example user of all notebooks, whose history in
+# [MovieLens-1M](https://grouplens.org/datasets/movielens/1m/) mixes film noir, animation and war. We take up to four
+# films of each genre, and *Who Framed Roger Rabbit?*, which is both animation and film noir. In the plane of the two
+# leading singular vectors of the user–film matrix (with normalized columns), films with a common audience point the
+# same way.
 #
-# In Sabour's network the matrices are trained. Here we set them by hand, one for each interest: $S_j$ triples the part
-# of a vector along the direction of one film. The film of interest 1 is *L.A. Confidential* (film noir), of interest 2
-# *A Close Shave* (animation), and of interest 3 *Saving Private Ryan* (war). A film therefore votes strongly for an
-# interest if its audience resembles that of the interest's film.
+# In Sabour's network the matrices are trained. Here we set them by hand, one for each interest: $S_j$ triples the
+# component of a vector along the direction of one film. This film is *L.A. Confidential* for interest 1 (film noir),
+# *A Close Shave* for interest 2 (animation), and *Saving Private Ryan* for interest 3 (war). A film therefore votes
+# strongly for an interest if its audience resembles that of the interest's film.
 
 # %%
 log = load("movielens-1m")
 split = leave_last_out(log)
-films, first = films_by_taste(split)
-e = film_plane(log, films)  # (L, 2), the low-level capsules c_i
+films, e, first = films_in_plane(split)  # e (L, 2): the low-level capsules c_i
 
 
 def stretch(direction):
@@ -280,14 +286,13 @@ seen = follow(dynamic_routing, votes, 8)
 _ = save_figure(figures.iterations(seen, titles, interests), "01_rounds.svg")
 
 # %% [markdown]
-# **Figure 1.4.** Three iterations sort the films, and later ones make the weights harder. The mean logit of a film,
-# which the softmax ignores, is subtracted; colors end at ±5.
+# **Figure 1.4.** From iteration 3 on, every film keeps the interest with its largest weight, and further iterations
+# sharpen the weights. The mean logit of a film, which the softmax ignores, is subtracted; colors end at ±5.
 #
-# The capsules differ from the first iteration on, because their matrices do: each capsule leans towards its own film.
-# *A Close Shave* and *The Wrong Trousers* have an audience of their own and go to animation in iteration 2.
-# *Schindler's List* lies between two interests and remains divided: in iteration 3 it gives 0.48 to film noir and 0.52
-# to war (Figure 1.6). *Who Framed Roger Rabbit?* gives 0.71 to film noir, because votes come from audiences, not
-# genres.
+# The capsules differ from the first iteration on, because their matrices do. *A Close Shave* and *The Wrong Trousers*
+# have an audience that differs from those of the other films and go to animation in iteration 2. *Schindler's List*
+# remains divided: in iteration 3 it gives 0.48 to film noir and 0.52 to war (Figure 1.6). *Who Framed Roger Rabbit?*
+# gives 0.71 to film noir, because votes come from audiences, not genres.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 frames(
@@ -300,7 +305,7 @@ frames(
 # %% [markdown]
 # **Figure 1.5.** Capsules (arrows) turn towards the films that agree with them, and each film gives most of its weight
 # to the capsule that fits best. Each point is a film, colored by its largest weight (grey: undecided); a line joins it
-# to its bar of weights. Move the slider from iteration 1 to 8.
+# to its bar of weights.
 #
 # **Try**: in the loop of section 3, write `b = (u[:, None, :] * votes).sum(2)`, so that the agreement replaces the
 # logit, and run this section again. The heat maps hardly change after iteration 3; section 5 explains why. Then restore
@@ -308,9 +313,9 @@ frames(
 #
 # ### Exercise 2: hard assignment (an experiment)
 #
-# K-means assigns each point to one center. **Predict** what happens to the eleven films if routing assigns every film
-# entirely to the interest with its largest logit. Then write `hard_routing(votes, r)` that returns the capsules, and
-# explain their norms. (`F.one_hot` and `argmax` are enough.)
+# **Predict** what happens to the eleven films if routing, like K-means, assigns every film entirely to one interest,
+# that of its largest logit. Then write `hard_routing(votes, r)` that returns the capsules, and explain their norms.
+# (`F.one_hot` and `argmax` are enough.)
 
 
 # %%
@@ -344,14 +349,13 @@ print(
 # %% [markdown]
 # ## 5. Iterations sharpen the weights
 #
-# Each iteration adds another agreement to the logits. Unless the capsules are equal, the differences of the logits
-# usually keep growing, and the softmax turns them into weights that approach 0 or 1. The number of iterations $r$ acts
-# like an inverse temperature.
+# The number of iterations $r$ acts like an inverse temperature: each iteration adds another agreement to the logits.
+# Unless the capsules are equal, the differences of the logits usually keep growing, so the weights approach 0 or 1.
 #
-# We measure this on planted votes: three groups of four low-level capsules, where the members of group $j$ agree in
-# their votes for capsule $j$ (dimension 8, norm 2, noise of 0.3 times the norm), and all other votes are random.
+# We measure this on planted votes of three groups of four low-level capsules. The members of group $j$ agree in their
+# votes for high-level capsule $j$ (dimension 8, norm 2, noise of 0.3 times the norm); all other votes are random.
 #
-# **Predict** which settle first, and which never: the capsules, the weights, or the logits?
+# **Predict** whether the capsules, the weights or the logits settle first, and which of them never settle.
 
 # %%
 examples = planted_votes(draws, torch.Generator().manual_seed(seed))  # (draws, K, L, d)
@@ -375,19 +379,19 @@ show_table(
 )  # fmt: skip
 
 # %% [markdown]
-# *Settled* capsules have a cosine above 0.95 with those of iteration 60, and settled weights are within 0.05 of theirs.
-# Brackets hold 95 % intervals over the examples.
+# Capsules are *settled* when each has a cosine above 0.95 with its value at iteration 60, and weights when each is
+# within 0.05 of its value there.
 #
 # **Measured here**: the capsules settle first, in nearly all examples by iteration 3. The weights of most examples need
-# five to ten iterations, and the logits keep growing. Convergence is therefore judged by the capsules, which are all
-# that the next layer receives, or by the weights, but not by the logits. More iterations are not simply better: weights
-# near 0 or 1 freeze early decisions, and no film is shared by two interests.
+# more than five iterations, and the logits keep growing. Convergence is therefore judged by the capsules or the
+# weights, but not by the logits. More iterations are not always better: weights near 0 or 1 freeze early decisions and
+# divide no film between two interests.
 #
-# **Paper**: three iterations are usual. **Open**: the number used in its experiments, which is neither reported nor
-# varied.
+# **Paper**: three iterations are usual. **Open**: the paper neither reports nor varies the number in its experiments.
 #
-# Three iterations suffice only if the votes are long enough. Squash is quadratic for short sums, so votes of a tenth of
-# the norm give capsules of a hundredth and agreements of a thousandth; compare 0.01 with 0.001:
+# Three iterations suffice only if the votes are long enough. Where squash is quadratic, votes that are 10 times shorter
+# give capsules that are about 100 times shorter and agreements that are about 1,000 times smaller. Long votes lose
+# less, because squash saturates:
 
 # %%
 for scale in (1.0, 0.1, 0.01, 0.001):
@@ -398,14 +402,13 @@ for scale in (1.0, 0.1, 0.01, 0.001):
     print(f"first update {update:.2e}, largest weight {w.max():.4f}")
 
 # %% [markdown]
-# From 1 to 0.1 the update shrinks only to a 25th: the votes shrink to a tenth, but the saturated capsules keep 40 % of
-# their norm. The weights of short votes remain those of the initial logits, here 1/3. This happens with small
-# embeddings at the start of training.
+# From 0.01 to 0.001 the first update shrinks by a factor of 988, but from 1 to 0.1 only by a factor of 25, because the
+# capsules keep 40 % of their norm. The weights of short votes stay near their initial value, here 1/3.
 #
 # ### Why the agreement is added
 #
 # Eq. 4 is printed as $b_{ij} = u_j^\top S_{ij}\,c_i$: the agreement *replaces* the logit. The paper's Algorithm 1
-# *adds* it, as Sabour does, and so do we. Here is the printed version:
+# *adds* it, as Sabour et al. do, and so do we. Here is the printed version:
 
 
 # %%
@@ -431,30 +434,49 @@ show_table(
     ["iteration", *at],
     [[f"largest weight of a film, mean: {name}", *(f"{x:.3f}" for x in row)] for name, row in sharpness.items()],
 )  # fmt: skip
-norms = (seen.weights[..., None] * examples).sum(3).norm(dim=3)
-falls = ((norms - norms.atan()).sum(2).diff(dim=0) < -1e-4).any(0)
-print(f"the objective G (below) with added logits falls in {int(falls.sum())} of {draws} examples")
+longest = votes.norm(dim=2).amax(0)
+final = routing_as_printed(votes, 30)[1].amax(0)
+show_table(
+    ["logits replaced, iteration 30", *(titles[i] for i in longest.argsort(descending=True)[:4])],
+    [["norm of the longest vote", *(f"{x:.1f}" for x in longest.sort(descending=True).values[:4])],
+     ["largest weight", *(f"{final[i]:.3f}" for i in longest.argsort(descending=True)[:4])]],
+)  # fmt: skip
 
 # %% [markdown]
-# They first differ in iteration 3. Both use zeros in iteration 1 and the first agreement in iteration 2; then the loop
-# uses the sum of both agreements, and the printed version only the last. A replaced logit stays below the norm of the
-# vote, because $\|u_j\| < 1$. So the weights stop sharpening, here at a mean of 0.623, and only the two films with the
-# longest votes get a weight near 1. Added logits grow without bound, so the columns of the heat map approach one-hot
-# vectors.
+# They first differ in iteration 3, where the loop uses the sum of two agreements, and the printed version only the
+# last. A replaced logit stays below the norm of the vote, because $\|u_j\| < 1$. So the weights stop sharpening, and
+# only the two films with the longest votes get a weight near 1. The differences of added logits keep growing, so the
+# columns of the heat map approach one-hot vectors.
 #
-# Adding also has an objective: the agreement is the derivative of $G(w) = \sum_j (\|z_j\| - \arctan \|z_j\|)$ with
-# respect to $w_{ij}$, and no iteration lowers $G$ ([appendix B](appendix/B_routing.ipynb)). So routing cannot
-# oscillate.
-#
+# The agreement is the derivative of $G(w) = \sum_j (\|z_j\| - \arctan \|z_j\|)$ with respect to $w_{ij}$. Every
+# iteration with added logits that changes the weights raises $G$, which is bounded, so routing cannot oscillate
+# ([appendix B](appendix/B_routing.ipynb)). Replaced logits instead raise $G$ plus the entropy of the weights, which
+# therefore stay soft. For the planted votes, $G$ falls in neither version, but only the printed one keeps the entropy:
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+printed = follow(torch.vmap(routing_as_printed, in_dims=(0, None)), examples, 60)
+table = []
+for name, weights in (("added", seen.weights), ("replaced", printed.weights)):
+    norms = (weights[..., None] * examples).sum(3).norm(dim=3)
+    G, entropy = (norms - norms.atan()).sum(2), torch.special.entr(weights).sum((2, 3))
+    fell = [int((x.diff(dim=0) < -1e-4).any(0).sum()) for x in (G, G + entropy)]
+    changes = (f"{part[-1].mean():.2f}" for part in (G, entropy))
+    table.append([f"logits {name}", *(f"{count} of {draws}" for count in fell), *changes])
+show_table(
+    ["", "G fell", "G plus entropy fell", "mean G, iteration 60", "mean entropy, iteration 60"],
+    table,
+)
+
+# %% [markdown]
 # ## 6. Along which axis does the softmax run?
 #
-# Eq. 6 can be read in two ways. If the weights of each *behavior* over the interests sum to 1, a film divides itself
-# among the interests. If the weights of each *interest* over the behaviors sum to 1, an interest averages films.
+# In Eq. 6, either the weights of each *behavior* over the interests sum to 1, so that a film is divided among the
+# interests, or those of each *interest* over the behaviors, so that an interest averages films.
 #
 # **Paper**: Algorithm 1 takes the softmax for each behavior $i$, and in Eq. 6 the index $k$ of the sum replaces the
-# interest $j$: both mean *over the interests*. But the sum is printed with the upper bound $m$, the number of
-# behaviors, which contradicts its own index; we wrote $K$. In code the difference is one character, and several public
-# implementations have the other one ([appendix B](appendix/B_routing.ipynb)):
+# interest $j$: both mean *over the interests*. However, the sum's upper bound is printed as $m$, the number of
+# behaviors; we wrote $K$. In code the difference is one character, and several public implementations have the other
+# axis ([appendix B](appendix/B_routing.ipynb)):
 
 
 # %%
@@ -479,11 +501,11 @@ _ = save_figure(figures.sums_of_weights(both, titles, interests), "01_axis.svg")
 
 # %% [markdown]
 # **Figure 1.6.** The sums (Σ), here of iteration 3, reveal the axis. Over the interests every film has one unit to
-# divide, 11 in total; over the behaviors every interest has one unit, 3 in total.
+# divide, 11 in total; over the behaviors every interest has one, 3 in total.
 #
-# The axis matters because **only the softmax over the interests makes the interests compete**. There, a film that gives
-# more to one interest gives less to the others. Over the behaviors each row is a softmax of its own, so no interest
-# influences another. Here the second interest gets the votes of the first, as a rival:
+# The axis matters because **only the softmax over the interests makes the interests compete**. Over the behaviors each
+# row is a softmax of its own, so no interest influences another. To test this, we give interest 2 the votes of interest
+# 1, so that they could compete:
 
 # %%
 changed = votes.clone()
@@ -493,16 +515,15 @@ for route in (dynamic_routing, routing_over_behaviors):
     print(f"{route.__name__}: the weights of interest 1 change by up to {moved:.3f}")
 
 # %% [markdown]
-# Without competition, two interests may weight the same films most and become nearly equal, and other films get no
-# weight. In the lower half of Figure 1.6, film noir and war both give their largest weight to *Saving Private Ryan*,
-# and *Watership Down* gets 0.00. The axis also matters for padding: over the behaviors, a padded position takes part of
-# each interest's weight unless it is masked *before* the softmax.
+# Without competition, two interests may become nearly equal, and some films get no weight. In the lower half of Figure
+# 1.6, film noir and war both give their largest weight to *Saving Private Ryan*, and *Watership Down* gets 0.00.
+# Moreover, padded positions take part of each interest's weight unless they are masked *before* this softmax.
 #
-# ## 7. What MIND has to change
+# ## 7. With one shared matrix, zero logits fail
 #
-# The three interests of section 4 differ because their matrices do. A recommender cannot have a matrix for every pair:
-# histories have different lengths, and all interests have to live in one space to be compared with items. MIND
-# therefore shares one matrix $S$. With zero logits, the loop then fails:
+# A recommender cannot have a matrix for every pair: histories have different lengths, and all interests must lie in one
+# space to be compared with items. MIND therefore shares one matrix $S$. With zero initial logits, the interests are
+# then equal:
 
 # %%
 shared = e.expand(3, -1, -1)  # S is the identity for every pair
@@ -510,15 +531,16 @@ u, w = dynamic_routing(shared, 3)
 print("capsules", u, "weights of the first film", w[:, 0], sep="\n")
 
 # %% [markdown]
-# All interests receive the same votes with the same weights. So they are equal in iteration 1, receive equal updates,
-# and stay equal forever. Notebook 02 proves this and repairs it with random initial logits.
+# All interests receive the same votes with the same weights, so they are equal in iteration 1, receive equal updates
+# and never separate. Notebook 02 proves this and repairs it with random initial logits.
 #
 # ## Summary
 #
-# - An iteration of routing: softmax over the interests, weighted sum, squash, and the agreement **added** to the logits.
+# - An iteration takes a softmax over the interests, a weighted sum and squash, and **adds** the agreement to the
+#   logits.
 # - Capsules settle within a few iterations if the votes are long enough; weights become sharper with every iteration.
 # - The softmax over the interests makes them compete. Each column of the weight matrix then sums to 1.
-# - Different matrices $S_{ij}$ make the interests differ.
+# - Different matrices $S_{ij}$ make the interests differ; with a shared matrix and equal logits they stay equal.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 seconds = time.perf_counter() - started

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import ConnectionPatch
 from torch import Tensor
 
 from mindlib.lessons.common.style import COLORMAP, COLORS, INK
@@ -34,10 +35,10 @@ def loop() -> Figure:
         arrow = {"arrowstyle": "-|>", "color": INK if x == 50 else COLORS[0], "lw": 1.6}
         axis.annotate("", (to_x, to_y), (x, y), arrowprops=arrow)
     for x, y, side, text in (
-        (16, 22, "left", "softmax over the\ninterests, Eq. 6"),
-        (50, 41, "center", "weighted sum over the behaviors, Eq. 5"),
-        (84, 22, "right", "squash,\nEq. 7"),
-        (50, 3, "center", "agreement $u_j^T S_{ij}\\,c_i$, added to $b$, Eq. 4"),
+        (16, 22, "left", "1. softmax over the\ninterests, Eq. 6"),
+        (50, 41, "center", "2. weighted sum over the behaviors, Eq. 5"),
+        (84, 22, "right", "3. squash,\nEq. 7"),
+        (50, 3, "center", "4. agreement $u_j^T S_{ij}\\,c_i$, added to $b$, Eq. 4"),
     ):
         axis.text(x, y, text, color=COLORS[0], size=11, ha=side, va="center")
     return figure
@@ -87,7 +88,7 @@ def iterations(
     """Draw logits and weights as heat maps: a row for each of the first `count` iterations."""
     figure, axes = plt.subplots(count, 2, figsize=(9, 1.1 * count + 1.8), layout="constrained")
     for c, name, values, low, top, colors, ends in (
-        (0, "logits $b$, less their mean over the interests", seen.logits, -5, 5, "PuOr", "both"),
+        (0, "logits $b$, less their mean over the interests", seen.logits, -5, 5, "RdBu_r", "both"),
         (1, "weights $w$", seen.weights, 0, 1, COLORMAP, "neither"),
     ):
         for axis, picture in zip(axes[:, c], values[:count].numpy(), strict=True):
@@ -112,33 +113,36 @@ def one_iteration(
 ) -> Figure:
     """Draw iteration t: films and capsules in the plane, and below them the weights of each film.
 
-    The films are sorted by their first coordinate; a line joins each to its weights.
+    A line joins each film to its bar of weights. The figures of all iterations have one layout.
     """
     figure, (top, bottom) = plt.subplots(
         2, 1, figsize=(9, 6.4), layout="constrained", height_ratios=(3, 1)
     )
-    order = films[:, 0].argsort().tolist()
-    bars = np.linspace(float(films[:, 0].min()), float(films[:, 0].max()), len(order))
-    ends = dict(zip(order, bars, strict=True))
     _, weights, capsules = (part[t - 1] for part in seen)
     for i, (x, y) in enumerate(films.tolist()):
         shares = weights[:, i].tolist()
         color = INK if max(shares) - min(shares) < 1e-6 else COLORS[shares.index(max(shares))]
-        top.plot([x, ends[i]], [y, -0.05], color=color, lw=0.6)
+        line = ConnectionPatch(
+            (x, y), (i, 1), top.transData, bottom.transData, color=color, lw=0.6, zorder=-1
+        )
+        line.set_in_layout(False)
+        figure.add_artist(line)
         top.plot(x, y, "o", color=color, ms=7)
         for k, share in enumerate(shares):
-            bottom.bar(ends[i], share, 0.2, sum(shares[:k]), color=COLORS[k])
+            bottom.bar(i, share, 0.6, sum(shares[:k]), color=COLORS[k])
     for k, (x, y) in enumerate(capsules.tolist()):
         arrow(top, x, y, COLORS[k], 0.006)
         side = "right" if x < 0 else "left"
-        top.text(x, y, f" $u_{k + 1}$ {interests[k]} ", color=COLORS[k], weight="bold", ha=side)
+        text = f" $u_{k + 1}$ {interests[k]} "
+        label = top.text(x, y, text, color=COLORS[k], weight="bold", ha=side)
+        label.set_in_layout(False)
     top.set(title=f"iteration {t}", xticks=[], yticks=[], ylim=(-0.05, 1.3), aspect="equal")
+    top.margins(x=0.1)
     top.axhline(0, color=INK, lw=0.5, zorder=0)
     top.spines[:].set_visible(False)
-    bottom.set_xticks(bars, [titles[i] for i in order], rotation=60, ha="right")
-    bottom.set(ylabel="weights $w$", yticks=(0, 1))
-    for axis in (top, bottom):
-        axis.set_xlim(bars[0] - 0.15, bars[-1] + 0.15)
+    bottom.set_xticks(range(len(titles)), titles, rotation=60, ha="right")
+    xlim = (-0.5, len(titles) - 0.5)
+    bottom.set(ylabel="weights $w$", yticks=(0, 1), xlim=xlim, ylim=(0, 1))
     return figure
 
 

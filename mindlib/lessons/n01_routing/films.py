@@ -11,6 +11,19 @@ from mindlib.data import Interactions, Split
 from mindlib.lessons.common.films import TASTES, example_case, genre_matrix
 
 
+def films_in_plane(
+    split: Split,
+) -> tuple[Int[np.ndarray, " films"], Float[Tensor, "films 2"], list[int]]:
+    """Return films of the example user, their places, and the position of one film of each taste.
+
+    The films are sorted by their first coordinate.
+    """
+    films, firsts = films_by_taste(split)
+    plane = film_plane(split.log, films)
+    order = plane[:, 0].argsort()
+    return films[order.numpy()], plane[order], [int(order.argsort()[first]) for first in firsts]
+
+
 def films_by_taste(split: Split, count: int = 4) -> tuple[Int[np.ndarray, " films"], list[int]]:
     """Return films of the example user, and the position of the first film of each taste.
 
@@ -29,7 +42,7 @@ def films_by_taste(split: Split, count: int = 4) -> tuple[Int[np.ndarray, " film
 def film_plane(log: Interactions, films: Int[np.ndarray, " films"]) -> Float[Tensor, "films 2"]:
     """Place films in a plane such that films with a common audience point the same way.
 
-    The coordinates are the second and the first principal component of the films' audiences (the
+    The coordinates are the second and the first singular vector of the films' audiences (the
     normalized 0/1 columns of the user-film matrix), scaled to a root mean square of 1.
     """
     watched = np.zeros((log.num_users + 1, len(films)))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from matplotlib.patches import ConnectionPatch
 from matplotlib.quiver import Quiver
 
 from mindlib.lessons.n01_routing import figures
@@ -52,6 +53,22 @@ def test_iterations_shows_logits_and_weights_of_the_first_iterations():
     expected = [seen()[part][t] for t in (0, 1) for part in (0, 1)]
     for drawn, values in zip(maps, expected, strict=True):
         np.testing.assert_array_equal(drawn, values)
+
+
+def test_one_iteration_joins_each_film_to_its_bar_and_all_iterations_have_one_layout():
+    layouts = []
+    for t in (1, 6):
+        films = torch.from_numpy(random(3, 2))
+        figure = figures.one_iteration(seen(), films, TITLES, INTERESTS, t)
+        figure.canvas.draw()
+        layouts.append([axis.get_position().bounds for axis in figure.axes])
+        lines = [part for part in figure.artists if isinstance(part, ConnectionPatch)]
+        assert [line.xy1 for line in lines] == [(x, y) for x, y in films.tolist()]
+        assert [line.xy2 for line in lines] == [(i, 1) for i in range(3)]
+        bars = figure.axes[1].patches
+        centers = [bar.get_x() + bar.get_width() / 2 for bar in bars]
+        np.testing.assert_allclose(centers, np.repeat(range(3), 2))
+    np.testing.assert_allclose(*layouts)
 
 
 def test_sums_of_weights_writes_the_sums_of_both_axes():
