@@ -45,7 +45,7 @@ def circles(
 def strips(
     rows: Mapping[str, Float[np.ndarray, " items"]], liked: int, of_each: int, title: str
 ) -> Figure:
-    """Draw the score of each item, for two ways to score, and a line where the list ends."""
+    """Draw the score of each item, for two ways to score, and a line where the list begins."""
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
     for y, (name, scores) in zip((0, 1.25), rows.items(), strict=True):
         cut = np.sort(scores)[-liked * of_each]
@@ -55,7 +55,8 @@ def strips(
         color = np.array([*COLORS[:liked], INK])
         cluster = np.minimum(np.arange(len(scores)) // of_each, liked)
         height = np.where(cluster < liked, 0.1 * cluster, -spread)
-        axis.scatter(scores, y + height, s=9, c=color[cluster], lw=0)
+        size = np.where(cluster < liked, 22, 6)
+        axis.scatter(scores, y + height, s=size, c=color[cluster], lw=0)
         axis.text(-1.05, y, name, color=INK, ha="right", va="center")
     axis.set(xlim=(-1, 1.25), ylim=(-0.6, 1.9), yticks=[], title=title)
     axis.set(xticks=(-1, -0.5, 0, 0.5, 1), xlabel="score of each item (cosine)")
@@ -64,9 +65,18 @@ def strips(
 
 
 def coverage(
-    curves: Mapping[str, Sequence[Estimate]], dims: Sequence[int], liked: int, chance: float
+    curves: Mapping[str, Sequence[Estimate]],
+    dims: Sequence[int],
+    liked: int,
+    chance: float,
+    rule: Mapping[str, float] | None = None,
 ) -> Figure:
-    """Draw how many liked clusters are covered in each dimension, with intervals."""
+    """Draw how many liked clusters are covered in each dimension, with intervals.
+
+    Args:
+        chance: the number that a random list covers.
+        rule: dimensions at which to draw a named vertical line.
+    """
     figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
     for (name, row), color in zip(curves.items(), COLORS, strict=False):
         values = np.array([estimate.value for estimate in row])
@@ -78,6 +88,9 @@ def coverage(
         else:
             at = int(abs(values - 0.7 * liked).argmin())
             axis.text(1.08 * dims[at], values[at], name, color=color, va="top")
+    for name, d in (rule or {}).items():
+        axis.axvline(d, 0.1, 0.5, color=INK, ls="--", lw=0.8)
+        axis.text(0.97 * d, 0.25, f"rule, {name}: {d:.0f}", color=INK, ha="right", va="bottom")
     axis.axhline(chance, color=INK, ls=":")
     text = f"random list: {chance:.3f}"
     axis.text(dims[-1], chance + 0.05, text, color=INK, ha="right", va="bottom")
@@ -88,11 +101,17 @@ def coverage(
     return figure
 
 
-def costs(times: Mapping[str, tuple[float, float]], limit: int | float) -> Figure:
-    """Draw the milliseconds for reading and for computing of each row, and the time limit."""
-    figure, axis = plt.subplots(figsize=(7, 0.9 + 0.36 * len(times)), layout="constrained")
-    rows, values = range(len(times)), np.array(list(times.values())).T
-    limiting = [f"{float(f'{ms:.3g}'):,g} ms" for ms in values.max(0)]
+def costs(times: Mapping[str, tuple[float, float]], limit: int | float, apart: int = 0) -> Figure:
+    """Draw the milliseconds for reading and for computing of each row, and the time limit.
+
+    Args:
+        apart: the number of last rows to which the limit does not apply, set apart below a line.
+    """
+    figure, axis = plt.subplots(figsize=(7, 1.1 + 0.36 * len(times)), layout="constrained")
+    limited = len(times) - apart
+    rows = [row + 0.6 * (row >= limited) for row in range(len(times))]
+    values = np.array(list(times.values())).T
+    limiting = [f"{float(f'{ms:.3g}' if ms >= 10 else f'{ms:.2g}'):,g} ms" for ms in values.max(0)]
     labels = [f"{name}: {text}" for name, text in zip(times, limiting, strict=True)]
     axis.hlines(rows, *values, color=INK, lw=0.8)
     for kind, ms, marker, color in zip(
@@ -100,8 +119,10 @@ def costs(times: Mapping[str, tuple[float, float]], limit: int | float) -> Figur
     ):
         axis.scatter(ms, rows, s=36, marker=marker, color=color, zorder=3)
         axis.text(ms[0], -0.45, kind, color=color, ha="center", va="bottom")
-    axis.axvline(limit, color=INK, ls=":")
-    axis.text(limit, len(times) - 0.4, f" limit: {limit:g} ms", color=INK, va="center")
+    axis.plot([limit, limit], [-1.1, limited - 0.4], color=INK, ls=":")
+    axis.text(limit, limited - 1, f"  limit: {limit:g} ms", color=INK, va="center")
+    if apart:
+        axis.axhline(limited - 0.2, color=INK, lw=0.8)
     axis.set(xscale="log", xlabel="milliseconds per request", yticks=rows, yticklabels=labels)
-    axis.set_ylim(len(times) - 0.1, -1.1)
+    axis.set_ylim(rows[-1] + 0.6, -1.1)
     return figure

@@ -26,8 +26,9 @@ FIGURES = {
         [*COLORS[:2], INK],
     ),
     "strips": lambda: figures.strips({"one": SCORES, "two": SCORES / 2}, 2, 2, "d = 8"),
-    "coverage": lambda: figures.coverage(CURVES, (8, 64), 4, 0.01),
+    "coverage": lambda: figures.coverage(CURVES, (8, 64), 4, 0.01, {"one": 33.0}),
     "costs": lambda: figures.costs(TIMES, limit=15),
+    "costs-apart": lambda: figures.costs(TIMES, limit=15, apart=1),
 }
 
 
@@ -50,6 +51,8 @@ def test_the_curves_have_their_values_and_intervals():
     assert [0.1, 2.2] in lines
     (bars, _) = [c.get_segments() for c in axis.collections]  # pyright: ignore[reportAttributeAccessIssue]
     assert [bar[:, 1].tolist() for bar in bars] == [pytest.approx([1.5, 2.5]), [4, 4]]
+    assert [33, 33] in [np.asarray(line.get_xdata()).tolist() for line in axis.lines]
+    assert "rule, one: 33" in [text.get_text() for text in axis.texts]
 
 
 def test_the_costs_have_a_mark_for_reading_and_one_for_computing():
@@ -57,3 +60,11 @@ def test_the_costs_have_a_mark_for_reading_and_one_for_computing():
     marks = [c for c in axis.collections if isinstance(c, PathCollection)]
     shown = [np.asarray(mark.get_offsets()).tolist() for mark in marks]
     assert shown == [[[128, 0], [0.1, 1]], [[6.4, 0], [0.005, 1]]]
+
+
+def test_the_limit_ends_above_the_rows_that_are_set_apart():
+    (axis,) = FIGURES["costs-apart"]().axes
+    limit, _ = axis.lines
+    assert np.asarray(limit.get_xdata()).tolist() == [15, 15]
+    within, apart = axis.get_yticks()
+    assert within < max(limit.get_ydata()) < apart  # pyright: ignore[reportArgumentType]
