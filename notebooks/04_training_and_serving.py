@@ -172,8 +172,8 @@ print({title: round(p, 2) for title, p in zip(titles, probability.tolist(), stri
 print(f"loss of Fargo: {-probability[1].log():.2f}")
 
 # %% [markdown]
-# **Paper**: for training pairs $\mathcal D$ of a user $u$ and a label $i$ from the catalogue $\mathcal I$, the
-# probability of the label and the loss are (the paper maximizes the sum without the minus sign):
+# **Paper**: for training pairs $\mathcal D$ of a user $u$ and a label $i$ from the catalogue $\mathcal I$, with the user
+# vector $\mathbf v_u$ that the label selects (§3.4), the probability and the loss are (the paper maximizes $-L$):
 #
 # $$ \Pr(i \mid u) = \frac{\exp(\mathbf v_u^\top \mathbf e_i)}{\sum_{j \in \mathcal I} \exp(\mathbf v_u^\top \mathbf e_j)}
 # \tag{10} $$
@@ -278,7 +278,7 @@ _ = save_figure(figure, "04_bias.svg")
 # ### Why the label's own logit is not corrected
 #
 # Each candidate's correction is the logarithm of its expected number of terms in the sum: $m q_j$ for a negative, and
-# 1 for the label, whose correction is therefore $\log 1 = 0$. TensorFlow's `sampled_softmax_loss` and in-batch training
+# 1 for the label, where $\log 1 = 0$. TensorFlow's `sampled_softmax_loss` and in-batch training
 # ([Yi et al., 2019](https://doi.org/10.1145/3298689.3346996)) correct the label too, because they ask which film of a
 # given set of candidates is the label. With a uniform sampler, this subtracts the same constant from every logit and
 # has no effect.
@@ -494,8 +494,8 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 4.2.** Scoring each candidate as in serving gives better lists than Eq. 10, and mindlib's tuned form gives
-# the best. Rings: `mindlib.fit` with the settings of the row above.
+# **Figure 4.2.** Scoring each candidate as in serving gives better lists than Eq. 10, and *MIND (ours)*, mindlib's tuned
+# form, gives the best. Rings: `mindlib.fit` with the settings of the row above.
 #
 # **Measured here**: the 80-line model trained with Eq. 10 scores about 7 points above the popularity baseline. The
 # candidate loss, which also replaces $p = 2$ by the maximum, adds about 2 points. No difference from `mindlib.fit` can be
