@@ -16,8 +16,9 @@
 # collapse.
 #
 # MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) retrieves items with several vectors per user. Section
-# and equation numbers are the paper's; the data are MovieLens-1M. Running takes one to two minutes. Claims are marked
-# **Paper**, **Measured here** (95 % intervals in parentheses) or **Open** (not settled by the paper).
+# and equation numbers are the paper's; the data are MovieLens-1M. Running takes one to two minutes on idle cores (the
+# run shown shared them). Claims are marked **Paper**, **Measured here** (95 % intervals in parentheses) or **Open** (not
+# settled by the paper).
 
 # %% tags=["parameters"]
 draws: int = 300  # simulated users behind each point of the collapse map, at least 100
@@ -46,12 +47,10 @@ from mindlib.lessons.common import films
 from mindlib.lessons.common.architecture import show_architecture
 from mindlib.lessons.common.page import show_source, show_table
 from mindlib.lessons.common.style import use_style
-from mindlib.lessons.common.widgets import frames
 from mindlib.lessons.n02_b2i.exercises import INTERESTS_BY_GENRE, ONE_ITERATION, REPEATABILITY
 from mindlib.lessons.n02_b2i.figures import (
     collapse_map,
     films_and_interests,
-    plane_and_coupling,
     rounds_in_the_plane,
 )
 from mindlib.lessons.n02_b2i.planted import diagnose, planted_users
@@ -163,8 +162,7 @@ def dynamic_routing(votes, r):
 # ## First change: one map for all pairs
 #
 # Sabour's routing has a matrix $\mathbf S_{ij}$ for every pair of capsules. In an image, capsule $i$ always covers the
-# same region. Behavior $i$ is just the user's $i$-th film, so a matrix for each position has four
-# problems:
+# same region. Behavior $i$ is the user's $i$-th film, so a matrix for each position has four problems:
 #
 # - **Size.** With 50 behaviors, 5 interests and $d = 64$ dimensions, separate matrices have
 #   $50 \cdot 5 \cdot 64^2 = 1{,}024{,}000$ parameters; one shared matrix has 4,096.
@@ -233,11 +231,10 @@ equal["shared_routing"] = report_equality("shared_routing", pairs)
 # 2. Then $\vec z_j = \sum_i \frac1K \mathbf S \vec e_i$ does not depend on $j$, so $\vec u_1 = \dots = \vec u_K$.
 # 3. Every interest adds the same $\vec u^{\mathsf T}\mathbf S\vec e_i$ to its logits, so the rows stay equal. ∎
 #
-# Zeros are equal rows, so by induction all weights are $1/K$ and all interests are $\operatorname{squash}(\frac1K \sum_i
-# \mathbf S \vec e_i)$ in every iteration. Training cannot repair this, because all interests share $\mathbf S$ and the
-# layers after it.
+# By induction, logits of 0 give weights of $1/K$ and interests of $\operatorname{squash}(\frac1K \sum_i \mathbf S \vec e_i)$
+# in every iteration. Training cannot repair this, because all interests share $\mathbf S$ and the layers after it.
 #
-# The remedy is to make the rows differ at the start, as K-means starts from different centers (**Paper**): $b_{ij} \sim
+# The remedy is to make the rows differ at the start, as in K-means (**Paper**): $b_{ij} \sim
 # \mathcal N(0, \sigma^2)$, with $\sigma = 1$ recommended. Two lines change:
 
 
@@ -342,7 +339,7 @@ print(f"baseline, the mean of the behaviors in place of the second call: {repeat
 # %% [markdown]
 # ## Third change: the number of interests depends on the history
 #
-# MIND gives short histories fewer interests, to save computation and memory (**Paper**):
+# MIND gives users with short histories fewer than $K$ interests, to save computation and memory (**Paper**):
 #
 # $$K'_u = \max\bigl(1, \min(K, \log_2 |\mathcal I_u|)\bigr) \tag{9}$$
 #
@@ -387,8 +384,8 @@ show_table(
 # A user gets all five interests with at least 32 behaviors; the natural logarithm would require 149. Online, dynamic $K$
 # reached about the click rate of a fixed $K = 7$ at lower cost (**Paper**, §4.3).
 #
-# **Exercise 2.2.** Eq. 9 counts films, not tastes. Write another rule: the number of different genres in the
-# history, at least 1 and at most $K$. `has_genre` has shape (users, length, genres); `mask` (users, length) is False at
+# **Exercise 2.2.** Write a rule that counts tastes instead of films: the number of different genres in the history, at
+# least 1 and at most $K$. `has_genre` has shape (users, length, genres); `mask` (users, length) is False at
 # padding.
 
 
@@ -418,7 +415,7 @@ _ = INTERESTS_BY_GENRE.check(interests_by_genre)
 #
 # ### Routing a batch
 #
-# In a batch, `mask` marks real (not padded) behaviors, and `active` marks each user's $K'_u$ interests. The weights are
+# In a batch, `mask` marks real (not padded) behaviors, `active` each user's $K'_u$ interests. The weights are
 #
 # $$w_{ij} = \frac{\exp b_{ij}}{\sum_k \exp b_{ik}} \tag{6}$$
 #
@@ -548,7 +545,7 @@ print(f"V_u: {tuple(V.shape)}, {int(active.sum())} interests are active")
 print(f"smallest coordinate {V.min():.2f}; smallest cosine of two interests {cosine.min():.2f}")
 
 # %% [markdown]
-# Before training, the interests are almost equal.
+# Before training, the interests are almost equal, in part because all contain the same profile.
 #
 # **Try**: add `nn.ReLU()` after the last layer of `head`, and run both cells again. No coordinate is negative, so no
 # two interests form an angle above 90°, and an item without positive coordinates scores at most 0 for every user.
@@ -556,16 +553,16 @@ print(f"smallest coordinate {V.min():.2f}; smallest cosine of two interests {cos
 #
 # ### From memory
 #
-# Draw the layer from memory, mark the three changes, and compare with this table ([1] to [3]).
+# Draw the layer from memory, mark the three changes, and compare with this table.
 #
 # | step | result | shape |
 # |---|---|---|
-# | embed and pool the behaviors | $\mathbf E_u$ | $(n, d)$ |
+# | embed and pool the behaviors | $\mathbf E_u$, rows $\vec e_i$ | $(n, d)$ |
 # | map them by one $\mathbf S$ **[1]** | $\mathbf S\vec e_i$ | $(n, d)$ |
 # | count the interests by Eq. 9 **[3]** | $K'_u$ | |
 # | draw the logits from $\mathcal N(0, \sigma^2)$ **[2]** | $b_{ij}$ | $(K'_u, n)$ |
 # | $r$ times: softmax over the interests; $\vec z_j = \sum_i w_{ij}\mathbf S\vec e_i$; squash; add $\vec u_j^{\mathsf T}\mathbf S\vec e_i$ to $b_{ij}$ | $\vec u_j$ | $(K'_u, d)$ |
-# | concatenate the profile to each interest | $(\vec u_j, \vec p_u)$ | $(K'_u, d + d_p)$ |
+# | concatenate the profile ($d_p$ numbers) to each interest | $(\vec u_j, \vec p_u)$ | $(K'_u, d + d_p)$ |
 # | ReLU layers | $\mathbf V_u$ | $(K'_u, d)$ |
 #
 # In `mindlib` these steps are `MIND.encode`; `user_vectors` concatenates the profile and applies the head.
@@ -596,8 +593,8 @@ _ = save_figure(figure, "02_films.svg")
 
 # %% [markdown]
 # **Figure 2.3.** Interest 2 holds the horror films, interest 3 mostly crime and action films and, with the largest weights,
-# two animated shorts, interest 4 mostly dramas, and interest 1 a single film. Lines show weights
-# of at least 0.25; labels name the genres overrepresented in each interest.
+# two animated shorts, interest 4 mostly dramas, and interest 1 a single film. Titles have the color of their heaviest
+# interest, lines show weights of at least 0.25, and labels name the genres overrepresented in each interest.
 #
 # Six of the eight films listed at the top have their largest weight in interest 3, *Blood Simple* and *Willy Wonka* in
 # interest 4. These interests overlap: *Braveheart* and *Saving Private Ryan* are divided about equally between them. An
@@ -605,10 +602,10 @@ _ = save_figure(figure, "02_films.svg")
 #
 # ## With K = 1, routing does nothing
 #
-# **Paper** (Table 2): MIND with one interest beats YouTube DNN, because routing pools better than averaging. Under
+# **Paper** (Table 2): MIND with one interest beats YouTube DNN because routing pools better than averaging. Under
 # Algorithm 1 this cannot be the reason: the softmax over a single interest is 1, so $w_{i1} = 1$ for every behavior.
-# Therefore $\vec u = \operatorname{squash}(\sum_i \mathbf S\vec e_i)$, and $r$ and $\sigma$ have
-# no effect:
+# Therefore $\vec u = \operatorname{squash}(\sum_i \mathbf S\vec e_i)$, and $r$ and $\sigma$ have no
+# effect:
 
 # %%
 S = reference.routing.bilinear_map.detach()
@@ -622,7 +619,7 @@ for r, sigma in ((1, 0), (3, 1), (10, 5)):
 # %% [markdown]
 # The same holds in any MIND model for users with $K'_u = 1$, that is, with at most three behaviors. Any gain of MIND-1
 # must come from $\mathbf S$, from sum and squash in place of the mean, from the head, or from a softmax over behaviors in
-# the authors' code (**Open**; notebook 05 compares the two models).
+# the authors' code (**Open**).
 #
 # The sum also matters for $K > 1$, because it grows with the history. Ten times as many films in the same directions and
 # with the same weights make $\vec z_j$ ten times as long. If $\|\vec z_j\|$ was 1, $\|\vec u_j\|$ grows from $\frac12$ to
@@ -636,7 +633,7 @@ for r, sigma in ((1, 0), (3, 1), (10, 5)):
 # - **Routing collapse** (REMI, Xie et al., RecSys 2023): each interest copies a single behavior.
 #   Measure: the *entropy* of its weights over behaviors, divided by $\log n$, near 0.
 #
-# The simulated users have a known solution: one cluster per interest, with a cosine of about 0 and an entropy of
+# The simulated users have a known solution: one cluster per interest, with cosine about 0 and entropy
 # $\log 7 / \log 21 = 0.64$ (the star). We run Algorithm 1 without training ($r = 3$, $\mathbf S = \mathbf I$). On two
 # paths the embeddings grow, with a softmax over interests or over behaviors; on the third $\sigma$ grows at norm 0.5.
 
@@ -677,6 +674,8 @@ for name, path, index in (
 ):
     print(f"{name}: {paths[path][index].recovered.percent()}")
 print(f"mean cosine at norm 0.5, σ = 1: {paths['only σ grows'][1].cosine}")
+noise = paths["only σ grows"][4]
+print(f"mean cosine at norm 0.5, σ = 20: {noise.cosine}; entropy {noise.entropy}")
 
 # %% [markdown]
 # **Figure 2.4.** Longer embeddings separate the interests if the softmax runs over interests, but lead to routing
@@ -697,33 +696,44 @@ print(f"mean cosine at norm 0.5, σ = 1: {paths['only σ grows'][1].cosine}")
 #
 # **Paper** (Fig. 3): $\sigma = 0.1$, 1 and 5 give similar hit rates, after training, on one data set.
 #
-# **Predict**: can ten iterations replace long embeddings? Set the norm to 0.5 and $r$ to 10.
-
+# **Predict**: can more iterations replace long embeddings?
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
-def look(σ, norm, r):
-    torch.manual_seed(0)
-    e = norm * F.normalize(toy, dim=1)
-    title = f"norm {norm:g}, σ = {σ}, r = {r}"
-    return plane_and_coupling(e, *random_routing(e, torch.eye(2), K=3, r=r, sigma=σ), title)
-
-
-alt = "Twelve behaviors and three interests in the plane, and their coupling coefficients"
-frames(look, alt, first={"σ": 1, "norm": 0.5, "r": 10}, σ=(0, 1), norm=(0.5, 3), r=(1, 3, 10))
+r_values, rows = (1, 3, 10, 100), {}
+for norm in (0.5, 1, 3):
+    rows[f"norm {norm:g}"] = []
+    for r in r_values:
+        torch.manual_seed(0)  # the logits of Figure 2.2
+        rows[f"norm {norm:g}"].append(random_routing(norm / 3 * toy, torch.eye(2), 3, r, sigma=1))
+figure = rounds_in_the_plane(toy, rows, r_values)
+_ = save_figure(figure, "02_norms.svg")
+shares = {
+    norm: [
+        diagnose(replace(over_interests, iterations=r), norm=norm, users=draws).recovered
+        for r in r_values[1:]
+    ]
+    for norm in (0.5, 1, 4)
+}
+show_table(
+    ["all clusters recovered, σ = 1", *(f"r = {r}" for r in r_values[1:])],
+    [[f"norm {norm:g}", *(share.percent() for share in row)] for norm, row in shares.items()],
+)
 
 # %% [markdown]
-# **Figure 2.5.** At norm 0.5 ten iterations separate the interests only partly; at norm 3 (also in Figure 2.2, bottom
-# right) each group gets one interest. The heat map shows the weights.
+# **Figure 2.5.** At norm 3, ten iterations give each group of behaviors its own interest; at norm 0.5, even a hundred
+# leave two groups to one interest and none to another. All panels start from the same logits; the scale follows the
+# norm.
+#
+# **Measured here**, on simulated users: more iterations help, but only in part. At norm 0.5, all clusters are
+# recovered for 29 % of the users after ten iterations and for 75 % after a hundred; at norm 4, ten suffice for 95 %.
 #
 # ## Summary
 #
 # - One shared $\mathbf S$ serves histories of any length and keeps all interests in one space.
-# - Equal logits then give equal interests. Random logits break the symmetry; interests are repeatable, in any order of
-#   the films, only if the logits are a function of the items.
+# - Equal logits then give equal interests. Random logits separate them; the result is repeatable, in any order of the
+#   films, only if the logits are a function of the items.
 # - Eq. 9 gives short histories fewer interests; inactive ones are masked in every later step.
 # - Cosine and entropy are both needed: each is blind to the other collapse.
-#
-# Notebook 03 lets the label choose among the interests.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 seconds = time.perf_counter() - started

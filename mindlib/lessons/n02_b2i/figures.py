@@ -45,27 +45,10 @@ def rounds_in_the_plane(
     return figure
 
 
-def plane_and_coupling(
-    behaviors: Vectors, interests: Vectors, coupling: Coupling, title: str
-) -> Figure:
-    """Draw one result of routing in the plane and, beside it, its coupling coefficients."""
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(8, 2.8), layout="constrained", width_ratios=(1, 1.3)
-    )
-    _draw_plane(left, behaviors, interests, coupling)
-    image = _draw_coupling(right, coupling)
-    right.set_xticks(range(coupling.shape[1]), range(1, coupling.shape[1] + 1))
-    right.set(xlabel="behavior $i$", ylabel="interest $j$")
-    _color_labels(right.get_yticklabels())
-    figure.colorbar(image, ax=right, label="$w_{ij}$", pad=0.02)
-    figure.suptitle(title, color=INK, fontsize=11)
-    return figure
-
-
 def films_and_interests(titles: Sequence[str], coupling: Coupling, names: Sequence[str]) -> Figure:
     """Draw the coupling of films to interests as a heat map, and large weights as lines.
 
-    The films are in the order of their heaviest interest.
+    The films are in the order of their heaviest interest, and their titles in its color.
 
     Args:
         titles: a title for each film.
@@ -82,6 +65,8 @@ def films_and_interests(titles: Sequence[str], coupling: Coupling, names: Sequen
         weights.T, aspect="auto", cmap=COLORMAP, vmin=0, vmax=1, interpolation="nearest"
     )
     left.set_yticks(rows, [titles[i] for i in order], fontsize=9)
+    for label, k in zip(left.get_yticklabels(), weights.argmax(0), strict=True):
+        label.set_color(COLORS[k])
     left.set_xticks(range(len(names)), range(1, len(names) + 1))
     left.set_xlabel("interest $j$")
     _color_labels(left.get_xticklabels())

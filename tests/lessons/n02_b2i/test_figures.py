@@ -19,7 +19,6 @@ FIGURES = {
     "rounds_in_the_plane": lambda: figures.rounds_in_the_plane(
         PLANE, {"zero": [RESULT] * 2, "random": [RESULT] * 2}, [1, 3]
     ),
-    "plane_and_coupling": lambda: figures.plane_and_coupling(PLANE, *RESULT, "r = 3"),
     "films_and_interests": lambda: figures.films_and_interests(
         TITLES, COUPLING, ["Film-Noir", "Animation", "War"]
     ),
@@ -30,7 +29,7 @@ FIGURES = {
 
 
 def test_a_behavior_in_the_plane_has_the_mixed_color_of_its_interests():
-    axis = FIGURES["plane_and_coupling"]().axes[0]
+    axis = FIGURES["rounds_in_the_plane"]().axes[0]
     palette = np.array([to_rgb(color) for color in COLORS[:3]])
     (dots,) = axis.collections
     np.testing.assert_allclose(dots.get_facecolor()[:, :3], COUPLING.T @ palette)  # pyright: ignore[reportIndexIssue, reportCallIssue, reportArgumentType]
@@ -50,6 +49,8 @@ def test_films_are_in_the_order_of_their_heaviest_interest():
     assert sorted(shown.argmax(1)) == list(shown.argmax(1))
     order = [TITLES.index(label.get_text()) for label in left.get_yticklabels()]
     np.testing.assert_allclose(shown, COUPLING.T[order])
+    colors = [to_rgb(label.get_color()) for label in left.get_yticklabels()]
+    assert colors == [to_rgb(COLORS[k]) for k in shown.argmax(1)]
     widths = [line.get_linewidth() for line in right.lines if line.get_marker() == "None"]
     np.testing.assert_allclose(widths, 4 * shown.T[shown.T >= 0.25])
     assert [text.get_text() for text in right.texts] == ["1: Film-Noir", "2: Animation", "3: War"]
