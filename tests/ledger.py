@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mindlib.data.storage import atomic_file
-from mindlib.experiments.__main__ import RECORDED
+from mindlib.experiments.__main__ import EQ_10, RECORDED
 from mindlib.experiments.claims import CLAIMS, claim_verdicts
 from mindlib.experiments.results import load_recorded, recorded_difference
 from mindlib.experiments.tables import markdown_table
@@ -33,6 +33,7 @@ PAGE = ROOT / "docs" / "ledger.md"
 ROWS = PAGE.with_suffix(".toml")
 EQUATIONS = range(1, 13)
 HEADER = ("the paper", "in mindlib", "fails if it is broken", "notebook", "choice", "measured")
+ALL_RECORDED = RECORDED | EQ_10
 # The models of Table 2 by the names of the claims.
 IN_TABLE_2 = {"MIND-4": "MIND-K", "MaxMF-4": "MaxMF-K"}
 INTRODUCTION = """\
@@ -105,7 +106,7 @@ class Row:
             yield f"{label}: {_recorded(study, a, b)}"
 
     def _claims(self) -> Iterator[str]:
-        verdicts = claim_verdicts({t: load_recorded(name) for t, name in RECORDED.items()})
+        verdicts = claim_verdicts({t: load_recorded(name) for t, name in ALL_RECORDED.items()})
         for text in self.claims:
             found = [
                 f"{estimate.points()} {word} ({title})"
@@ -191,7 +192,7 @@ def _words(text: str) -> str:
 def _recorded(study: str | None, a: str, b: str) -> str:
     """Describe a recorded difference on each data set on which the comparison was made."""
     found = []
-    for title, name in RECORDED.items():
+    for title, name in ALL_RECORDED.items():
         estimate = recorded_difference(load_recorded(name), a, b, "HitRate@50", study)
         if estimate is not None:
             found.append(f"{estimate.points()} ({title})")

@@ -3,7 +3,7 @@
 import pytest
 
 from mindlib.evaluation import Estimate
-from mindlib.experiments.claims import CLAIMS, claims_table
+from mindlib.experiments.claims import claims_table
 from mindlib.experiments.results import recorded_difference
 
 
@@ -28,10 +28,10 @@ def test_a_comparison_that_was_not_made_is_not_found(a, metric, study):
     assert recorded_difference(results(), a, "MIND-1", metric, study) is None
 
 
-def test_the_table_has_a_row_for_each_claim_and_a_column_for_each_result():
+def test_the_table_has_a_row_for_each_tested_claim_and_a_column_for_each_result():
     table = claims_table({"one": results(), "other": results(a="MIND-4", b="MaxMF-4")})
     lines = table.splitlines()
-    assert len(lines) == 2 + len(CLAIMS)
+    assert len(lines) == 2 + 2
     assert lines[0].endswith("| one | other |")
     assert "+2.00 [+1.00, +3.00] **holds here** | – |" in lines[2]
     assert all(line.count("|") == 5 for line in lines)

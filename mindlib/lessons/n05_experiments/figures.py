@@ -63,6 +63,45 @@ def intervals(panels: Mapping[str, Mapping[str, Rows]], label: str) -> Figure:
     return figure
 
 
+def grouped_gains(gains: Mapping[str, Mapping[str, Rows]], label: str) -> Figure:
+    """Draw differences of shares by group of users, in percentage points with 95 % intervals.
+
+    Args:
+        gains: for each data set (a row of panels) and each grouping (a column), the groups, and
+            the change per doubling as the last row. A grouping that a data set lacks stays empty.
+        label: of the vertical axes.
+    """
+    groupings = list(dict.fromkeys(name for found in gains.values() for name in found))
+    figure, axes = plt.subplots(
+        len(gains), len(groupings), figsize=(3.3 * len(groupings), 1.5 * len(gains) + 0.4),
+        layout="constrained", squeeze=False, sharey="row",
+    )  # fmt: skip
+    for row, (title, found) in zip(axes, gains.items(), strict=True):
+        for axis, name in zip(row, groupings, strict=True):
+            axis.axhline(0, color=INK, lw=0.8, zorder=0)
+            if not (rows := found.get(name)):
+                axis.set_axis_off()
+                continue
+            *groups, (_, slope) = rows
+            names, estimates = zip(*groups, strict=True)
+            value, low, high = (
+                100 * np.array([getattr(e, name) for e in estimates])
+                for name in ("value", "low", "high")
+            )
+            axis.errorbar(range(len(names)), value, yerr=[value - low, high - value], fmt="o-",
+                          color=COLORS[0], ms=4, lw=1.2)  # fmt: skip
+            axis.set_xticks(range(len(names)), names, fontsize=7.5)
+            axis.margins(x=0.1, y=0.3)
+            weight = "bold" if slope.low * slope.high > 0 else "normal"
+            axis.text(0.02, 0.97, f"per doubling {slope.points()}", va="top", fontsize=7.5,
+                      transform=axis.transAxes, weight=weight)  # fmt: skip
+        row[0].set_title(title, loc="left", fontsize=9, weight="bold")
+    for axis, name in zip(axes[-1], groupings, strict=True):
+        axis.set_xlabel(name)
+    figure.supylabel(label, fontsize=9, color=INK)
+    return figure
+
+
 class RoutedUser(NamedTuple):
     """The name and the category of each behavior, and the coupling in several training runs."""
 

@@ -1,4 +1,4 @@
-"""Whom several interests help: gains by group of users, and their trends with intervals (§4)."""
+"""Whom several interests help: the breadth of histories, and recorded gains (§4)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mindlib.data.histories import History
-from mindlib.evaluation import Estimate, mean_estimate
+from mindlib.evaluation import Estimate
 from mindlib.experiments.results import Results, recorded_difference, recorded_rows
 from mindlib.experiments.tables import compare_models
 from mindlib.experiments.trial import TrialRun
@@ -28,34 +28,6 @@ def category_entropy(
     counts = torch.nn.functional.one_hot(codes)[:, :, 1:].sum(1).double()
     share = counts / counts.sum(1, keepdim=True).clamp(min=1)
     return (torch.special.entr(share).sum(1) / math.log(2)).numpy()
-
-
-def gain_by_group(
-    gain: Float[np.ndarray, " users"], group: Int[np.ndarray, " users"], labels: Sequence[str]
-) -> Rows:
-    """Estimate the mean gain of each group; None for a group of fewer than two users.
-
-    Args:
-        group: the index of each user's label.
-    """
-    rows: Rows = []
-    for number, label in enumerate(labels):
-        values = gain[group == number]
-        estimate = mean_estimate(values) if len(values) > 1 else None
-        rows.append((f"{label} ({len(values):,})", estimate))
-    return rows
-
-
-def thirds(
-    x: Float[np.ndarray, " users"], strata: Int[np.ndarray, " users"]
-) -> Int[np.ndarray, " users"]:
-    """Return 0, 1 or 2 for the users of the low, middle and high third of x within each stratum."""
-    order = np.lexsort((x, strata))
-    sizes = np.bincount(strata)[strata[order]]
-    rank = np.arange(len(x)) - np.searchsorted(strata[order], strata[order])
-    third = np.empty(len(x), dtype=np.int64)
-    third[order] = 3 * rank // sizes
-    return third
 
 
 def as_results(runs: Sequence[TrialRun]) -> Results:

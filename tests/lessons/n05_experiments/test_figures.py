@@ -10,6 +10,7 @@ from mindlib.lessons.n05_experiments.figures import (
     RoutedUser,
     Strip,
     coupling_heatmaps,
+    grouped_gains,
     intervals,
     strips,
 )
@@ -35,7 +36,11 @@ POINTS = RNG.standard_normal((60, 2))
 GENRES = [f"genre {i % 4}" for i in range(60)]
 NAMED = ["genre 1", "genre 2"]
 MAP = ItemMap(POINTS, GENRES, NAMED, POINTS[:2], ["war", "noir"], np.repeat([-1, 0, 1], 20))
+SLOPE = ("per doubling", Estimate(0.02, 0.01, 0.03))
+GROUPS = [("1–2", Estimate(-0.02, -0.03, -0.01)), ("3–9", Estimate(0.0, -0.01, 0.01)), SLOPE]
+GAINS = {"films": {"length": GROUPS, "breadth": GROUPS}, "shop": {"length": GROUPS, "breadth": []}}
 FIGURES = {
+    "grouped_gains": lambda: grouped_gains(GAINS, "points"),
     "intervals": lambda: intervals(PANELS, "points"),
     "coupling_heatmaps": lambda: coupling_heatmaps(USERS, ["category 1"]),
     "strips": lambda: strips(
@@ -55,6 +60,15 @@ def test_intervals_are_in_points_and_an_empty_row_keeps_its_place():
     (segment,) = first.containers[0].lines[2][0].get_segments()
     assert segment[:, 0].tolist() == [-3, -1]
     assert len(first.containers) == 3
+
+
+def test_gains_by_group_have_a_panel_for_each_grouping_with_its_trend():
+    films, _, shop, empty = FIGURES["grouped_gains"]().axes
+    for axis in (films, shop):
+        assert [text.get_text() for text in axis.get_xticklabels()] == ["1–2", "3–9"]
+        assert axis.containers[0].lines[0].get_data()[1].tolist() == [-2, 0]
+        assert [text.get_text() for text in axis.texts] == ["per doubling +2.00 [+1.00, +3.00]"]
+    assert not empty.axison
 
 
 def test_all_of_a_users_heat_maps_have_the_order_of_the_first():

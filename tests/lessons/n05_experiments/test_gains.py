@@ -1,4 +1,4 @@
-"""The gain by group of users, and its trend, on users whose answer is known."""
+"""The entropy of histories, and recorded differences."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mindlib.data.histories import Histories
-from mindlib.evaluation import Estimate, mean_estimate
+from mindlib.evaluation import Estimate
 from mindlib.lessons.n05_experiments.gains import (
     category_entropy,
-    gain_by_group,
     recorded_groups,
     study_changes,
-    thirds,
 )
 
 # Padding's entry is a category here, so that counting it is noticed.
@@ -34,28 +32,6 @@ def test_entropy_is_what_counting_gives(pasts: list[list[int]]):
         size = sum(counts.values())
         expected = sum(-n / size * math.log2(n / size) for n in counts.values())
         assert found[row] == pytest.approx(expected, abs=1e-12)
-
-
-def test_each_group_has_the_mean_of_its_own_users_and_none_is_left_out():
-    gain, group = RNG.normal(size=400), RNG.integers(0, 3, 400)
-    group[0] = 4
-    rows = gain_by_group(gain, group, ["a", "b", "c", "d", "e"])
-    assert [label.partition(" ")[0] for label, _ in rows] == ["a", "b", "c", "d", "e"]
-    for number in range(3):
-        label, estimate = rows[number]
-        assert estimate == mean_estimate(gain[group == number])
-        assert label.endswith(f"({(group == number).sum()})")
-    assert rows[3] == ("d (0)", None)
-    assert rows[4] == ("e (1)", None)
-
-
-def test_thirds_are_ranks_within_each_stratum():
-    x, strata = RNG.normal(size=600), RNG.integers(0, 4, 600)
-    found = thirds(x + 100 * strata, strata)
-    for stratum in range(4):
-        own, values = found[strata == stratum], x[strata == stratum]
-        assert np.bincount(own).max() - np.bincount(own).min() <= 1
-        assert values[own == 0].max() < values[own == 1].min() < values[own == 2].min()
 
 
 def difference(study: str | None, a: str, b: str, **groups: object) -> dict[str, object]:
