@@ -70,7 +70,10 @@ def recorded_groups(results: Results, a: str, b: str, by: str) -> Rows:
         if (entry["study"], entry["a"], entry["b"]) == (None, a, b) and "groups" in entry:
             found = entry["groups"].get(by)
             rows = [
-                (f"{x['least']:,}–{x['most']:,}", Estimate(x["difference"], x["low"], x["high"]))
+                (
+                    "–".join(f"{n:,}" for n in dict.fromkeys((x["least"], x["most"]))),
+                    Estimate(x["difference"], x["low"], x["high"]),
+                )
                 for x in found["groups"]
             ]
             return [*rows, ("per doubling", Estimate(**found["per_doubling"]))]
