@@ -8,12 +8,13 @@ STAMP := .venv/.installed
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH" JUPYTER_PREFER_ENV_PATH=1
 REPORT := build/report/05_experiments
 SITE := build/site-venv
+SPHINX := $(SITE)/bin/sphinx-build -E -q -c docs
 DEMO := build/demo
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-browser test-fuzz reliability ledger demo site site-check lab \
-  notebooks serve lint bench clean
+.PHONY: help report test test-browser test-fuzz reliability ledger demo site site-messages \
+  site-translate site-check lab notebooks serve lint bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -57,14 +58,22 @@ $(DEMO)/films.json: | $(STAMP)
 	@rm -rf $(DEMO)
 	$(PY) docs/demo/build.py $(DEMO) --data planted
 
-site: $(SITE)/.installed $(DEMO)/films.json  ## the notebooks, these pages and the API as a site: build/site/index.html
-	@rm -rf build/site build/site-source && mkdir -p build/site-source/notebooks/appendix
-	@cp -R docs figures benchmarks mindlib tests LICENSE CITATION.cff CHANGELOG.md README.zh.md build/site-source
+site: $(DEMO)/films.json site-messages  ## the notebooks, these pages and the API as a site: build/site/index.html
+	@rm -rf build/site
+	$(SPHINX) -W --keep-going -d build/site-doctrees build/site-source build/site
+	$(SPHINX) -W --keep-going -d build/site-doctrees/zh -D language=zh_CN build/site-source build/site/zh
+	@cp -R $(DEMO) build/site/_static/demo
+	@cp -R $(DEMO) build/site/zh/_static/demo
+
+site-messages: $(SITE)/.installed
+	@rm -rf build/site-source build/site-messages && mkdir -p build/site-source/notebooks/appendix
+	@cp -R docs figures benchmarks mindlib tests LICENSE CITATION.cff CHANGELOG.md build/site-source
 	@cp README.md build/site-source/index.md && cp notebooks/*.ipynb build/site-source/notebooks
 	@cp notebooks/appendix/*.ipynb build/site-source/notebooks/appendix
-	$(SITE)/bin/sphinx-build -E -W --keep-going -q -c docs -d build/site-doctrees \
-	  build/site-source build/site
-	@cp -R $(DEMO) build/site/_static/demo
+	$(SPHINX) -b gettext -t messages -d build/site-doctrees/messages build/site-source build/site-messages
+
+site-translate: site-messages  ## the sources' new and changed messages into docs/locale, to be translated there
+	$(SITE)/bin/sphinx-intl update -p build/site-messages -d docs/locale -l zh_CN -w 100 --no-obsolete
 
 site-check: $(STAMP) site  ## make site, then its links, accessibility and width, in headless Chromium
 	$(PY) -m pytest -n 0 -m "browser or not browser" -rs tests/test_site.py

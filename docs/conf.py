@@ -5,6 +5,7 @@ their relative links hold on the site, too. Nothing is executed and nothing of m
 the notebooks keep their committed outputs, and the API pages are made from the source text.
 """
 
+import gettext
 import json
 import os
 import re
@@ -38,9 +39,11 @@ PAGES = {
     ],
     "Demo": ["docs/demo"],
     "Library": ["docs/library", "docs/serving", "API <api/mindlib/index>"],
-    "Project": ["docs/contributing", "CHANGELOG", "README.zh"],
+    "Project": ["docs/contributing", "CHANGELOG"],
     "Reference": ["docs/glossary", "docs/bibliography"],
 }
+# The pages with a catalogue in docs/locale; the Chinese site has the others in English.
+TRANSLATED = ["index", "docs/demo", "docs/glossary"]
 # The packages whose __init__ exports their names, so that their modules need no pages.
 EXPORTING = {
     ".".join(path.parent.relative_to(ROOT).parts)
@@ -56,6 +59,9 @@ author = "mindlib contributors"
 release = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 extensions = ["myst_nb", "autoapi.extension", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
 exclude_patterns = ["**/.ipynb_checkpoints", "api/index.rst"]
+locale_dirs = ["docs/locale"]  # below the source folder
+gettext_compact = False
+gettext_location = False  # a changed line number is no change of a message
 smartquotes = False  # "K'_u" is searched for as it is written
 default_role = "literal"  # docstrings are written in Markdown
 
@@ -73,10 +79,17 @@ autoapi_options = ["members", "undoc-members", "show-inheritance", "imported-mem
 napoleon_use_ivar = True
 add_module_names = False
 
+if "messages" in tags:  # defined by Sphinx: the gettext build of `make site`
+    extensions.remove("autoapi.extension")
+    include_patterns = [f"{page}.*" for page in TRANSLATED]
+    suppress_warnings += ["toc.not_readable", "myst.xref_missing"]
+
 html_theme = "sphinx_book_theme"
 html_title = f"mindlib {release}"
 html_copy_source = False
+templates_path = ["templates"]
 html_theme_options = {
+    "article_header_end": ["language.html", "article-header-buttons.html"],
     "home_page_in_toc": True,
     "navbar_persistent": [],  # the sidebar has the search
     "primary_sidebar_end": [],
@@ -92,6 +105,11 @@ if REPOSITORY:
             "notebook_interface": "jupyterlab",
         },
     }
+# The description of a figure of a notebook.
+ALT = {
+    "en": "Figure of the section “{section}” of notebook {title}; the text describes it",
+    "zh_CN": "“{section}”一节的图（notebook {title}），正文有说明",
+}
 MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg.js"
 html_static_path = [
     str(ROOT / "docs/site.css"),
@@ -111,37 +129,56 @@ def toctrees() -> str:
     return "\n\n" + "\n\n".join(parts) + "\n"
 
 
-def prepare_notebook(text: str) -> str:
+def prepare_notebook(app: Sphinx, page: str, text: str) -> str:
     """Fold the cells that JupyterLab folds, and describe each figure by its section."""
     notebook = json.loads(text)
+    language = app.config.language
+    folders = app.srcdir / locale_dirs[0]
+    translate = gettext.translation(page, folders, [language], fallback=True).gettext
     title = section = ""
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             headings = re.findall(r"^#+ (.+)$", "".join(cell["source"]), re.M)
+            headings = [translate(heading).replace("\\", "") for heading in headings]
             title = title or "".join(headings[:1])
             section = "".join(headings[-1:]) or section
         elif cell["cell_type"] == "code":
             metadata = cell["metadata"]
             if metadata.get("jupyter", {}).get("source_hidden"):
                 metadata["tags"] = [*metadata.get("tags", []), "hide-input"]
-            alt = f"Figure of the section “{section}” of notebook {title}; the text describes it"
+            alt = ALT[language].format(section=section, title=title)
             metadata["mystnb"] = {"image": {"alt": alt}}
     return json.dumps(notebook)
 
 
-def prepare_source(app: object, page: str, source: list[str]) -> None:
-    if page == "index":
-        source[0] += toctrees()
-    elif page == "README.zh":
-        source[0] = source[0].replace("(README.md)", "(index.md)")
+def prepare_source(app: Sphinx, page: str, source: list[str]) -> None:
+    if page == "index":  # the header has the languages
+        source[0] = source[0].replace("English | [中文](README.zh.md)\n", "") + toctrees()
     elif page.startswith("notebooks/"):
-        source[0] = prepare_notebook(source[0])
+        source[0] = prepare_notebook(app, page, source[0])
 
 
 def prepare_docstring(app: object, kind: str, name: str, *arguments: list[str]) -> None:
     """Keep the bars of |x| from being read as the name of a substitution."""
     lines = arguments[-1]
     lines[:] = [line.replace("|", "\\|") for line in lines]
+
+
+def leave_untranslated(app: Sphinx, document: nodes.document) -> None:
+    """Keep equations, outputs and measured numbers out of the catalogues."""
+    for node in document.findall(nodes.TextElement):
+        text, is_cell = node.astext(), isinstance(node.parent, nodes.entry)
+        is_number = not re.search("[A-Za-z]", text) or re.search(r"\[[-+−]?\d", text)
+        if (
+            isinstance(node, nodes.math_block)
+            or (is_cell and is_number)
+            or "with the code of commit" in text
+        ):
+            node["translatable"] = False
+    for output in document.findall(nodes.container):
+        if output.get("nb_element") == "cell_code_output":
+            for node in output.findall(nodes.TextElement):
+                node["translatable"] = False
 
 
 def link_annotations(app: Sphinx, document: nodes.document) -> None:
@@ -181,19 +218,26 @@ def skip_member(
 
 
 def mend_accessibility(app: Sphinx, error: Exception | None) -> None:
-    """Name the sidebar and its buttons, and make empty headers of tables plain cells."""
+    """Name the sidebar and its buttons, make empty headers of tables cells, mark English pages."""
     for page in Path(app.outdir).rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         text = re.sub(r"<th\b[^>]*><p></p></th>", "<td></td>", text)
         text = text.replace("<summary><span", '<summary aria-label="Subpages"><span')
         landmark = 'id="pst-primary-sidebar" role="navigation" aria-label="Site"'
         text = text.replace('id="pst-primary-sidebar"', landmark)
+        name = page.relative_to(app.outdir).with_suffix("").as_posix()
+        if name in app.env.found_docs - {*TRANSLATED}:
+            text = text.replace(
+                '<article class="bd-article"', '<article class="bd-article" lang="en"'
+            )
         page.write_text(text, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> None:
     app.connect("source-read", prepare_source)
     app.connect("autodoc-process-docstring", prepare_docstring)
+    app.connect("doctree-read", leave_untranslated)
     app.connect("doctree-read", link_annotations)
-    app.connect("autoapi-skip-member", skip_member)
+    if "autoapi.extension" in extensions:
+        app.connect("autoapi-skip-member", skip_member)
     app.connect("build-finished", mend_accessibility)

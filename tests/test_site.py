@@ -5,6 +5,8 @@ themselves, so that a page that needs a server or the network fails.
 """
 
 import ast
+import re
+import runpy
 from collections.abc import Iterator
 from functools import cache
 from html.parser import HTMLParser
@@ -12,16 +14,26 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from babel.messages.pofile import read_po
 from playwright.sync_api import Page, sync_playwright
 
 from tests.jupyterlab import ROOT, chromium
 
 SITE = ROOT / "build" / "site"
+MESSAGES = ROOT / "build" / "site-messages"  # of the sources of each translated page
+CATALOGUES = ROOT / "docs" / "locale" / "zh_CN" / "LC_MESSAGES"
 FILES = sorted(
     path.relative_to(SITE).as_posix()
     for path in SITE.rglob("*.html")
     if "_static" not in path.parts
 )
+PAGES = sorted(path.relative_to(MESSAGES).with_suffix("") for path in MESSAGES.rglob("*.pot"))
+# What the browser opens: of the Chinese pages those with a translation, the others being English.
+CHECKED = [
+    file
+    for file in FILES
+    if not file.startswith("zh/") or Path(file).relative_to("zh").with_suffix("") in PAGES
+]
 # The elements with an address. All but `a` load what is there.
 ADDRESSES = {"a": "href", "link": "href", "img": "src", "script": "src"}
 NARROW = 360  # pixels, a small telephone
@@ -109,9 +121,59 @@ def test_every_link_holds_and_nothing_is_loaded_from_elsewhere(file: str) -> Non
     assert not read(SITE / file).loaded
 
 
+@pytest.mark.parametrize("file", FILES)
+def test_every_page_links_to_itself_in_the_other_language(file: str) -> None:
+    other = file.removeprefix("zh/") if file.startswith("zh/") else f"zh/{file}"
+    links = [
+        (SITE / file).parent / unquote(urlsplit(link).path) for link in read(SITE / file).links
+    ]
+    assert SITE / other in [link.resolve() for link in links]
+
+
+def untranslated(template: Path, catalogue: Path) -> list[str]:
+    """List the messages of the sources that have no translation, or that of an earlier text."""
+    current, translated = (
+        read_po(path.read_text(encoding="utf-8").splitlines()) for path in (template, catalogue)
+    )
+    found = {str(message.id): translated.get(message.id) for message in current if message.id}
+    return [text for text, found in found.items() if not found or not found.string or found.fuzzy]
+
+
+def test_missing_and_outdated_translations_are_found(tmp_path: Path) -> None:
+    template, catalogue = tmp_path / "a.pot", tmp_path / "a.po"
+    texts = ("done", "empty", "changed", "new")
+    template.write_text("".join(f'msgid "{text}"\nmsgstr ""\n\n' for text in texts))
+    catalogue.write_text(
+        'msgid "done"\nmsgstr "x"\n\nmsgid "empty"\nmsgstr ""\n\n'
+        '#, fuzzy\nmsgid "changed"\nmsgstr "x"\n\nmsgid "gone"\nmsgstr "x"\n'
+    )
+    assert untranslated(template, catalogue) == ["empty", "changed", "new"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_message_is_translated(page: Path) -> None:
+    missing = untranslated(MESSAGES / f"{page}.pot", CATALOGUES / f"{page}.po")
+    remedy = "run `make site-translate`, and translate these messages in the catalogue"
+    assert not missing, "\n".join([f"{page}: {len(missing)} to translate; {remedy}:", *missing])
+
+
+def test_every_word_of_the_demo_is_translated() -> None:
+    script, page = (
+        (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("demo/demo.js", "demo.md")
+    )
+    controls = page[page.index('<div id="demo"') : page.index("<script")]
+    words = {
+        *re.findall(r'say\("([^"]+)"', script),
+        *(text.strip() for text in re.findall(r">([^<>]+)<", controls) if text.strip()),
+        *re.findall(r'aria-label="([^"]+)"', page),
+        *runpy.run_path(str(ROOT / "docs" / "demo" / "build.py"))["NOTICES"].values(),
+    }
+    assert words == {*re.findall(r'^  "([^"]+)":', script, re.M)}
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", CHECKED)
 def test_axe_finds_no_violation_offline(pages: dict[str, Page], file: str, theme: str) -> None:
     (axe,) = (ROOT / "build" / "site-venv").glob("lib/*/site-packages/*/axe.min.js")
     page = pages[theme]
@@ -129,7 +191,7 @@ def test_axe_finds_no_violation_offline(pages: dict[str, Page], file: str, theme
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", CHECKED)
 def test_the_page_fits_a_narrow_screen(pages: dict[str, Page], file: str) -> None:
     open_page(pages["narrow"], file)
     assert pages["narrow"].evaluate("document.documentElement.scrollWidth") <= NARROW

@@ -5,8 +5,37 @@
 const COLORS = ["#3b82c4", "#d9722e", "#2f9e6e", "#b565c9", "#a8841a", "#d1495b", "#3a93a6", "#8a8f3c"];
 const MATCHES = 8; // titles that the search offers
 const LISTED = 8; // films of each list
+/* The Chinese of the words of this file and of the page's controls, by the English ones. */
+const CHINESE = {
+  "Loading the model …": "正在加载模型……",
+  "Films and model": "电影与模型",
+  "Add a film, by its title:": "按片名（英文）添加电影：",
+  "Matching titles": "匹配的片名",
+  "Interests K": "兴趣数 K",
+  "Iterations r": "路由迭代次数 r",
+  "compare with one vector": "与单个向量对比",
+  "Remove all films": "清空电影",
+  "Coupling coefficients": "耦合系数",
+  "Add {film}": "添加 {film}",
+  "Remove {film}": "移除 {film}",
+  "new": "新",
+  "Film": "电影",
+  "Remove": "移除",
+  "The list of one vector": "单个向量的推荐列表",
+  "{films} films, {active} interest (K'_u of Eq. 9), computed in {time} ms.":
+    "共 {films} 部电影，{active} 个兴趣（式 (9) 中的 K'_u），计算用时 {time} 毫秒。",
+  "{films} films, {active} interests (K'_u of Eq. 9), computed in {time} ms.":
+    "共 {films} 部电影，{active} 个兴趣（式 (9) 中的 K'_u），计算用时 {time} 毫秒。",
+  "A browser does not load the model from a file: serve the site, for example by python -m http.server.":
+    "浏览器无法从本地文件加载模型。请通过 HTTP 访问本站，例如运行 python -m http.server。",
+  "The demo cannot start: {message}": "演示无法启动：{message}",
+  "{file} is missing ({status})": "缺少文件 {file}（{status}）",
+  "Profile that the demo assumes: {profile}.": "演示所用的用户画像：{profile}。",
+  "The titles, genres and ratings are from MovieLens-1M (GroupLens, University of Minnesota), which may be used for research and may not be redistributed.":
+    "片名、类型和评分来自 MovieLens-1M（明尼苏达大学 GroupLens），该数据集仅限研究使用，不得再分发。",
+};
 const root = document.getElementById("demo");
-const at = (name) => root.querySelector(`[data-part="${name}"]`);
+const at = (name) => document.querySelector(`[data-part="${name}"]`);
 const folder = new URL(root.dataset.folder, document.baseURI).href;
 const sessions = new Map();
 let facts, table, dim, history, previous = null, turn = 0;
@@ -16,6 +45,22 @@ const element = (tag, properties = {}, ...children) => {
   made.append(...children);
   return made;
 };
+
+/* The text in the language of the page, with its {names} filled in. */
+function say(text, values = {}) {
+  const said = document.documentElement.lang.startsWith("zh") ? (CHINESE[text] ?? text) : text;
+  return said.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
+
+/* Translate what the page itself says in the controls. */
+function translateControls() {
+  const words = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  while (words.nextNode()) {
+    const text = words.currentNode.data.trim();
+    if (text) words.currentNode.data = words.currentNode.data.replace(text, say(text));
+  }
+  for (const part of ["matches", "coupling"]) at(part).ariaLabel = say(at(part).ariaLabel);
+}
 
 /* Read a .npy file of float32 in row order. */
 function parseNpy(buffer) {
@@ -104,7 +149,7 @@ const dot = (interest) => {
 
 function addButton(film) {
   const button = element("button", { type: "button", textContent: "+" });
-  button.setAttribute("aria-label", `Add ${title(film)}`);
+  button.setAttribute("aria-label", say("Add {film}", { film: title(film) }));
   button.addEventListener("click", () => change([...history, film]));
   return button;
 }
@@ -114,7 +159,7 @@ function listOf(rows, known) {
   for (const { film, interest } of rows) {
     const isNew = known && !known.has(film);
     const row = element("li", {}, dot(interest), ` ${title(film)} `);
-    if (isNew) row.append(element("strong", { textContent: "new " }));
+    if (isNew) row.append(element("strong", { textContent: `${say("new")} ` }));
     row.append(addButton(film));
     list.append(row);
   }
@@ -122,10 +167,10 @@ function listOf(rows, known) {
 }
 
 function drawCoupling(user) {
-  const head = element("tr", {}, element("th", { scope: "col", textContent: "Film" }));
+  const head = element("tr", {}, element("th", { scope: "col", textContent: say("Film") }));
   for (let k = 0; k < user.count; k++)
     if (user.active[k]) head.append(element("th", { scope: "col" }, dot(k)));
-  head.append(element("th", { scope: "col", textContent: "Remove" }));
+  head.append(element("th", { scope: "col", textContent: say("Remove") }));
   const body = element("tbody");
   user.window.forEach((film, position) => {
     const row = element("tr", {}, element("th", { scope: "row", textContent: title(film) }));
@@ -138,7 +183,7 @@ function drawCoupling(user) {
       row.append(cell);
     }
     const remove = element("button", { type: "button", textContent: "✕" });
-    remove.setAttribute("aria-label", `Remove ${title(film)}`);
+    remove.setAttribute("aria-label", say("Remove {film}", { film: title(film) }));
     remove.addEventListener("click", () => change(history.filter((other) => other !== film)));
     row.append(element("td", {}, remove));
     body.append(row);
@@ -157,15 +202,19 @@ async function draw() {
   drawCoupling(user);
   at("lists").replaceChildren(
     ...found.lists.flatMap((rows, k) =>
-      rows.length ? [element("section", {}, element("h4", {}, dot(k), ` ${genreWords(rows)}`), listOf(rows))] : [],
+      rows.length ? [element("section", {}, element("h3", {}, dot(k), ` ${genreWords(rows)}`), listOf(rows))] : [],
     ),
   );
   at("merged").replaceChildren(listOf(found.merged, previous));
-  at("single").replaceChildren(...(single ? [element("h4", { textContent: "The list of one vector" }), listOf(search(single, history).merged)] : []));
+  at("single").replaceChildren(...(single ? [element("h3", { textContent: say("The list of one vector") }), listOf(search(single, history).merged)] : []));
   previous = new Set(found.merged.map((row) => row.film));
   const active = user.active.filter(Boolean).length;
   const time = performance.now() - started;
-  at("status").textContent = `${history.length} films, ${active} ${active === 1 ? "interest" : "interests"} (K'_u of Eq. 9), computed in ${time.toFixed(0)} ms.`;
+  const counts = { films: history.length, active, time: time.toFixed(0) };
+  at("status").textContent =
+    active === 1
+      ? say("{films} films, {active} interest (K'_u of Eq. 9), computed in {time} ms.", counts)
+      : say("{films} films, {active} interests (K'_u of Eq. 9), computed in {time} ms.", counts);
   root.dataset.milliseconds = time;
   root.dataset.ready = mine;
 }
@@ -199,14 +248,14 @@ function offer() {
 function fail(error) {
   at("status").textContent =
     location.protocol === "file:"
-      ? "A browser does not load the model from a file: serve the site, for example by python -m http.server."
-      : `The demo cannot start: ${error.message}`;
+      ? say("A browser does not load the model from a file: serve the site, for example by python -m http.server.")
+      : say("The demo cannot start: {message}", { message: error.message });
 }
 
 async function main() {
   const fetched = async (name) => {
     const answer = await fetch(folder + name);
-    if (!answer.ok) throw new Error(`${name} is missing (${answer.status})`);
+    if (!answer.ok) throw new Error(say("{file} is missing ({status})", { file: name, status: answer.status }));
     return answer;
   };
   ort.env.wasm.wasmPaths = folder;
@@ -222,8 +271,9 @@ async function main() {
   const options = (values, chosen) => values.map((value) => element("option", { value, textContent: value, selected: value === chosen }));
   at("interests").append(...options(facts.interests, 4));
   at("iterations").append(...options(facts.iterations, 3));
-  at("profile").textContent = facts.profile.map(([field, , value]) => `${field}: ${value}`).join("; ");
-  at("notice").textContent = facts.notice;
+  const profile = facts.profile.map(([field, , value]) => `${field}: ${value}`).join("; ");
+  at("profile").textContent = say("Profile that the demo assumes: {profile}.", { profile });
+  at("notice").textContent = say(facts.notice);
   for (const name of ["interests", "iterations", "compare"])
     at(name).addEventListener("change", () => {
       previous = null;
@@ -241,5 +291,6 @@ async function main() {
   await draw();
 }
 
+translateControls();
 root.interestsOf = interestsOf; // for tests: the element is `demo`
 main().catch(fail);
