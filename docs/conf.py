@@ -87,6 +87,7 @@ if "messages" in tags:  # defined by Sphinx: the gettext build of `make site`
 html_theme = "sphinx_book_theme"
 html_title = f"mindlib {release}"
 html_copy_source = False
+html_search_language = "en"  # it also finds Chinese; Sphinx's own for Chinese lacks its stemmer
 templates_path = ["templates"]
 html_theme_options = {
     "article_header_end": ["language.html", "article-header-buttons.html"],

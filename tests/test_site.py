@@ -200,15 +200,16 @@ def test_the_page_fits_a_narrow_screen(pages: dict[str, Page], file: str) -> Non
 @pytest.mark.browser
 @pytest.mark.skipif(not FILES, reason="the site is not built: make site")
 @pytest.mark.parametrize(
-    ("words", "found"),
+    ("search", "words", "found"),
     [
-        ("sampled softmax correction", "docs/glossary.html"),
-        ("K'_u", "docs/glossary.html"),
-        ("add a data reader", "docs/contributing.html"),
+        ("search.html", "sampled softmax correction", "docs/glossary.html"),
+        ("search.html", "K'_u", "docs/glossary.html"),
+        ("search.html", "add a data reader", "docs/contributing.html"),
+        ("zh/search.html", "余弦相似度", "docs/glossary.html"),
     ],
 )
-def test_the_search_finds(pages: dict[str, Page], words: str, found: str) -> None:
-    open_page(pages["light"], f"search.html?q={words.replace(' ', '+')}")
+def test_the_search_finds(pages: dict[str, Page], search: str, words: str, found: str) -> None:
+    open_page(pages["light"], f"{search}?q={words.replace(' ', '+')}")
     results = pages["light"].locator("#search-results li a")
     results.first.wait_for()
     assert any(found in (link.get_attribute("href") or "") for link in results.all()[:6])
