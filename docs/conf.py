@@ -43,7 +43,13 @@ PAGES = {
     "Reference": ["docs/glossary", "docs/bibliography"],
 }
 # The pages with a catalogue in docs/locale; the Chinese site has the others in English.
-TRANSLATED = ["index", "docs/demo", "docs/glossary"]
+TRANSLATED = [
+    "index",
+    "docs/demo",
+    "docs/glossary",
+    "docs/results",
+    "notebooks/00_problem_formalization",
+]
 # The packages whose __init__ exports their names, so that their modules need no pages.
 EXPORTING = {
     ".".join(path.parent.relative_to(ROOT).parts)
