@@ -112,10 +112,18 @@ if REPOSITORY:
             "notebook_interface": "jupyterlab",
         },
     }
-# The description of a figure of a notebook.
-ALT = {
-    "en": "Figure of the section “{section}” of notebook {title}; the text describes it",
-    "zh_CN": "“{section}”一节的图（notebook {title}），正文有说明",
+# The words beside a notebook's cells: the description of a figure, and of a folded input.
+CELLS = {
+    "en": {
+        "alt": "Figure of the section “{section}” of notebook {title}; the text describes it",
+        "show": "Show code cell {type}",
+        "hide": "Hide code cell {type}",
+    },
+    "zh_CN": {
+        "alt": "“{section}”一节的图（notebook {title}），正文有说明",
+        "show": "显示代码",
+        "hide": "隐藏代码",
+    },
 }
 MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg.js"
 html_static_path = [
@@ -140,7 +148,7 @@ def prepare_notebook(app: Sphinx, page: str, text: str) -> str:
     """Fold the cells that JupyterLab folds, and describe each figure by its section."""
     notebook = json.loads(text)
     language = app.config.language
-    folders = app.srcdir / locale_dirs[0]
+    words, folders = CELLS[language], app.srcdir / locale_dirs[0]
     translate = gettext.translation(page, folders, [language], fallback=True).gettext
     title = section = ""
     for cell in notebook["cells"]:
@@ -153,8 +161,12 @@ def prepare_notebook(app: Sphinx, page: str, text: str) -> str:
             metadata = cell["metadata"]
             if metadata.get("jupyter", {}).get("source_hidden"):
                 metadata["tags"] = [*metadata.get("tags", []), "hide-input"]
-            alt = ALT[language].format(section=section, title=title)
-            metadata["mystnb"] = {"image": {"alt": alt}}
+            alt = words["alt"].format(section=section, title=title)
+            metadata["mystnb"] = {
+                "image": {"alt": alt},
+                "code_prompt_show": words["show"],
+                "code_prompt_hide": words["hide"],
+            }
     return json.dumps(notebook)
 
 

@@ -442,7 +442,7 @@ print("most tastes covered by any of 3,600 directions:",
 # has the standard deviation $1/\sqrt d$, so the largest of $M$ such cosines is about $\sqrt{2 \ln M / d}$. A liked
 # cluster is retrieved if its cosine exceeds that of every other cluster:
 #
-# $$\frac{1}{\sqrt c}>\sqrt{\frac{2\ln M}{d}},\quad\text{that is,}\quad d>2\,c\ln M.$$
+# $$\frac{1}{\sqrt c}>\sqrt{\frac{2\ln M}{d}}\quad\Longleftrightarrow\quad d>2\,c\ln M.$$
 #
 # With one vector for each interest, $c$ is 1: **a single vector needs about $c$ times the dimension.** We test the rule
 # in a crowded world of $M = 60$ clusters of eight items, of which the user likes $c = 4$: it predicts $d > 33$ for one
