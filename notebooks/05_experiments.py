@@ -424,7 +424,7 @@ for r in (1, 2, 3, 6):
     print(r, f"{evaluate(model, split.test, (50,)).means()['HitRate@50']:.2%}")
 
 # %% [markdown]
-# Here r = 1 is as good as the r = 3 of training (one model, no interval): farthest-point initialization already separates the behaviors.
+# Here r = 1 is as good as r = 3 (one model, no interval): farthest-point initialization already separates the behaviors.
 #
 # ## 4. Which K, σ, p and r?
 #
@@ -516,7 +516,7 @@ print(f"{len(slopes)} slopes: {kept} differ from zero after Holm's correction")
 # about equal size. "Per doubling" is the slope of the gain over the logarithm, bold if its 95 % interval excludes zero; that
 # of the categories is taken among users with equally long histories.
 #
-# The first group is a negative control that Eq. 9 builds into the model: with one active interest, MIND-4 is a MIND-1.
+# The first group is a negative control that Eq. 9 builds into the model: with one active interest, MIND-4 scores as MIND-1 does.
 # **Measured here**: on Taobao the gain rises by 0.86 [0.64, 1.09] points for each doubling of the length. At equal
 # length no trend with the breadth of the history is measurable on any data set; whether diversity of taste is the cause remains
 # **Open**. Nor do several interests serve rare items in general: by the frequency of the target, the gain rises on films
@@ -591,7 +591,7 @@ print(f"mean entropy of an interest's weights: {routing_spread:.2f}")
 
 # %% [markdown]
 # **Figure 5.7.** *Routing gives the broad user's horror films an interest of their own, and splits the narrow user's war films as well.*
-# The animations share an interest with crime and film noir.  The color at the right is the film's
+# The animations share an interest with crime and film noir. The color at the right is the film's
 # genre as on the map (gray: not colored there), the rarest if it has several. Runs are aligned.
 #
 # **Paper.** User D of Fig. 5 buys only clothes and gets three interests: sweaters, overcoats and down jackets. This is
@@ -600,7 +600,7 @@ print(f"mean entropy of an interest's weights: {routing_spread:.2f}")
 # the behaviors (normalized) is near 0. A model can fail one measure and pass the other. **Measured here** (500 users):
 # the cosine of 0.72 is below 1, but interests overlap: all share a direction
 # towards popular films (§7). The entropy of 0.85 shows no routing collapse. Interest 1 of the broad user is
-# nevertheless one film: farthest-point initialization places an interest at an outlier. Two training runs agree on the
+# one film: farthest-point initialization places an interest at an outlier. Two training runs agree on the
 # groups by an adjusted Rand index of 0.35 (0: chance).
 #
 # ### What each interest retrieves
@@ -679,7 +679,7 @@ _ = save_figure(figure, "05_map.png")
 # **Figure 5.9.** *MIND orders the films by genre; of the example user's interests, the horror one lies apart and 1 and 4 are
 # neighbors.* Points: the 2,000 most frequent films, eight genres in color. Lines join the user's films to the interest that takes most of each. A
 # star is at the median place of the ten films nearest to its interest, less the average interest of 500 users, because all
-# interests share a direction towards popular films.  UMAP, cosine metric. Do not read distances between far groups, or
+# interests share a direction towards popular films. UMAP, cosine metric. Do not read distances between far groups, or
 # the sizes of groups: UMAP does not preserve them.
 #
 # The same map with titles: hover over a larger point for its title, or search for one. Only the example user's films and the 100 most
@@ -776,12 +776,12 @@ show_table(["", "median interactions", *(f"{name}, HitRate@50" for name in compa
 
 # %% [markdown]
 # - **The next item is popular.** On the groceries one list for all reaches more households than any vector model; on the shops
-#   it reaches almost nobody. WALS, which sees all of a median of 246 purchases instead of the last 50, is best there.
-# - **One vector is enough.** On the films with d = 64, MIND-1 is as good as MIND-4 with 2, 4 or 8 interests (§4): genres
+#   it reaches 2 to 9 % of the users. WALS, which sees all of a median of 246 purchases instead of the last 50, is best there.
+# - **One vector is enough.** On the films with d = 64, MIND-1 is as good as MIND with 2, 4 or 8 interests (§4): genres
 #   overlap, and one vector covers several tastes if d is large (notebook 00).
 # - **There is one interest.** With few behaviors $K'_u = 1$; Figure 5.6 shows that these users gain nothing.
 #
-# The first two are no experiments: **Open**.
+# The first two readings were not tested: **Open**.
 #
 # ## 9. The claims, one by one
 #
