@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mindlib.lessons.common.style import COLORMAP, COLORS, INK
-from mindlib.lessons.n05_experiments.gains import Rows
+from mindlib.lessons.n05_experiments.gains import Groups, Rows
 from mindlib.lessons.n05_experiments.item_map import GENRE_COLORS
 
 
@@ -63,7 +63,7 @@ def intervals(panels: Mapping[str, Mapping[str, Rows]], label: str) -> Figure:
     return figure
 
 
-def grouped_gains(gains: Mapping[str, Mapping[str, Rows]], label: str) -> Figure:
+def grouped_gains(gains: Mapping[str, Mapping[str, Groups]], label: str) -> Figure:
     """Draw differences of shares by group of users, in percentage points with 95 % intervals.
 
     Args:

@@ -18,6 +18,7 @@ from mindlib.experiments.tables import compare_models
 from mindlib.experiments.trial import TrialRun
 
 Rows = list[tuple[str, Estimate | None]]
+Groups = list[tuple[str, Estimate]]
 
 
 def category_entropy(
@@ -61,7 +62,7 @@ def study_changes(results: Results, study: str, metric: str, base: str, symbol: 
     return rows
 
 
-def recorded_groups(results: Results, a: str, b: str, by: str) -> Rows:
+def recorded_groups(results: Results, a: str, b: str, by: str) -> Groups:
     """Read the recorded differences of two models by group of users, and the trend as the last row.
 
     The rows are empty if the users were not grouped by this.

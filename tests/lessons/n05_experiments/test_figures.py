@@ -66,7 +66,8 @@ def test_gains_by_group_have_a_panel_for_each_grouping_with_its_trend():
     films, _, shop, empty = FIGURES["grouped_gains"]().axes
     for axis in (films, shop):
         assert [text.get_text() for text in axis.get_xticklabels()] == ["1–2", "3–9"]
-        assert axis.containers[0].lines[0].get_data()[1].tolist() == [-2, 0]
+        points: Any = axis.containers[0]
+        assert points.lines[0].get_data()[1].tolist() == [-2, 0]
         assert [text.get_text() for text in axis.texts] == ["per doubling +2.00 [+1.00, +3.00]"]
     assert not empty.axison
 
