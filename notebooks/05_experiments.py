@@ -12,11 +12,12 @@
 # # 05 · Experiments
 #
 # After this page you can decide whether several interests help on your own data: which comparison isolates which
-# part of MIND, which difference counts, and how to look inside a trained model. In short: trained as they serve, four
-# interests are worth 25 % of HitRate@50 on Taobao and 10 % for Amazon Beauty's known users, and make no measurable difference
-# on films, on groceries and for unseen users. Trained by Eq. 10, they lose five points on films and three on groceries.
+# part of MIND, which difference counts, and how to look inside a trained model. In short: if training scores
+# every item by its best interest, as serving does, four interests are worth 25 % of HitRate@50 on Taobao and 10 % for
+# Amazon Beauty's known users, and make no measurable difference for unseen users, on films and on groceries (The Complete Journey).
+# With the paper's Eq. 10, in which the label's interest scores the negatives, they lose five points on films and three on groceries.
 #
-# Reading takes 25 minutes, the computation five on two cores.
+# Reading takes 25 minutes, the computation six on two cores.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 from mindlib.lessons.common.architecture import show_architecture
@@ -31,8 +32,7 @@ show_architecture("routing", "attention", "softmax", "merge")
 # | number of interests K, dynamic $K'_u$ | routing: number of rows of the logits $b$ (Eq. 9) | how many vectors a user has |
 # | one vector | $\mathbf V_u$ | K = 1: every coupling weight is 1, and Eq. 3 has nothing to maximize over |
 # | σ | routing: initial logits (Algorithm 1) | the scale of the noise |
-# | iterations r | routing: the loop (Eqs. 6–8) | how often agreement updates the logits |
-# | no routing | routing: the update (Eq. 8) | r = 1: no agreement |
+# | iterations r | routing: the loop (Eqs. 6–8) | how often agreement updates the logits (r = 1: no routing) |
 # | power p | label-aware attention (§3.4) | what a label sees in training; serving has no p |
 # | loss | sampled softmax (Eqs. 10–11) | which interest scores a negative |
 
@@ -173,11 +173,11 @@ for name, (dnn, one, several) in table_2.items():
     print(f"{name}: MIND-1 / YouTube DNN {one / dnn:.3f}, MIND-K / MIND-1 {several / one:.3f}")
 
 # %% [markdown]
-# The second factor is the contribution of additional interests: little on Books, the larger part on Tmall, whose users are more
-# diverse. The first changes pooling and head but keeps one vector. The paper attributes it to
+# The second factor is the contribution of additional interests: little on Books, the larger part on Tmall, whose users
+# the paper calls more diverse. The first changes pooling and head but keeps one vector. The paper attributes it to
 # routing, but with K = 1 every weight is 1 (notebook 02), so routing cannot be the cause.
 #
-# We train these models with the same item features, sampler, epochs and learning rate:
+# We train these models with the same sampler, epochs and learning rate; MIND (paper) also differs in the parts of Figure 5.5:
 #
 # | row | user representation |
 # |---|---|
@@ -242,7 +242,7 @@ _ = save_figure(figure, "05_models.svg")
 # One point for each seed; one learning rate, not tuned.
 #
 # The test is **paired**: each user's value is averaged over the seeds, and we report the 95 % interval of the mean
-# difference. Its variance is the sum of that over users and of those of the two models over their seeds.
+# difference. Its variance is that over users plus each model's over its seeds.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 dnn = "YouTube DNN (ours)"
@@ -261,13 +261,13 @@ show_table(["points [95 % interval]", *(f"HitRate@{n}" for n in cutoffs if n != 
 
 # %% [markdown]
 # **Measured here**: on the films one vector suffices. In our form four interests change HitRate@50 by +0.26 [−0.55, +1.06]
-# points. In the paper's form they cost 3.66 [2.82, 4.49] points. Two causes are likely. The loss: a negative meets only the label's interest in
-# training, but every item meets its best interest in serving (notebook 03 isolates this). And routing: without it, 1.69
-# of the 3.66 points return (§3). Our form and loss together are worth 6.4 points at K = 4.
+# points. In the paper's form they cost 3.66 [2.82, 4.49] points. Two causes are likely. The loss:
+# notebook 03 isolates it. And routing: removing it recovers 1.69
+# of the 3.66 points (§3). Our form and loss together are worth 6.4 points at K = 4.
 #
 # Why paired? Two variants have independent values of 20.1 ± 0.4 and 20.5 ± 0.4. Their difference has the error √2 · 0.4,
-# and 0.4 ± 0.57 contains zero: *inconclusive*. On the same users and seeds the variation that both share cancels, so
-# the interval narrows.
+# and 0.4 ± 0.57 contains zero: *inconclusive*. On the same users the variation that both models share cancels, so
+# the interval narrows. Seeds count as independent; Exercise 1 omits their terms.
 #
 # ### Exercise 1: a paired interval
 #
@@ -295,7 +295,8 @@ assert PAIRED_INTERVAL.check(paired_interval)
 # %% [markdown]
 # ### The answer depends on the data, on N and on the loss
 #
-# The rows of the next figure were recorded with three seeds. For each model, validation cases chose among four settings.
+# The rows of the next figure were recorded with three seeds. For each model we chose among four
+# settings on validation cases, which is why item-based CF exceeds its row in Figure 5.2.
 # [docs/results.md](../docs/results.md) has every metric.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -335,17 +336,17 @@ for title, results in recorded.items():
 #
 # **Measured here.** Relative to MIND-1, four interests gain 25 % on Taobao and 10 % on Beauty's last items. For
 # Beauty's unseen users and on the groceries a gain of 2 % is inconclusive, and on the films there is none. With Eq. 10 the same
-# model is 4.96 [3.97, 5.94] points below MIND-1 on the films and 3.18 [1.49, 4.86] on the groceries, but costs nothing measurable on
-# the shops at N = 50. A likely reason: most users of films and groceries have four active interests, which divide the
+# model is 4.96 [3.97, 5.94] points below MIND-1 on the films and 3.18 [1.49, 4.86] on the groceries, whereas on
+# the last items of the shops it still gains 1.20 and 1.62 points. A likely reason: most users of films and groceries have four active interests, which divide the
 # catalogue among them in training, whereas most shop users have one or two.
 #
 # WALS is a weighted matrix factorization. WALS and item-based CF see the whole history but no item features, the vector
-# models 50 behaviors with features: more than the model differs. MaxMF, ComiRec and SASRec were recorded with Eq. 10
+# models 50 behaviors with features: so more
+# than the model differs. MaxMF, ComiRec and SASRec were recorded with Eq. 10
 # only (docs/results.md).
 #
-# **Paper.** MIND-K is ahead of MaxMF-K on Tmall by 54.8, 14.3 and 5.1 % at N = 10, 50 and 100. The advantage is at
-# the head of the list and shrinks as N grows. At 1,000, which the paper's system retrieves, it was not measured and may
-# be gone. Compare models at the N that you will serve.
+# **Paper.** MIND-K is ahead of MaxMF-K on Tmall by 54.8, 14.3 and 5.1 % at N = 10, 50 and 100. The advantage shrinks as N grows. At 1,000, which the
+# paper's system retrieves, it was not measured and may be gone. Compare models at the N that you will serve.
 #
 # ### Exercise 2 (experiment): lists that are not merged
 #
@@ -424,11 +425,12 @@ for r in (1, 2, 3, 6):
     print(r, f"{evaluate(model, split.test, (50,)).means()['HitRate@50']:.2%}")
 
 # %% [markdown]
-# Here r = 1 is as good as r = 3 (one model, no interval): farthest-point initialization already separates the behaviors.
+# Here r = 1 loses nothing against r = 3 (one model, no interval), probably because farthest-point initialization already
+# separates the behaviors.
 #
 # ## 4. Which K, σ, p and r?
 #
-# The recorded studies change one setting of MIND-4 (ours) at a time. On Beauty they have **one seed** and the loss of
+# The recorded studies change one setting of MIND-4 (ours). On Beauty they have **one seed** and the loss of
 # Eq. 10, on the films (K only) three seeds and our loss. The study of σ uses the Gaussian initialization, because ours has no σ.
 #
 # **Predict**: what would σ = 0 give?
@@ -458,13 +460,13 @@ if panels:
 # **Figure 5.4.** *One interest is worse than four on Beauty's last items, and beyond four nothing is gained; for unseen users
 # no setting makes a measurable difference.* The study of r was run for unseen users only.
 #
-# - **K.** Two interests give most of the gain on the last items; six and eight are not better than four. On the films, 1, 2, 4 and 8 are
-#   equal within the error. **Paper**: K = 3 on Books, 5 on Tmall.
+# - **K.** Two interests give most of the gain on the last items; six and eight are not better than four. On the films, the
+#   differences between 1, 2, 4 and 8 are inconclusive. **Paper**: K = 3 on Books, 5 on Tmall.
 # - **σ.** **Paper**: 0.1, 1 and 5 give the same curve (Fig. 3). **Measured here**: between 0.1 and 1 no difference is
-#   measurable, and 5 costs 0.64 [0.34, 0.94] points on the last items. σ = 0 would make all interests equal
+#   measurable, and σ = 5 costs 0.64 [0.34, 0.94] points on the last items. σ = 0 would make all interests equal
 #   (notebook 02) and give the hit rate of one vector.
-# - **p.** **Paper**: p = 0 is by far the worst and p = ∞ the best. **Measured here**: on the last items p = ∞ is ahead of
-#   p = 0 by 0.56 [0.22, 0.91] points; against p = 1 the difference is inconclusive.
+# - **p.** **Paper**: p = 0 is by far the worst and p = ∞ the best. **Measured here**: on the last items p = 0, 0.5, 2 and
+#   5 are below p = ∞ (p = 0 by 0.56 [0.22, 0.91] points), but p = 1 not measurably; one seed decides little.
 # - **r.** No r differs measurably from 3.
 #
 # ### What made MIND work
@@ -488,14 +490,13 @@ if panels:
 
 # %% [markdown]
 # **Figure 5.5.** *What helps at N = 50 need not help at N = 500* (Beauty, unseen users). Without dropout, both fall. At 50 the residual head, summed
-# item fields (in a mean, a rare id counts as much as a frequent brand) and the gradient through all
+# item fields and the gradient through all
 # iterations help, too; at 500 the Gaussian initialization and the gradient of the last iteration are better than ours.
 # With twelve rows and one seed, all this is weak evidence.
 #
 # ## 5. Whom do several interests help?
 #
-# If diversity of taste is the cause, the gain must grow with the breadth of the history. But broad histories are also
-# longer, so breadth must be compared among users of *equal length*. Where
+# If diversity of taste is the cause, the gain must grow with the breadth of the history. Broad histories are also longer, so we compare users of *equal length*. Where
 # $K'_u = 1$ (fewer than four behaviors), routing and the maximum can do nothing.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -516,11 +517,13 @@ print(f"{len(slopes)} slopes: {kept} differ from zero after Holm's correction")
 # about equal size. "Per doubling" is the slope of the gain over the logarithm, bold if its 95 % interval excludes zero; that
 # of the categories is taken among users with equally long histories.
 #
-# The first group is a negative control that Eq. 9 builds into the model: with one active interest, MIND-4 scores as MIND-1 does.
+# Taobao's first length group is a negative control: with one active interest MIND-4 computes the same function as MIND-1,
+# although the two are trained separately.
 # **Measured here**: on Taobao the gain rises by 0.86 [0.64, 1.09] points for each doubling of the length. At equal
 # length no trend with the breadth of the history is measurable on any data set; whether diversity of taste is the cause remains
 # **Open**. Nor do several interests serve rare items in general: by the frequency of the target, the gain rises on films
-# and groceries and falls for Beauty's unseen users. These four slopes remain after Holm's correction for all fifteen.
+# and groceries and falls for Beauty's unseen users. These
+# three slopes and Taobao's by length remain after Holm's correction for all fifteen; that of the films by length does not.
 #
 # ## 6. What does an interest look like?
 #
@@ -591,7 +594,7 @@ print(f"mean entropy of an interest's weights: {routing_spread:.2f}")
 
 # %% [markdown]
 # **Figure 5.7.** *Routing gives the broad user's horror films an interest of their own, and splits the narrow user's war films as well.*
-# The animations share an interest with crime and film noir. The color at the right is the film's
+# In seed 0 the animations share an interest with crime and film noir. The color at the right is the film's
 # genre as on the map (gray: not colored there), the rarest if it has several. Runs are aligned.
 #
 # **Paper.** User D of Fig. 5 buys only clothes and gets three interests: sweaters, overcoats and down jackets. This is
@@ -599,8 +602,8 @@ print(f"mean entropy of an interest's weights: {routing_spread:.2f}")
 # whose mean cosine is near 1. *Routing collapse* (REMI): each interest copies one item, and the entropy of its weights over
 # the behaviors (normalized) is near 0. A model can fail one measure and pass the other. **Measured here** (500 users):
 # the cosine of 0.72 is below 1, but interests overlap: all share a direction
-# towards popular films (§7). The entropy of 0.85 shows no routing collapse. Interest 1 of the broad user is
-# one film: farthest-point initialization places an interest at an outlier. Two training runs agree on the
+# towards popular films (§7). The mean entropy of 0.85 shows no routing collapse on average, but interest 1 of the broad user copies one
+# film in seed 0, probably an outlier that the farthest-point initialization chose. Two training runs agree on the
 # groups by an adjusted Rand index of 0.35 (0: chance).
 #
 # ### What each interest retrieves
@@ -646,11 +649,11 @@ print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are different"
 
 # %% [markdown]
 # **Figure 5.8.** *Interest 2 of the example user retrieves horror films; the lists of the others are less pure.* The 50
-# best items of each vector, and the titles of the first. An
-# interest is named by the user's film that it has most of.
+# best items of each vector, and the titles of the first. Each
+# interest is named after the user's film with the largest weight.
+#
 # **Paper** (Fig. 6): MIND's items are closer to their interest than YouTube DNN's to its vector. **Measured here**, for
-# this user: they are not (0.57 against
-# 0.62); cosines of different models are not comparable.
+# this user: 0.57 against 0.62, which neither confirms nor refutes it, because cosines of different models are not comparable.
 #
 # ## 7. The map of the films
 #
@@ -683,7 +686,7 @@ _ = save_figure(figure, "05_map.png")
 # the sizes of groups: UMAP does not preserve them.
 #
 # The same map with titles: hover over a larger point for its title, or search for one. Only the example user's films and the 100 most
-# popular ones have titles here, because the data's license forbids to redistribute more; with
+# popular ones have titles here, because the data's license forbids redistributing more; with
 # `make report ARGS="-p map_titles 2000"` your own copy of the page has all.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -747,22 +750,21 @@ for name, estimate in improved.items():
     print(f"purity, trained − {name}: {estimate.points()} points")
 
 # %% [markdown]
-# **Figure 5.10.** *The untrained map has genres, too; training on real histories makes neighbors purer.* Left: another seed of UMAP turns and moves
-# the groups. Middle: trained on histories whose films were permuted among all users.
+# **Figure 5.10.** *The untrained map has genres, too; training on real histories makes neighbors purer.* Left: another seed of UMAP moves the groups little. Middle: trained on histories whose films were permuted among all users.
 # Purity is the share of an item's ten nearest neighbors with its genre (the rarest, if it has several), in the
 # original space and on the map; chance is the purity of random neighbors. Trustworthiness is 1 if neighbors on the map are neighbors in the space.
 #
 # Genre groups in the untrained map are expected. With $\mathbf e = (\text{id} + \text{genre})/2$ two films of a genre
 # share one of two random vectors, so their
-# expected cosine is 0.5, against 0 across genres. (Our form adds decade and title words, so the cosine across genres is above 0, too.)
-# A trained map must therefore show more: purer neighborhoods, order inside and across genres, a user's interests among
-# related films. **Measured here**:
+# expected cosine is 0.5, against 0 across genres. (Our form adds decade and title words, so it is above 0.)
+# A trained map must therefore show more: purer neighborhoods, and a user's interests among related films. **Measured here**:
 # training raises the purity from 0.63 to 0.71, by 8.2 [7.1, 9.4] points; training on shuffled histories lowers it to
 # 0.44. The gain comes from what users watch.
 #
 # ## 8. Where several interests pay little, and why
 #
-# Several interests make no measurable difference for unseen users, on films and on groceries. Three readings:
+# Trained as they serve, several interests make no measurable difference for unseen users, on films and on groceries. Two
+# readings, which were not tested (**Open**):
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 compared = ("Popularity", "MIND-1", "MIND-4")
@@ -775,20 +777,18 @@ for title, results in recorded.items():
 show_table(["", "median interactions", *(f"{name}, HitRate@50" for name in compared)], rows)
 
 # %% [markdown]
-# - **The next item is popular.** On the groceries one list for all reaches more households than any vector model; on the shops
-#   it reaches 2 to 9 % of the users. WALS, which sees all of a median of 246 purchases instead of the last 50, is best there.
-# - **One vector is enough.** On the films with d = 64, MIND-1 is as good as MIND with 2, 4 or 8 interests (§4): genres
+# - **The next item is popular.** On the groceries one list for all reaches more households than YouTube DNN
+#   or MIND; on the shops it reaches 2 to 9 % of the users. WALS, which sees all of a median of 246 purchases instead of the last 50, is best there.
+# - **One vector is enough.** On the films with d = 64, no K is measurably better than 1 (§4): genres
 #   overlap, and one vector covers several tastes if d is large (notebook 00).
-# - **There is one interest.** With few behaviors $K'_u = 1$; Figure 5.6 shows that these users gain nothing.
-#
-# The first two readings were not tested: **Open**.
 #
 # ## 9. The claims, one by one
 #
-# - **Several interests pay on the shops**, for users who have several and were part of training. With Eq. 10 they lose on
-#   films and groceries.
-# - **MIND-1 is hardly ahead of YouTube DNN**: on the films by 0.85 [0.00, 1.70] points, on no other data set.
-# - **σ, p, dynamic K** (§4): σ = 5 is worse than 1 and p = 0 worse than ∞ on Beauty's last items; nothing else is decided.
+# - **Several interests pay for the last items of both shops**; on Taobao, for users with at least four behaviors. With
+#   Eq. 10 they lose on films and groceries.
+# - **MIND-1 is not measurably ahead of YouTube DNN** on any data set.
+# - **σ and p** (§4): on Beauty's last items σ = 5 is worse than 1, and four of five p are worse than ∞ (one seed).
+#   Dynamic K was not tested on this page.
 #
 # "A > B" **holds here** or is **reversed here**, by the sign of the difference, if its p-value is at most 0.05 after Holm's
 # correction for all such claims in the table, and is **inconclusive** otherwise. Points of HitRate@50.
