@@ -296,7 +296,7 @@ assert PAIRED_INTERVAL.check(paired_interval)
 # ### The answer depends on the data, on N and on the loss
 #
 # The rows of the next figure were recorded with three seeds. For each model we chose among four
-# settings on validation cases, which is why item-based CF exceeds its row in Figure 5.2.
+# settings on validation cases, so item-based CF exceeds its row in Figure 5.2; the groceries took the films' settings.
 # [docs/results.md](../docs/results.md) has every metric.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -514,7 +514,7 @@ print(f"{len(slopes)} slopes: {kept} differ from zero after Holm's correction")
 # %% [markdown]
 # **Figure 5.6.** *On Taobao, several interests help the users who have several: with two or three behaviors $K'_u = 1$, and the gain
 # is indistinguishable from zero; with four or more it is about two points.* Each panel has up to five groups of users of
-# about equal size. "Per doubling" is the slope of the gain over the logarithm, bold if its 95 % interval excludes zero; that
+# about equal size. "Per doubling" is the slope over log₂(1 + value), bold if its 95 % interval excludes zero; that
 # of the categories is taken among users with equally long histories.
 #
 # Taobao's first length group is a negative control: with one active interest MIND-4 computes the same function as MIND-1,
