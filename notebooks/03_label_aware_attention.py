@@ -216,7 +216,7 @@ show_table(
 # label least would learn from it. **Paper**: as $p$ grows beyond 1, the best interest gains weight, until it has all of
 # it at $p = \infty$. As printed, this fails for $(0.5, 0.4)$.
 #
-# **There is no $1/\sqrt d$.** The paper speaks of scaled dot-product attention, but its formula has no such factor, so
+# **There is no $1/\sqrt d$.** The paper names scaled dot-product attention, but its formula has no such factor, so
 # the norm of the vectors also controls the sharpness. If training doubles all item and interest vectors, the scores 2
 # and 1 become 8 and 4, and at $p = 1$ the first weight rises from $0.731$ to $0.982$. The same $p$ can be soft early in
 # training and sharp later.
