@@ -62,10 +62,17 @@ class Data(NamedTuple):
     Attributes:
         read: reads the log from a path.
         categories: the item field by which lists and histories are counted; None if there is none.
+        world: of a planted log, for which the number of a user's interests is known.
     """
 
     read: Callable[[str], Interactions]
     categories: str | None
+    world: PlantedConfig | None = None
+
+
+def planted(config: PlantedConfig) -> Data:
+    """Describe the log of a planted world as a data set."""
+    return Data(lambda _: planted_interests(config).log, "department", config)
 
 
 class Grouping(NamedTuple):
@@ -80,7 +87,8 @@ class Grouping(NamedTuple):
     strata: Int[Tensor, " cases"]
 
 
-SMALL_WORLD = PlantedConfig(num_users=300, num_clusters=8, items_per_cluster=20)
+# Many small clusters: the 50 items of a list are more than one cluster has, fewer than four have.
+CROWDED = PlantedConfig(num_clusters=60, items_per_cluster=20, events=(16, 40))
 DATA = {
     "amazon-beauty": Data(load, "category"),
     "amazon-cds": Data(load, None),
@@ -88,9 +96,11 @@ DATA = {
     "movielens-1m": Data(lambda _: load("movielens-1m"), "genre"),
     "movielens-1m-positive": Data(load, "genre"),
     "taobao-favourites": Data(lambda path: load(path).k_core(3), "category"),
-    "planted": Data(lambda _: planted_interests(SMALL_WORLD).log, "department"),
+    "planted": planted(PlantedConfig(num_users=300, num_clusters=8, items_per_cluster=20)),
+    "planted-crowded": planted(CROWDED),
+    "planted-crowded-no-noise": planted(replace(CROWDED, noise=0)),
 }
-WITHOUT_PATH = ("complete-journey", "movielens-1m", "planted")
+WITHOUT_PATH = ("complete-journey", "movielens-1m", *(name for name in DATA if "planted" in name))
 
 
 class Row(NamedTuple):
@@ -202,7 +212,7 @@ def pairs_of(done: Sequence[Row]) -> list[tuple[Row, Row]]:
     return pairs
 
 
-def groupings(split: Split, categories: str | None) -> dict[str, Grouping]:
+def groupings(split: Split, data: Data) -> dict[str, Grouping]:
     """Return by what the test cases are grouped, by name."""
     histories, lengths = split.test.histories, split.test.histories.lengths
     counts = torch.from_numpy(split.train_counts)[split.test.targets]
@@ -211,9 +221,12 @@ def groupings(split: Split, categories: str | None) -> dict[str, Grouping]:
         "length of the history": Grouping(lengths, torch.zeros_like(lengths)),
         "training events of the target": Grouping(most, torch.zeros_like(lengths)),
     }
-    if categories:
-        breadth = history_categories(histories, item_categories(split, categories))
+    if data.categories:
+        breadth = history_categories(histories, item_categories(split, data.categories))
         found["categories of the history"] = Grouping(breadth, lengths.clamp(max=50))
+    if data.world:
+        interests = torch.from_numpy(planted_interests(data.world).interests.sum(1))
+        found["interests of the user"] = Grouping(interests[histories.users], 0 * lengths)
     return found
 
 
@@ -408,7 +421,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         patience=given.epochs,
         monitor=METRIC,
     )
-    by = groupings(split, data.categories)
+    by = groupings(split, data)
     head = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command(sys.argv[1:] if arguments is None else arguments),

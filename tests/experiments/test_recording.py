@@ -137,8 +137,9 @@ def test_models_are_compared_over_users_and_within_groups_but_not_in_categories(
 
 
 def test_cases_are_grouped_by_length_by_breadth_and_by_their_most_frequent_target(script):
-    split = leave_last_out(script.DATA["planted"].read(""))
-    by = script.groupings(split, "department")
+    data = script.DATA["planted"]
+    split = leave_last_out(data.read(""))
+    by = script.groupings(split, data)
     case = 7
     history, targets = split.test.histories, split.test.targets[split.test.rows == case]
     assert by["length of the history"].values[case] == history.lengths[case]
@@ -148,7 +149,19 @@ def test_cases_are_grouped_by_length_by_breadth_and_by_their_most_frequent_targe
     assert split.log.item_features
     departments = split.log.item_features.column("department")[items]
     assert by["categories of the history"].values[case] == len(set(departments) - {0})
-    assert len(script.groupings(split, None)) == 2
+    assert len(script.groupings(split, data._replace(categories=None, world=None))) == 2
+
+
+def test_in_a_planted_world_cases_are_grouped_by_the_number_of_planted_interests(script):
+    data = script.DATA["planted-crowded-no-noise"]
+    split = leave_last_out(data.read(""))
+    by = script.groupings(split, data)["interests of the user"].values
+    histories = split.test.histories
+    assert by.unique().tolist() == [1, 2, 3, 4]
+    for case in range(0, len(split.test), 500):
+        items = histories.items[histories.starts[case] : histories.ends[case]].tolist()
+        clusters = {split.log.label(item).partition(",")[0] for item in items}
+        assert len(clusters) == by[case]  # without noise, all behaviors are of these
 
 
 def test_written_floats_have_six_digits_and_no_number_is_nan(script, tmp_path):
