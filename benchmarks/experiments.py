@@ -98,7 +98,7 @@ DATA = {
     "taobao-favourites": Data(lambda path: load(path).k_core(3), "category"),
     "planted": planted(PlantedConfig(num_users=300, num_clusters=8, items_per_cluster=20)),
     "planted-crowded": planted(CROWDED),
-    "planted-crowded-no-noise": planted(replace(CROWDED, noise=0)),
+    "planted-crowded-no-noise": planted(replace(CROWDED, noise=0.0)),
 }
 WITHOUT_PATH = ("complete-journey", "movielens-1m", *(name for name in DATA if "planted" in name))
 
