@@ -14,7 +14,7 @@ const CHINESE = {
   "Interests K": "兴趣数 K",
   "Iterations r": "路由迭代次数 r",
   "compare with one vector": "与单个向量对比",
-  "Remove all films": "清空电影",
+  "Remove all films": "清空已选电影",
   "Coupling coefficients": "耦合系数",
   "Add {film}": "添加 {film}",
   "Remove {film}": "移除 {film}",
