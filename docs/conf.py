@@ -9,6 +9,7 @@ import gettext
 import json
 import os
 import re
+import sys
 import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
@@ -63,7 +64,14 @@ REPOSITORY = os.environ.get("MINDLIB_REPOSITORY", "")
 project = "mindlib"
 author = "mindlib contributors"
 release = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-extensions = ["myst_nb", "autoapi.extension", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+sys.path.insert(0, str(ROOT / "docs"))  # of numbered_figures
+extensions = [
+    "myst_nb",
+    "autoapi.extension",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "numbered_figures",
+]
 exclude_patterns = ["**/.ipynb_checkpoints", "api/index.rst"]
 locale_dirs = ["docs/locale"]  # below the source folder
 gettext_compact = False
@@ -87,6 +95,7 @@ add_module_names = False
 
 if "messages" in tags:  # defined by Sphinx: the gettext build of `make site`
     extensions.remove("autoapi.extension")
+    extensions.remove("numbered_figures")  # it would miss the figures of the other pages
     include_patterns = [f"{page}.*" for page in TRANSLATED]
     suppress_warnings += ["toc.not_readable", "myst.xref_missing"]
 

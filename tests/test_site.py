@@ -5,8 +5,11 @@ themselves, so that a page that needs a server or the network fails.
 """
 
 import ast
+import json
+import os
 import re
 import runpy
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from html.parser import HTMLParser
@@ -20,6 +23,7 @@ from playwright.sync_api import Page, sync_playwright
 from tests.jupyterlab import ROOT, chromium
 
 SITE = ROOT / "build" / "site"
+PYTHON = ROOT / "build" / "site-venv" / "bin" / "python"  # has Sphinx
 MESSAGES = ROOT / "build" / "site-messages"  # of the sources of each translated page
 CATALOGUES = ROOT / "docs" / "locale" / "zh_CN" / "LC_MESSAGES"
 FILES = sorted(
@@ -128,6 +132,98 @@ def test_every_page_links_to_itself_in_the_other_language(file: str) -> None:
         (SITE / file).parent / unquote(urlsplit(link).path) for link in read(SITE / file).links
     ]
     assert SITE / other in [link.resolve() for link in links]
+
+
+def figure_ids(page: Addresses) -> set[str]:
+    return {name for name in page.ids if re.fullmatch(r"figure-\w-\d+", name)}
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if "notebooks/" in file])
+def test_every_caption_has_the_id_of_its_number(file: str) -> None:
+    notebook = ROOT / file.removeprefix("zh/").replace(".html", ".ipynb")
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    numbers = re.findall(r"^\*\*Figure (\w\.\d+)", "\n".join(texts), re.M)
+    assert numbers
+    assert figure_ids(read(SITE / file)) == {
+        f"figure-{number.replace('.', '-').lower()}" for number in numbers
+    }
+
+
+def unlinked_figures(text: str) -> list[str]:
+    """List the mentions of figures in prose that are not links; a caption's number is none."""
+    text = re.sub(r"<(a|code|h[1-6]|pre|script|title)\b.*?</\1>", "", text, flags=re.S)
+    text = re.sub(r'(id="figure-\w-\d+"[^>]*>\s*)<strong>.*?</strong>', r"\1", text, flags=re.S)
+    return re.findall(r"(?:Figures?|图)\s*[0-9A-Z]\.\d+", text)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_mention_of_a_figure_is_a_link(file: str) -> None:
+    assert not unlinked_figures((SITE / file).read_text(encoding="utf-8"))
+
+
+INDEX = """# Index
+
+```{toctree}
+page
+```
+
+**Figure B.1.** *Finding.* Compare Figures 9.2, 9.10 and B.1, and Figure
+9.2.
+"""
+PAGE = """# About Figure 9.1
+
+**Figure 9.2.** *See Figure 9.10.* `Figure 9.3`, [Figure 9.4](index.md)
+
+**图 9.10** 见图 9.2、9.10 和图 B.1。
+
+    Figure 9.5
+"""
+
+
+def build_site(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Build a folder of Markdown with numbered figures, a warning being an error."""
+    extensions = "extensions=myst_parser,numbered_figures"
+    return subprocess.run(
+        [PYTHON, "-m", "sphinx", "-E", "-W", "-q", "-C", "-D", extensions, folder, folder / "out"],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "docs")},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PYTHON.exists(), reason="Sphinx is not installed: make site")
+def test_a_mention_of_a_missing_figure_fails_the_build(tmp_path: Path) -> None:
+    index, page = tmp_path / "index.md", tmp_path / "page.md"
+    index.write_text(INDEX, encoding="utf-8")
+    page.write_text(PAGE, encoding="utf-8")
+    built = build_site(tmp_path)
+    assert not built.returncode, built.stderr
+    expected = {
+        "index": (
+            {"figure-b-1"},
+            [
+                "page.html#figure-9-2",
+                "page.html#figure-9-10",
+                "#figure-b-1",
+                "page.html#figure-9-2",
+            ],
+        ),
+        "page": (
+            {"figure-9-2", "figure-9-10"},
+            ["#figure-9-10", "#figure-9-2", "#figure-9-10", "index.html#figure-b-1"],
+        ),
+    }
+    for name, (ids, links) in expected.items():
+        found = read(tmp_path / "out" / f"{name}.html")
+        assert figure_ids(found) == ids
+        assert [link for link in found.links if re.search(r"#figure-\w-\d+$", link)] == links
+
+    index.write_text(f"{INDEX} Figure 9.9 is missing.", encoding="utf-8")
+    built = build_site(tmp_path)
+    assert built.returncode
+    assert "index.md:7: WARNING: undefined label: 'figure-9-9'" in built.stderr
 
 
 def untranslated(template: Path, catalogue: Path) -> list[str]:
