@@ -15,8 +15,9 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from docutils import nodes
-from sphinx.addnodes import pending_xref
+from sphinx.addnodes import index, pending_xref
 from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
 
 ROOT = Path(__file__).resolve().parent.parent
 # Each page of the site, by the heading that it is listed under.
@@ -51,6 +52,8 @@ TRANSLATED = [
     "docs/results",
     "notebooks/00_problem_formalization",
 ]
+# The pages whose headings are index entries, which the search lists first.
+INDEXED = {"docs/contributing", "docs/glossary"}
 # The packages whose __init__ exports their names, so that their modules need no pages.
 EXPORTING = {
     ".".join(path.parent.relative_to(ROOT).parts)
@@ -209,6 +212,22 @@ def leave_untranslated(app: Sphinx, document: nodes.document) -> None:
                 node["translatable"] = False
 
 
+class IndexHeadings(SphinxTransform):
+    """Add the headings of some pages to the index, "term (synonym)" as two entries."""
+
+    default_priority = 500  # after the translation, before Sphinx reads the entries
+
+    def apply(self, **kwargs: object) -> None:
+        if self.env.docname not in INDEXED:
+            return
+        for title in self.document.findall(nodes.title):
+            section, text = title.parent, title.astext()
+            pair = re.fullmatch(r"([^(（]+)[(（]([^(（]+)[)）]", text)
+            terms = pair.groups() if pair else [text]
+            names = [("single", term.strip(), section["ids"][0], "main", None) for term in terms]
+            section.insert(1, index(entries=names))
+
+
 def link_annotations(app: Sphinx, document: nodes.document) -> None:
     """Shorten types to their names, and link them to where their package exports them.
 
@@ -263,6 +282,7 @@ def mend_accessibility(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> None:
     app.connect("source-read", prepare_source)
+    app.add_transform(IndexHeadings)
     app.connect("autodoc-process-docstring", prepare_docstring)
     app.connect("doctree-read", leave_untranslated)
     app.connect("doctree-read", link_annotations)
