@@ -10,18 +10,17 @@ from jaxtyping import Int
 
 # A word begins with a letter, because sizes and model numbers are rarely shared between items.
 WORD = r"[\p{L}][\p{L}\p{N}'&-]*"
+MIN_TITLES = 2  # that a word must occur in: a word of a single item would be a second id of it
 
 
-def split_titles(titles: Sequence[str], *, min_items: int = 2, max_words: int = 24) -> pl.DataFrame:
+def split_titles(titles: Sequence[str], *, max_words: int = 24) -> pl.DataFrame:
     """Split titles into words: the columns row, position in the title, word and code.
 
     Codes are 1, 2, ... in alphabetical order. Words are in lower case and normalized Unicode
-    (NFKC). Each word counts once per title, and only words of several titles count: a word of a
-    single item would be a second id of it.
+    (NFKC). Each word counts once per title, and only words of several titles count.
 
     Args:
         titles: entry 0 is the padding's.
-        min_items: the smallest number of titles that a word must occur in.
         max_words: the largest number of words of a title; the first ones are kept.
     """
     frame = pl.DataFrame({"row": np.arange(len(titles)), "title": list(titles)})
@@ -32,7 +31,7 @@ def split_titles(titles: Sequence[str], *, min_items: int = 2, max_words: int = 
         .explode("word", empty_as_null=True, keep_nulls=True)
         .drop_nulls()
         .unique(maintain_order=True)
-        .filter(pl.len().over("word") >= min_items)
+        .filter(pl.len().over("word") >= MIN_TITLES)
         .with_columns(
             code=pl.col("word").rank("dense").cast(pl.Int64),
             position=pl.int_range(pl.len()).over("row"),
@@ -41,11 +40,9 @@ def split_titles(titles: Sequence[str], *, min_items: int = 2, max_words: int = 
     )
 
 
-def encode_titles(
-    titles: Sequence[str], *, min_items: int = 2, max_words: int = 24
-) -> Int[np.ndarray, "items words"]:
+def encode_titles(titles: Sequence[str]) -> Int[np.ndarray, "items words"]:
     """Return the codes of the words of each title, 0 for padding; see `split_titles`."""
-    words = split_titles(titles, min_items=min_items, max_words=max_words)
+    words = split_titles(titles)
     positions = words["position"].to_numpy()
     codes = np.zeros((len(titles), int(positions.max(initial=-1)) + 1), np.int64)
     codes[words["row"].to_numpy(), positions] = words["code"].to_numpy()

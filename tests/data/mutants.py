@@ -13,7 +13,7 @@ LEAVE_LAST_OUT = IN_SPLITS + "test_no_leakage_leave_last_out"
 MUTANTS = [
     mutant(
         "words of a single title kept", WORDS,
-        ".filter(pl.len().over(\"word\") >= min_items)", ".filter(pl.len() >= min_items)",
+        ".filter(pl.len().over(\"word\") >= MIN_TITLES)", ".filter(pl.len() >= MIN_TITLES)",
         IN_WORDS + "test_words_of_too_few_titles_are_left_out",
         IN_WORDS + "test_titles_that_are_ids_have_no_words",
     ),

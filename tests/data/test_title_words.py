@@ -7,13 +7,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindlib.data.title_words import encode_titles
+from mindlib.data.title_words import encode_titles, split_titles
 from tests.reliability import behaves
 
 
-def words_of(titles, **options):
+def words_of(titles):
     """For each title its words, by codes: 1, 2, ... in the order of the alphabet."""
-    codes = encode_titles(["", *titles], **options)
+    codes = encode_titles(["", *titles])
     assert codes.shape[0] == len(titles) + 1
     assert (codes[0] == 0).all(), "padding has no words"
     return [[int(code) for code in row if code] for row in codes[1:]]
@@ -58,8 +58,6 @@ def test_a_repeated_word_counts_once_in_a_title():
 def test_words_of_too_few_titles_are_left_out():
     titles = ["a b c", "a b", "a"]
     assert words_of(titles) == [[1, 2], [1, 2], [1]]
-    assert words_of(titles, min_items=3) == [[1], [1], [1]]
-    assert words_of(titles, min_items=1) == [[1, 2, 3], [1, 2], [1]]
 
 
 def test_titles_that_are_ids_have_no_words():
@@ -70,20 +68,22 @@ def test_titles_that_are_ids_have_no_words():
 
 def test_long_titles_keep_their_first_shared_words():
     """A word that no other title has takes no position."""
-    assert words_of(["x d c b a", "a b c d"], max_words=2) == [[4, 3], [1, 2]]
-    assert encode_titles(["", "x d c b a", "a b c d"], max_words=2).shape == (3, 2)
+    words = split_titles(["", "x d c b a", "a b c d"], max_words=2)
+    assert words["word"].to_list() == ["d", "c", "a", "b"]
+    assert words["position"].to_list() == [0, 1, 0, 1]
+    long = " ".join(f"w{n:02d}" for n in range(30))
+    assert encode_titles(["", long, long]).tolist() == [[0] * 24, *[[*range(1, 25)]] * 2]
 
 
 WORDS = st.lists(st.sampled_from(["a", "B", "ç", "d-e", "7", "f7"]), max_size=6)
 
 
-@given(st.lists(WORDS, min_size=1, max_size=6), st.integers(1, 3), st.integers(1, 4))
-def test_codes_equal_plain_python(titles, min_items, most):
+@given(st.lists(WORDS, min_size=1, max_size=6))
+def test_codes_equal_plain_python(titles):
     kept = [
         [w.lower() for w in dict.fromkeys(title) if re.match(r"[^\W\d]", w)] for title in titles
     ]
-    shared = {w for title in kept for w in title if sum(w in t for t in kept) >= min_items}
+    shared = {w for title in kept for w in title if sum(w in t for t in kept) >= 2}
     numbers = {w: n for n, w in enumerate(sorted(shared), 1)}
-    expected = [[numbers[w] for w in title if w in shared][:most] for title in kept]
-    found = words_of([" ".join(title) for title in titles], min_items=min_items, max_words=most)
-    assert found == expected
+    expected = [[numbers[w] for w in title if w in shared] for title in kept]
+    assert words_of([" ".join(title) for title in titles]) == expected
