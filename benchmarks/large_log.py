@@ -54,7 +54,7 @@ def generate(folder: Path, events: int) -> None:
             item_ids=np.arange(ITEMS + 1),
             name="generated",
         )
-        log.save(folder, progress=True)
+        log.save(folder)
 
 
 def resident(kind: str) -> float:

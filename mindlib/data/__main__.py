@@ -20,7 +20,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         print(f"reading {options.source}", flush=True)
         log = load(options.source)
-        log.save(options.folder, progress=True)
+        print(f"writing {options.folder}", flush=True)
+        log.save(options.folder)
     except (OSError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")
     print(

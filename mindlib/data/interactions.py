@@ -96,7 +96,7 @@ class Interactions:
         """The number of events of each item; entry 0 is 0."""
         return np.bincount(self.items, minlength=self.num_items + 1)
 
-    def select(self, keep: Bool[np.ndarray, " events"], name: str | None = None) -> Interactions:
+    def select(self, keep: Bool[np.ndarray, " events"]) -> Interactions:
         """Keep some events, and only the users and items that still have any.
 
         Raises:
@@ -116,7 +116,7 @@ class Interactions:
             item_features=features.take(item_rows) if features else None,
             profiles=profiles.take(user_rows) if profiles else None,
             titles=tuple(titles[row] for row in item_rows) if titles else None,
-            name=name or self.name,
+            name=self.name,
         )
 
     def drop_repeats(self) -> Interactions:
@@ -137,14 +137,14 @@ class Interactions:
         keep[filter_by_count(log, k, "k-core", self.name)["event"].to_numpy()] = True
         return self.select(keep)
 
-    def save(self, folder: str | Path, *, progress: bool = False) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write the log to a new folder that `open` and `load` read, completely or not at all.
 
         Raises:
             OSError: the folder exists and is not empty, or cannot be written.
         """
         log = {field.name: getattr(self, field.name) for field in fields(self)}
-        write_log(Path(folder), log, progress=progress)
+        write_log(Path(folder), log)
 
     @staticmethod
     def open(folder: str | Path) -> Interactions:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from tqdm.auto import tqdm
 
 from mindlib.data.feature_table import FeatureTable
 from mindlib.data.storage import atomic_folder, checksum
@@ -23,7 +22,6 @@ FORMAT = "mindlib log 1"
 MANIFEST = "log.json"
 COLUMNS = ("users", "items", "timestamps")
 FEATURES = ("item_features", "profiles")
-ROWS_AT_ONCE = 1 << 20  # rows that are written between two updates of the progress bar
 REMEDY = "convert the source again, or restore the folder"
 
 
@@ -32,17 +30,14 @@ def is_log_folder(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def write_log(folder: Path, log: Mapping[str, Any], *, progress: bool) -> None:
+def write_log(folder: Path, log: Mapping[str, Any]) -> None:
     """Write the fields of an `Interactions` to a new folder, completely or not at all.
-
-    Args:
-        progress: whether to show a progress bar.
 
     Raises:
         FileExistsError: the folder exists and is not empty.
         OSError: it cannot be written.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists and is not empty; choose another, or delete it")
     tables = {name: log[name] for name in FEATURES if log[name] is not None}
     arrays = {name: log[name] for name in COLUMNS}
@@ -53,19 +48,9 @@ def write_log(folder: Path, log: Mapping[str, Any], *, progress: bool) -> None:
     frames = {"user_ids": pl.DataFrame({"id": log["user_ids"][1:].tolist()})}
     frames["item_ids"] = pl.DataFrame(items)
     values = {name: [table.fields, table.vocabularies] for name, table in tables.items()}
-    total = sum(array.nbytes for array in arrays.values())
-    with (
-        atomic_folder(folder) as partial,
-        tqdm(total=total, unit="B", unit_scale=True, desc="writing", disable=not progress) as bar,
-    ):
+    with atomic_folder(folder) as partial:
         for name, array in arrays.items():
-            file = partial / f"{name}.npy"
-            column = np.lib.format.open_memmap(file, "w+", array.dtype, array.shape)
-            for start in range(0, len(array), ROWS_AT_ONCE):
-                block = array[start : start + ROWS_AT_ONCE]
-                column[start : start + ROWS_AT_ONCE] = block
-                bar.update(block.nbytes)
-            column.flush()
+            np.save(partial / f"{name}.npy", array)
         for name, frame in frames.items():
             frame.write_parquet(partial / f"{name}.parquet")
         manifest = {

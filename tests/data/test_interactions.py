@@ -113,7 +113,7 @@ def test_selection_takes_features_profiles_and_titles_along(rows: list[Row], see
         with pytest.raises(ValueError, match="no interaction"):
             log.select(keep)
         return
-    part = log.select(keep, name="part")
+    part = log.select(keep)
     assert original(part) == [row for row, kept in zip(original(log), keep, strict=True) if kept]
     assert part.item_features is not None
     assert part.profiles is not None

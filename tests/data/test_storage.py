@@ -70,7 +70,7 @@ WRITES = re.compile(
 )
 IN_A_BLOCK = {
     "mindlib/data/storage.py": 1,  # the rename itself
-    "mindlib/data/log_folder.py": 1,
+    "mindlib/data/log_folder.py": 2,
     "mindlib/data/tensor_file.py": 1,
     "mindlib/data/readers/published.py": 1,
     "mindlib/data/readers/pypi_wheels.py": 1,
