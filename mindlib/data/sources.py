@@ -18,7 +18,7 @@ from mindlib.data.log_folder import is_log_folder
 from mindlib.data.planted import planted_interests
 from mindlib.data.readers.amazon import amazon_reviews, is_amazon
 from mindlib.data.readers.complete_journey import complete_journey
-from mindlib.data.readers.features import CATEGORIES, TITLES, FeatureFile, side_arguments
+from mindlib.data.readers.features import CATEGORIES, TITLES, read_features
 from mindlib.data.readers.files import (
     build_interactions,
     check_file,
@@ -28,25 +28,19 @@ from mindlib.data.readers.files import (
     read_text,
 )
 from mindlib.data.readers.movielens import is_movielens, movielens_1m
+from mindlib.data.readers.published import AMAZON, load_published
 from mindlib.data.readers.published import NAMES as PUBLISHED
-from mindlib.data.readers.published import is_published, load_published
 from mindlib.data.readers.recbole import recbole
 from mindlib.data.readers.taobao import is_taobao, taobao_behaviors
 
 NAMES = ("complete-journey", "movielens-1m", "planted", *PUBLISHED)
-# Item tables beside a sequences.txt, with the columns of those without a header.
-ITEM_TABLES = {
-    "items.tsv": None,
-    "items.csv": None,
-    "movies.dat": ("movie_id", "title", "genres"),
-    "items.txt": ("item_id", "name"),
-}
+ITEM_TABLES = ("items.tsv", "items.csv", "movies.dat", "items.txt")  # beside a sequences.txt
 
 
 def sequences(
     path: str | Path,
-    items: FeatureFile | str | Path | None = None,
-    users: FeatureFile | str | Path | None = None,
+    items: str | Path | None = None,
+    users: str | Path | None = None,
     *,
     missing: Missing = "error",
     name: str | None = None,
@@ -58,8 +52,7 @@ def sequences(
 
     Args:
         path: the text, plain or .gz, separated by white space.
-        items, users: feature tables of items and users; for a plain path `FeatureFile.guess`
-            selects the columns.
+        items, users: feature tables of items and users, see `read_features`.
         missing: as in `Interactions.from_frames`.
         name: the data set's name; that of the file's folder if it is not given.
 
@@ -67,7 +60,7 @@ def sequences(
         FileNotFoundError, ValueError: a file or column is missing, or a line has no item.
     """
     path = check_file(path)
-    sides = side_arguments(items, users)
+    sides = read_features(items, users)
     lines = pl.DataFrame({"line": read_text(path).split("\n")}).with_row_index("number", 1)
     tokens = lines.select("number", tokens=pl.col("line").str.extract_all(r"\S+"))
     tokens = tokens.filter(pl.col("tokens").list.len() > 0)
@@ -96,8 +89,8 @@ def table(
     item_fields: Sequence[str] = (),
     profile_fields: Sequence[str] = (),
     title: str | None = None,
-    items: FeatureFile | str | Path | None = None,
-    users: FeatureFile | str | Path | None = None,
+    items: str | Path | None = None,
+    users: str | Path | None = None,
     missing: Missing = "error",
     name: str | None = None,
 ) -> Interactions:
@@ -110,7 +103,7 @@ def table(
             separate events of a user, which is refused. timestamp=None uses the order of the rows.
         item_fields, title, profile_fields: columns of the log with features of the item or the
             user; the first row of each item or user counts.
-        items, users: alternatively, a second file with these features.
+        items, users: alternatively, second files with these features, see `read_features`.
         missing: as in `Interactions.from_frames`.
         name: the data set's name; the file's name if it is not given.
 
@@ -125,7 +118,7 @@ def table(
     wanted = [user, item, timestamp, *item_fields, *profile_fields, title]
     remedy = "call mindlib.data.table(path, user=..., item=..., timestamp=...) with their names"
     require_columns(path, read_header(path), [column for column in wanted if column], remedy)
-    sides = side_arguments(items, users)
+    sides = read_features(items, users)
     rows = read_table(path)
 
     def first_rows(key: str, column: str, fields: Sequence[str | None]) -> pl.DataFrame:
@@ -152,8 +145,8 @@ def load(dataset: str | Path, **options: Any) -> Interactions:
 
     Args:
         dataset: "complete-journey", "movielens-1m" (for research only, and not to be
-            redistributed) or "planted"; or a name such as "amazon-2014-Books" or "taobao":
-            `load_published`; or
+            redistributed) or "planted"; or a name such as "amazon-2014-Books": `load_published`;
+            or
 
             - a folder that `Interactions.save` wrote: `Interactions.open`;
             - a folder (or prefix) with a `.inter` file: `recbole`;
@@ -183,8 +176,8 @@ def load(dataset: str | Path, **options: Any) -> Interactions:
     if path.suffix == ".inter" or os.path.isfile(f"{path}.inter"):
         return recbole(path, **options)
     if not os.path.exists(path):
-        if is_published(str(dataset)):
-            return load_published(str(dataset), **options)
+        if name := AMAZON.fullmatch(str(dataset)):
+            return load_published(*name.groups(), **options)
         raise FileNotFoundError(
             f"no data set {str(dataset)!r}: it is neither a name ({', '.join(NAMES)}) nor a file "
             f"or folder that exists (from {Path.cwd()})"
@@ -252,13 +245,11 @@ def _load_table(path: Path, options: dict[str, Any]) -> Interactions:
 
 def _known_tables(folder: Path) -> dict[str, Any]:
     """Find the tables beside a sequences.txt, as arguments of `sequences`."""
-    tables: dict[str, Any] = {}
-    name = next((name for name in ITEM_TABLES if (folder / name).is_file()), None)
-    if name:
-        tables["items"] = FeatureFile.guess(folder / name, ITEM_TABLES[name])
+    items = next((folder / name for name in ITEM_TABLES if (folder / name).is_file()), None)
+    users = folder / "users.dat"
+    return {
+        "items": items,
+        "users": users if users.is_file() else None,
         # Copies of MovieLens-1M exist whose table lacks one or two films.
-        tables["missing"] = "unknown" if name == "movies.dat" else "error"
-    if (folder / "users.dat").is_file():
-        columns = ("user_id", "gender", "age", "occupation", "zip")
-        tables["users"] = FeatureFile(folder / "users.dat", columns[1:4], columns=columns)
-    return tables
+        "missing": "unknown" if items and items.name == "movies.dat" else "error",
+    }

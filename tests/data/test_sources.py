@@ -10,7 +10,6 @@ import pytest
 
 from mindlib.data import Interactions, complete_journey, recbole
 from mindlib.data.readers import complete_journey as journey
-from mindlib.data.readers.features import FeatureFile
 from mindlib.data.readers.pypi_wheels import Wheel, is_cached
 from mindlib.data.sources import load, sequences, table
 
@@ -298,24 +297,6 @@ def test_sequences_with_movielens_tables(tmp_path: Path):
     assert profile(log, "age") == {1: "25"}
 
 
-def test_a_feature_file_by_column_names(tmp_path: Path):
-    path = write(tmp_path / "log.txt", "1 1 2\n")
-    side = write(tmp_path / "things.csv.gz", 'color,thing,path\n"red, dark",1,a/b/c\nUNKNOWN,2,d\n')
-    log = sequences(
-        path,
-        FeatureFile(
-            side,
-            ("color",),
-            key="thing",
-            separator="/",
-            split={"top": ("path", 0), "second": ("path", -2)},
-        ),
-    )
-    assert features(log, "color") == {1: "red, dark", 2: "unknown"}
-    assert features(log, "top") == {1: "a", 2: "d"}
-    assert features(log, "second") == {1: "b", 2: "unknown"}
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -335,11 +316,8 @@ def test_side_tables_are_checked_before_the_log_is_read(tmp_path: Path):
     path = write(tmp_path / "s.txt", "1\n")  # bad as well, but that comes later
     with pytest.raises(FileNotFoundError, match="no such file"):
         sequences(path, tmp_path / "none.csv")
-    side = write(tmp_path / "items.csv", "item,color\n1,red\n")
-    with pytest.raises(ValueError, match=r"no column 'brand'; its columns are 'item', 'color'"):
-        sequences(path, FeatureFile(side, ("brand",)))
     with pytest.raises(ValueError, match=r"ends in '.xlsx'; expected one of .csv"):
-        sequences(path, FeatureFile(write(tmp_path / "items.xlsx", "x")))
+        sequences(path, write(tmp_path / "items.xlsx", "x"))
 
 
 # Tables.
@@ -373,9 +351,10 @@ def test_table_maps_columns_and_reads_dates(tmp_path: Path):
 
 def test_table_takes_features_from_a_second_file_or_the_log_not_both(tmp_path: Path):
     path = write(tmp_path / "log.csv", CSV)
-    side = write(tmp_path / "items.csv", "id,brand,title\n1,acme,One\n2,,Two\n")
-    log = table(path, items=side)
+    side = write(tmp_path / "items.csv.gz", "id,brand,title\n1,acme,One\n2,UNKNOWN,Two\n")
+    log = table(path, items=side, users=write(tmp_path / "u.tsv", "id\tage\nann\t7\nbob\t\n"))
     assert features(log, "brand") == {1: "acme", 2: "unknown"}
+    assert profile(log, "age") == {"ann": "7", "bob": "unknown"}
     assert log.label(2) == "Two"
     with pytest.raises(ValueError, match="given twice"):
         table(path, items=side, item_fields=["category"])

@@ -6,11 +6,10 @@ import itertools
 from pathlib import Path
 
 import polars as pl
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindlib.data.readers.features import FeatureFile, parse_branded_paths
+from mindlib.data.readers.features import parse_branded_paths, read_features
 
 Row = tuple[str | None, str | None, str | None]
 BEAUTY: dict[str | None, Row] = {
@@ -69,16 +68,7 @@ def test_tables_with_every_department_behind_a_brand_are_parsed_back(
 def test_a_column_that_is_there_is_not_replaced(tmp_path: Path):
     path = tmp_path / "items.csv"
     path.write_text("item,attributes,brand\n1,OPI|Makeup|Nails,Other\n", encoding="utf-8")
-    side = FeatureFile.guess(path)
-    assert side.all_fields == ("brand", "department", "category")
-    columns = side.read("item").select(side.all_fields)
+    found = read_features(path, None)
+    assert found["item_fields"] == ["brand", "department", "category"]
+    columns = found["items"].select(found["item_fields"])
     assert columns.rows() == [("Other", "Makeup", "Makeup > Nails")]
-
-
-def test_the_path_column_is_required(tmp_path: Path):
-    path = tmp_path / "items.csv"
-    path.write_text("item,path\n1,OPI|Makeup\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="no column 'paths'; its columns are 'item', 'path'"):
-        FeatureFile(path, branded_path="paths").check()
-    frame = FeatureFile(path, branded_path="path").read("item")
-    assert frame.select("brand", "category").rows() == [("OPI", "Makeup")]
