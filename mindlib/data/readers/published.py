@@ -1,8 +1,7 @@
-"""Published data sets by name: fetched once with pooch, or found in the cache."""
+"""Amazon's reviews by the name of edition and category: fetched once with pooch, then cached."""
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from pathlib import Path
@@ -13,7 +12,6 @@ import pooch
 
 from mindlib.data.interactions import Interactions
 from mindlib.data.readers.amazon import amazon_reviews
-from mindlib.data.readers.taobao import taobao_behaviors
 from mindlib.data.storage import (
     atomic_file,
     cache_directory,
@@ -22,7 +20,7 @@ from mindlib.data.storage import (
     read_object,
 )
 
-NAMES = ("amazon-2014-X", "amazon-2018-X", "amazon-2023-X", "taobao")
+NAMES = ("amazon-2014-X", "amazon-2018-X", "amazon-2023-X")
 SNAP = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/"
 UCSD = "https://mcauleylab.ucsd.edu/public_datasets/data/"
 # For each edition its page, the ratings (all reviews without their text), and the metadata.
@@ -43,81 +41,32 @@ EDITIONS = {
         UCSD + "amazon_2023/raw/meta_categories/meta_{}.jsonl.gz",
     ),
 }
-TAOBAO_PAGE = "https://tianchi.aliyun.com/dataset/649"
-TAOBAO_FILES = ("UserBehavior.csv", "UserBehavior.csv.zip", "UserBehavior.csv.gz")
-MAX_BYTES = 1 << 35  # 32 GiB: more than any of these files has
 DIGESTS = "digests.json"
 AMAZON = re.compile(rf"amazon-({'|'.join(EDITIONS)})-(\w+)")
 
 
-def is_published(name: str) -> bool:
-    """Whether `load_published` accepts the name."""
-    return name == "taobao" or AMAZON.fullmatch(name) is not None
+def load_published(edition: str, category: str, **options: Any) -> Interactions:
+    """Load the ratings and the metadata of a category of Amazon, together gigabytes.
 
-
-def load_published(dataset: str, **options: Any) -> Interactions:
-    """Load a large public data set by its name.
-
-    "amazon-2014-Books" is a category of the edition of 2014, 2018 or 2023, spelled as on the
-    owner's page ("CDs_and_Vinyl"): all ratings and the metadata, together gigabytes. **The
-    addresses have not been tried** by the authors of mindlib. The owner publishes no checksums;
-    therefore `fetch` notes them. The owner's page states the terms and the paper to cite.
-
-    "taobao" is never fetched, because its owner requires an account: the error says where to get
-    the file and where to put it.
+    **The addresses have not been tried** by the authors of mindlib. The owner publishes no
+    checksums; therefore `fetch` notes them. The owner's page states the terms and the paper to
+    cite.
 
     Args:
-        dataset: one of `NAMES`, where X is the category.
-        options: passed to `amazon_reviews` or `taobao_behaviors`.
+        edition: one of `EDITIONS`.
+        category: spelled as on the owner's page ("CDs_and_Vinyl").
+        options: passed to `amazon_reviews`.
 
     Raises:
-        FileNotFoundError: Taobao's file is not in the cache.
         OSError: a file cannot be fetched or the cache cannot be written.
-        ValueError: a file has changed, or as `amazon_reviews` and `taobao_behaviors` raise it.
+        ValueError: a file has changed, or as `amazon_reviews` raises it.
     """
-    options.setdefault("name", dataset)
-    if dataset == "taobao":
-        folder = cache_directory() / "taobao"
-        found = [folder / name for name in TAOBAO_FILES if (folder / name).is_file()]
-        if not found:
-            raise FileNotFoundError(
-                f"Taobao's UserBehavior requires an account, so it is not downloaded: get "
-                f"{TAOBAO_FILES[1]} from {TAOBAO_PAGE} and put it into {folder}, or pass its path "
-                f"to load()"
-            )
-        return taobao_behaviors(found[0], **options)
-    parsed = AMAZON.fullmatch(dataset)
-    if parsed is None:
-        raise ValueError(f"dataset={dataset!r}: expected one of {', '.join(NAMES)}")
-    edition, category = parsed.groups()
     page, ratings, metadata = EDITIONS[edition]
     folder = cache_directory() / f"amazon-{edition}"
     log = fetch(ratings.format(category), folder, page)
     if "items" not in options:
         options["items"] = fetch(metadata.format(category), folder, page)
-    return amazon_reviews(log, **options)
-
-
-class _RefusedDownload(OSError):
-    """A download is too long or not over https."""
-
-
-class _LimitedFile(io.FileIO):
-    def write(self, data: Any) -> int:
-        if self.tell() + len(data) > MAX_BYTES:
-            raise _RefusedDownload(f"more than {MAX_BYTES:,} bytes")
-        return super().write(data)
-
-
-def _download(url: str, path: str, owner: object) -> None:
-    def check_redirect(response: Any, **_: object) -> None:
-        scheme = urlsplit(response.headers.get("location", "")).scheme
-        if response.is_redirect and scheme not in ("", "https"):
-            raise _RefusedDownload(f"redirected to {scheme}")
-
-    downloader = pooch.HTTPDownloader(progressbar=True, hooks={"response": check_redirect})
-    with _LimitedFile(path, "wb") as file:
-        downloader(url, file, owner)
+    return amazon_reviews(log, **{"name": f"amazon-{edition}-{category}", **options})
 
 
 def fetch(url: str, folder: Path, page: str) -> Path:
@@ -126,29 +75,23 @@ def fetch(url: str, folder: Path, page: str) -> Path:
     Its sha256 is noted in `digests.json` beside it and compared at every later call.
 
     Raises:
-        OSError: the download failed, is longer than `MAX_BYTES` or was redirected to another
-            protocol (the message refers to `page`), or `folder` is not writable.
-        ValueError: the address is not https, or the file is not the one that was noted.
+        OSError: the download failed or was redirected to another protocol (the message refers to
+            `page`), or `folder` is not writable.
+        ValueError: the file is not the one that was noted.
     """
-    parts = urlsplit(url)
-    address = f"{parts.scheme}://{parts.hostname}{parts.path}"  # without credentials
-    if parts.scheme != "https":
-        raise ValueError(f"{address}: expected an address that starts with https://")
-    path, notes = folder / parts.path.rsplit("/", 1)[1], folder / DIGESTS
+    path, notes = folder / url.rsplit("/", 1)[1], folder / DIGESTS
     make_cache_folder(folder)
     if not path.is_file():
+        downloader = pooch.HTTPDownloader(progressbar=True, hooks={"response": _check_redirect})
         try:
-            pooch.get_logger().setLevel("WARNING")  # below, it logs the whole address
-            pooch.retrieve(url, None, path.name, folder, None, _download)  # pyright: ignore
+            pooch.retrieve(url, None, path.name, folder, None, downloader)  # pyright: ignore
         except OSError as error:
             if error.errno is not None:  # of this machine, not of the network
                 raise
-            status = getattr(getattr(error, "response", None), "status_code", None)
-            status = str(error) if isinstance(error, _RefusedDownload) else status
             raise OSError(
-                f"{address} cannot be downloaded ({status or type(error).__name__}); download the "
-                f"file by hand, see {page}, and pass its path to load(), or put it at {path}"
-            ) from None  # the cause shows the whole address
+                f"{url} cannot be downloaded ({error}); download the file by hand, see {page}, "
+                f"and pass its path to load(), or put it at {path}"
+            ) from error
     noted = read_object(notes, "; delete it") if notes.is_file() else {}
     found = checksum(path)["sha256"]
     expected = noted.get(path.name, found)
@@ -161,3 +104,9 @@ def fetch(url: str, folder: Path, page: str) -> Path:
         with atomic_file(notes) as partial:
             partial.write_text(json.dumps(noted | {path.name: found}, indent=1), encoding="utf-8")
     return path
+
+
+def _check_redirect(response: Any, **_: object) -> None:
+    scheme = urlsplit(response.headers.get("location", "")).scheme
+    if response.is_redirect and scheme not in ("", "https"):
+        raise OSError(f"redirected to {scheme}")

