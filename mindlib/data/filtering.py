@@ -11,9 +11,7 @@ from mindlib.data.option_types import check_option
 Filtering = Literal["once", "k-core"]
 
 
-def check_filter(
-    min_count: int = 1, filtering: Filtering = "once", min_rating: float | int | None = None
-) -> None:
+def check_filter(min_count: int, filtering: Filtering) -> None:
     """Check the filters of a reader before it reads a large file.
 
     Raises:
@@ -23,7 +21,6 @@ def check_filter(
     if min_count < 1:
         raise ValueError(f"min_count={min_count}: expected at least 1, which keeps everything")
     check_option("filtering", filtering, Filtering)
-    check_option("min_rating", min_rating, float | None)
 
 
 def sort_events(log: pl.DataFrame) -> pl.DataFrame:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,13 +17,11 @@ import polars as pl
 
 from mindlib.data.feature_table import require_columns
 from mindlib.data.filtering import Filtering, check_filter, filter_by_count, sort_events
-from mindlib.data.interactions import MILLISECONDS_FROM, Interactions
+from mindlib.data.interactions import Interactions
 from mindlib.data.readers.amazon_items import FIELDS, read_items
 from mindlib.data.readers.files import check_file, file_format, read_header
 from mindlib.data.readers.text_blocks import (
-    BLOCK_BYTES,
     Block,
-    Schema,
     first_line,
     parse_csv,
     parse_json_lines,
@@ -33,34 +30,12 @@ from mindlib.data.readers.text_blocks import (
 
 ASIN_LENGTH = 10
 SUFFIXES = (".json.gz", ".jsonl.gz", ".json", ".jsonl")
-
-
-@dataclass(frozen=True)
-class Keys:
-    """An edition's names of the four values of a review, and the unit of its timestamps."""
-
-    user: str
-    item: str
-    rating: str
-    timestamp: str
-    per_second: int = 1
-
-    @property
-    def schema(self) -> Schema:
-        """The type of each key."""
-        text = {self.user: pl.String, self.item: pl.String}
-        return {**text, self.rating: pl.Float64, self.timestamp: pl.Int64}
-
-    @property
-    def wanted(self) -> list[str]:
-        """The required keys of a review: all but the rating."""
-        return [self.user, self.item, self.timestamp]
-
-
-OLD = Keys("reviewerID", "asin", "overall", "unixReviewTime")  # 2014 and 2018
-NEW = Keys("user_id", "parent_asin", "rating", "timestamp", per_second=1000)  # 2023
+# The names of a review's user, item and timestamp, and the types of columns that are not text.
+OLD = ("reviewerID", "asin", "unixReviewTime")  # 2014 and 2018
+NEW = ("user_id", "parent_asin", "timestamp")  # 2023, in milliseconds
+NUMBERS = {"unixReviewTime": pl.Int64, "timestamp": pl.Int64, "rating": pl.Float64}
 # Ratings without a header: the first column is the user in 2014 and the item in 2018.
-BARE = Keys("first", "second", "rating", "timestamp")
+BARE = ("first", "second", "rating", "timestamp")
 BARE_LINE = re.compile(rb"([A-Z0-9]{10},[A-Z0-9]+|[A-Z0-9]+,[A-Z0-9]{10}),[0-9.]+,\d+")
 
 
@@ -70,9 +45,7 @@ def amazon_reviews(
     *,
     min_count: int = 1,
     filtering: Filtering = "once",
-    min_rating: float | int | None = None,
     name: str | None = None,
-    block_bytes: int = BLOCK_BYTES,
 ) -> Interactions:
     """Read the reviews of one category in any published format.
 
@@ -104,32 +77,24 @@ def amazon_reviews(
         items: the metadata, .json or .jsonl, also .gz; "beside": `meta_X` in the same folder, or
             no features and a warning if there is none; None: no features.
         min_count, filtering: keep frequent users and items, see `filter_by_count`.
-        min_rating: first keep only reviews with at least this many stars.
         name: the data set's name; the file's name if it is not given.
-        block_bytes: the size of the text in memory at once.
 
     Raises:
         FileNotFoundError, ValueError: a file is missing or damaged, or a line has another format;
             an argument is out of range; or nothing is left.
     """
-    check_filter(min_count, filtering, min_rating)
+    check_filter(min_count, filtering)
     path = check_file(path)
     if items == "beside":
         beside = [path.with_name(f"meta_{_category(path)}{suffix}") for suffix in SUFFIXES]
         meta = next((file for file in beside if file.is_file()), None)
     else:
         meta = items and check_file(items)
-    keys, parts = _reviews(path, block_bytes)
-    log = pl.concat(list(_kept(path, keys, parts, min_rating)))
-    if log.is_empty():
-        raise ValueError(f"{path} has no review with {min_rating} stars; choose a lower min_rating")
-    if keys is BARE:
-        log = _name_columns(path, log)
-    log = filter_by_count(sort_events(log), min_count, filtering, path)
+    log = filter_by_count(sort_events(_read_reviews(path)), min_count, filtering, path)
 
     arguments: dict[str, Any] = {}
     if meta:
-        table = read_items(meta, log["item"].unique(), block_bytes)
+        table = read_items(meta, log["item"].unique())
         if table.is_empty():
             raise ValueError(
                 f"{meta} has none of the {log['item'].n_unique():,} items of {path}; name the "
@@ -158,55 +123,45 @@ def amazon_reviews(
 def is_amazon(path: Path) -> bool:
     """Whether the file's first line is a review in a format of `amazon_reviews`."""
     if file_format(path) in (".json", ".jsonl"):
-        return _json_keys(path) is not None
+        return _find_keys(path) is not None
     line = first_line(path) if file_format(path) == ".csv" else b""
     return b"parent_asin" in line.split(b",") or BARE_LINE.fullmatch(line) is not None
 
 
-def _reviews(path: Path, size: int) -> tuple[Keys, Iterator[pl.DataFrame]]:
-    """Detect the keys of a file, and read its rows block by block."""
-    blocks = read_blocks(path, size)
+def _read_reviews(path: Path) -> pl.DataFrame:
+    """Read the columns user, item and timestamp (in seconds) of all reviews."""
+    blocks = read_blocks(path)
     if file_format(path) in (".json", ".jsonl"):
-        keys = _json_keys(path)
+        keys = _find_keys(path)
         if keys is None:
             raise ValueError(
                 f"{path}, line 1, is {first_line(path)[:80].decode(errors='replace')!r}; expected "
-                f"a review, a JSON object with {', '.join(OLD.wanted)} (2014, 2018) or "
-                f"{', '.join(NEW.wanted)} (2023)"
+                f"a review, a JSON object with {', '.join(OLD)} (2014, 2018) or {', '.join(NEW)} "
+                f"(2023)"
             )
-        return keys, (parse_json_lines(block, keys.schema, keys.wanted) for block in blocks)
-    if file_format(path) != ".csv":
+        parts = (parse_json_lines(block, _schema(keys)) for block in blocks)
+    elif file_format(path) != ".csv":
         raise ValueError(f"{path}: expected reviews in .json or .jsonl, or .csv, each also .gz")
-    keys, schema = BARE, BARE.schema
-    if not BARE_LINE.fullmatch(first_line(path)):
-        found = read_header(path)
-        require_columns(path, found, list(NEW.schema))
-        keys, schema = NEW, {column: NEW.schema.get(column, pl.String) for column in found}
-        blocks = _without_header(blocks)
-    return keys, (parse_csv(block, schema, list(keys.schema)) for block in blocks)
-
-
-def _kept(
-    path: Path, keys: Keys, parts: Iterator[pl.DataFrame], min_rating: float | int | None
-) -> Iterator[pl.DataFrame]:
-    """Select user, item and timestamp in seconds of the reviews with enough stars."""
-    count = 0
-    for rows in parts:
-        count += len(rows)
-        time = rows[keys.timestamp]
-        if keys.per_second > 1 and not (time >= MILLISECONDS_FROM).all():
-            raise ValueError(
-                f"{path}: timestamp has the value {time.min()}; expected milliseconds since 1970, "
-                f"as in the edition of 2023: if these are seconds, read the file with "
-                f"mindlib.data.table(path, user='user_id', item='parent_asin')"
-            )
-        if min_rating is not None:
-            rows = rows.filter(pl.col(keys.rating) >= min_rating)
-        yield rows.select(
-            user=keys.user, item=keys.item, timestamp=pl.col(keys.timestamp) // keys.per_second
-        )
-    if not count:
+    elif BARE_LINE.fullmatch(first_line(path)):
+        keys = (*BARE[:2], BARE[-1])
+        parts = (parse_csv(block, _schema(BARE), BARE) for block in blocks)
+    else:
+        keys, header = NEW, read_header(path)
+        require_columns(path, header, NEW)
+        blocks = (_drop_header(block) for block in blocks)
+        parts = (parse_csv(block, _schema(header), NEW) for block in blocks)
+    user, item, timestamp = keys
+    seconds = pl.col(timestamp) // (1000 if keys is NEW else 1)
+    log = pl.concat([part.select(user=user, item=item, timestamp=seconds) for part in parts])
+    if log.is_empty():
         raise ValueError(f"{path} has no review; it needs at least one")
+    return log if user != BARE[0] else _name_columns(path, log)
+
+
+def _drop_header(block: Block) -> Block:
+    if block.first > 1:
+        return block
+    return Block(block.path, 2, block.data.partition(b"\n")[2])
 
 
 def _name_columns(path: Path, log: pl.DataFrame) -> pl.DataFrame:
@@ -221,21 +176,18 @@ def _name_columns(path: Path, log: pl.DataFrame) -> pl.DataFrame:
     return log.rename({"user": "item", "item": "user"}).select(log.columns) if fits[0] else log
 
 
-def _json_keys(path: Path) -> Keys | None:
+def _find_keys(path: Path) -> tuple[str, str, str] | None:
+    """The keys of the edition whose review is the first line of JSON lines, if it is one."""
     try:
         review = json.loads(first_line(path))
     except (ValueError, RecursionError):
         return None
     found = set(review) if isinstance(review, dict) else set()
-    return next((keys for keys in (OLD, NEW) if found.issuperset(keys.wanted)), None)
+    return next((keys for keys in (OLD, NEW) if found.issuperset(keys)), None)
 
 
-def _without_header(parts: Iterator[Block]) -> Iterator[Block]:
-    for number, block in enumerate(parts):
-        if number == 0:
-            block = Block(block.path, 2, block.data.partition(b"\n")[2])
-        if block.data.strip():
-            yield block
+def _schema(columns: Sequence[str]) -> dict[str, Any]:
+    return {name: NUMBERS.get(name, pl.String) for name in columns}
 
 
 def _category(path: Path) -> str:

@@ -28,7 +28,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 Record = dict[str, str | list[str] | None]
 
 
-def read_items(path: Path, wanted: pl.Series, size: int) -> pl.DataFrame:
+def read_items(path: Path, wanted: pl.Series) -> pl.DataFrame:
     """Read the columns item, title and `FIELDS` of the wanted items, null where unknown.
 
     JSON lines are read by columns. Those of 2014 are Python literals instead of JSON: only those
@@ -39,7 +39,6 @@ def read_items(path: Path, wanted: pl.Series, size: int) -> pl.DataFrame:
     Args:
         path: one line per item, plain or .gz.
         wanted: ids of items.
-        size: bytes of text in memory at once.
 
     Raises:
         FileNotFoundError, ValueError: the file is missing or damaged, or a line has another
@@ -48,7 +47,7 @@ def read_items(path: Path, wanted: pl.Series, size: int) -> pl.DataFrame:
     literal = first_line(path).startswith(b"{'")
     ids = set(wanted.to_list()) if literal else set()
     parts = []
-    for block in read_blocks(path, size):
+    for block in read_blocks(path):
         rows = _records(block, ids) if literal else _json(block)
         parts.append(rows.filter(pl.col("item").is_in(wanted.implode())))
     return _most_complete(_clean(pl.concat(parts)))

@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 
 from mindlib.data.feature_table import Missing, require_columns
-from mindlib.data.filtering import check_filter, filter_by_rating
+from mindlib.data.filtering import filter_by_rating
 from mindlib.data.interactions import Interactions
+from mindlib.data.option_types import check_option
 from mindlib.data.readers.files import (
     build_interactions,
     check_file,
@@ -42,7 +43,7 @@ def recbole(
     Raises:
         FileNotFoundError, ValueError: a file or field is missing, or has the wrong format.
     """
-    check_filter(min_rating=min_rating)
+    check_option("min_rating", min_rating, float | None)
     inter = _inter_file(Path(os.path.expanduser(path)))
     rated = ["rating"] if min_rating is not None else []
     types = _read_types(inter, "user_id", "item_id", *rated)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, get_args
 
 import polars as pl
 
 from mindlib.data.filtering import Filtering, check_filter, filter_by_count, sort_events
 from mindlib.data.interactions import Interactions
+from mindlib.data.option_types import check_option
 from mindlib.data.readers.files import build_interactions
-from mindlib.data.readers.text_blocks import BLOCK_BYTES, first_line, parse_csv, read_blocks
+from mindlib.data.readers.text_blocks import first_line, parse_csv, read_blocks
 
-BEHAVIORS = ("pv", "buy", "cart", "fav")
+Behavior = Literal["pv", "buy", "cart", "fav"]
 COLUMNS = {
     "user": pl.Int64,
     "item": pl.Int64,
     "category": pl.Int64,
-    "behavior": pl.Enum(BEHAVIORS),
+    "behavior": pl.Enum(get_args(Behavior)),
     "timestamp": pl.Int64,
 }
 # Seconds since 1970: 25 November 2017, 0:00, and 4 December, 0:00, both in China (UTC+8).
@@ -27,17 +29,16 @@ FROM, UNTIL = 1511539200, 1512316800
 
 def taobao_behaviors(
     path: str | Path,
-    behaviors: Sequence[str] = ("pv",),
+    behaviors: Sequence[Behavior] = ("pv",),
     *,
     min_count: int = 1,
     filtering: Filtering = "once",
     name: str | None = None,
-    block_bytes: int = BLOCK_BYTES,
 ) -> Interactions:
     """Read UserBehavior.csv in its owner's format: user, item, category, behavior, time.
 
-    The file has no header and 100 million lines; therefore it is read block by block, and the
-    selected rows are stored in 4 bytes per value. Events outside the nine days of the data set
+    The file has no header and 100 million lines; therefore it is read block by block, and integers
+    are stored in at most 4 bytes if they fit. Events outside the nine days of the data set
     (some are decades away) are dropped with a warning. Lines with equal user, item and time are
     one event; the order of the lines does not matter. An item with several categories has the
     most frequent one (the smallest among ties).
@@ -48,35 +49,26 @@ def taobao_behaviors(
         behaviors: some of "pv" (a click), "buy", "cart" and "fav"; the paper uses clicks.
         min_count, filtering: keep frequent users and items, see `filter_by_count`.
         name: the data set's name; the file's name if it is not given.
-        block_bytes: the size of the text in memory at once.
 
     Raises:
         FileNotFoundError, ValueError: the file is missing or damaged, or a line has another
             format; an argument is out of range; or nothing is left.
     """
-    unknown = [behavior for behavior in behaviors if behavior not in BEHAVIORS]
-    if unknown or not behaviors or isinstance(behaviors, str):
-        raise ValueError(
-            f"behaviors={behaviors!r}: expected a tuple of some of "
-            f"{', '.join(map(repr, BEHAVIORS))}"
-        )
+    check_option("behaviors", tuple(behaviors), tuple[Behavior, ...])
     check_filter(min_count, filtering)
     path = Path(path).expanduser()
-    parts, seen, outside = [], dict.fromkeys(BEHAVIORS, 0), 0
-    for block in read_blocks(path, block_bytes):
+    parts, outside = [], 0
+    for block in read_blocks(path):
         rows = parse_csv(block, COLUMNS, list(COLUMNS))
-        counts = dict(rows["behavior"].value_counts().iter_rows())
-        seen = {behavior: seen[behavior] + counts.get(behavior, 0) for behavior in BEHAVIORS}
         chosen = rows.filter(pl.col("behavior").is_in(behaviors)).drop("behavior")
         inside = chosen.filter(pl.col("timestamp").is_between(FROM, UNTIL, closed="left"))
         outside += len(chosen) - len(inside)
-        parts.append(inside.with_columns(_narrow(column) for column in inside))
+        parts.append(inside.with_columns(column.shrink_dtype() for column in inside))
     log = pl.concat(parts, how="vertical_relaxed") if parts else pl.DataFrame(schema=COLUMNS)
     if log.is_empty():
         raise ValueError(
-            f"{path} has no event of {', '.join(behaviors)} from 2017-11-25 to 2017-12-03; it has "
-            f"{', '.join(f'{count:,} {behavior}' for behavior, count in seen.items())}; "
-            f"{outside:,} selected events lie outside these days"
+            f"{path} has no event of {', '.join(behaviors)} from 2017-11-25 to 2017-12-03, and "
+            f"{outside:,} on other days; choose other behaviors"
         )
     if outside:
         warnings.warn(
@@ -100,10 +92,4 @@ def is_taobao(path: Path) -> bool:
     if path.suffix == ".zip" and not path.name.startswith("UserBehavior"):
         return False  # do not open other archives of the folder
     fields = first_line(path).split(b",")
-    return len(fields) == len(COLUMNS) and fields[3].decode(errors="replace") in BEHAVIORS
-
-
-def _narrow(column: pl.Series) -> pl.Series:
-    """Store integers in 4 bytes if they fit."""
-    fits = column.is_between(-(2**31), 2**31 - 1).all()
-    return column.cast(pl.Int32) if fits else column
+    return len(fields) == len(COLUMNS) and fields[3].decode(errors="replace") in get_args(Behavior)

@@ -15,10 +15,10 @@ import polars as pl
 
 from mindlib.data.readers.files import check_file, check_text, error_context, open_bytes
 
-BLOCK_BYTES = 1 << 26
+BLOCK_BYTES = 1 << 26  # of text that is in memory at once
+LINE_BYTES = 1 << 26  # of one line, at most
 Schema = Mapping[str, Any]  # the polars type of each column
 SHOWN = 80  # characters of a wrong line
-NEWLINE = b"\n"
 PROBED = 1 << 20  # bytes in which the first line ends, if it shows the file's format
 
 
@@ -51,28 +51,29 @@ class Block:
         )
 
 
-def read_blocks(path: str | Path, size: int = BLOCK_BYTES) -> Iterator[Block]:
-    """Yield the file's lines in order, in blocks of about `size` bytes and of whole lines.
+def read_blocks(path: str | Path) -> Iterator[Block]:
+    """Yield the file's lines in order, in blocks of about `BLOCK_BYTES` and of whole lines.
 
     Raises:
         FileNotFoundError, ValueError: the file does not exist, is empty, damaged or truncated, is a
             .zip that does not contain exactly one file, or has a lone carriage return or a line
-            longer than `BLOCK_BYTES`.
+            longer than `LINE_BYTES`.
     """
     path, number = check_file(path), 1
     with error_context(path), open_bytes(path) as file:
-        while data := file.read(size) + file.readline(BLOCK_BYTES):
-            if len(data) >= size + BLOCK_BYTES:
+        while data := file.read(BLOCK_BYTES) + file.readline(LINE_BYTES):
+            lines = data.count(b"\n")
+            if len(data) >= BLOCK_BYTES + LINE_BYTES:
                 raise ValueError(
-                    f"{path}, line {number + data.count(NEWLINE)}, is longer than {BLOCK_BYTES:,} "
-                    f"bytes; expected one event or item in each line"
+                    f"{path}, line {number + lines}, is longer than {LINE_BYTES:,} bytes; "
+                    f"expected one event or item in each line"
                 )
             if number == 1:
                 data = data.removeprefix(b"\xef\xbb\xbf")
             check_text(path, data, number)
             if data.strip():
                 yield Block(path, number, data)
-            number += data.count(NEWLINE)
+            number += lines
 
 
 def first_line(path: str | Path) -> bytes:
@@ -106,44 +107,35 @@ def parse_csv(block: Block, schema: Schema, wanted: Sequence[str]) -> pl.DataFra
             return pl.DataFrame(schema=schema).select(wanted)
         data = data.lstrip(b"\r\n")
         rows = pl.read_csv(data, has_header=False, schema=schema, quote_char=None)
-        rows = rows.filter(~pl.all_horizontal(pl.all().is_null())).select(wanted)  # blank lines
-        return _check_values(rows, wanted)
+        return rows.filter(~pl.all_horizontal(pl.all().is_null())).select(wanted)  # blank lines
 
-    try:
-        return parse(block.data)
-    except (ValueError, pl.exceptions.PolarsError) as error:
-        kinds = {pl.Int64: " (a whole number)", pl.Float64: " (a number)"}
-        enums = [kind for kind in schema.values() if kind == pl.Enum]
-        kinds |= {kind: f" ({' or '.join(kind.categories)})" for kind in enums}
-        fields = [name + kinds.get(kind, "") for name, kind in schema.items()]
-        expected = f"{len(schema)} fields, {', '.join(fields)}"
-        raise block.line_error(expected, parse) from error
+    fields = ", ".join(f"{name} ({kind})" for name, kind in schema.items())
+    return _parse(block, parse, f"{len(schema)} fields, {fields}")
 
 
-def parse_json_lines(block: Block, schema: Schema, wanted: Sequence[str]) -> pl.DataFrame:
-    """Parse JSON lines; keys that are not in the schema are ignored.
-
-    Args:
-        wanted: the required keys.
+def parse_json_lines(block: Block, schema: Schema) -> pl.DataFrame:
+    """Parse JSON lines, which must have the keys of the schema; others are ignored.
 
     Raises:
-        ValueError: a line is not a JSON object, or a wanted value is missing or has a NUL (polars
-            reads half of a surrogate pair as NUL); the message has its number.
+        ValueError: a line is not a JSON object, or a value is missing or has a NUL (polars reads
+            half of a surrogate pair as NUL); the message has its number.
     """
+    expected = f"a JSON object with {', '.join(schema)}"
+    return _parse(block, lambda data: pl.read_ndjson(data, schema=schema), expected)
 
-    def parse(data: bytes) -> pl.DataFrame:
-        return _check_values(pl.read_ndjson(data, schema=schema), wanted)
+
+def _parse(block: Block, parse: Callable[[bytes], pl.DataFrame], expected: str) -> pl.DataFrame:
+    """Parse a block; an error names the first line that has a missing value or is refused."""
+
+    def parse_and_check(data: bytes) -> pl.DataFrame:
+        rows = parse(data)
+        for values in rows:
+            is_text = values.dtype == pl.String
+            if values.has_nulls() or (is_text and values.str.contains("\0", literal=True).any()):
+                raise ValueError("a value is missing or has a NUL")
+        return rows
 
     try:
-        return parse(block.data)
+        return parse_and_check(block.data)
     except (ValueError, pl.exceptions.PolarsError) as error:
-        raise block.line_error(f"a JSON object with {', '.join(wanted)}", parse) from error
-
-
-def _check_values(rows: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
-    """Return the rows if no wanted value is missing or has a NUL."""
-    for values in rows.select(wanted):
-        is_text = values.dtype == pl.String
-        if values.has_nulls() or (is_text and values.str.contains("\0", literal=True).any()):
-            raise ValueError("a value is missing or has a NUL")
-    return rows
+        raise block.line_error(expected, parse_and_check) from error

@@ -1,12 +1,14 @@
 import gzip
 import zipfile
 from pathlib import Path
+from unittest.mock import patch
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mindlib.data.readers import text_blocks
 from mindlib.data.readers.text_blocks import Block, first_line, parse_csv, read_blocks
 
 SCHEMA = {"user": pl.Int64, "name": pl.String}
@@ -39,7 +41,9 @@ def test_blocks_are_the_file_in_whole_lines_with_their_numbers(
     path = written(tmp_path_factory.mktemp("blocks"), f"data.csv{suffix}", data)
     all_lines = data.split(b"\n")
     found = {}
-    for block in read_blocks(path, size):
+    with patch.object(text_blocks, "BLOCK_BYTES", size):
+        blocks = list(read_blocks(path))
+    for block in blocks:
         here = block.data.removesuffix(b"\n").split(b"\n")
         found |= {block.first + place: line for place, line in enumerate(here)}
     wanted = {number: line for number, line in enumerate(all_lines, 1) if line.strip()}
@@ -47,9 +51,12 @@ def test_blocks_are_the_file_in_whole_lines_with_their_numbers(
     assert first_line(path) == b"x"
 
 
-def test_a_block_has_at_most_its_size_and_the_rest_of_a_line(tmp_path: Path):
+def test_a_block_has_at_most_its_size_and_the_rest_of_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(text_blocks, "BLOCK_BYTES", 1000)
     path = written(tmp_path, "data.csv.gz", b"1,a\n" * 10_000)
-    assert max(len(block.data) for block in read_blocks(path, 1000)) <= 1004
+    assert max(len(block.data) for block in read_blocks(path)) <= 1004
 
 
 def test_a_byte_order_mark_is_removed(tmp_path: Path):
@@ -59,11 +66,14 @@ def test_a_byte_order_mark_is_removed(tmp_path: Path):
 
 @pytest.mark.parametrize("line", [b"1", b"1,a,2", b"x,a", b",a", b"1,", b"1.5,a", b"1,\xff"])
 @pytest.mark.parametrize("size", [1, 8, 1000])
-def test_a_wrong_line_of_csv_is_named(tmp_path: Path, line: bytes, size: int):
+def test_a_wrong_line_of_csv_is_named(
+    tmp_path: Path, line: bytes, size: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(text_blocks, "BLOCK_BYTES", size)
     path = written(tmp_path, "data.csv", b"1,a\n\n2,b\n" + line + b"\n3,c\n")
     shown = line.decode(errors="replace")
-    read = (parse_csv(block, SCHEMA, ["user", "name"]) for block in read_blocks(path, size))
-    with pytest.raises(ValueError, match=r"data.csv, line 4, is .*; expected 2 fields, user \(a"):
+    read = (parse_csv(block, SCHEMA, ["user", "name"]) for block in read_blocks(path))
+    with pytest.raises(ValueError, match=r"data.csv, line 4, is .*; expected 2 fields, user \(I"):
         list(read)
     with pytest.raises(ValueError, match=f"is {shown!r}"):
         parse_csv(Block(path, 1, line), SCHEMA, ["user", "name"])
