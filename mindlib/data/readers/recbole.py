@@ -45,29 +45,25 @@ def recbole(
     """
     check_option("min_rating", min_rating, float | None)
     inter = _inter_file(Path(os.path.expanduser(path)))
+    arguments: dict[str, Any] = {}
+    for key, fields in (("item", "item_fields"), ("user", "profile_fields")):
+        side, own_id = inter.with_suffix(f".{key}"), f"{key}_id"
+        if not side.is_file():
+            continue
+        table, types = _read_atomic(side, own_id)
+        title = next((name for name in TITLES if name in types and key == "item"), None)
+        tokens = {name: kind for name, kind in types.items() if kind.startswith("token")}
+        several = [name for name, kind in tokens.items() if kind == "token_seq" and name != title]
+        values = pl.col(several).str.split(" ")
+        table = table.with_columns(values if key == "item" else values.list.first())
+        arguments[f"{key}s"] = rename_key(side, table, own_id, key)
+        arguments[fields] = [name for name in tokens if name not in (own_id, title)]
+        if title:
+            arguments["title"] = title
     rated = ["rating"] if min_rating is not None else []
-    types = _read_types(inter, "user_id", "item_id", *rated)
-    sides = {kind: inter.with_suffix(f".{kind}") for kind in ("item", "user")}
-    kinds = {
-        kind: _read_types(side, f"{kind}_id") for kind, side in sides.items() if side.is_file()
-    }
-
-    log = _read_atomic(inter, types)
+    log, types = _read_atomic(inter, "user_id", "item_id", *rated)
     if min_rating is not None:
         log = filter_by_rating(log, min_rating, inter)
-    arguments: dict[str, Any] = {}
-    if "item" in kinds:
-        title = next((name for name in TITLES if name in kinds["item"]), None)
-        arguments |= {
-            "items": _read_atomic(sides["item"], kinds["item"], title),
-            "item_fields": _categorical(kinds["item"], "item_id", title),
-            "title": title,
-        }
-    if "user" in kinds:
-        arguments |= {
-            "users": _read_atomic(sides["user"], kinds["user"]),
-            "profile_fields": _categorical(kinds["user"], "user_id"),
-        }
     time = pl.col("timestamp") if "timestamp" in types else pl.int_range(pl.len())
     log = log.select(timestamp=time, user="user_id", item="item_id")
     return build_interactions(inter, log, missing=missing, name=inter.stem, **arguments)
@@ -86,8 +82,8 @@ def _inter_file(path: Path) -> Path:
     return check_file(path if path.suffix == ".inter" else path.with_name(path.name + ".inter"))
 
 
-def _read_types(path: Path, *wanted: str) -> dict[str, str]:
-    """Read the name and type of each field from a header, which must have the wanted ones."""
+def _read_atomic(path: Path, *wanted: str) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Read a table and the type of each of its fields, which must include the wanted ones."""
     expected = ("token", "token_seq", "float", "float_seq")
     types = {}
     for column in read_header(path):
@@ -101,21 +97,5 @@ def _read_types(path: Path, *wanted: str) -> dict[str, str]:
             raise ValueError(f"{path} names the column {name!r} more than once; rename one")
         types[name] = kind
     require_columns(path, list(types), wanted)
-    return types
-
-
-def _read_atomic(path: Path, types: dict[str, str], title: str | None = None) -> pl.DataFrame:
-    """Read an atomic file and split token_seq fields, except the title."""
-    frame = read_table(path)
-    frame = frame.rename(dict(zip(frame.columns, types, strict=True)))
-    if (key := path.suffix[1:]) != "inter":
-        frame = rename_key(path, frame, f"{key}_id", key)
-    several = [name for name, kind in types.items() if kind == "token_seq" and name != title]
-    tokens = pl.col(several).str.split(" ")
-    return frame.with_columns(tokens if key == "item" else tokens.list.first())
-
-
-def _categorical(types: dict[str, str], *excluded: str | None) -> list[str]:
-    """The names of the token fields that are not excluded."""
-    tokens = [name for name, kind in types.items() if kind in ("token", "token_seq")]
-    return [name for name in tokens if name not in excluded]
+    table = read_table(path)
+    return table.rename(dict(zip(table.columns, types, strict=True))), types
