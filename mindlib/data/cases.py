@@ -56,11 +56,10 @@ class Cases:
 class TrainingCases:
     """The cases of many steps of a log, each of which is built when it is selected.
 
-    Four bits of memory an event suffice, because a step is given by its first and its last event.
-
     Args:
         log: the log with the steps.
-        first, last: True for the first and for the last event of each step.
+        first, last: True for the first and for the last event of each step, which are stored in
+            two bits each.
     """
 
     def __init__(
@@ -94,11 +93,7 @@ class TrainingCases:
 
 
 class EventSet:
-    """A sorted set of events that finds its n-th event, in two bits for each event of the log.
-
-    Args:
-        mask: True for the events of the set.
-    """
+    """The events of a mask, of which it finds the n-th, in two bits for each event of the log."""
 
     def __init__(self, mask: Bool[np.ndarray, " events"]) -> None:
         packed = np.packbits(mask)

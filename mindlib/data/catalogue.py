@@ -20,11 +20,7 @@ MAX_LISTED = 10  # ids in an error message
 
 
 class UnknownItems(ValueError):
-    """A request has items that are not in the catalogue.
-
-    Attributes:
-        items: the original ids of these items.
-    """
+    """A request has `items`, in the store's ids, that are not in the catalogue."""
 
     def __init__(self, items: Sequence[ItemId], expected: str) -> None:
         self.items = tuple(items)
@@ -84,7 +80,7 @@ class Catalogue:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A checksum that is equal for catalogues which encode every id and value equally."""
+        """A checksum: equal for catalogues that encode every id and value equally."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
@@ -107,11 +103,7 @@ class Catalogue:
         return [item for item in items if item in self._item_codes]
 
     def encode_items(self, items: Sequence[ItemId]) -> list[int]:
-        """Convert original ids to the model's item ids.
-
-        Raises:
-            UnknownItems: some items are not in the catalogue; the message lists them.
-        """
+        """Convert original ids to the model's item ids, or raise UnknownItems."""
         unknown = [item for item in items if item not in self._item_codes]
         if unknown:
             kinds = {"text" if isinstance(i, str) else "whole numbers" for i in self.item_ids}
@@ -139,8 +131,6 @@ class Catalogue:
 
     def encode_requests(self, requests: Sequence[Request]) -> Histories:
         """Convert requests to the histories that a model's `interests` takes.
-
-        `Histories.window` then truncates and pads them, exactly as in training.
 
         Raises:
             UnknownItems, ValueError: as `encode_items` and `encode_profile` raise them.

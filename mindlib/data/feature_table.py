@@ -165,21 +165,14 @@ def encode(values: pl.Series, vocabulary: pl.Series) -> pl.Series:
 
 
 def to_text(values: pl.Series) -> pl.Series:
-    """Convert the values of a categorical field to text; null and "" are unknown.
-
-    Training logs and serving requests both use this function, so that they are encoded equally.
-    """
+    """Convert values of a field to text, in training and serving; null and "" are unknown."""
     return values.cast(pl.String)
 
 
 def require_columns(
     where: object, found: Sequence[str], wanted: Sequence[str], remedy: str = ""
 ) -> None:
-    """Check that a table has the wanted columns.
-
-    Raises:
-        ValueError: a wanted column is not among those found; the message lists all of these.
-    """
+    """Raise ValueError if a table does not have the wanted columns."""
     absent = [name for name in wanted if name not in found]
     if absent:
         raise ValueError(

@@ -12,11 +12,7 @@ Filtering = Literal["once", "k-core"]
 
 
 def check_filter(min_count: int, filtering: Filtering) -> None:
-    """Check the filters of a reader before it reads a large file.
-
-    Raises:
-        ValueError: an argument is out of range.
-    """
+    """Raise ValueError if an argument is out of range, before a large file is read."""
     check_option("min_count", min_count, int)
     if min_count < 1:
         raise ValueError(f"min_count={min_count}: expected at least 1, which keeps everything")

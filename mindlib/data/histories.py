@@ -92,11 +92,7 @@ class Histories:
         return Histories(*(value.to(device) for value in vars(self).values()))
 
     def window(self, length: int) -> History:
-        """Gather the last `length` behaviours of every history.
-
-        Args:
-            length: L, at least 1.
-        """
+        """Gather the last `length` behaviours of every history: L, at least 1."""
         if length < 1:
             raise ValueError(f"length={length}: expected at least 1 position")
         first = torch.maximum(self.starts, self.ends - length)

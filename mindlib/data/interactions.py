@@ -97,11 +97,7 @@ class Interactions:
         return np.bincount(self.items, minlength=self.num_items + 1)
 
     def select(self, keep: Bool[np.ndarray, " events"]) -> Interactions:
-        """Keep some events, and only the users and items that still have any.
-
-        Raises:
-            ValueError: nothing is kept.
-        """
+        """Keep some events (at least one), and only the users and items that still have any."""
         if not keep.any():
             raise ValueError(f"no interaction of {self.name!r} is left; keep at least one")
         user_rows = np.unique(np.r_[0, self.users[keep]])

@@ -25,18 +25,8 @@ FEATURES = ("item_features", "profiles")
 REMEDY = "convert the source again, or restore the folder"
 
 
-def is_log_folder(folder: Path) -> bool:
-    """Return whether a folder has the manifest of a log."""
-    return (folder / MANIFEST).is_file()
-
-
 def write_log(folder: Path, log: Mapping[str, Any]) -> None:
-    """Write the fields of an `Interactions` to a new folder, completely or not at all.
-
-    Raises:
-        FileExistsError: the folder exists and is not empty.
-        OSError: it cannot be written.
-    """
+    """Write the fields of an `Interactions`; see `Interactions.save`."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists and is not empty; choose another, or delete it")
     tables = {name: log[name] for name in FEATURES if log[name] is not None}
@@ -75,7 +65,7 @@ def read_log(folder: Path) -> dict[str, Any]:
             ids and titles, its contents. The values of the arrays are not checked, because that
             would read all of them.
     """
-    if not is_log_folder(folder):
+    if not (folder / MANIFEST).is_file():
         raise FileNotFoundError(f"{folder} has no {MANIFEST}; write it with Interactions.save")
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -93,8 +83,6 @@ def read_log(folder: Path) -> dict[str, Any]:
                 raise ValueError(f"{name}.parquet has another sha256 than {MANIFEST} says")
             frames[name] = pl.read_parquet(folder / f"{name}.parquet")
         fields: dict[str, Any] = {name: arrays[name] for name in COLUMNS} | dict.fromkeys(FEATURES)
-        if len({len(fields[name]) for name in COLUMNS}) > 1:
-            raise ValueError("the columns differ in length")
         for name, (names, vocabularies) in manifest["values"].items():
             vocabularies = tuple(map(tuple, vocabularies))
             fields[name] = FeatureTable(tuple(names), arrays[name], vocabularies)

@@ -14,7 +14,7 @@ import polars as pl
 
 from mindlib.data.feature_table import Missing, require_columns
 from mindlib.data.interactions import Interactions
-from mindlib.data.log_folder import is_log_folder
+from mindlib.data.log_folder import MANIFEST
 from mindlib.data.planted import planted_interests
 from mindlib.data.readers.amazon import amazon_reviews, is_amazon
 from mindlib.data.readers.complete_journey import complete_journey
@@ -27,7 +27,7 @@ from mindlib.data.readers.files import (
     read_table,
     read_text,
 )
-from mindlib.data.readers.movielens import is_movielens, movielens_1m
+from mindlib.data.readers.movielens import RATINGS, movielens_1m
 from mindlib.data.readers.published import AMAZON, load_published
 from mindlib.data.readers.published import NAMES as PUBLISHED
 from mindlib.data.readers.recbole import recbole
@@ -195,14 +195,14 @@ def load(dataset: str | Path, **options: Any) -> Interactions:
 
 
 def _load_folder(folder: Path, options: dict[str, Any]) -> Interactions:
-    if is_log_folder(folder):
+    if (folder / MANIFEST).is_file():
         return Interactions.open(folder, **options)
     if any(folder.glob("*.inter")):
         return recbole(folder, **options)
     for name in ("sequences.txt", "sequences.txt.gz"):
         if (folder / name).is_file():
             return sequences(folder / name, **(_known_tables(folder) | options))
-    if is_movielens(folder):
+    if (folder / RATINGS).is_file():
         return movielens_1m(folder, **options)
     for name in ("interactions.csv", "interactions.csv.gz", "interactions.parquet"):
         if (folder / name).is_file():

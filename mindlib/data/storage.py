@@ -104,11 +104,7 @@ def sync(path: Path) -> None:
 
 
 def read_object(path: Traversable, remedy: str = "") -> dict[str, Any]:
-    """Read a file that contains an object in JSON.
-
-    Raises:
-        ValueError: it contains something else; the message ends with the remedy.
-    """
+    """Read an object in JSON, or raise ValueError with a message that ends with the remedy."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
@@ -134,11 +130,7 @@ def cache_directory() -> Path:
 
 
 def make_cache_folder(folder: Path) -> None:
-    """Create a folder of the cache if it does not exist.
-
-    Raises:
-        OSError: the folder cannot be created or written; the message names MINDLIB_CACHE.
-    """
+    """Create a folder of the cache, or raise OSError with a message that names MINDLIB_CACHE."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

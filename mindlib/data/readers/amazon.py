@@ -19,7 +19,7 @@ from mindlib.data.feature_table import require_columns
 from mindlib.data.filtering import Filtering, check_filter, filter_by_count, sort_events
 from mindlib.data.interactions import Interactions
 from mindlib.data.readers.amazon_items import FIELDS, read_items
-from mindlib.data.readers.files import check_file, file_format, read_header
+from mindlib.data.readers.files import build_interactions, check_file, file_format, read_header
 from mindlib.data.readers.text_blocks import (
     Block,
     first_line,
@@ -114,10 +114,7 @@ def amazon_reviews(
             f"pass items=None",
             stacklevel=2,
         )
-    try:
-        return Interactions.from_frames(log, name=name or path.name.split(".")[0], **arguments)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    return build_interactions(path, log, name=name or path.name.split(".")[0], **arguments)
 
 
 def is_amazon(path: Path) -> bool:

@@ -30,15 +30,13 @@ PROFILE_FIELDS = (
 def complete_journey(repeats: bool = False, k: int = 10) -> Interactions:
     """Load the purchases of The Complete Journey, in which a step is a basket.
 
-    By default only the first purchase of each product counts, because repeats can be predicted
-    from the household's own purchases, which is a different task from recommending new products.
-
     Rows of one household, product and timestamp are merged; then the first purchase of each product
-    is kept (unless `repeats`); then the k-core is taken.
+    is kept (unless `repeats`), because repeats can be predicted from the household's own purchases,
+    a different task from recommending new products; then the k-core is taken.
 
-    Items have no real titles. A product's title consists of its type, package size and brand:
-    "Shredded Cheese, 8 OZ (Private)"; several products can share one. Brand is only "National" or
-    "Private" in these data. 801 households have demographics; the profile of the others is unknown.
+    A product's title consists of its type, package size and brand, "National" or "Private":
+    "Shredded Cheese, 8 OZ (Private)"; several products can share one. 801 households have
+    demographics; the profile of the others is unknown.
 
     The sources disagree whether the data are real. The README of the Python package describes
     simulated data of 801 households; that of the R package (84.51°) describes real transactions

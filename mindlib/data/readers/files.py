@@ -34,11 +34,7 @@ UNIT_SEPARATOR = "\x1f"  # stands in for `::`, which polars cannot split by
 
 
 def check_file(path: str | Path) -> Path:
-    """Return the path if it is a file that is not empty.
-
-    Raises:
-        FileNotFoundError, ValueError: it is not.
-    """
+    """Return the path; raise FileNotFoundError or ValueError if it is no file or empty."""
     path = Path(os.path.expanduser(path))  # which leaves ~name as it is without such a user
     if os.path.isdir(path):
         raise ValueError(f"{path} is a folder; name a file in it, or use load() for a folder")
@@ -104,11 +100,8 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pl.Dat
 def parse_table(path: Path, text: str, columns: Sequence[str], *, has_header: bool) -> pl.DataFrame:
     """Parse the text of a table, whose separator depends on the suffix of `path`.
 
-    Args:
-        columns: their names, whether the text has a header or not.
-
     Raises:
-        ValueError: lines differ in their number of fields, or the suffix is unknown.
+        ValueError: a line does not have one field for each of `columns`, or the suffix is unknown.
     """
     separator = _separator(path)
     data = text.encode()
@@ -156,14 +149,7 @@ def read_text(path: str | Path) -> str:
 
 
 def check_text(path: Path, data: bytes, first: int = 1) -> None:
-    """Check that lines end in LF or CR LF and that no NUL occurs.
-
-    Args:
-        first: the number of the first line of `data`.
-
-    Raises:
-        ValueError: another carriage return, or a NUL; the message names the line.
-    """
+    """Raise ValueError if the text from line `first` on has a NUL or a CR without an LF."""
     if b"\0" not in data and data.count(b"\r") == data.count(b"\r\n"):
         return
     if wrong := re.search(rb"\0|\r(?!\n|\Z)", data):
@@ -176,11 +162,7 @@ def check_text(path: Path, data: bytes, first: int = 1) -> None:
 
 
 def rename_key(path: Path, frame: pl.DataFrame, column: str, key: str) -> pl.DataFrame:
-    """Rename the column with the ids of a feature table to `key`, "item" or "user".
-
-    Raises:
-        ValueError: the table has another column of that name.
-    """
+    """Rename the column with the ids to `key`; raise ValueError if another one has this name."""
     if column != key and key in frame.columns:
         raise ValueError(
             f"{path} has the columns {column!r} and {key!r}; rename {key!r}, because the ids in "
@@ -267,7 +249,7 @@ def _check_fields(path: Path, data: bytes, separator: str, columns: int) -> byte
     """Check the number of fields of every line, because polars silently pads short lines.
 
     Returns:
-        The data, in which a quote occurs only in quoted fields: polars misreads others.
+        The data, with quotes in quoted fields only, because polars misreads others.
     """
     if separator == "," and b'"' in data:
         wrong, line, text = (), 1, io.StringIO()  # a quoted field may hold line ends

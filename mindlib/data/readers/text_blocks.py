@@ -77,9 +77,7 @@ def read_blocks(path: str | Path) -> Iterator[Block]:
 
 
 def first_line(path: str | Path) -> bytes:
-    """Return the first line that is not blank; empty if the first `PROBED` bytes hold none.
-
-    A longer line is cut there, so that the format of a large file is recognized quickly.
+    """Return the first line that is not blank, of the first `PROBED` bytes alone.
 
     Raises:
         FileNotFoundError, ValueError: as `read_blocks` raises them.
