@@ -14,6 +14,7 @@ import pytest
 from mindlib.data import Interactions, amazon_reviews, load, recbole, sequences, table
 from mindlib.data.readers import text_blocks
 from mindlib.data.readers.text_blocks import first_line
+from tests.data.logs import write
 from tests.reliability import behaves, refuses
 
 AREA = "Data files"
@@ -28,13 +29,6 @@ OPTIONS = [
     *(("min_rating", value) for value in ("4", float("nan"), True)),
     *(("min_count", value) for value in ("2", 1.5, True, 0)),
 ]
-
-
-def write(path: Path, text: str | bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = text.encode() if isinstance(text, str) else text
-    path.write_bytes(gzip.compress(data, 1) if path.suffix == ".gz" else data)
-    return path
 
 
 def times(log: Interactions) -> list[int]:

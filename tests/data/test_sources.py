@@ -1,4 +1,3 @@
-import gzip
 import hashlib
 import io
 import os
@@ -12,34 +11,11 @@ from mindlib.data import Interactions, complete_journey, recbole
 from mindlib.data.readers import complete_journey as journey
 from mindlib.data.readers.pypi_wheels import Wheel, is_cached
 from mindlib.data.sources import load, sequences, table
+from tests.data.logs import events, features, profile, write
 
 REAL_JOURNEY = journey.WHEEL
 MEASURING = os.environ.get("MINDLIB_MEASURING_DATA")
 measuring = pytest.mark.skipif(not MEASURING, reason="MINDLIB_MEASURING_DATA is not set")
-
-
-def events(log: Interactions) -> list[tuple]:
-    users, items = log.user_ids[log.users], log.item_ids[log.items]
-    return list(zip(users.tolist(), items.tolist(), log.timestamps.tolist(), strict=True))
-
-
-def features(log: Interactions, field: str) -> dict:
-    assert log.item_features is not None
-    names = zip(log.item_ids.tolist(), log.item_features.names(field), strict=True)
-    return dict(list(names)[1:])
-
-
-def profile(log: Interactions, field: str) -> dict:
-    assert log.profiles is not None
-    names = zip(log.user_ids.tolist(), log.profiles.names(field), strict=True)
-    return dict(list(names)[1:])
-
-
-def write(path: Path, text: str | bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = text.encode() if isinstance(text, str) else text
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return path
 
 
 # A small log with the columns of The Complete Journey.
@@ -372,23 +348,18 @@ def test_load_finds_a_table_and_its_usual_item_columns(tmp_path: Path):
     ("text", "message"),
     [
         ("user,item\n1,2\n", r"no column 'timestamp'; its columns are 'user', 'item'"),
-        ("user,item,timestamp\n1,2\n", "line 2, has 2 fields; expected 3"),
         ("user,item,timestamp\n1,2,3\n1,2,3,4\n", "line 3, has 4 fields; expected 3"),
         ('user,item,timestamp\n1,"a, b",3\n1,2\n', "line 3, has 2 fields; expected 3"),
-        ('user,item,timestamp\n1,"a,2,3\n', "cannot be read: unexpected end of data"),
         ("user,item,timestamp\n1,2,soon\n", "value 'soon'; expected seconds since 1970"),
         ("user,item,timestamp\n1,2,NaN\n", "NaN or infinite"),
         ("user,item,timestamp\n1,2,-1\n", "negative value -1"),
-        ("user,item,timestamp\n1,2,1500000000000\n", "divide milliseconds by 1000"),
         ("user,item,timestamp\n1,2,\n", "'timestamp' of the log has 1 empty values"),
         ("user,item,timestamp\n", "a header and no rows"),
-        ("user,user,item,timestamp\n1,1,2,3\n", "'user' more than once"),
-        (b"user,item,timestamp\n1,\xe9,3\n", "line 2, is not UTF-8"),
         ("", "0 bytes"),
     ],
 )
 @pytest.mark.parametrize("read", [table, load])
-def test_bad_csv_is_refused(tmp_path: Path, read, text: str | bytes, message: str):
+def test_bad_csv_is_refused(tmp_path: Path, read, text: str, message: str):
     with pytest.raises(ValueError, match=message) as caught:
         read(write(tmp_path / "log.csv", text))
     assert "log.csv" in str(caught.value)

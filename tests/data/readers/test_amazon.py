@@ -1,4 +1,3 @@
-import gzip
 import json
 import random
 from collections import Counter
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from mindlib.data import Interactions, amazon_reviews, load
 from mindlib.data.feature_table import FeatureTable
 from mindlib.data.readers import text_blocks
+from tests.data.logs import events, write
 
 DAY = 86_400
 START = 1_300_000_000 // DAY * DAY
@@ -96,23 +96,11 @@ EDITIONS = {
 }
 
 
-def write(path: Path, text: str | bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = text.encode() if isinstance(text, str) else text
-    path.write_bytes(gzip.compress(data, 1) if path.suffix == ".gz" else data)
-    return path
-
-
 def edition(folder: Path, which: str, reviews: list[Review] = REVIEWS) -> Path:
     """The two files of an edition, in a folder; the path of the reviews."""
     name, header, line, meta, describe = EDITIONS[which]
     write(folder / meta, "\n".join(map(describe, ITEMS)) + "\n")
     return write(folder / name, header + "\n".join(map(line, reviews)) + "\n")
-
-
-def events(log: Interactions) -> list[tuple]:
-    users, items = log.user_ids[log.users], log.item_ids[log.items]
-    return list(zip(users.tolist(), items.tolist(), log.timestamps.tolist(), strict=True))
 
 
 def features(log: Interactions) -> FeatureTable:

@@ -1,4 +1,3 @@
-import gzip
 import random
 import zipfile
 from datetime import datetime, timedelta, timezone
@@ -10,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindlib.data import Interactions, load, taobao_behaviors
+from mindlib.data import load, taobao_behaviors
 from mindlib.data.readers import text_blocks
 from mindlib.data.readers.taobao import FROM, UNTIL
+from tests.data import logs
+from tests.data.logs import events, features
 
 LINES = [
     f"1,2268318,2520377,pv,{FROM}",
@@ -24,21 +25,8 @@ LINES = [
 ]
 
 
-def events(log: Interactions) -> list[tuple]:
-    users, items = log.user_ids[log.users], log.item_ids[log.items]
-    return list(zip(users.tolist(), items.tolist(), log.timestamps.tolist(), strict=True))
-
-
-def category(log: Interactions) -> dict:
-    assert log.item_features is not None
-    names = zip(log.item_ids.tolist(), log.item_features.names("category"), strict=True)
-    return dict(list(names)[1:])
-
-
 def write(path: Path, lines: list[str]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
-    return path
+    return logs.write(path, "\n".join(lines) + "\n")
 
 
 def test_clicks_are_read_in_order_of_time_with_their_category(tmp_path: Path):
@@ -48,7 +36,7 @@ def test_clicks_are_read_in_order_of_time_with_their_category(tmp_path: Path):
         (1, 2333346, FROM + 61),
         (100, 2333346, FROM + 3),  # twice in the file
     ]
-    assert category(log) == {2268318: "2520377", 2333346: "2520771"}
+    assert features(log, "category") == {2268318: "2520377", 2333346: "2520771"}
     assert log.name == "UserBehavior"
 
 
@@ -87,8 +75,9 @@ def test_events_of_other_days_are_dropped_with_a_warning(tmp_path: Path):
 def test_an_item_has_its_most_frequent_or_smallest_category(tmp_path: Path):
     rows = [(1, 10, 7), (2, 10, 7), (3, 10, 5), (1, 11, 9), (2, 11, 8)]
     lines = [f"{u},{i},{c},pv,{FROM + place}" for place, (u, i, c) in enumerate(rows)]
-    assert category(taobao_behaviors(write(tmp_path / "a.csv", lines))) == {10: "7", 11: "8"}
-    assert category(taobao_behaviors(write(tmp_path / "b.csv", lines[::-1]))) == {10: "7", 11: "8"}
+    for order in (1, -1):
+        log = taobao_behaviors(write(tmp_path / "a.csv", lines[::order]))
+        assert features(log, "category") == {10: "7", 11: "8"}
 
 
 @given(
@@ -110,7 +99,7 @@ def test_the_log_does_not_depend_on_line_order_or_blocks(
     with patch.object(text_blocks, "BLOCK_BYTES", block):
         two = taobao_behaviors(write(folder / "two.csv", mixed))
     assert events(one) == events(two)
-    assert category(one) == category(two)
+    assert features(one, "category") == features(two, "category")
 
 
 def test_ids_beyond_four_bytes_are_kept(tmp_path: Path):
@@ -164,9 +153,8 @@ def test_a_missing_or_empty_file_is_refused(tmp_path: Path):
 def test_load_recognizes_the_first_line(tmp_path: Path):
     path = write(tmp_path / "data" / "UserBehavior.csv", LINES)
     wanted = events(taobao_behaviors(path))
-    renamed = path.with_name("log.csv.gz")
     assert events(load(path)) == events(load(path.parent)) == wanted
-    renamed.write_bytes(gzip.compress(path.read_bytes()))
+    renamed = write(path.with_name("log.csv.gz"), LINES)
     assert events(load(renamed)) == wanted
     with pytest.raises(ValueError, match=r"2 files .*UserBehavior.csv, log.csv.gz\); name the one"):
         load(path.parent)
