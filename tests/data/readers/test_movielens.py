@@ -10,11 +10,12 @@ import pytest
 
 from mindlib.data import Interactions, load, movielens_1m
 from mindlib.data.readers import movielens
-from mindlib.data.readers.pypi_wheels import Wheel, is_cached
+from mindlib.data.readers.pypi_wheels import Wheel
 from tests.reliability import refuses
 
 REAL = movielens.WHEEL
-IS_CACHED = is_cached(REAL)
+IS_CACHED = REAL.path.is_file()
+WHEEL = "films-0-py3-none-any.whl"
 AREA = "Data files"
 FILMS = [
     (1, "Toy Story (1995)", ["Animation", "Children's", "Comedy"]),
@@ -72,15 +73,15 @@ def write_wheel(path: Path, *kinds: str) -> None:
 def use_wheel(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     monkeypatch.setenv("MINDLIB_CACHE", str(path.parent))
-    monkeypatch.setattr(movielens, "WHEEL", Wheel("films", "0", sha256, path.name))
+    monkeypatch.setattr(movielens, "WHEEL", Wheel("films", "0", sha256))
 
 
 @pytest.fixture(params=["wheel", "folder", "folder in UTF-8"])
 def source(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """What `load` takes."""
     if request.param == "wheel":
-        write_wheel(tmp_path / "films.whl", "inter", "item", "user")
-        use_wheel(tmp_path / "films.whl", monkeypatch)
+        write_wheel(tmp_path / WHEEL, "inter", "item", "user")
+        use_wheel(tmp_path / WHEEL, monkeypatch)
         return "movielens-1m"
     folder = write_folder(tmp_path / "ml-1m")
     if "UTF-8" in request.param:
@@ -195,7 +196,7 @@ def test_bad_options_are_refused_before_anything_is_fetched():
 
 
 def test_a_failing_pip_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = tmp_path / "films.whl"
+    path = tmp_path / WHEEL
     write_wheel(path, "inter", "item", "user")
     use_wheel(path, monkeypatch)
     path.write_bytes(b"changed")  # pip is asked for another copy
