@@ -37,31 +37,39 @@ def shares_by_interest(
 def division(
     scales: Float[np.ndarray, " scales"], losses: Mapping[str, Float[np.ndarray, " scales"]]
 ) -> Figure:
-    """Draw two vectors that divide four films, and losses against the length of the vectors."""
+    """Draw two vectors that divide four films, and losses against the norm of the vectors.
+
+    Args:
+        scales: the norms.
+        losses: the loss at serving, then the loss in training, by the label of its curve.
+    """
     figure, (plane, axis) = plt.subplots(
-        1, 2, figsize=(8.5, 3.1), layout="constrained", width_ratios=(1, 1.9)
+        1, 2, figsize=(8, 3), layout="constrained", width_ratios=(1, 2)
     )
-    places = (((1, 0.08), "A, B", (1.02, 0.2)), ((0.08, 1), "C, D", (0.24, 1.02)))
-    for k, ((x, y), films, text) in enumerate(places):
-        end = (1.7, 0) if k == 0 else (0, 1.7)
-        plane.annotate(
-            "", end, (0, 0), arrowprops={"arrowstyle": "-|>", "lw": 2.2, "color": COLORS[k]}
-        )
-        plane.text(end[0] + 0.05, end[1] + 0.05, f"$s\\,v^{k + 1}$", color=COLORS[k], size=12)
-        across = np.array([[0, 0.14], [0.14, 0]])[k] * 0.9
-        plane.scatter([x, x + across[1]], [y, y + across[0]], color=COLORS[k], s=45, zorder=3)
-        plane.text(*text, f"films {films}", color=COLORS[k], size=10)
-    plane.set(xlim=(-0.1, 2.05), ylim=(-0.1, 2.05), aspect="equal", xticks=[], yticks=[])
-    for color, (name, values), place in zip(
-        (COLORS[5], COLORS[6]), losses.items(), (len(scales) // 2, len(scales) // 4), strict=True
-    ):
-        axis.plot(scales, values, color=color, lw=2.2)
-        axis.annotate(name, (scales[place], values[place]), (8, 6), textcoords="offset points",
-                      color=color, size=10)  # fmt: skip
-    for films in (2, 4):
-        axis.axhline(np.log(films), color=INK, ls=":", lw=1, zorder=0)
-        axis.text(scales[0], np.log(films), f"log {films}", color=INK, size=10, va="bottom")
-    axis.set(xlabel="length s of both vectors", ylabel="loss, nats", ylim=(0.55, 1.6))
+    for k, (films, side) in enumerate((("A and B", (0, 12)), ("C and D", (12, -4)))):
+        x, y = 1 - k, k
+        arrow = {"arrowstyle": "-|>", "lw": 2.2, "color": COLORS[k], "shrinkA": 0}
+        plane.annotate("", (1.7 * x, 1.7 * y), (0, 0), arrowprops=arrow)
+        plane.scatter(x, y, color=COLORS[k], s=70, zorder=3)
+        for text, place, offset in (
+            (f"$s\\,v^{k + 1}$", (1.7 * x, 1.7 * y), (4, 2)), (f"films {films}", (x, y), side)
+        ):  # fmt: skip
+            plane.annotate(text, place, offset, textcoords="offset points", color=COLORS[k],
+                           size=11, ha="center" if offset == (0, 12) else "left")  # fmt: skip
+    plane.set(xlim=(-0.15, 2.1), ylim=(-0.15, 2.1), aspect="equal")
+    plane.set_axis_off()
+    at = 3 * len(scales) // 8
+    for color, (name, values) in zip((COLORS[5], COLORS[6]), losses.items(), strict=True):
+        axis.plot(scales, values, color=color, lw=2.5)
+        axis.annotate(name, (scales[at], values[at]), (0, 8), textcoords="offset points",
+                      color=color, size=11)  # fmt: skip
+    ends = [values[-1] for values in losses.values()]
+    axis.annotate("", (scales[-1], ends[0]), (scales[-1], ends[1]),
+                  arrowprops={"arrowstyle": "<->", "color": INK})  # fmt: skip
+    axis.annotate("log 2", (scales[-1], np.mean(ends)), (-6, 0), textcoords="offset points",
+                  size=11, ha="right", va="center")  # fmt: skip
+    axis.set_yticks(np.log((1, 2, 4)), ["0", "log 2 = 0.69", "log 4 = 1.39"], size=10)
+    axis.set(xlabel="norm s of both vectors", ylabel="mean loss, nats", ylim=(0, 1.6))
     return figure
 
 
@@ -70,60 +78,73 @@ def two_scores(
     serving: Float[np.ndarray, " films"],
     label: int,
     titles: Sequence[str],
-    named: int = 4,
 ) -> Figure:
-    """Draw each film's score in training against its score in serving, for one user and label.
+    """Draw each film's score in training against its score at serving, for one user and label.
+
+    The four overtaking films with the highest scores have a title.
 
     Args:
         training: with the interest that the label selects.
         serving: with the film's own best interest.
         label: the row of the label.
         titles: of the films.
-        named: the number of overtaking films with a title, those with the highest scores.
     """
-    figure, axis = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    figure, axis = plt.subplots(figsize=(8, 4.8), layout="constrained")
     level = serving[label]
     overtakes: Bool[np.ndarray, " films"] = (training < level) & (serving > level)
-    for chosen, color, size in ((~overtakes, INK, 6), (overtakes, COLORS[5], 18)):
-        axis.scatter(training[chosen], serving[chosen], s=size, color=color, lw=0, alpha=0.7,
+    for chosen, color, size in ((~overtakes, INK, 6), (overtakes, COLORS[5], 26)):
+        axis.scatter(training[chosen], serving[chosen], s=size, color=color, lw=0, alpha=0.8,
                      rasterized=True)  # fmt: skip
     axis.axvline(level, color=INK, ls=":", lw=1)
     axis.axhline(level, color=INK, ls=":", lw=1)
-    axis.scatter(level, level, marker="*", s=240, color=COLORS[0], zorder=4)
-    axis.annotate(titles[label], (level, level), (10, -14), textcoords="offset points",
-                  color=COLORS[0], size=10, weight="bold")  # fmt: skip
-    best = np.argsort(np.where(overtakes, -serving, np.inf))[: min(named, overtakes.sum())]
-    right = training[overtakes].max(initial=training.min()) + 0.06 * np.ptp(training)
-    step = 0.075 * np.ptp(serving)
-    top = serving.max() + (named - 0.5) * step
-    axis.text(right, top, f"{overtakes.sum()} films overtake the label", size=11, color=COLORS[5],
-              weight="bold", va="center")  # fmt: skip
+    axis.scatter(level, level, marker="*", s=240, color=COLORS[6], zorder=4)
+    low, step = training.min(), 0.075 * np.ptp(serving)
+    for x, y, offset, side, color, text in (
+        (level, level, (10, -8), "left", COLORS[6], f"label:\n{titles[label]}"),
+        (low, level, (0, -8), "left", INK, "the label's score"),
+        (level, serving.min(), (-8, 50), "right", INK,
+         "on the diagonal: films whose\nbest interest is the label's"),
+    ):  # fmt: skip
+        axis.annotate(text, (x, y), offset, textcoords="offset points", color=color, size=10,
+                      ha=side, va="top")  # fmt: skip
+    best = np.argsort(np.where(overtakes, -serving, np.inf))[: min(4, overtakes.sum())]
+    right = training[overtakes].max(initial=low) + 0.06 * np.ptp(training)
+    top = serving.max() + 3.5 * step
+    axis.text(right, top, f"{overtakes.sum()} films overtake the label at serving", size=11,
+              color=COLORS[5], weight="bold", va="center")  # fmt: skip
     for place, film in enumerate(best, 1):
         line = {"arrowstyle": "-", "lw": 0.6, "color": COLORS[5], "relpos": (0, 0.5)}
         point, text = (training[film], serving[film]), (right, top - place * step)
         axis.annotate(titles[int(film)], point, text, color=COLORS[5], size=10, va="center",
                       arrowprops=line)  # fmt: skip
     axis.set(xlabel="score in training: with the label's interest",
-             ylabel="score in serving: with the film's best interest")  # fmt: skip
+             ylabel="score at serving: with the film's best interest")  # fmt: skip
     return figure
 
 
-def served_and_oracle(rates: Mapping[str, tuple[Estimate, Estimate]], metric: str) -> Figure:
-    """Draw the hit rate of each model as served, and by the interest that ranks the target best."""
-    figure, axis = plt.subplots(figsize=(8.5, 0.62 * len(rates) + 1.1), layout="constrained")
-    for row, pair in enumerate(rates.values()):
-        axis.plot([100 * e.value for e in pair], [row, row], color=INK, lw=1, ls=":")
-        for place, (estimate, color, marker) in enumerate(
-            zip(pair, (COLORS[0], COLORS[1]), "oD", strict=True)
+def served_and_oracle(rates: Mapping[str, tuple[Estimate, Estimate]], longer: Estimate) -> Figure:
+    """Draw the HitRate@50 of each model at serving, and what 200 films would retrieve.
+
+    Args:
+        rates: at serving, and by the interest that ranks the target best; the first model has one
+            interest.
+        longer: the rate of the first model with one list of 200 films.
+    """
+    figure, axis = plt.subplots(figsize=(8, 0.72 * len(rates) + 0.8), layout="constrained")
+    for row, (served, oracle) in enumerate(rates.values()):
+        other = (oracle, "oracle, four lists of 50") if row else (longer, "one list of 200")
+        for (estimate, name), color, marker, offset, side in (
+            ((served, "served, 50 films"), COLORS[5], "o", (-14, -4), "right"),
+            (other, INK, "D", (0, 9), "center"),
         ):
-            low, high = 100 * estimate.low, 100 * estimate.high
+            value, low, high = (100 * x for x in (estimate.value, estimate.low, estimate.high))
             axis.plot([low, high], [row, row], color=color, lw=2.5)
-            axis.scatter(100 * estimate.value, row, color=color, marker=marker, s=60 - 30 * place,
-                         zorder=3 + place)  # fmt: skip
-            if row == len(rates) - 1:
-                name = ("served: best interest of each film", "oracle interest")[place]
-                axis.annotate(name, (100 * estimate.value, row), (0, 10), ha="center", color=color,
-                              textcoords="offset points", size=10)  # fmt: skip
+            axis.scatter(value, row, s=50, color=color, marker=marker, zorder=3)
+            axis.annotate(f"{name}: {value:.1f} %", (value, row), offset, color=color, size=10,
+                          textcoords="offset points", ha=side)  # fmt: skip
+    reference = 100 * next(iter(rates.values()))[0].value
+    axis.axvline(reference, color=COLORS[5], ls=":", lw=1, zorder=0)
     axis.set_yticks(range(len(rates)), list(rates), size=10)
-    axis.set(xlabel=f"{metric}, percent of the test cases", ylim=(len(rates) - 0.5, -0.6))
+    axis.set(xlabel="test cases with a target in the list, %", xlim=(0, 78),
+             ylim=(len(rates) - 0.6, -0.7))  # fmt: skip
     return figure

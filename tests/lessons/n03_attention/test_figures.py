@@ -22,7 +22,7 @@ FIGURES = {
     "shares": lambda: plots.shares_by_interest(SHARES, ["x", "y"], ["1", "2", "3"], "weight"),
     "division": lambda: plots.division(SCALES, LOSSES),
     "two_scores": lambda: plots.two_scores(TRAINING, SERVING, 0, FILMS),
-    "rates": lambda: plots.served_and_oracle(RATES, "HitRate@50"),
+    "rates": lambda: plots.served_and_oracle(RATES, Estimate(0.60, 0.59, 0.61)),
 }
 
 
@@ -38,12 +38,15 @@ def test_the_bars_of_a_row_have_its_shares():
 
 def test_the_films_that_overtake_the_label_are_counted_and_named():
     found = texts(FIGURES["two_scores"]())
-    assert "2 films overtake the label" in found
+    assert "2 films overtake the label at serving" in found
     assert {"first", "second"} <= set(found)
     assert not {"behind", "ahead"} & set(found)
 
 
-def test_each_model_has_both_rates():
+def test_each_model_has_its_rates_and_their_labels():
     axis = FIGURES["rates"]().axes[0]
     points = [np.asarray(path.get_offsets())[0] for path in axis.collections]
-    assert np.allclose(points, [(20, 0), (20, 0), (15, 1), (40, 1)])
+    assert np.allclose(points, [(20, 0), (60, 0), (15, 1), (40, 1)])
+    assert [text.get_text().split(": ")[1] for text in axis.texts] == [
+        "20.0 %", "60.0 %", "15.0 %", "40.0 %",
+    ]  # fmt: skip
