@@ -311,11 +311,11 @@ _ = REPEATABILITY.check(repeatability)
 
 # %%
 torch.manual_seed(0)
-users, repeats = planted_users(100, norm=4.0, generator=torch.Generator().manual_seed(0)), {}
+behaviors, _ = planted_users(100, norm=4.0, generator=torch.Generator().manual_seed(0))
+repeats = {}
 for sigma in (0, 0.1, 1, 5):
     first, second = (
-        [random_routing(x, torch.eye(16), 3, 3, sigma)[0] for x in users.behaviors]
-        for _ in range(2)
+        [random_routing(x, torch.eye(16), 3, 3, sigma)[0] for x in behaviors] for _ in range(2)
     )
     repeats[sigma] = mean_estimate(torch.stack(list(map(repeatability, first, second))))
     print(f"σ = {sigma}: {repeats[sigma]}")
@@ -323,7 +323,7 @@ for sigma in (0, 0.1, 1, 5):
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 baseline = [
     REPEATABILITY.solution(random_routing(x, torch.eye(16), 3, 3, 1)[0], x.mean(0, keepdim=True))
-    for x in users.behaviors
+    for x in behaviors
 ]
 repeats["baseline"] = mean_estimate(torch.stack(baseline))
 print(f"baseline, the mean of the behaviors in place of the second call: {repeats['baseline']}")

@@ -32,22 +32,22 @@ def genre_matrix(
     return has[:, 1:], names[1:]
 
 
-def example_case(split: Split, tastes: tuple[str, ...] = TASTES, longest: int = 50) -> int:
-    """Return the test case of the user whose history has the most films of each taste.
+def example_case(split: Split) -> int:
+    """Return the test case of the user whose history has the most films of each of the `TASTES`.
 
     A film counts for a taste if it has this genre and none of the others. The user is the one for
-    whom the rarest of the tastes has the largest share of the history, of at most `longest` films.
+    whom the rarest of the tastes has the largest share of the history, of at most 50 films.
     """
     has, names = genre_matrix(split.log)
-    chosen = has[:, [names.index(taste) for taste in tastes]]
+    chosen = has[:, [names.index(taste) for taste in TASTES]]
     pure = chosen & (chosen.sum(1, keepdims=True) == 1)
     histories = split.test.histories
     rows, items = (part.numpy() for part in histories.pairs())
-    counts = np.zeros((len(histories), len(tastes)))
+    counts = np.zeros((len(histories), len(TASTES)))
     np.add.at(counts, rows, pure[items])
     lengths = histories.lengths.numpy()
     share = counts.min(1) / lengths.clip(1)
-    return int(np.where(lengths <= longest, share, -1).argmax())
+    return int(np.where(lengths <= 50, share, -1).argmax())
 
 
 def genres(log: Interactions, item: int) -> str:
@@ -56,45 +56,29 @@ def genres(log: Interactions, item: int) -> str:
     return ", ".join(names[g] for g in np.flatnonzero(has[item]))
 
 
-def typical_genres(
-    log: Interactions,
-    items: Int[np.ndarray, " films"],
-    weights: Float[np.ndarray, " films"] | None = None,
-    count: int = 2,
-    field: str = "genre",
-) -> str:
-    """Return the genres that are most overrepresented among some films, e.g. those of an interest.
-
-    Args:
-        items: the films.
-        weights: how much each film counts, for example its coupling to an interest.
-        count: the number of genres.
-        field: as in `genre_matrix`.
-    """
-    has, names = genre_matrix(log, field)
-    share = np.average(has[items], axis=0, weights=weights)
+def typical_genres(log: Interactions, items: Int[np.ndarray, " films"]) -> str:
+    """Return the two genres that are most overrepresented among some films."""
+    has, names = genre_matrix(log)
     expected = np.average(has[1:], axis=0, weights=log.item_counts()[1:])
-    excess = (share - expected) / np.sqrt(expected)
-    return ", ".join(names[g] for g in np.argsort(-excess)[:count])
+    excess = (has[items].mean(0) - expected) / np.sqrt(expected)
+    return ", ".join(names[g] for g in np.argsort(-excess)[:2])
 
 
 def name_interests(
     log: Interactions,
     items: Int[np.ndarray, " films"],
     coupling: Float[np.ndarray, "interests films"],
-    count: int = 2,
 ) -> list[str]:
-    """Return the genres of which each interest has more than the user's other interests.
+    """Return the two genres of which each interest has more than the user's other interests.
 
     Args:
         items: the films of the user.
         coupling: their weights in each interest.
-        count: the number of genres of an interest.
     """
     has, names = genre_matrix(log)
     share = coupling @ has[items] / coupling.sum(1, keepdims=True)
     excess = share - share.mean(0)
-    return [", ".join(names[g] for g in row) for row in np.argsort(-excess)[:, :count]]
+    return [", ".join(names[g] for g in row) for row in np.argsort(-excess)[:, :2]]
 
 
 def reference_model(

@@ -29,8 +29,8 @@ def show_table(
     display(Markdown(markdown_table(header, rows, text_columns=text_columns)))
 
 
-def spread(values: Sequence[float] | np.ndarray, digits: int = 1, factor: int = 100) -> str:
-    """Mean and standard deviation over seeds, in percent unless told otherwise."""
-    scaled = factor * np.asarray(values, dtype=float)
-    deviation = scaled.std(ddof=1) if len(scaled) > 1 else 0.0
-    return f"{scaled.mean():.{digits}f} ± {deviation:.{digits}f}"
+def spread(values: Sequence[float]) -> str:
+    """Return the mean and the standard deviation over seeds, in percent."""
+    percent = 100 * np.asarray(values, dtype=float)
+    deviation = percent.std(ddof=1) if len(percent) > 1 else 0.0
+    return f"{percent.mean():.1f} ± {deviation:.1f}"

@@ -47,23 +47,7 @@ class Text:
         return isinstance(value, str) and bool(value.strip())
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A parameter that is one of some words."""
-
-    options: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"one of {', '.join(map(repr, self.options))}"
-
-    def accepts(self, value: object) -> bool:
-        """Whether the value is one of them."""
-        return value in self.options
-
-
-def check_parameters(
-    namespace: Mapping[str, Any], rules: Mapping[str, Number | Text | Choice]
-) -> None:
+def check_parameters(namespace: Mapping[str, Any], rules: Mapping[str, Number | Text]) -> None:
     """Refuse a notebook's parameters before anything runs.
 
     papermill accepts a name that the notebook does not have, warns, and runs the defaults.

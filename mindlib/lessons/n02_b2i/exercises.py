@@ -10,8 +10,6 @@ from torch.nn import functional as F
 from mindlib.layers.routing import compute_coupling, squash
 from mindlib.lessons.common.staged import Exercise
 
-# -- Another rule for K'_u -------------------------------------------------------------------------
-
 
 def interests_by_genre(
     has_genre: Bool[Tensor, "batch length genres"], mask: Bool[Tensor, "batch length"], K: int
@@ -50,8 +48,6 @@ INTERESTS_BY_GENRE = Exercise(
         ),
     },
 )
-
-# -- One iteration with its masks (Algorithm 1) ----------------------------------------------------
 
 
 def one_iteration(
@@ -110,8 +106,6 @@ ONE_ITERATION = Exercise(
         ),
     },
 )
-
-# -- How repeatable interests are ------------------------------------------------------------------
 
 
 def repeatability(

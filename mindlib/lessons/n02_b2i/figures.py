@@ -11,8 +11,6 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.text import Text
 
 from mindlib.lessons.common.style import COLORMAP, COLORS, INK
 
@@ -69,7 +67,8 @@ def films_and_interests(titles: Sequence[str], coupling: Coupling, names: Sequen
         label.set_color(COLORS[k])
     left.set_xticks(range(len(names)), range(1, len(names) + 1))
     left.set_xlabel("interest $j$")
-    _color_labels(left.get_xticklabels())
+    for color, label in zip(COLORS, left.get_xticklabels(), strict=False):
+        label.set(color=color, fontsize=11, weight="bold")
     figure.colorbar(image, ax=left, location="top", label="coupling $w_{ij}$", aspect=12)
     for k, (w, label) in enumerate(zip(weights, names, strict=True)):
         is_own = weights.argmax(0) == k
@@ -131,12 +130,16 @@ def collapse_map(
     )  # fmt: skip
     small = [figure.add_subplot(grid[row, 1]) for row in range(len(examples))]
     for panel, (name, coupling) in zip(small, examples.items(), strict=True):
-        _draw_coupling(panel, coupling / coupling.sum(1, keepdims=True), limit=0.4)
+        image = panel.imshow(
+            coupling / coupling.sum(1, keepdims=True), aspect="auto", cmap=COLORMAP,
+            vmin=0, vmax=0.4, interpolation="nearest",
+        )  # fmt: skip
+        panel.set_xticks([])
+        panel.set_yticks(range(len(coupling)), [str(j + 1) for j in range(len(coupling))])
         panel.set_title(name, fontsize=9)
         panel.set_ylabel("interest $j$")
     small[-1].set_xlabel("behavior $i$, by cluster")
-    image, label = small[0].images[0], "share of the interest's weight"
-    figure.colorbar(image, ax=small, label=label, extend="max")
+    figure.colorbar(image, ax=small, label="share of the interest's weight", extend="max")  # pyright: ignore[reportPossiblyUnboundVariable]
     return figure
 
 
@@ -153,17 +156,3 @@ def _draw_plane(axis: Axes, behaviors: Vectors, interests: Vectors, coupling: Co
     axis.set(xlim=(-1.15 * norm, 1.15 * norm), ylim=(-0.2 * norm, 1.15 * norm), aspect="equal")
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
-
-
-def _draw_coupling(axis: Axes, coupling: Coupling, limit: float = 1.0) -> AxesImage:
-    axis.set_xticks([])
-    axis.set_yticks(range(len(coupling)), [str(j + 1) for j in range(len(coupling))])
-    return axis.imshow(
-        coupling, aspect="auto", cmap=COLORMAP, vmin=0, vmax=limit, interpolation="nearest"
-    )
-
-
-def _color_labels(labels: Sequence[Text]) -> None:
-    """Give the number of each interest the color of the interest."""
-    for color, label in zip(COLORS, labels, strict=False):
-        label.set(color=color, fontsize=11, weight="bold")

@@ -19,18 +19,6 @@ from mindlib.evaluation import (
 from mindlib.layers.routing import B2IRouting, RoutingConfig
 
 
-class PlantedUsers(NamedTuple):
-    """Users with the same number of behaviors in each of their clusters.
-
-    Attributes:
-        behaviors: the embeddings e_i, cluster by cluster, all of one norm.
-        clusters: the cluster of each behavior, the same for all users.
-    """
-
-    behaviors: Float[Tensor, "users length dim"]
-    clusters: Int[Tensor, " length"]
-
-
 def planted_users(
     users: int,
     *,
@@ -40,8 +28,10 @@ def planted_users(
     dim: int = 16,
     noise: float = 0.5,
     generator: torch.Generator,
-) -> PlantedUsers:
-    """Draw users, each with some clusters of behaviors around random directions.
+) -> tuple[Float[Tensor, "users length dim"], Int[Tensor, " length"]]:
+    """Return the behaviors of users, cluster by cluster, and the cluster of each behavior.
+
+    The clusters lie around random directions and have the same number of behaviors.
 
     Args:
         norm: the norm of every embedding.
@@ -51,7 +41,7 @@ def planted_users(
     deviations = torch.randn(users, clusters, per_cluster, dim, generator=generator) * dim**-0.5
     directions = F.normalize(centers, dim=3) + noise * deviations
     behaviors = norm * F.normalize(directions, dim=3).flatten(1, 2)
-    return PlantedUsers(behaviors, torch.arange(clusters).repeat_interleave(per_cluster))
+    return behaviors, torch.arange(clusters).repeat_interleave(per_cluster)
 
 
 class Diagnosis(NamedTuple):
@@ -74,17 +64,17 @@ class Diagnosis(NamedTuple):
 def diagnose(config: RoutingConfig, *, norm: float, users: int, seed: int = 0) -> Diagnosis:
     """Route planted users with S = I and Gaussian logits, and measure both kinds of collapse."""
     generator = torch.Generator().manual_seed(seed)
-    planted = planted_users(users, norm=norm, generator=generator)
-    shape = (users, config.max_interests, len(planted.clusters))
+    behaviors, clusters = planted_users(users, norm=norm, generator=generator)
+    shape = (users, config.max_interests, len(clusters))
     logits = config.sigma * torch.randn(shape, generator=generator)
-    routing = B2IRouting(planted.behaviors.shape[2], config, generator=generator)
+    routing = B2IRouting(behaviors.shape[2], config, generator=generator)
     routing.bilinear_map.copy_(torch.eye(len(routing.bilinear_map)))
-    mask = torch.ones(users, len(planted.clusters), dtype=torch.bool)
-    capsules = routing(planted.behaviors, mask, logits)
+    mask = torch.ones(users, len(clusters), dtype=torch.bool)
+    capsules = routing(behaviors, mask, logits)
     return Diagnosis(
         mean_estimate(interest_cosine(capsules.vectors, capsules.active)),
         mean_estimate(routing_entropy(capsules.coupling, capsules.active)),
-        share_estimate(recovered_clusters(capsules.coupling, planted.clusters).all(1)),
+        share_estimate(recovered_clusters(capsules.coupling, clusters).all(1)),
         capsules.coupling,
     )
 

@@ -12,15 +12,10 @@ from IPython.display import Markdown, display
 from torch import Tensor
 
 
-def changed_lines(before: Callable[..., Any], after: Callable[..., Any]) -> list[str]:
-    """List the lines of `after`, marked "+" if they are new and "-" if they were in `before`."""
-    old, new = (inspect.getsource(version).splitlines() for version in (before, after))
-    return [line for line in difflib.ndiff(old, new) if not line.startswith("?")]
-
-
 def show_diff(before: Callable[..., Any], after: Callable[..., Any]) -> None:
     """Show how `after` differs from `before`, as the cells define them now."""
-    lines = [f"{line[0]} {line[2:]}" for line in changed_lines(before, after)]
+    old, new = (inspect.getsource(version).splitlines() for version in (before, after))
+    lines = [line for line in difflib.ndiff(old, new) if not line.startswith("?")]
     display(Markdown("\n".join(["```diff", *lines, "```"])))
 
 

@@ -9,8 +9,6 @@ from torch import Tensor
 
 from mindlib.lessons.common.staged import Exercise
 
-# The logarithm of the expected counts under popularity ** 0.75
-
 
 def _expected(
     *, power: float = 0.75, count: bool = True, whole: bool = True, sign: float = 1.0
@@ -45,16 +43,9 @@ LOG_EXPECTED = Exercise(
 )
 
 
-# The label among the behaviors
-
-
 def _leak(items: Tensor, label: Tensor) -> Tensor:
     last = (items > 0).sum(1) - 1
     return items.scatter(1, last[:, None], label[:, None])
-
-
-def _leak_into_padding(items: Tensor, label: Tensor) -> Tensor:
-    return torch.cat([items[:, :-1], label[:, None]], dim=1)
 
 
 LEAK = Exercise(
@@ -67,6 +58,8 @@ LEAK = Exercise(
     ),
     mistakes={
         "the label is in the last column, behind the padding. The most recent film of a user is at "
-        "position (number of films) - 1.": _leak_into_padding,
+        "position (number of films) - 1.": lambda items, label: torch.cat(
+            [items[:, :-1], label[:, None]], dim=1
+        ),
     },
 )

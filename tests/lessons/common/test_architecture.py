@@ -87,11 +87,6 @@ def test_highlighting_greys_the_other_blocks() -> None:
     assert fills(architecture(*BLOCKS)) == everything
 
 
-def test_an_unknown_block_is_refused() -> None:
-    with pytest.raises(ValueError, match="highlighted='decoder': expected one of profile, "):
-        architecture("routing", "decoder")
-
-
 def test_blocks_read_on_both_pages() -> None:
     for fill in (DATA, USER, TRAINING, SERVING):
         assert contrast("#ffffff", fill) >= 4.5

@@ -11,7 +11,6 @@ from matplotlib import image
 from matplotlib.figure import Figure
 
 from mindlib.lessons.common.report import (
-    Choice,
     Number,
     Text,
     check_parameters,
@@ -25,9 +24,8 @@ RULES = {
     "epochs": Number(1.0, 100.0, whole=True),
     "sigma": Number(0.0, 10.0),
     "dataset": Text(),
-    "profile": Choice(("quick", "full")),
 }
-GOOD = {"epochs": 3, "sigma": 0.5, "dataset": "planted", "profile": "quick"}
+GOOD = {"epochs": 3, "sigma": 0.5, "dataset": "planted"}
 
 
 def session(*cells: str, **values: object) -> dict[str, object]:
@@ -51,9 +49,7 @@ def test_good_parameters_are_accepted_with_and_without_papermill():
 
 def test_a_misspelt_injected_name_is_refused_naming_the_valid_ones():
     cells = ("epochs: int = 3", "# Parameters\nepochs = 5\nepoch = 9\n")
-    with pytest.raises(
-        NameError, match=r"'epoch' is no parameter .* epochs, sigma, dataset, profile"
-    ):
+    with pytest.raises(NameError, match=r"'epoch' is no parameter .* epochs, sigma, dataset"):
         check_parameters(session(*cells, epoch=9), RULES)
 
 
@@ -75,7 +71,6 @@ def test_a_name_that_only_the_reader_made_is_nobodys_business():
         ("sigma", math.nan, "sigma=nan"),
         ("sigma", math.inf, "sigma=inf"),
         ("sigma", False, "sigma=False"),
-        ("profile", "fast", "profile='fast': expected one of 'quick', 'full'"),
         ("sigma", [1.0], "sigma=.1.0.: expected a number"),
         ("dataset", " ", "dataset=' ': expected a text"),
         ("dataset", 5, "dataset=5: expected a text"),

@@ -12,12 +12,14 @@ THREE = RoutingConfig.paper(max_interests=3)
 
 
 def test_planted_behaviors_have_the_given_norm_and_lie_in_clusters(generator):
-    users = planted_users(5, norm=2.5, clusters=2, per_cluster=3, noise=0.0, generator=generator)
-    assert users.behaviors.shape == (5, 6, 16)
-    assert users.clusters.tolist() == [0, 0, 0, 1, 1, 1]
-    torch.testing.assert_close(users.behaviors.norm(dim=2), torch.full((5, 6), 2.5))
-    torch.testing.assert_close(users.behaviors[:, 0], users.behaviors[:, 2])
-    assert not torch.allclose(users.behaviors[:, 0], users.behaviors[:, 3])
+    behaviors, clusters = planted_users(
+        5, norm=2.5, clusters=2, per_cluster=3, noise=0.0, generator=generator
+    )
+    assert behaviors.shape == (5, 6, 16)
+    assert clusters.tolist() == [0, 0, 0, 1, 1, 1]
+    torch.testing.assert_close(behaviors.norm(dim=2), torch.full((5, 6), 2.5))
+    torch.testing.assert_close(behaviors[:, 0], behaviors[:, 2])
+    assert not torch.allclose(behaviors[:, 0], behaviors[:, 3])
 
 
 def test_a_cluster_is_recovered_by_more_than_half_of_an_interests_weight():

@@ -5,7 +5,8 @@ from pathlib import Path
 import nbformat
 import torch
 
-from mindlib.lessons.n02_b2i.steps import changed_lines, report_equality
+from mindlib.lessons.n02_b2i import steps
+from mindlib.lessons.n02_b2i.steps import report_equality
 
 PAGE = Path(__file__).resolve().parents[3] / "notebooks" / "02_b2i_routing.ipynb"
 
@@ -20,10 +21,13 @@ def after(x):
     return y
 
 
-def test_changed_lines_are_marked():
-    assert changed_lines(before, after) == [
-        "- def before(x):", "+ def after(x):", "-     y = x + 1", "+     y = x + 2",
-        "      return y",
+def test_changed_lines_are_marked(monkeypatch):
+    shown = []
+    monkeypatch.setattr(steps, "display", shown.append)
+    steps.show_diff(before, after)
+    assert shown[0].data.splitlines() == [
+        "```diff", "- def before(x):", "+ def after(x):", "-     y = x + 1", "+     y = x + 2",
+        "      return y", "```",
     ]  # fmt: skip
 
 
