@@ -36,9 +36,9 @@ from torch import Tensor
 
 from mindlib.data import Histories
 from mindlib.data.storage import atomic_file
-from mindlib.retrieval import ExactIndex, Recommendations, VectorIndex, search
+from mindlib.retrieval import ExactIndex, Recommendations, VectorIndex, load_index, search
 from mindlib.retrieval.faiss import FaissConfig, FaissIndex
-from mindlib.retrieval.files import FORMAT
+from mindlib.retrieval.index import FORMAT
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "bench"
 TOP = 1000
@@ -273,7 +273,8 @@ def cached(
     digest = hashlib.sha256(key.encode()).hexdigest()[:12]
     path = BUILD / f"serving-{catalogue.num_items}-{digest}.index"
     if path.is_file():
-        index = FaissIndex.load(path)
+        index = load_index(path)
+        assert isinstance(index, FaissIndex)
         index.config = config
         return index, 0.0
     start = time.perf_counter()

@@ -16,13 +16,14 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mindlib.retrieval import files
-from mindlib.retrieval.index import VectorIndex, digest_items
+from mindlib.data.tensor_file import read_tensors
+from mindlib.retrieval.index import FORMAT, VectorIndex, digest_items
 
 # A text as above, or a function for the other settings of an engine, such as `FaissIndex.build`.
 Engine = str | Callable[[Float[Tensor, "items dim"], Int[Tensor, " items"]], VectorIndex]
 
 CLASSES = {"exact": "ExactIndex", "faiss": "FaissIndex", "milvus": "MilvusIndex"}
+REMEDY = "build it again and save it"
 
 
 def check_engine(engine: str) -> None:
@@ -83,20 +84,37 @@ def _write_milvus(
 
 
 def load_index(
-    path: Path,
+    path: str | Path,
     *,
     built_from: tuple[Float[Tensor, "items dim"], Int[Tensor, " items"]] | None = None,
 ) -> VectorIndex:
-    """Load an index as `VectorIndex.load` does, with the engine that wrote it.
+    """Read an index that `VectorIndex.save` wrote, with the engine that wrote it.
+
+    Args:
+        built_from: the vectors and ids (in any order) that it must have been built from, such as
+            `catalogue(model)`. Vectors that a model computes on another device may differ in their
+            last bit, and are other vectors.
 
     Raises:
         ConnectionError: Milvus does not answer.
+        FileNotFoundError: there is no such file.
         ImportError: a package of the engine is not installed.
+        ValueError: the file is damaged, has another format or an unknown engine, or the index was
+            built from other vectors or ids.
     """
-    source = built_from and digest_items(*built_from)
-    contents = files.read(path, tuple(CLASSES.values()), source)
-    (name,) = (name for name, cls in CLASSES.items() if cls == contents.engine)
-    return getattr(_import(name), contents.engine)._restore(contents, path.resolve().parent)
+    path = Path(path).expanduser().resolve()
+    content = read_tensors(path, FORMAT, REMEDY)
+    engine, facts = content.facts["engine"], content.facts
+    if built_from and digest_items(*built_from) != facts["source"]:
+        raise ValueError(
+            f"{path} was built from other item vectors than those of the model "
+            f"({len(content.tensors['ids'])} items, dimension {facts['dim']}); {REMEDY}"
+        )
+    if engine not in CLASSES.values():
+        expected = " or ".join(map(repr, CLASSES.values()))
+        raise ValueError(f"{path}: the engine is {engine!r}; expected {expected}; {REMEDY}")
+    (name,) = (name for name, cls in CLASSES.items() if cls == engine)
+    return getattr(_import(name), engine)._restore(content, path.parent)
 
 
 def _import(name: str) -> Any:

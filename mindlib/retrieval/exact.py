@@ -1,4 +1,4 @@
-"""Exact search: every item is scored, a block of items at a time.
+"""Exact search: every item is scored, for a block of users at a time.
 
 In a large catalog, most items are scored in int8 only (`mindlib.retrieval.int8`).
 """
@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mindlib.retrieval.files import IndexContents
+from mindlib.data.tensor_file import TensorFile
 from mindlib.retrieval.index import VectorIndex, check_items, digest_items
 from mindlib.retrieval.int8 import Int8Items, has_fast_int8
 from mindlib.retrieval.scores import (
+    BLOCK_SIZE,
     MAX_SCORES,
     Recommendations,
     concatenate,
@@ -23,7 +24,6 @@ from mindlib.retrieval.scores import (
     top_n,
 )
 
-QUERY_BATCH = 64
 MIN_INT8_ITEMS = 100_000  # with fewer, float32 is as fast
 
 
@@ -53,53 +53,25 @@ class ExactIndex(VectorIndex):
         n: int,
     ) -> Recommendations:
         """See `VectorIndex.best`: the maximum over the interests needs no merging."""
-        step = 1 if self.int8 else max(1, MAX_SCORES // len(self.ids))
-        parts = [Recommendations(torch.zeros((0, n), dtype=torch.int64), torch.zeros((0, n)))]
-        for start in range(0, len(active), step):
-            users = slice(start, start + step)
-            parts.append(self._best(interests[users], active[users], n))
+        # The interest that stands for the inactive ones must be the first; without any, it is 0.
+        vectors = torch.where(active[:, :, None], interests, 0)
+        vectors[:, 0] = vectors[torch.arange(len(active)), active.int().argmax(1)]
+        is_used = active | (torch.arange(active.shape[1]) == 0)
+        vectors = torch.where(is_used[:, :, None], vectors, vectors[:, :1])
+        none, parts = torch.zeros((2, 0), dtype=torch.int64), []
+        for part in vectors.split(max(1, MAX_SCORES // len(self.ids))):
+            if self.int8 and n <= len(self.ids) // (2 * BLOCK_SIZE):
+                parts.append(self.int8.top(part, n, none))
+            else:
+                every = torch.ones(part.shape[:2], dtype=torch.bool)
+                parts.append(top_n(score_by_best_interest(part, every, self.items), n))
         items, scores = concatenate(parts)
         items = self.ids[items].masked_fill(~active.any(1, keepdim=True), 0)
         return Recommendations(items, scores.masked_fill(items == 0, -torch.inf))
-
-    def _best(
-        self,
-        interests: Float[Tensor, "users interests dim"],
-        active: Bool[Tensor, "users interests"],
-        n: int,
-    ) -> Recommendations:
-        """Return the positions of the n best items of users."""
-        if self.int8 and active.any() and (found := self.int8.top(interests[active], n)):
-            return found
-        # The interest that stands for the inactive ones must be the first; without any, it is 0.
-        first = active.int().argmax(1)
-        vectors = torch.where(active[:, :, None], interests, 0)
-        vectors[:, 0] = vectors[torch.arange(len(active)), first]
-        is_used = active | (torch.arange(active.shape[1]) == 0)
-        return top_n(score_by_best_interest(vectors, is_used, self.items), n)
-
-    def nearest(
-        self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
-    ) -> Recommendations:
-        return concatenate([self._nearest(part, n) for part in queries.split(QUERY_BATCH)])
-
-    def _nearest(self, queries: Float[Tensor, "queries dim"], n: int) -> Recommendations:
-        items = torch.zeros((len(queries), 0), dtype=torch.int64)
-        scores = torch.zeros((len(queries), 0))
-        step = MAX_SCORES // len(queries)
-        for start in range(0, len(self.ids), step):
-            block = queries @ self.items[start : start + step].T
-            best = top_n(block, min(n, block.shape[1]))
-            items = torch.cat([items, self.ids[best.items + start]], dim=1)
-            scores = torch.cat([scores, best.scores], dim=1)
-            if start:
-                scores, order = scores.topk(min(n, scores.shape[1]))
-                items = items.gather(1, order)
-        return Recommendations(items, scores)
 
     def _state(self, folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {"items": self.items}, {}
 
     @classmethod
-    def _restore(cls, contents: IndexContents, folder: Path) -> ExactIndex:
-        return cls(contents.tensors["items"], contents.ids, contents.source)
+    def _restore(cls, content: TensorFile, folder: Path) -> ExactIndex:
+        return cls(content.tensors["items"], content.tensors["ids"], content.facts["source"])

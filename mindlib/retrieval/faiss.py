@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mindlib.data.option_types import AT_LEAST_1, ITEMS, check_options
-from mindlib.retrieval.files import IndexContents
-from mindlib.retrieval.index import VectorIndex, check_items, digest_items
+from mindlib.data.tensor_file import TensorFile
+from mindlib.retrieval.index import EngineIndex, check_items, digest_items
 from mindlib.retrieval.scores import Recommendations
 
 faiss: Any = untyped_faiss  # the declared types of its wrapper are incomplete
@@ -60,7 +60,7 @@ class FaissConfig:
         return FaissConfig(f"IVF{lists},SQfp16", nprobe=round(5.5 * math.sqrt(lists)))
 
 
-class FaissIndex(VectorIndex):
+class FaissIndex(EngineIndex):
     """An index that Faiss builds and searches.
 
     Args:
@@ -120,7 +120,7 @@ class FaissIndex(VectorIndex):
     def nearest(
         self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
     ) -> Recommendations:
-        """See `VectorIndex.nearest`. Only an inverted file uses the owners: see `_probes`."""
+        """See `EngineIndex.nearest`. Only an inverted file uses the owners: see `_probes`."""
         vectors = queries.contiguous().numpy()
         if isinstance(self.engine, faiss.IndexIVF):
             lists, coarse = self._probes(vectors, n, owners)
@@ -192,9 +192,10 @@ class FaissIndex(VectorIndex):
         return {"engine": torch.from_numpy(faiss.serialize_index(self.engine))}, asdict(self.config)
 
     @classmethod
-    def _restore(cls, contents: IndexContents, folder: Path) -> FaissIndex:
-        engine = faiss.deserialize_index(contents.tensors["engine"].numpy())
-        return cls(engine, contents.ids, FaissConfig(**contents.settings), contents.source)
+    def _restore(cls, content: TensorFile, folder: Path) -> FaissIndex:
+        tensors, facts = content
+        engine = faiss.deserialize_index(tensors["engine"].numpy())
+        return cls(engine, tensors["ids"], FaissConfig(**facts["settings"]), facts["source"])
 
 
 def _sample(items: Float[Tensor, "items dim"], engine: Any) -> Float[Tensor, "sample dim"]:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mindlib.data.histories import Histories
-from mindlib.retrieval import files
+from mindlib.data.tensor_file import TensorFile, write_tensors
 from mindlib.retrieval.scores import InterestModel, Recommendations, concatenate, merge, pad
 
 # Entries of the lists in memory at once (users x interests x width), and interests in one search.
 MAX_LIST_ENTRIES = 1 << 21
 MAX_QUERIES = 1 << 12
-
-Index = TypeVar("Index", bound="VectorIndex")  # typing.Self, which beartype does not support
+FORMAT = "mindlib index 4"
 
 
 class VectorIndex(ABC):
@@ -48,17 +47,51 @@ class VectorIndex(ABC):
         """
 
     @abstractmethod
+    def best(
+        self,
+        interests: Float[Tensor, "users interests dim"],
+        active: Bool[Tensor, "users interests"],
+        n: int,
+    ) -> Recommendations:
+        """Return the n items with the best score of any active interest of each user (Eq. 3).
+
+        `search` calls it with n from 1 to the number of items, and finite active interests on the
+        CPU. Where fewer than n items are retrieved, the rest is id 0 with score -inf.
+        """
+
+    @abstractmethod
+    def _state(self, folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors and settings that a file in a folder must hold besides the ids."""
+
+    @classmethod
+    @abstractmethod
+    def _restore(cls, content: TensorFile, folder: Path) -> VectorIndex:
+        """Make an index of the content of a file in a folder."""
+
+    def save(self, path: str | Path) -> None:
+        """Write the index to one file, which appears whole or not at all.
+
+        Raises:
+            OSError: the file cannot be written. An older file of this name is unchanged.
+        """
+        path = Path(path).expanduser().resolve()
+        tensors, settings = self._state(path.parent)
+        facts = {"source": self.source, "dim": self.dim, "settings": settings}
+        facts["engine"] = type(self).__name__
+        write_tensors(path, FORMAT, TensorFile({"ids": self.ids, **tensors}, facts))
+
+
+class EngineIndex(VectorIndex):
+    """An index of an engine that retrieves one list for each query, such as Faiss."""
+
+    @abstractmethod
     def nearest(
         self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
     ) -> Recommendations:
         """Return the n items with the largest inner product for each query, best first.
 
-        `search` calls it and checks the arguments, so `nearest` checks nothing. Where an engine
-        retrieves fewer than n items, the rest is id 0 with score -inf.
-
         Args:
-            queries: finite vectors on the CPU, at least one.
-            n: 1 to the number of items.
+            queries: at least one.
             owners: the user of each query, in ascending order. An approximate index may share its
                 work among the queries of one user, whose lists will be merged.
         """
@@ -69,58 +102,13 @@ class VectorIndex(ABC):
         active: Bool[Tensor, "users interests"],
         n: int,
     ) -> Recommendations:
-        """Return the n items with the best score of any active interest of each user (Eq. 3).
-
-        The lists of all interests are retrieved with one call of `nearest`, and merged.
-        """
+        """Retrieve the lists of all interests with one call of `nearest`, and merge them."""
         items = torch.zeros((*active.shape, n), dtype=torch.int64)
         scores = torch.full((*active.shape, n), -torch.inf)
         if active.any():
             owners = active.nonzero()[:, 0]
             items[active], scores[active] = self.nearest(interests[active], n, owners)
         return merge(items, scores, n)
-
-    @abstractmethod
-    def _state(self, folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return the tensors and settings that a file in a folder must hold besides the ids."""
-
-    @classmethod
-    @abstractmethod
-    def _restore(cls: type[Index], contents: files.IndexContents, folder: Path) -> Index:
-        """Make an index of the contents of a file in a folder."""
-
-    def save(self, path: str | Path) -> None:
-        """Write the index to one file, which appears whole or not at all.
-
-        Raises:
-            OSError: the file cannot be written. An older file of this name is unchanged.
-        """
-        path = Path(path).expanduser().resolve()
-        facts = (type(self).__name__, self.source, self.dim, self.ids)
-        files.write(path, files.IndexContents(*facts, *self._state(path.parent)))
-
-    @classmethod
-    def load(
-        cls: type[Index],
-        path: str | Path,
-        *,
-        built_from: tuple[Float[Tensor, "items dim"], Int[Tensor, " items"]] | None = None,
-    ) -> Index:
-        """Read an index that `save` wrote.
-
-        Args:
-            built_from: the vectors and ids (in any order) that it must have been built from, such
-                as `catalogue(model)`. Vectors that a model computes on another device may differ
-                in their last bit, and are other vectors.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the file is damaged, has another engine or format, or the index was built
-                from other vectors or ids.
-        """
-        path = Path(path).expanduser().resolve()
-        contents = files.read(path, (cls.__name__,), built_from and digest_items(*built_from))
-        return cls._restore(contents, path.parent)
 
 
 def catalogue(model: InterestModel) -> tuple[Float[Tensor, "items dim"], Int[Tensor, " items"]]:
@@ -191,17 +179,13 @@ def search(
     # Retrieving fewer and searching again is no faster, since scanning takes most of the time.
     widths = (n + torch.bincount(rows, minlength=len(interests))).clamp(max=num_items)
     parts = [Recommendations(torch.zeros((0, n), dtype=torch.int64), torch.zeros((0, n)))]
-    start = 0
-    while start < len(interests):
-        # All lists of a chunk are as wide as the widest; take as many users as fit.
-        widest = widths[start:].cummax(0).values
-        lists = torch.arange(1, len(widest) + 1) * active.shape[1]
-        fits = (lists * widest <= MAX_LIST_ENTRIES) & (lists <= MAX_QUERIES)
-        users = slice(start, start + max(1, int(fits.sum())))
+    queries = min(MAX_QUERIES, MAX_LIST_ENTRIES // max([n, *widths.tolist()]))
+    step = max(1, queries // active.shape[1])
+    for start in range(0, len(interests), step):
+        users = slice(start, start + step)
         merged = index.best(interests[users], active[users], int(widths[users].max()))
         is_here = (rows >= users.start) & (rows < users.stop)
         parts.append(_exclude(merged, excluded[is_here] - start * base, base, n))
-        start = users.stop
     return concatenate(parts)
 
 

@@ -4,15 +4,14 @@ The items and the queries are rounded to the integers -127 to 127, with a scale 
 
     e = s (q + r),    s v = t (p + ρ),    so that    v'e = t (p'q + ρ'q) + (s v)'r.
 
-Therefore v'e differs from t p'q by at most ε = t |ρ| |q| + |s v| |r|. The n items with the largest
-integer products are scored in float32. Their lowest score minus ε is a lower limit for t p'q of
-all other items that can be among the n best, and these are scored in float32 too. So the result is
-exact for any vectors; only the time depends on them.
+Therefore v'e differs from t p'q by at most ε = t |ρ| |q| + |s v| |r|. If n items have integer
+products of at least m, their scores are at least t m - ε, and only items with integer products of
+at least m - 2 ε / t can be among the n best. These are scored in float32. So the result is exact
+for any vectors; only the time depends on them.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from functools import cache
@@ -23,15 +22,21 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mindlib.retrieval.scores import Recommendations
+from mindlib.retrieval.scores import (
+    BLOCK_SIZE,
+    Recommendations,
+    pad,
+    score_by_best_interest,
+    top_n,
+)
 
 multiply: Any = getattr(torch, "_int_mm", None)  # private, hence `has_fast_int8`
 
 LARGEST = 127
-BLOCK = 1 << 15  # items of one product, whose results fit into the cache
-MAX_PRODUCTS, MIN_BLOCK = 1 << 19, 1 << 10  # the same for many users
-SAMPLE = 1 << 15  # items from which the threshold is estimated
-MAX_SHARE = 1 / 16  # of the items; with more of them to score again, float32 is as fast
+BLOCK = 1 << 15  # items that are rounded together
+MAX_PRODUCTS, MIN_BLOCK = 1 << 19, 1 << 10  # results of a product fit into the cache
+MAX_SHARE = 1 / 8  # of the items; with more candidates, float32 is as fast
+EXCLUDED = -(1 << 30)  # below every product
 
 
 class Int8Items:
@@ -52,41 +57,49 @@ class Int8Items:
             target.copy_(integers)
             norms.append([x.norm(dim=1).max() for x in (scaled - integers, integers, part)])
         self.residual, self.norm, self.item_norm = torch.tensor(norms).amax(0).tolist()
-        self.sample = self.rounded[:: math.ceil(len(items) / SAMPLE)].contiguous().T
 
-    def top(self, queries: Float[Tensor, "queries dim"], n: int) -> Recommendations | None:
-        """Return the positions of the n items with the largest inner product with any query.
+    def top(
+        self,
+        vectors: Float[Tensor, "users interests dim"],
+        n: int,
+        excluded: Int[Tensor, "two pairs"],
+    ) -> Recommendations:
+        """Return the positions of the n items with the best score of any interest of each user.
 
-        Returns:
-            One row, best first; None if a product of all items in float32 is as fast.
+        Args:
+            n: at most the number of whole blocks of `BLOCK_SIZE` items.
+            excluded: rows of users, and positions of the items that they must not get.
         """
-        whole, step, bound = (x[0] for x in self.round_queries(queries[None]))
-        step, bound = float(step), float(bound)
-        sampled = multiply(whole, self.sample).amax(0)
-        expected = n * len(sampled) / len(self.items)
-        rank = min(len(sampled), 1 + math.ceil(expected + 3 * math.sqrt(expected)))
-        # 1.5 ε: the lowest score of the first n may be ε below their integer products.
-        threshold = float(sampled.topk(rank).values[-1]) - 1.5 * bound
-        if int((sampled >= threshold).sum()) > MAX_SHARE * len(sampled):
-            return None
-        positions, products = self._above(whole, math.ceil(threshold))
-        if len(positions) < n:
-            return None
-        first = products.topk(n, sorted=False).indices
-        scores = self._scores(queries, positions[first])
-        lowest = float(scores.min()) / step - bound
-        if lowest < threshold:
-            return None
-        is_left = products >= lowest
-        is_left[first] = False
-        found = torch.cat([positions[first], positions[is_left]])
-        best = torch.cat([scores, self._scores(queries, positions[is_left])]).topk(n)
-        return Recommendations(found[best.indices][None], best.values[None])
+        whole, bound = self._round(vectors)
+        products = self._best_products(whole)
+        products[excluded[0], excluded[1]] = EXCLUDED
+        users, width = products.shape
+        body = products[:, : width // BLOCK_SIZE * BLOCK_SIZE]
+        maxima = body.unflatten(1, (-1, BLOCK_SIZE)).amax(2)
+        # At least n items reach the n-th best maximum, so their scores reach it minus ε.
+        lowest = maxima.topk(n, sorted=False).values.amin(1) - 2 * bound
+        lowest = lowest.floor().clamp(min=EXCLUDED + 1).int()
+        # NumPy's nonzero is several times as fast as torch's.
+        (found,) = (products.numpy() >= lowest[:, None].numpy()).ravel().nonzero()
+        row, item = (torch.from_numpy(x) for x in np.divmod(found, width))
+        counts = row.bincount(minlength=users)
+        longest = max(n, int(counts.max()))
+        if longest > width * MAX_SHARE:
+            every = torch.ones(vectors.shape[:2], dtype=torch.bool)
+            scores = score_by_best_interest(vectors, every, self.items)
+            return top_n(scores.masked_fill_(products == EXCLUDED, -torch.inf), n)
+        candidates = torch.zeros((users, longest), dtype=torch.int64)
+        candidates[row, torch.arange(len(row)) - (counts.cumsum(0) - counts)[row]] = item
+        rows_of = self.items.index_select(0, candidates.flatten()).unflatten(0, candidates.shape)
+        scores = (rows_of @ vectors.transpose(1, 2)).amax(2)
+        scores[torch.arange(longest) >= counts[:, None]] = -torch.inf
+        best, order = scores.topk(n)
+        return pad(best, candidates.gather(1, order))
 
-    def round_queries(
+    def _round(
         self, queries: Float[Tensor, "users queries dim"]
-    ) -> tuple[Int[Tensor, "users queries dim"], Float[Tensor, " users"], Float[Tensor, " users"]]:
-        """Return p, and t and ε / t, which the queries of one user share.
+    ) -> tuple[Int[Tensor, "users queries dim"], Float[Tensor, " users"]]:
+        """Return p, and ε / t, which the queries of one user share.
 
         The bound includes the rounding of float32, in which candidates are scored again.
         """
@@ -97,14 +110,9 @@ class Int8Items:
         integers = scaled.round()
         error = self.residual * scaled.norm(dim=2) + self.norm * (scaled - integers).norm(dim=2)
         rounding = exact.norm(dim=2) * self.item_norm * len(self.scale) * 2**-23
-        return integers.to(torch.int8), step, 1.001 * error.amax(1) + rounding.amax(1) / step
+        return integers.to(torch.int8), 1.001 * error.amax(1) + rounding.amax(1) / step
 
-    def _scores(
-        self, queries: Float[Tensor, "queries dim"], positions: Int[Tensor, " found"]
-    ) -> Float[Tensor, " found"]:
-        return (queries @ self.items[positions].T).amax(0)
-
-    def best_products(
+    def _best_products(
         self, queries: Int[Tensor, "users queries dim"]
     ) -> Int[Tensor, "users items"]:
         """Return the largest product p'q of any query of each user."""
@@ -117,24 +125,6 @@ class Int8Items:
             multiply(queries.flatten(0, 1), block.T, out=out)
             torch.amax(out.unflatten(0, (users, count)), 1, out=target)
         return largest
-
-    def _above(
-        self, queries: Int[Tensor, "queries dim"], threshold: int
-    ) -> tuple[Int[Tensor, " found"], Int[Tensor, " found"]]:
-        """Return each item whose largest product with a query reaches a threshold, and this one."""
-        memory = torch.empty(len(queries) * BLOCK, dtype=torch.int32)
-        largest = torch.empty(BLOCK, dtype=torch.int32)
-        positions, products = [], []
-        for number, block in enumerate(self.rounded.split(BLOCK)):
-            shape = len(queries), len(block)
-            out = memory[: math.prod(shape)].view(shape)
-            multiply(queries, block.T, out=out)
-            maxima = torch.amax(out, 0, out=largest[: shape[1]]).numpy()
-            (reached,) = (maxima >= threshold).nonzero()  # several times as fast as torch's nonzero
-            positions.append(reached + number * BLOCK)
-            products.append(maxima[reached])
-        both = np.concatenate(positions), np.concatenate(products)
-        return torch.from_numpy(both[0]), torch.from_numpy(both[1])
 
 
 @cache

@@ -14,8 +14,8 @@ from pymilvus import DataType, MilvusClient, MilvusException
 from torch import Tensor
 
 from mindlib.data.option_types import check_options
-from mindlib.retrieval.files import IndexContents
-from mindlib.retrieval.index import VectorIndex, check_items, digest_items
+from mindlib.data.tensor_file import TensorFile
+from mindlib.retrieval.index import EngineIndex, check_items, digest_items
 from mindlib.retrieval.scores import Recommendations
 
 # Milvus refuses messages beyond some tens of MB, and more than 16,384 results.
@@ -57,7 +57,7 @@ class MilvusConfig:
         return self.uri.endswith(".db") and "://" not in self.uri
 
 
-class MilvusIndex(VectorIndex):
+class MilvusIndex(EngineIndex):
     """An index whose vectors are a collection of Milvus; its file only names the collection.
 
     Only one process at a time can use an embedded database. One below the folder of the file may
@@ -66,7 +66,7 @@ class MilvusIndex(VectorIndex):
     file has a digest, of the vectors that were inserted.
 
     Raises:
-        ConnectionError: Milvus does not answer. `build` and `load` raise it too.
+        ConnectionError: Milvus does not answer. `build` and `load_index` raise it too.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class MilvusIndex(VectorIndex):
     def nearest(
         self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
     ) -> Recommendations:
-        """See `VectorIndex.nearest`. A ValueError refuses an n beyond MAX_RESULTS."""
+        """See `EngineIndex.nearest`. A ValueError refuses an n beyond MAX_RESULTS."""
         if n > MAX_RESULTS:
             raise ValueError(
                 f"{n} results for an interest (N and the history): Milvus returns at most "
@@ -157,8 +157,8 @@ class MilvusIndex(VectorIndex):
         return {}, settings
 
     @classmethod
-    def _restore(cls, contents: IndexContents, folder: Path) -> MilvusIndex:
-        config = MilvusConfig(**contents.settings)
+    def _restore(cls, content: TensorFile, folder: Path) -> MilvusIndex:
+        (tensors, facts), config = content, MilvusConfig(**content.facts["settings"])
         if config.is_embedded:
             config = replace(config, uri=str(folder / config.uri))
             if not Path(config.uri).exists():
@@ -166,16 +166,16 @@ class MilvusIndex(VectorIndex):
                     f"the vectors of the index in {folder} are in {config.uri}, which does not "
                     f"exist; move it there, or build the index again"
                 )
-        index = cls(config, contents.dim, contents.ids, contents.source)
+        index = cls(config, facts["dim"], tensors["ids"], facts["source"])
         name = config.collection
         if not index.client.has_collection(name):
             raise ValueError(f"{config.uri} has no collection {name!r}: build the index again")
         index.client.load_collection(name)
         (count,) = index.client.query(name, filter="", output_fields=["count(*)"])
-        if count["count(*)"] != len(contents.ids):
+        if count["count(*)"] != len(index.ids):
             raise ValueError(
                 f"{config.uri}: the collection {name!r} has {count['count(*)']} items; expected "
-                f"{len(contents.ids)}, as when it was saved; build the index again"
+                f"{len(index.ids)}, as when it was saved; build the index again"
             )
         return index
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mindlib.data.histories import Histories
@@ -20,16 +19,12 @@ from mindlib.retrieval.scores import (
     MAX_SCORES,
     Recommendations,
     concatenate,
-    pad,
     score_by_best_interest,
     top_items,
-    top_n,
 )
 
 MIN_USERS = 64  # for fewer, rounding the items takes longer than it saves
 USERS_AT_ONCE = 4096
-MAX_SHARE = 1 / 8  # of the items; with more candidates, float32 is as fast
-EXCLUDED = -(1 << 30)  # below every product
 
 Interests = Callable[
     [Histories], tuple[Float[Tensor, "users interests dim"], Bool[Tensor, "users interests"]]
@@ -69,40 +64,10 @@ def top_by_best_interest(
         users = max(1, MAX_SCORES // len(items))
         for first in range(0, len(several), users):
             part = slice(first, first + users)
-            none = torch.zeros((2, 0), dtype=torch.int64)
-            excluded = several.select(part).pairs() if exclude_history else none
-            parts.append(_top(index, vectors[part], excluded[0], excluded[1], n))
+            row = torch.arange(len(vectors[part]))
+            excluded = torch.stack([row, torch.zeros_like(row)])  # padding
+            if exclude_history:
+                history = torch.stack(several.select(part).pairs())
+                excluded = torch.cat([excluded, history], dim=1)
+            parts.append(index.top(vectors[part], n, excluded))
     return concatenate(parts)
-
-
-def _top(
-    index: Int8Items,
-    vectors: Float[Tensor, "users interests dim"],
-    rows: Int[Tensor, " pairs"],
-    items: Int[Tensor, " pairs"],
-    n: int,
-) -> Recommendations:
-    """Return the n best items of some users without the excluded pairs of a row and an item."""
-    whole, _, bound = index.round_queries(vectors)
-    products = index.best_products(whole)
-    products[:, 0] = EXCLUDED
-    products[rows, items] = EXCLUDED
-    users, width = products.shape
-    body = products[:, : width // BLOCK_SIZE * BLOCK_SIZE]
-    maxima = body.unflatten(1, (-1, BLOCK_SIZE)).amax(2)
-    # At least n items reach the n-th best maximum, so their scores reach it minus ε.
-    lowest = maxima.topk(n, sorted=False).values.amin(1) - 2 * bound
-    lowest = lowest.floor().clamp(min=EXCLUDED + 1).int()
-    (found,) = (products.numpy() >= lowest[:, None].numpy()).ravel().nonzero()
-    row, item = (torch.from_numpy(x) for x in np.divmod(found, width))
-    counts = row.bincount(minlength=users)
-    longest = max(n, int(counts.max()))
-    if longest > width * MAX_SHARE:
-        scores = score_by_best_interest(vectors, torch.ones(vectors.shape[:2]).bool(), index.items)
-        return top_n(scores.masked_fill_(products == EXCLUDED, -torch.inf), n)
-    candidates = torch.zeros((users, longest), dtype=torch.int64)  # 0 is padding
-    candidates[row, torch.arange(len(row)) - (counts.cumsum(0) - counts)[row]] = item
-    rows_of = index.items.index_select(0, candidates.flatten()).unflatten(0, candidates.shape)
-    inner = rows_of @ vectors.transpose(1, 2)
-    best, order = inner.amax(2).masked_fill_(candidates == 0, -torch.inf).topk(n)
-    return pad(best, candidates.gather(1, order))

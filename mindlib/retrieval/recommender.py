@@ -24,21 +24,12 @@ class IndexRecommender:
     index: VectorIndex
 
     def __post_init__(self) -> None:
-        vectors = self.model.item_vectors()
-        items, dim = vectors.shape
-        remedy = "build it from this model's catalogue"
-        if self.index.dim != dim:
+        vectors, ids = self.model.item_vectors(), self.index.ids
+        is_known = int(ids.max()) < len(vectors)
+        if not is_known or digest_items(vectors[ids.to(vectors.device)], ids) != self.index.source:
             raise ValueError(
-                f"an index of dimension {self.index.dim} for a model of dimension {dim}: {remedy}"
-            )
-        if (largest := int(self.index.ids.max())) >= items:
-            raise ValueError(
-                f"the index has item {largest}, the model has items 1 to {items - 1}: {remedy}"
-            )
-        ids = self.index.ids
-        if digest_items(vectors[ids.to(vectors.device)], ids) != self.index.source:
-            raise ValueError(
-                f"the index was built from other item vectors than the model's: {remedy}"
+                "the index was built from other item vectors than the model's: build it from this "
+                "model's catalogue"
             )
 
     def recommend(

@@ -27,7 +27,7 @@ from mindlib.online.refresh.pipeline import FORMAT, WEIGHTS, load_warm_state
 from mindlib.online.refresh.registry import FACTS
 from mindlib.online.refresh.warm import RowNames
 from mindlib.online.serving.bundle import INDEX, METADATA, POPULARITY, RANKER, Bundle
-from mindlib.retrieval import ExactIndex
+from mindlib.retrieval import ExactIndex, load_index
 from mindlib.retrieval.faiss import FaissIndex
 from mindlib.training.checkpoints import Checkpoints
 from tests.online.ranking.world import randomized
@@ -143,8 +143,8 @@ def files(tmp_path_factory) -> dict[str, tuple[File, Any]]:
     Bundle.write(bundle, version="v1", model=model, log=log, counts=counts, ranker=ranker)
 
     found = {
-        "exact index": File(home / "exact", lambda: vars(ExactIndex.load(home / "exact"))),
-        "Faiss index": File(home / "faiss", lambda: FaissIndex.load(home / "faiss")._state(home)),
+        "exact index": File(home / "exact", lambda: vars(load_index(home / "exact"))),
+        "Faiss index": File(home / "faiss", lambda: load_index(home / "faiss")._state(home)),
         "checkpoint": File(checkpoints.path(1), lambda: checkpoints.read(1)),
         "weights": File(home / WEIGHTS, lambda: tuple(vars(load_warm_state(home)).values())),
         "ranker": File(home / "ranker", lambda: read_ranker(home / "ranker")),

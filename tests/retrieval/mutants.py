@@ -4,7 +4,7 @@ from tests.mutants import mutant
 
 RETRIEVAL = "retrieval/scores.py"
 INDEX = "retrieval/index.py"
-INDEX_FILES = "retrieval/files.py"
+ENGINES = "retrieval/engines.py"
 TENSOR_FILE = "data/tensor_file.py"
 FAISS = "retrieval/faiss.py"
 INT8 = "retrieval/int8.py"
@@ -80,8 +80,8 @@ MUTANTS = [
         IN_INDEX + "test_a_long_past_does_not_shorten_the_list",
     ),
     mutant(
-        "an index of another catalogue loaded", INDEX_FILES,
-        "source not in (None, contents.source)", "False",
+        "an index of another catalogue loaded", ENGINES,
+        'if built_from and digest_items(*built_from) != facts["source"]:', "if False:",
         IN_INDEX_FILES + "test_an_index_of_other_vectors_is_refused",
     ),
     mutant(
@@ -98,8 +98,9 @@ MUTANTS = [
     ),
     mutant(
         "items lost by rounding to int8", INT8,
-        "lowest = float(scores.min()) / step - bound", "lowest = float(scores.min()) / step",
+        "values.amin(1) - 2 * bound", "values.amin(1) - 0 * bound",
         IN_INT8 + "test_one_item_that_is_a_thousand_times_as_long_hides_no_other",
+        IN_RANKING + "test_ranking_equals_brute_force",
     ),
     mutant(
         "int8 where its products overflow", INT8,
@@ -107,14 +108,8 @@ MUTANTS = [
         IN_INT8 + "test_float32_is_used_where_int8_is_missing_wrong_or_slow",
     ),
     mutant(
-        "items of a user lost by rounding to int8", RANKING,
-        "values.amin(1) - 2 * bound", "values.amin(1) - 0 * bound",
-        IN_RANKING + "test_one_item_that_is_a_thousand_times_as_long_hides_no_other",
-        IN_RANKING + "test_ranking_equals_brute_force",
-    ),
-    mutant(
         "history not excluded in int8", RANKING,
-        "products[rows, items] = EXCLUDED", "pass",
+        "excluded = torch.cat([excluded, history], dim=1)", "pass",
         IN_RANKING + "test_ranking_equals_brute_force",
     ),
     mutant(

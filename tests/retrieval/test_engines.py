@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from mindlib.retrieval import ExactIndex, check_engine, load_index, search, write_index
-from mindlib.retrieval import engines as module
 from mindlib.retrieval.faiss import FaissConfig, FaissIndex
 from mindlib.retrieval.milvus import MilvusIndex
 from tests.retrieval.vectors import assert_same_lists, brute_force, problem
@@ -88,10 +87,3 @@ def test_an_engine_whose_package_is_not_installed_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "mindlib.retrieval.faiss", None)
     with pytest.raises(ImportError, match=r"pip install 'mindlib\[serving\]'"):
         check_engine("faiss")
-
-
-def test_a_file_of_an_unknown_engine_is_refused(tmp_path, monkeypatch):
-    ExactIndex.build(P.items, P.ids).save(tmp_path / "index")
-    monkeypatch.setattr(module, "CLASSES", {"faiss": "FaissIndex"})
-    with pytest.raises(ValueError, match="the engine is 'ExactIndex'; expected 'FaissIndex'"):
-        load_index(tmp_path / "index")

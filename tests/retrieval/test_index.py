@@ -28,11 +28,10 @@ def test_search_equals_brute_force(kind, seed, n, ties, exclude):
 
 
 @given(seed=SEEDS, n=st.integers(1, 30), at_once=st.integers(1, 300))
-def test_the_catalogue_is_searched_in_blocks_with_the_same_result(seed, n, at_once):
+def test_an_exact_search_takes_blocks_of_users_with_the_same_result(seed, n, at_once):
     p = problem(seed, ties=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exact, "MAX_SCORES", max(at_once, 4))
-        patch.setattr(exact, "QUERY_BATCH", 4)
+        patch.setattr(exact, "MAX_SCORES", at_once)
         found = search(ExactIndex.build(p.items, p.ids), p.interests, p.active, n)
     assert_same_lists(found, brute_force(p, n, exclude_history=False), p)
 
@@ -44,18 +43,17 @@ def test_exact_search_holds_no_more_scores_than_a_block(monkeypatch):
         widths.append(scores.numel())
         return exact.Recommendations(*reversed(scores.topk(n)))
 
-    monkeypatch.setattr(exact, "MAX_SCORES", 60)
+    monkeypatch.setattr(exact, "MAX_SCORES", 250)
     monkeypatch.setattr(exact, "top_n", top_n)
     built = ExactIndex.build(torch.randn(100, 3), torch.arange(1, 101))
-    built.nearest(torch.randn(5, 3), 4, torch.arange(5))
-    assert sum(widths) == 500
-    assert max(widths) <= 60
+    built.best(torch.randn(5, 2, 3), torch.ones(5, 2).bool(), 4)
+    assert widths == [200, 200, 100]
 
 
 @given(seed=SEEDS, at_once=st.integers(1, 1000))
 def test_users_are_searched_for_in_parts_with_the_same_result(seed, at_once):
     p = problem(seed, ties=False)
-    counting = Counting(p.items, p.ids, source="")
+    counting = Counting(p.items, p.ids)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index, "MAX_LIST_ENTRIES", at_once)
         found = search(counting, p.interests, p.active, 9, histories=p.histories)
@@ -67,7 +65,7 @@ def test_users_are_searched_for_in_parts_with_the_same_result(seed, at_once):
 @given(seed=SEEDS)
 def test_only_active_interests_reach_the_engine_and_in_one_call(seed):
     p = problem(seed, ties=False)
-    counting = Counting(p.items, p.ids, source="")
+    counting = Counting(p.items, p.ids)
     search(counting, p.interests, p.active, 5, histories=p.histories)
     active = int(p.active.sum())
     assert counting.calls == [active] * bool(active)
@@ -117,7 +115,8 @@ def test_what_is_built_from_may_be_changed_afterwards():
     built = ExactIndex.build(items, numbers)
     items.zero_()
     numbers.zero_()
-    assert built.nearest(torch.tensor([[1.0, 0]]), 1, ids([0])).items.tolist() == [[1]]
+    found = search(built, torch.tensor([[[1.0, 0]]]), torch.ones(1, 1).bool(), 1)
+    assert found.items.tolist() == [[1]]
 
 
 # Bad input

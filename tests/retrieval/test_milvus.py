@@ -5,8 +5,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mindlib.retrieval import load_index, search
 from mindlib.retrieval import milvus as module
-from mindlib.retrieval import search
 from mindlib.retrieval.milvus import MilvusConfig, MilvusIndex
 from tests.retrieval.vectors import assert_same_lists, brute_force, problem
 
@@ -29,7 +29,7 @@ def test_search_equals_brute_force_before_and_after_loading(uri, tmp_path, seed,
     index = build(uri, p.items, p.ids)
     index.save(tmp_path / "index")
     expected = brute_force(p, n, exclude_history=exclude)
-    for each in (index, MilvusIndex.load(tmp_path / "index", built_from=(p.items, p.ids))):
+    for each in (index, load_index(tmp_path / "index", built_from=(p.items, p.ids))):
         histories = p.histories if exclude else None
         found = search(each, p.interests, p.active, n, histories=histories)
         assert_same_lists(found, expected, p)
@@ -69,10 +69,10 @@ def test_a_collection_that_changed_or_was_dropped_since_it_was_saved_is_refused(
     index.save(tmp_path / "index")
     index.client.delete(index.config.collection, ids=[2])
     with pytest.raises(ValueError, match=r"has 2 items; expected 3, .*; build the index again"):
-        MilvusIndex.load(tmp_path / "index")
+        load_index(tmp_path / "index")
     index.drop()
     with pytest.raises(ValueError, match=r"has no collection .*: build the index again"):
-        MilvusIndex.load(tmp_path / "index")
+        load_index(tmp_path / "index")
 
 
 def test_more_results_than_milvus_returns_are_refused(uri):

@@ -78,7 +78,7 @@ def test_ranking_equals_brute_force(
     pasts = [torch.randint(1, num_items + 1, (n,), generator=generator).tolist() for n in lengths]
     n = 1 + round(share * ((num_items + 1) // 32 - 1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking, "MAX_SHARE", candidates)
+        patch.setattr(int8, "MAX_SHARE", candidates)
         pair = lists(interests, active, items, Histories.from_lists(pasts), n, exclude)
     assert_same(*pair, interests, active, items)
 
@@ -86,7 +86,7 @@ def test_ranking_equals_brute_force(
 @in_int8
 @pytest.mark.parametrize("scale", [1e-20, 1.0, 1e12])
 def test_one_item_that_is_a_thousand_times_as_long_hides_no_other(scale, monkeypatch):
-    monkeypatch.setattr(ranking, "MAX_SHARE", 1.0)
+    monkeypatch.setattr(int8, "MAX_SHARE", 1.0)
     generator = torch.Generator().manual_seed(0)
     items = torch.randn(801, 5, generator=generator)
     items[7] *= 1000

@@ -7,13 +7,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mindlib.data import Histories
-from mindlib.retrieval import (
-    ExactIndex,
-    Recommendations,
-    VectorIndex,
-    score_by_best_interest,
-    top_items,
-)
+from mindlib.retrieval import Recommendations, score_by_best_interest, top_items
+from mindlib.retrieval.faiss import FaissIndex
 
 
 class Problem(NamedTuple):
@@ -95,15 +90,12 @@ def clustered(
     )
 
 
-class Counting(ExactIndex):
-    """Counts the vectors that reach it, and merges the lists of all interests as Faiss does."""
+class Counting(FaissIndex):
+    """A flat index, which is exact, that counts the vectors that reach it."""
 
-    best = VectorIndex.best
-
-    def __init__(
-        self, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"], source: str
-    ) -> None:
-        super().__init__(items, ids, source)
+    def __init__(self, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]) -> None:
+        flat = FaissIndex.build(items, ids)
+        super().__init__(flat.engine, flat.ids, flat.config, flat.source)
         self.calls: list[int] = []
         self.queries: list[Tensor] = []
 

@@ -12,7 +12,7 @@ import torch
 from mindlib.data import Catalogue
 from mindlib.online.artifacts import seal
 from mindlib.online.serving.bundle import INDEX
-from mindlib.retrieval import ExactIndex
+from mindlib.retrieval import ExactIndex, load_index
 from mindlib.retrieval.index import digest_items
 from tests.online.refresh.world import own
 
@@ -47,7 +47,7 @@ def shuffled_vectors(bundle: Path) -> None:
 
 def shuffled_index(bundle: Path) -> None:
     """Only the index has the vectors under other numbers."""
-    index = ExactIndex.load(bundle / INDEX)
+    index = load_index(bundle / INDEX)
     index.ids = index.ids.roll(7)
     index.save(bundle / INDEX)
     own(bundle)
