@@ -1,26 +1,38 @@
-"""Checkpoint files of a training run, at most one per epoch and written atomically.
+"""Checkpoints of a training run, from which it resumes exactly.
 
-`epoch-00007.safetensors` contains the tensors after epoch 7 (see `mindlib.training.resume`). Its
-header contains JSON with the identity of the run, the records of its epochs and the best epoch,
-and a sha256 of the content, by which damage is detected. The newest checkpoint and that of the
-best epoch are kept; a run can resume from either.
+`epoch-00007.safetensors` contains the tensors after epoch 7: the weights, the state of the
+optimizers and of the generator, and the best weights so far. Its header contains JSON with the
+identity of the run, the records of its epochs and the best epoch, and a sha256 of the content, by
+which damage is detected. Each file is written atomically, and the two newest are kept. A run
+resumes from the newest; without it, from the other.
 
 Only one training run at a time writes to a folder: it holds the lock of the file `lock`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import hashlib
+import json
 import re
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
+from torch import Tensor
 
+from mindlib.data.splits import Split
 from mindlib.data.storage import PARTIAL, sweep
 from mindlib.data.tensor_file import TensorFile, read_tensors, write_tensors
+from mindlib.models.vector_model import VectorModel
+from mindlib.training.config import TrainingConfig
+from mindlib.training.distributed import Workers
+from mindlib.training.epochs import EpochRecord, TrainingState
 
-FORMAT = "mindlib checkpoint 2"
+FORMAT = "mindlib checkpoint 3"
 NAME = re.compile(r"epoch-(\d{5,})\.safetensors")
 
 
@@ -75,30 +87,152 @@ class Checkpoints:
         """Read the checkpoint of an epoch and verify its content.
 
         Raises:
-            ValueError: the file is missing, damaged, or not a checkpoint of this format.
+            ValueError: the file is damaged, or not a checkpoint of this format.
         """
         earlier = [other for other in self.epochs() if other < epoch]
         start = f"after epoch {earlier[-1]}" if earlier else "from the beginning"
-        try:
-            return read_tensors(
-                self.path(epoch), FORMAT, f"delete it, and training resumes {start}"
-            )
-        except FileNotFoundError as error:
-            raise ValueError(
-                f"{self.path(epoch)} is missing, but a later checkpoint refers to it as the best "
-                f"epoch; restore the file, or empty the folder to train from the beginning"
-            ) from error
+        return read_tensors(self.path(epoch), FORMAT, f"delete it, and training resumes {start}")
 
     def write(self, epoch: int, content: TensorFile) -> None:
-        """Write the checkpoint of an epoch.
+        """Write the checkpoint of an epoch, and delete all but the two newest.
 
         Raises:
             OSError: the file could not be written; earlier checkpoints are untouched.
         """
         write_tensors(self.path(epoch), FORMAT, content)
+        for older in self.epochs()[:-2]:
+            self.path(older).unlink()
 
-    def keep(self, epochs: Collection[int]) -> None:
-        """Delete all checkpoints except those of `epochs`."""
-        for epoch in self.epochs():
-            if epoch not in epochs:
-                self.path(epoch).unlink()
+
+def save_state(folder: Checkpoints, identity: dict[str, Any], state: TrainingState) -> None:
+    """Write a checkpoint of the last epoch."""
+    weights = {"model": state.model.state_dict()}
+    if state.best_epoch != len(state.log):
+        weights["best"] = state.best_weights
+    tensors = {f"{kind}.{n}": t for kind, named in weights.items() for n, t in named.items()}
+    for number, optimizer in enumerate(state.optimizers):
+        for index, values in optimizer.state_dict()["state"].items():
+            for key, value in values.items():
+                tensors[f"optimizer.{number}.{index}.{key}"] = value
+    tensors["generator"] = state.generator.get_state()
+    log = [dataclasses.asdict(record) for record in state.log]
+    facts = {"run": identity, "best_epoch": state.best_epoch, "log": log}
+    folder.write(len(log), TensorFile(tensors, facts))
+
+
+def resume(
+    folder: Checkpoints, identity: dict[str, Any], state: TrainingState, epochs: int, on: Workers
+) -> None:
+    """Create and lock the folder, and load its newest checkpoint, if there is one, into `state`.
+
+    Raises:
+        OSError: the folder cannot be created or written to, or another run is using it.
+        ValueError: the checkpoint is damaged, belongs to another run, or is from an epoch after
+            `epochs`.
+    """
+
+    def newest() -> TensorFile | None:
+        folder.prepare()
+        if not (written := folder.epochs()):
+            return None
+        checkpoint, path = folder.read(written[-1]), folder.path(written[-1])
+        check_compatible(checkpoint.facts["run"], identity, path)
+        if (trained := len(checkpoint.facts["log"])) > epochs:
+            raise ValueError(
+                f"epochs={epochs}: {path} has been trained for more epochs; pass epochs={trained} "
+                f"or more, or another folder as checkpoints"
+            )
+        return checkpoint
+
+    if not (checkpoint := on.run_on_rank_zero(newest)):
+        return
+    tensors, facts = checkpoint
+    try:
+        state.model.load_state_dict(_below(tensors, "model."))
+    except RuntimeError as error:
+        raise ValueError(
+            f"the checkpoint in {folder.folder} has other weights ({error}); build the model as it "
+            f"was built for the checkpoint, or pass another folder as checkpoints"
+        ) from error
+    for number, optimizer in enumerate(state.optimizers):
+        values: dict[int, dict[str, Tensor]] = {}
+        for name, value in _below(tensors, f"optimizer.{number}.").items():
+            index, key = name.split(".")
+            values.setdefault(int(index), {})[key] = value
+        # The parameter groups are not in the checkpoint; they follow from the configuration.
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": values, "param_groups": groups})
+    state.generator.set_state(tensors["generator"])
+    state.log += [EpochRecord(**record) for record in facts["log"]]
+    state.best_epoch = facts["best_epoch"]
+    state.best_weights = _below(tensors, "best.") or _below(tensors, "model.")
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def run_identity(
+    model: VectorModel, split: Split, config: TrainingConfig, workers: Workers
+) -> dict[str, Any]:
+    """Collect all settings and data that determine the weights after an epoch.
+
+    The initial weights are left out. So is the number of epochs if the steps do not depend on it,
+    so that a run can be prolonged.
+    """
+    identity = {
+        "model": type(model).__name__,
+        **_fields("model", getattr(model, "config", None)),
+        "data": _digest(split),
+        **_fields("training", config),
+        "device": model.items.weight.device.type,
+        "processes": workers.size,
+    }
+    if config.schedule == "constant":
+        del identity["training.epochs"]
+    return json.loads(json.dumps(identity))  # tuples become lists, as in the file
+
+
+def check_compatible(theirs: Mapping[str, Any], ours: Mapping[str, Any], path: Path) -> None:
+    """Check that a checkpoint was written by the same run, by comparing the two identities.
+
+    Raises:
+        ValueError: the identities differ; the message names the first difference.
+    """
+    for name in [*ours, *theirs]:
+        if theirs.get(name) == ours.get(name):
+            continue
+        difference = f"with {name}={theirs.get(name)!r}, not {ours.get(name)!r}"
+        if name == "data":
+            difference = "on other data (another log, item features, profiles or split)"
+        raise ValueError(
+            f"{path} was trained {difference}, so this run cannot resume from it; use the settings "
+            f"and data of the checkpoint, or pass another folder as checkpoints"
+        )
+
+
+def _fields(prefix: str, config: Any) -> dict[str, Any]:
+    """Collect the fields of a dataclass, and those of nested dataclasses, by dotted name."""
+    if not dataclasses.is_dataclass(config):
+        return {}
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        name, value = f"{prefix}.{field.name}", getattr(config, field.name)
+        fields |= _fields(name, value) if dataclasses.is_dataclass(value) else {name: value}
+    return fields
+
+
+def _digest(split: Split) -> str:
+    """Compute the sha256 of what training and validation read of a split."""
+    log, cases, train = split.log, split.validation, split.train
+    tables = [table for table in (log.item_features, log.profiles) if table]
+    names = [(table.fields, table.vocabularies) for table in tables]
+    digest = hashlib.sha256(repr([log.item_ids.tolist(), *names]).encode())
+    tensors = [*vars(cases.histories).values(), cases.targets, cases.offsets]
+    tensors += [train[:0].histories.items, train[:0].histories.profiles]
+    arrays = [tensor.numpy() for tensor in tensors] + [table.codes for table in tables]
+    arrays += [log.offsets, train.first.words, train.last.words, split.train_counts]
+    for array in arrays:
+        digest.update(repr(array.shape).encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()

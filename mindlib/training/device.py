@@ -12,6 +12,8 @@ import torch
 def choose_device(device: str) -> torch.device:
     """Return the device with this name; "auto" is a GPU if there is one, otherwise the CPU.
 
+    "cuda" without an index is the GPU that torchrun assigned to this process.
+
     Raises:
         ValueError: the device does not exist, or torchrun started more processes than this
             machine has GPUs.
@@ -19,31 +21,17 @@ def choose_device(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        chosen = local_device(torch.device(device))
+        chosen = torch.device(device)
+        local_rank = os.environ.get("LOCAL_RANK")
+        if chosen.type == "cuda" and chosen.index is None and local_rank is not None:
+            chosen = torch.device("cuda", int(local_rank))
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"device={device!r} cannot be used here ({str(error).splitlines()[0]}); "
-            f'expected "auto", "cpu" or, with a GPU, "cuda"'
+            f"device={device!r} cannot be used here ({str(error).splitlines()[0]}); expected "
+            f'"auto", "cpu" or, with a GPU for each process, "cuda" (lower --nproc-per-node)'
         ) from error
     return chosen
-
-
-def local_device(device: torch.device) -> torch.device:
-    """Replace "cuda" without an index by the GPU that torchrun assigned to this process.
-
-    Raises:
-        ValueError: there are more processes on this machine than GPUs.
-    """
-    local_rank = os.environ.get("LOCAL_RANK")
-    if device.type != "cuda" or device.index is not None or local_rank is None:
-        return device
-    if int(local_rank) >= torch.cuda.device_count():
-        raise ValueError(
-            f"LOCAL_RANK={local_rank}: this machine has {torch.cuda.device_count()} GPUs, and each "
-            f'process needs its own; lower --nproc-per-node, or pass device="cpu"'
-        )
-    return torch.device("cuda", int(local_rank))
 
 
 def keep_freed_memory() -> None:

@@ -61,7 +61,7 @@ class Workers:
         return rows if self.size == 1 else rows.tensor_split(self.size)[self.rank]
 
     def run_on_rank_zero(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """Call a function on rank 0 and return its result in every process.
+        """Call a function on rank 0 and return its result (tensors on the CPU) in every process.
 
         Raises:
             Exception: the exception of the call, raised again in every process.
@@ -78,30 +78,6 @@ class Workers:
         if result[1] is not None:
             raise result[1]
         return result[0]
-
-    def broadcast(
-        self, call: Callable[[], tuple[dict[str, Tensor], T]], device: torch.device
-    ) -> tuple[dict[str, Tensor], T]:
-        """Call a function on rank 0 and return its tensors and its object in every process.
-
-        Args:
-            call: returns named tensors, and an object that is small and can be pickled.
-            device: the device of the returned tensors.
-        """
-        tensors: dict[str, Tensor] = {}
-
-        def describe() -> tuple[list[tuple[str, torch.Size, torch.dtype]], T]:
-            named, rest = call()
-            tensors.update({n: t.detach().to(device).contiguous() for n, t in named.items()})
-            return [(name, tensor.shape, tensor.dtype) for name, tensor in tensors.items()], rest
-
-        forms, rest = self.run_on_rank_zero(describe)
-        if self.size > 1:
-            for name, shape, dtype in forms:
-                if not self.is_rank_zero:
-                    tensors[name] = torch.empty(shape, dtype=dtype, device=device)
-                dist.broadcast(tensors[name], src=0)
-        return tensors, rest
 
     def sum_(self, values: Shaped[Tensor, " *shape"]) -> Shaped[Tensor, " *shape"]:
         """Sum a tensor over the processes, in place."""

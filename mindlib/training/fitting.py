@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,12 @@ from mindlib.data.splits import Split
 from mindlib.evaluation import evaluate
 from mindlib.layers.pooling import ItemEmbedding
 from mindlib.models.vector_model import VectorModel
+from mindlib.training.checkpoints import Checkpoints, resume, run_identity, save_state
 from mindlib.training.config import TrainingConfig
 from mindlib.training.device import choose_device, keep_freed_memory
 from mindlib.training.distributed import Workers, join_process_group
 from mindlib.training.epochs import Fit, TrainingState, run_epochs
 from mindlib.training.optimizers import dense_parameters, make_schedulers
-from mindlib.training.resume import ResumableRun, run_identity
 from mindlib.training.step import batches, make_sampler, pairs_in_epoch, training_step
 
 
@@ -65,15 +66,21 @@ def fit(
     workers = join_process_group(torch_device)
     model.to(torch_device)
     if workers.size > 1:
-        weights, _ = workers.broadcast(lambda: (model.state_dict(), None), torch_device)
+        weights = workers.run_on_rank_zero(
+            lambda: {name: weight.cpu() for name, weight in model.state_dict().items()}
+        )
         model.load_state_dict(weights)
 
     state = TrainingState.initial(model, model.items.weight, config.learning_rate, config.seed)
     if checkpoints is None:
         return _train(model, split, config, state, workers, progress=progress)
-    with ResumableRun(checkpoints, run_identity(model, split, config, workers), state) as run:
-        run.resume(config.epochs, workers)
-        return _train(model, split, config, state, workers, progress=progress, save=run.save)
+    folder, identity = Checkpoints(checkpoints), run_identity(model, split, config, workers)
+    try:
+        resume(folder, identity, state, config.epochs, workers)
+        save = partial(save_state, folder, identity, state)
+        return _train(model, split, config, state, workers, progress=progress, save=save)
+    finally:
+        folder.lock.release()
 
 
 def _train(

@@ -5,7 +5,7 @@ from tests.mutants import mutant
 TENSOR_FILE = "data/tensor_file.py"
 CONFIG = "training/config.py"
 EPOCHS = "training/epochs.py"
-RESUME = "training/resume.py"
+CHECKPOINTS = "training/checkpoints.py"
 DISTRIBUTED = "training/distributed.py"
 LOSSES = "training/losses.py"
 SAMPLING = "training/sampled_softmax.py"
@@ -152,17 +152,17 @@ MUTANTS = [
     ),
     # Checkpoints
     mutant(
-        "the generator not restored", RESUME,
-        'state.generator.set_state(tensors["generator"].cpu())', "pass",
+        "the generator not restored", CHECKPOINTS,
+        'state.generator.set_state(tensors["generator"])', "pass",
         INTERRUPTED,
     ),
     mutant(
-        "the optimisers not restored", RESUME,
+        "the optimisers not restored", CHECKPOINTS,
         'optimizer.load_state_dict({"state": values, "param_groups": groups})', "pass",
         INTERRUPTED,
     ),
     mutant(
-        "the step counts of the optimisers not restored", RESUME,
+        "the step counts of the optimisers not restored", CHECKPOINTS,
         "values.setdefault(int(index), {})[key] = value",
         'values.setdefault(int(index), {})[key] = value * (key != "step")',
         INTERRUPTED,
@@ -173,13 +173,13 @@ MUTANTS = [
         INTERRUPTED,
     ),
     mutant(
-        "the last weights taken for the best after an interruption", RESUME,
-        "if best_epoch not in (0, epoch):", "if False:",
+        "the last weights taken for the best after an interruption", CHECKPOINTS,
+        '_below(tensors, "best.") or _below(tensors, "model.")', '_below(tensors, "model.")',
         PATIENCE,
     ),
     mutant(
-        "patience begun anew after an interruption", RESUME,
-        'self.state.best_epoch = facts["best_epoch"]', "self.state.best_epoch = epoch",
+        "patience begun anew after an interruption", CHECKPOINTS,
+        'state.best_epoch = facts["best_epoch"]', 'state.best_epoch = len(facts["log"])',
         PATIENCE,
     ),
     mutant(
@@ -190,8 +190,11 @@ MUTANTS = [
         KILLED,
     ),
     mutant(
-        "earlier checkpoints deleted before the next is written", RESUME,
-        "self.folder.write(epoch, ", "self.folder.keep(()) or self.folder.write(epoch, ",
+        "earlier checkpoints deleted before the next is written", CHECKPOINTS,
+        "write_tensors(self.path(epoch), FORMAT, content)",
+        "for older in self.epochs():\n"
+        "            self.path(older).unlink()\n"
+        "        write_tensors(self.path(epoch), FORMAT, content)",
         KILLED,
     ),
     mutant(

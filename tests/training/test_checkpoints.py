@@ -174,13 +174,13 @@ def test_patience_and_the_best_weights_survive_an_interruption(
     )
 
 
-def test_the_newest_and_the_best_checkpoint_are_kept(split, tmp_path, monkeypatch):
+def test_the_two_newest_checkpoints_are_kept(split, tmp_path, monkeypatch):
     judged(monkeypatch, [0.1, 0.5, 0.3, 0.2])
     train(make(split), split, folder=tmp_path / "new" / "folder")
     folder = Checkpoints(tmp_path / "new" / "folder")
-    assert folder.epochs() == [2, 4]
+    assert folder.epochs() == [3, 4]
     names = sorted(path.name for path in folder.folder.iterdir())
-    assert names == ["epoch-00002.safetensors", "epoch-00004.safetensors", "lock"]
+    assert names == ["epoch-00003.safetensors", "epoch-00004.safetensors", "lock"]
     facts = folder.read(4).facts
     assert facts["best_epoch"] == 2
     assert [record["metrics"]["Recall@10"] for record in facts["log"]] == pytest.approx(
@@ -188,12 +188,14 @@ def test_the_newest_and_the_best_checkpoint_are_kept(split, tmp_path, monkeypatc
     )
 
 
-def test_without_a_newest_one_training_goes_on_from_the_best(split, tmp_path, monkeypatch):
+def test_without_the_newest_checkpoint_training_goes_on_from_the_other(
+    split, tmp_path, monkeypatch
+):
     expected_model = make(split)
     judged(monkeypatch, [0.1, 0.5, 0.3, 0.2])
     expected = train(expected_model, split, folder=tmp_path)
     Checkpoints(tmp_path).path(4).unlink()
-    judged(monkeypatch, [0.3, 0.2])
+    judged(monkeypatch, [0.2])
     model = make(split)
     assert_same(model, train(model, split, folder=tmp_path), expected_model, expected)
 
@@ -273,7 +275,7 @@ def test_weights_of_another_shape_are_refused_by_name(split, trained):
     wider = make(split, hidden=(16,))
     wider.config = make(split).config
     with pytest.raises(
-        ValueError, match=r"in the checkpoint model.head.layers.0.bias has the shape \(8,\), in"
+        ValueError, match=r"has other weights .*size mismatch for head\.layers\.0\.bias"
     ):
         train(wider, split, CONFIG, trained)
 
@@ -289,7 +291,7 @@ def test_another_catalogue_is_refused(split, trained):
     ]
     for other in others:
         another = leave_last_out(other)
-        with pytest.raises(ValueError, match="trained on another catalogue"):
+        with pytest.raises(ValueError, match="trained on other data"):
             train(make(another), another, CONFIG, trained)
 
 
@@ -299,7 +301,7 @@ def test_another_log_is_refused(split, trained):
         fewer.log, item_ids=split.log.item_ids, item_features=split.log.item_features
     )
     another = leave_last_out(same_catalogue)
-    fault, message = "a run is resumed with another log", "trained on other cases"
+    fault, message = "a run is resumed with another log", "trained on other data"
     with refuses("Training and checkpoints", fault, ValueError, match=message):
         train(make(another), another, CONFIG, trained)
 
@@ -377,70 +379,6 @@ def test_other_files_of_that_name_are_refused(trained, tmp_path):
     folder.write(4, TensorFile(folder.read(2).tensors, {"format": "mindlib checkpoint 1"}))
     with pytest.raises(ValueError, match="'mindlib checkpoint 1', expected 'mindlib ch"):
         folder.read(4)
-
-
-def test_a_missing_best_checkpoint_is_named(split, tmp_path, monkeypatch):
-    judged(monkeypatch, [0.5, 0.1, 0.1])
-    config = replace(CONFIG, epochs=3)
-    train(make(split), split, config, tmp_path)
-    Checkpoints(tmp_path).path(1).unlink()
-    fault, message = "the best epoch's checkpoint is missing", "is missing, but a later checkpoint"
-    with refuses("Training and checkpoints", fault, ValueError, match=message):
-        train(make(split), split, config, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("fault", "change", "message"),
-    [
-        ("the best epoch's checkpoint is of another seed", {"seed": 7}, "training.seed=7, not 0"),
-        ("the best epoch's checkpoint is of another run", {}, "checkpoint of another run or epoch"),
-    ],
-)
-def test_the_best_epoch_of_another_run_is_refused(
-    split, tmp_path, monkeypatch, fault, change, message
-):
-    values = [0.5, 0.1, 0.1]
-    folders = [tmp_path / "own", tmp_path / "foreign"]
-    for folder, options in zip(folders, ({}, change), strict=True):
-        judged(monkeypatch, values)
-        train(make(split, seed=len(options)), split, replace(CONFIG, epochs=3, **options), folder)
-    own, foreign = map(Checkpoints, folders)
-    shutil.copy(foreign.path(1), own.path(1))
-    with refuses("Training and checkpoints", fault, ValueError, match=message):
-        train(make(split), split, replace(CONFIG, epochs=3), own.folder)
-
-
-def test_a_renamed_checkpoint_is_refused(split, trained, tmp_path):
-    folder = copied(trained, tmp_path)
-    folder.path(2).rename(folder.path(4))
-    with refuses(
-        "Training and checkpoints",
-        "a checkpoint was renamed to a later epoch",
-        ValueError,
-        match="epoch-00004.safetensors is the checkpoint of another run or epoch",
-    ):
-        train(make(split), split, CONFIG, folder.folder)
-
-
-@pytest.mark.parametrize(
-    ("fault", "name"),
-    [
-        ("moments of the item table have another shape", "optimizer.0.0.exp_avg"),
-        ("moments of a dense parameter have another shape", "optimizer.1.0.exp_avg_sq"),
-        ("there are moments of a parameter that the model does not have", "optimizer.1.99.exp_avg"),
-    ],
-)
-def test_moments_of_another_shape_are_refused(split, trained, tmp_path, fault, name):
-    folder = copied(trained, tmp_path)
-    tensors, facts = folder.read(2)
-    folder.write(2, TensorFile(tensors | {name: torch.zeros(3)}, facts))
-    with refuses(
-        "Training and checkpoints",
-        fault,
-        ValueError,
-        match=rf"in the checkpoint {name} has the shape \(3,\), in this run .*build the model",
-    ):
-        train(make(split), split, CONFIG, folder.folder)
 
 
 def test_a_second_training_run_in_a_folder_is_refused(split, tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 import mindlib.training.distributed
 from mindlib.training.checkpoints import Checkpoints
-from mindlib.training.device import local_device
+from mindlib.training.device import choose_device
 from mindlib.training.distributed import SINGLE_PROCESS, Workers, join_process_group
 from tests.training import distributed_child
 from tests.training.distributed_child import CONFIG, SCENARIOS, made_split, train
@@ -193,13 +193,14 @@ def test_a_torchrun_of_one_process_is_alone(monkeypatch):
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
-    monkeypatch.setenv("LOCAL_RANK", "3")
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(ValueError, match=r"LOCAL_RANK=3: this machine has 2 GPUs, .*lower --nproc"):
-        local_device(torch.device("cuda"))
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    assert local_device(torch.device("cuda")) == torch.device("cuda", 1)
-    assert local_device(CPU) == CPU
+    monkeypatch.setenv("LOCAL_RANK", "99")
+    with pytest.raises(
+        ValueError, match=r"device='cuda' cannot be used .* \(lower --nproc-per-node\)"
+    ):
+        choose_device("cuda")
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
+    assert choose_device("cuda") == torch.device("cuda", 99)
+    assert choose_device("cpu") == CPU
 
 
 def test_a_backend_for_gpus_is_refused_on_a_cpu(monkeypatch):
