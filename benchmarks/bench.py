@@ -155,7 +155,7 @@ def train(data: str, batch: int, hidden: list[int], seconds: float) -> dict[str,
 
     def rate(cases: int) -> float:
         done = mindlib.fit(model, training_split(log, cases), training, device="cpu")
-        return done.log[-1]["samples_per_second"]
+        return done.log[-1].samples_per_second
 
     warm = min(log.num_users, max(4 * batch, 40 * BATCH))
     rate(warm)
@@ -181,7 +181,7 @@ def fit_defaults(data: str, loss: str, seconds: float) -> dict[str, float]:
 
     def rate(cases: float) -> float:
         part = replace(split, train_events=split.train_events & (random < cases / len(log)))
-        return mindlib.fit(model, part, training, device="cpu").log[-1]["samples_per_second"]
+        return mindlib.fit(model, part, training, device="cpu").log[-1].samples_per_second
 
     rate(20_000)
     return {"rate": rate(rate(20_000) * seconds)}

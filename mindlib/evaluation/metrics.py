@@ -147,14 +147,12 @@ def _count_categories(
     categories: Int[Tensor, "cases n"], cutoffs: Sequence[int]
 ) -> dict[str, Float[Tensor, " cases"]]:
     """Compute Categories@N from the categories of each list's items; category 0 does not count."""
-    ordered, positions = categories.sort(dim=1, stable=True)
-    is_first = torch.ones_like(ordered, dtype=torch.bool)
-    is_first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    is_first &= ordered > 0
-    # Restore the order of the list: is_new[:, j] is whether no item before item j has its category.
-    is_new = torch.zeros_like(is_first).scatter(1, positions, is_first)
-    count = is_new.cumsum(1)
-    return {f"Categories@{n}": count[:, n - 1].to(torch.float64) for n in cutoffs}
+    values = {}
+    for n in cutoffs:
+        ordered = categories[:, :n].sort(1).values
+        is_first = ordered.diff(dim=1, prepend=torch.zeros_like(ordered[:, :1])) > 0
+        values[f"Categories@{n}"] = is_first.sum(1).to(torch.float64)
+    return values
 
 
 def history_categories(

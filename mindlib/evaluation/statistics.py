@@ -56,13 +56,7 @@ def mean_estimate(values: Float[Tensor, " sample"] | Float[np.ndarray, " sample"
     sample = np.asarray(values, dtype=np.float64)
     if len(sample) < 2:
         raise ValueError(f"{len(sample)} values: expected at least two to estimate a variance")
-    mean = float(sample.mean())
-    if not sample.std():  # the test statistic would be 0 / 0
-        return Estimate(mean, mean, mean, float(mean == 0))
-    test = stats.ttest_1samp(sample, 0)
-    interval = test.confidence_interval(0.95)
-    p_value = float(np.asarray(test.pvalue))  # pyright: ignore[reportAttributeAccessIssue]
-    return Estimate(mean, float(interval.low), float(interval.high), p_value)
+    return _student(float(sample.mean()), float(stats.sem(sample)), len(sample) - 1)
 
 
 def compare(a: Float[Tensor, " cases"], b: Float[Tensor, " cases"]) -> Estimate:
@@ -110,14 +104,10 @@ def compare_seeds(a: Float[Tensor, "seeds_a cases"], b: Float[Tensor, "seeds_b c
     value = compare(a.mean(0), b.mean(0)).value
     samples = [a.mean(0) - b.mean(0), *(runs.mean(1) for runs in (a, b) if len(runs) > 1)]
     squares = [float(sample.var()) / len(sample) for sample in samples]
-    if not sum(squares):  # the degrees of freedom would be 0 / 0
-        return Estimate(value, value, value, float(value == 0))
     error = math.sqrt(sum(squares))
     parts = zip(squares, samples, strict=True)
-    freedom = error**4 / sum(square**2 / (len(sample) - 1) for square, sample in parts)
-    low, high = stats.t.interval(0.95, freedom, loc=value, scale=error)
-    p_value = 2 * stats.t.sf(abs(value) / error, freedom)
-    return Estimate(value, float(low), float(high), float(p_value))
+    divisor = sum(square**2 / (len(sample) - 1) for square, sample in parts)
+    return _student(value, error, error**4 / divisor if divisor else math.inf)
 
 
 def trend(
@@ -146,10 +136,15 @@ def share_estimate(happened: Bool[Tensor, " sample"]) -> Estimate:
 
 def normal_estimate(value: float, standard_error: float) -> Estimate:
     """Make an estimate from a value and its standard error, by the normal approximation."""
-    if standard_error == 0:
+    return _student(value, standard_error, math.inf)
+
+
+def _student(value: float, error: float, freedom: float) -> Estimate:
+    """Make an estimate with Student's t, which is normal with infinite degrees of freedom."""
+    if not error:  # the test statistic would be 0 / 0
         return Estimate(value, value, value, float(value == 0))
-    low, high = stats.norm.interval(0.95, loc=value, scale=standard_error)
-    p_value = 2 * stats.norm.sf(abs(value) / standard_error)
+    low, high = stats.t.interval(0.95, freedom, loc=value, scale=error)
+    p_value = 2 * stats.t.sf(abs(value) / error, freedom)
     return Estimate(value, float(low), float(high), float(p_value))
 
 

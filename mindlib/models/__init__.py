@@ -5,7 +5,7 @@ from mindlib.models.factorization import WALS, WALSConfig
 from mindlib.models.item_cf import ItemCF, ItemCFConfig
 from mindlib.models.maxmf import MaxMF, MaxMFConfig
 from mindlib.models.mind import MIND, MINDConfig
-from mindlib.models.popularity import Oracle, Popularity, Random
+from mindlib.models.popularity import Popularity, Random
 from mindlib.models.sasrec import SASRec, SASRecConfig
 from mindlib.models.vector_model import Interests, VectorModel
 from mindlib.models.youtube_dnn import YouTubeDNN, YouTubeDNNConfig
@@ -23,7 +23,6 @@ __all__ = [
     "MINDConfig",
     "MaxMF",
     "MaxMFConfig",
-    "Oracle",
     "Popularity",
     "Random",
     "SASRec",

@@ -9,8 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mindlib.data.option_types import check_option
-
 # Factor of the initial weights of a residual head's last layer, which makes it almost the identity.
 RESIDUAL_INIT_SCALE = 0.1
 
@@ -44,7 +42,6 @@ class Head(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        check_option("kind", kind, HeadKind)
         self.kind = kind
         sizes = (dim + profile_dim, *hidden, dim)
         layers = [nn.Linear(fan_in, fan_out) for fan_in, fan_out in itertools.pairwise(sizes)]

@@ -1,4 +1,4 @@
-"""Reference models: random lists, popular items, and the true probabilities of generated data."""
+"""Reference models: random lists and popular items."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mindlib.data.histories import Histories
-from mindlib.data.planted import PlantedWorld
 from mindlib.retrieval import Recommendations, top_items
 
 
@@ -53,21 +52,3 @@ class Popularity:
             return counts.expand(len(part), -1).clone()
 
         return top_items(score, histories, n, len(counts) - 1, exclude_history=exclude_history)
-
-
-@dataclass(frozen=True)
-class Oracle:
-    """Rank items by the true probabilities of a generated world, an upper bound for all models."""
-
-    world: PlantedWorld
-
-    def recommend(
-        self, histories: Histories, n: int, *, exclude_history: bool = True
-    ) -> Recommendations:
-        """Recommend the n items with the highest true probability for the user of each history."""
-
-        def score(part: Histories) -> Float[Tensor, "users items"]:
-            return torch.from_numpy(self.world.next_item_probabilities(part.users.numpy()))
-
-        num_items = self.world.log.num_items
-        return top_items(score, histories, n, num_items, exclude_history=exclude_history)

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from mindlib.data.histories import History
 from mindlib.data.option_types import SIZE, check_options
 from mindlib.models.vector_model import (
+    PROBABILITY,
     Interests,
     VectorConfig,
     VectorModel,
-    check_probability,
     check_window,
 )
 
@@ -43,10 +43,9 @@ class SASRecConfig(VectorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_options(self, layers=SIZE)
+        check_options(self, layers=SIZE, dropout=PROBABILITY)
         if self.heads < 1 or self.dim % self.heads:
             raise ValueError(f"heads={self.heads}: expected a divisor of dim={self.dim}")
-        check_probability("dropout", self.dropout)
 
 
 class SASRec(VectorModel):

@@ -23,6 +23,7 @@ from mindlib.retrieval import Recommendations, top_by_best_interest
 # The number of users encoded at once outside training.
 USERS_AT_ONCE = 4096
 PROFILE_DIM = 8
+PROBABILITY = (0, 0.99)  # of dropout
 
 Config = TypeVar("Config", bound="VectorConfig")
 
@@ -53,13 +54,19 @@ class VectorConfig:
     behavior_dropout: float = 0.5
 
     def __post_init__(self) -> None:
-        check_options(self, dim=SIZE, hidden=SIZE, history_length=SIZE, id_scale=FACTOR)
+        check_options(
+            self,
+            dim=SIZE,
+            hidden=SIZE,
+            history_length=SIZE,
+            id_scale=FACTOR,
+            behavior_dropout=PROBABILITY,
+        )
         if self.title_words and self.pooling == "mean":
             raise ValueError(
                 "title_words=True with pooling='mean': the words of a long title would dominate "
                 "the mean; pass pooling='sum', or title_words=False"
             )
-        check_probability("behavior_dropout", self.behavior_dropout)
 
     @classmethod
     def paper(cls: type[Config], **changes: Any) -> Config:
@@ -87,12 +94,6 @@ class MultiInterestConfig(VectorConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_options(self, max_interests=SIZE)
-
-
-def check_probability(name: str, value: float) -> None:
-    """Raise ValueError unless the configuration field `name` is in [0, 1)."""
-    if not 0 <= value < 1:
-        raise ValueError(f"{name}={value}: expected a probability p with 0 <= p < 1")
 
 
 class Interests(NamedTuple):

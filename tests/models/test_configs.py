@@ -27,8 +27,8 @@ VECTOR = [
     ({"id_scale": math.inf}, "id_scale=inf: expected 1e-06 to 1,000,000"),
     ({"id_scale": math.nan}, "id_scale=nan: expected a number"),
     ({"pooling": "mean"}, "title_words=True with pooling='mean': .* pass pooling='sum', or"),
-    ({"behavior_dropout": 1.0}, "behavior_dropout=1.0: expected a probability p with 0 <= p"),
-    ({"behavior_dropout": -0.1}, "behavior_dropout=-0.1: expected a probability"),
+    ({"behavior_dropout": 1.0}, "behavior_dropout=1.0: expected 0 to 0.99"),
+    ({"behavior_dropout": -0.1}, "behavior_dropout=-0.1: expected 0 to 0.99"),
     ({"behavior_dropout": math.nan}, "behavior_dropout=nan: expected a number"),
 ]
 INTERESTS = [({"max_interests": 0}, "max_interests=0: expected 1 to 10,000")]
@@ -36,7 +36,7 @@ SASREC = [
     ({"layers": 0}, "layers=0: expected 1 to 10,000"),
     ({"heads": 3}, "heads=3: expected a divisor of dim=64"),
     ({"heads": 0}, "heads=0: expected a divisor of dim=64"),
-    ({"dropout": 1.0}, "dropout=1.0: expected a probability"),
+    ({"dropout": 1.0}, "dropout=1.0: expected 0 to 0.99"),
     ({"dropout": math.nan}, "dropout=nan: expected a number"),
 ]
 MIND = [

@@ -5,15 +5,7 @@ import torch
 
 from mindlib.data import Histories, PlantedConfig, leave_last_out, planted_interests
 from mindlib.layers.routing import RoutingConfig
-from mindlib.models import (
-    MIND,
-    MINDConfig,
-    Oracle,
-    Popularity,
-    Random,
-    YouTubeDNN,
-    YouTubeDNNConfig,
-)
+from mindlib.models import MIND, MINDConfig, Popularity, Random, YouTubeDNN, YouTubeDNNConfig
 from mindlib.retrieval import InterestModel, Recommender
 
 
@@ -45,7 +37,6 @@ def mind(interests, **options):
 def recommenders(world, split):
     yield "random", Random(world.log.num_items, seed=0)
     yield "popularity", Popularity(split.train_counts)
-    yield "oracle", Oracle(world)
     yield from vector_models(world.log)
 
 

@@ -12,7 +12,6 @@ import mindlib.training.fitting
 from mindlib.evaluation import Evaluation
 from mindlib.models import YouTubeDNN, YouTubeDNNConfig
 from mindlib.training import (
-    EpochRecord,
     TrainingConfig,
     batches,
     fit,
@@ -162,15 +161,6 @@ def test_the_loss_is_looked_at_within_a_long_epoch(split, monkeypatch):
     with pytest.raises(FloatingPointError, match="the loss of epoch 1 is inf at step 6 of"):
         fit(youtube(split), split, config, device="cpu", progress=False)
     assert len(calls) == 8
-
-
-def test_a_record_is_read_by_name():
-    record = EpochRecord(2, 20, 3.5, {"Recall@10": 0.25}, 1e-3, 1.0, 64.0)
-    assert record["Recall@10"] == 0.25
-    assert record["loss"] == record.loss == 3.5
-    for name in ("Recall@50", "metrics"):
-        with pytest.raises(KeyError, match=f"no '{name}' in the record of an epoch; it has epoch,"):
-            record[name]
 
 
 def test_the_weights_of_the_best_epoch_are_kept_and_not_the_last_ones(split, monkeypatch):

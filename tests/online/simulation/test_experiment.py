@@ -11,7 +11,7 @@ from scipy import stats
 from mindlib.data import PlantedConfig, PlantedWorld, leave_last_out, planted_interests
 from mindlib.data.histories import Histories
 from mindlib.evaluation import Estimate, mean_estimate
-from mindlib.models import Oracle, Popularity
+from mindlib.models import Popularity
 from mindlib.online.simulation import (
     DYNAMIC_K,
     ITEM_CF,
@@ -33,6 +33,7 @@ from mindlib.online.simulation import (
 )
 from mindlib.retrieval import Recommendations
 from mindlib.training import TrainingConfig
+from tests.oracle import Oracle
 
 pytestmark = pytest.mark.slow
 

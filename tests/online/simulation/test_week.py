@@ -9,7 +9,7 @@ import torch
 
 from mindlib.data import Histories, PlantedConfig, leave_last_out, planted_interests
 from mindlib.layers.routing import RoutingConfig
-from mindlib.models import MIND, MINDConfig, Oracle, Popularity
+from mindlib.models import MIND, MINDConfig, Popularity
 from mindlib.online.ranking import Reranked
 from mindlib.online.simulation import (
     ClickConfig,
@@ -22,6 +22,7 @@ from mindlib.online.simulation import (
 from mindlib.online.simulation.week import Behaviors
 from mindlib.retrieval import Recommendations, Recommender
 from tests.conftest import unchecked
+from tests.oracle import Oracle
 
 PAGE = SlateConfig(candidates=36, length=10)
 
