@@ -124,7 +124,8 @@ def trend(
     x, gain = (v - (np.bincount(strata, v) / sizes.clip(1))[strata] for v in (x, gain))
     square = float(x @ x)
     slope = float(x @ gain) / square
-    return normal_estimate(slope, float(np.linalg.norm(x * (gain - slope * x))) / square)
+    error = float(np.linalg.norm(x * (gain - slope * x))) / square
+    return _student(slope, error, math.inf)
 
 
 def share_estimate(happened: Bool[Tensor, " sample"]) -> Estimate:
@@ -132,11 +133,6 @@ def share_estimate(happened: Bool[Tensor, " sample"]) -> Estimate:
     count = int(happened.sum())
     interval = stats.binomtest(count, len(happened)).proportion_ci(method="wilson")
     return Estimate(count / len(happened), float(interval.low), float(interval.high))
-
-
-def normal_estimate(value: float, standard_error: float) -> Estimate:
-    """Make an estimate from a value and its standard error, by the normal approximation."""
-    return _student(value, standard_error, math.inf)
 
 
 def _student(value: float, error: float, freedom: float) -> Estimate:

@@ -35,9 +35,8 @@ class ItemEmbedding(nn.Module):
         pooling: "mean" (paper), or "sum", in which each of n words, or of n values of one field,
             has weight 1/sqrt(n). The sum omits feature values that only one item has, because they
             would duplicate its id.
-        scale: initial standard deviation of each feature embedding with pooling="sum", of the
-            pooled embedding with "mean"; d**-0.5 by default.
-        id_scale: initial standard deviation of the id embeddings as a multiple of `scale`.
+        id_scale: initial standard deviation of the id embeddings as a multiple of d**-0.5, which
+            is that of each feature embedding with pooling="sum", of the pooled one with "mean".
         generator: for the initial weights.
 
     Raises:
@@ -55,7 +54,6 @@ class ItemEmbedding(nn.Module):
         *,
         words: Int[np.ndarray, "items words"] | None = None,
         pooling: Pooling = "mean",
-        scale: float | None = None,
         id_scale: float = 1.0,
         generator: torch.Generator,
     ) -> None:
@@ -84,7 +82,7 @@ class ItemEmbedding(nn.Module):
         slot_weights = torch.tensor(weights, dtype=torch.get_default_dtype())
         self.register_buffer("slot_weights", slot_weights, persistent=False)
         weight = torch.empty(rows, dim)
-        deviation = (scale or dim**-0.5) * (len(slots) ** 0.5 if pooling == "mean" else 1)
+        deviation = dim**-0.5 * (len(slots) ** 0.5 if pooling == "mean" else 1)
         nn.init.normal_(weight, std=deviation, generator=generator)
         weight[: num_items + 1] *= id_scale
         weight[0] = 0

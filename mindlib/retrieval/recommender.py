@@ -35,11 +35,7 @@ class IndexRecommender:
     def recommend(
         self, histories: Histories, n: int, *, exclude_history: bool = True
     ) -> Recommendations:
-        """Return the n items with the best score of any interest, with the recall of the index.
-
-        Raises:
-            ValueError: as `search`.
-        """
+        """Return the n items with the best score of any interest, as `search` does."""
         interests, active = self.model.interests(histories)
         excluded = histories if exclude_history else None
         return search(self.index, interests, active, n, histories=excluded)

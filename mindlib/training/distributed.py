@@ -11,9 +11,6 @@ The order of the pairs, their targets and the negatives are sampled from the sam
 processes. Therefore, a model without random numbers of its own is trained to the same weights as
 in a single process, up to rounding. Random numbers of the model, such as MIND's Gaussian initial
 logits and dropout, differ between the processes.
-
-A log in memory takes 24 bytes an event in each process. Processes that open the same folder (see
-`Interactions.save`) share the pages that they read; each then holds two bytes an event of its own.
 """
 
 from __future__ import annotations
@@ -45,16 +42,12 @@ T = TypeVar("T")
 class Workers:
     """The group of `size` processes that train one model together, seen from process `rank`.
 
-    In a single process (the default) the methods return their arguments or make a plain call.
+    Only rank 0 validates, shows progress and writes checkpoints. In a single process (the default)
+    the methods return their arguments or make a plain call.
     """
 
     rank: int = 0
     size: int = 1
-
-    @property
-    def is_rank_zero(self) -> bool:
-        """Whether this process validates, shows progress and writes checkpoints."""
-        return self.rank == 0
 
     def shard(self, rows: Int[Tensor, " batch"]) -> Int[Tensor, " shard"]:
         """Return this process's rows of a global batch; shards differ by one row at most."""
@@ -69,7 +62,7 @@ class Workers:
         if self.size == 1:
             return call(*arguments, **options)
         result: list[Any] = [None, None]
-        if self.is_rank_zero:
+        if self.rank == 0:
             try:
                 result[0] = call(*arguments, **options)
             except Exception as error:  # sent to the others, which would wait forever otherwise

@@ -118,12 +118,9 @@ def run_epochs(
         train_epoch: a function that runs the steps of the epoch with this number, and yields the
             detached sum of the losses after each step.
         validate: returns the validation metrics; called on rank 0 only.
-        monitor: the metric that selects the best epoch.
         steps, cases: the number of steps and of training cases in an epoch.
         remedy: advice for the error message if the loss is not finite.
-        progress: whether to show a progress bar.
         save: called after each epoch, on rank 0 only.
-        workers: the processes that train together.
 
     Raises:
         FloatingPointError: the loss became NaN or infinite; the model keeps its last weights.
@@ -133,7 +130,7 @@ def run_epochs(
         total=epochs * steps,
         initial=len(log) * steps,
         unit="step",
-        disable=not (progress and workers.is_rank_zero),
+        disable=not (progress and workers.rank == 0),
         leave=False,
     ) as bar:
         while len(log) < epochs and len(log) - state.best_epoch < patience:

@@ -105,7 +105,11 @@ def _train(
     cutoff = int(config.monitor.partition("@")[2])
 
     def train_epoch(epoch: int) -> Iterator[Tensor]:
-        local = _local_generator(config.seed, epoch, workers, generator)
+        # The model's own random numbers differ between processes, `generator` must not.
+        local = generator
+        if workers.size > 1:
+            seeds = np.random.SeedSequence([config.seed, epoch, workers.rank])
+            local = torch.Generator(device).manual_seed(int(seeds.generate_state(1)[0]))
         for batch in batches(
             cases,
             config.batch_size,
@@ -176,16 +180,3 @@ def _check_config(config: TrainingConfig, split: Split, steps: int) -> None:
             f"warmup_steps={config.warmup_steps}: {config.epochs} epochs of {name} are "
             f"{config.epochs * steps} steps; choose fewer warm-up steps than that"
         )
-
-
-def _local_generator(
-    seed: int, epoch: int, workers: Workers, generator: torch.Generator
-) -> torch.Generator:
-    """Return the generator of the model's own random numbers in this process.
-
-    With several processes it differs from `generator`, whose state must be the same in all of them.
-    """
-    if workers.size == 1:
-        return generator
-    local_seed = np.random.SeedSequence([seed, epoch, workers.rank]).generate_state(1)[0]
-    return torch.Generator(generator.device).manual_seed(int(local_seed))

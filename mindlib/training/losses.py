@@ -1,9 +1,4 @@
-"""Alternatives to the loss of Eq. 11, for models with several interests (§3.5).
-
-In Eq. 10 the label selects an interest, and all negatives are scored by that interest. REMI (Xie
-et al. 2023) gives more weight to hard negatives of the selected interest, and penalizes routing
-collapse.
-"""
+"""REMI (Xie et al. 2023): hard negatives in Eq. 11, and a penalty on routing collapse."""
 
 from __future__ import annotations
 
@@ -34,13 +29,8 @@ def hard_negative_loss(
     Args:
         users: the user vector v_u, which is the interest that the label selected.
         targets, negatives, target_ids, negative_ids, log_expected: see `sampled_softmax_loss`.
-        beta: the hardness; 0 weights all negatives equally.
-
-    Raises:
-        ValueError: beta is negative.
+        beta: the hardness, at least 0.
     """
-    if not beta >= 0:
-        raise ValueError(f"beta={beta}: expected 0 (the sampled softmax) or more")
     scores = users @ negatives.T
     hits = target_ids[:, None] == negative_ids
     log_weight = torch.zeros_like(negatives[:, 0]) if log_expected is None else -log_expected

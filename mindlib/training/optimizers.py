@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 from torch.optim.lr_scheduler import LambdaLR
 
-from mindlib.training.config import Schedule, TrainingConfig
+from mindlib.training.config import TrainingConfig
 
 
 class RowAdam(torch.optim.Optimizer):
@@ -28,18 +28,11 @@ class RowAdam(torch.optim.Optimizer):
 
     Args:
         table: a 2-D parameter whose gradient is sparse.
-        learning_rate, betas, epsilon: lr, betas and eps of `torch.optim.Adam`.
+        learning_rate: lr of `torch.optim.Adam`, whose other defaults are used.
     """
 
-    def __init__(
-        self,
-        table: nn.Parameter,
-        learning_rate: float,
-        *,
-        betas: tuple[float, float] = (0.9, 0.999),
-        epsilon: float = 1e-8,
-    ) -> None:
-        super().__init__([table], {"lr": learning_rate, "betas": betas, "eps": epsilon})
+    def __init__(self, table: nn.Parameter, learning_rate: float) -> None:
+        super().__init__([table], {"lr": learning_rate})
         self.state[table] = {
             "step": torch.zeros((), dtype=torch.float32, device=table.device),
             "exp_avg": torch.zeros_like(table),
@@ -57,11 +50,10 @@ class RowAdam(torch.optim.Optimizer):
         rows, values = distinct_rows(table.grad)
         tables = (table, state["exp_avg"], state["exp_avg_sq"])
         weights, mean, square = (tensor.index_select(0, rows) for tensor in tables)
-        beta1, beta2 = group["betas"]
         adam(
             [weights], [values], [mean], [square], [], [state["step"]],
             fused=True, amsgrad=False, maximize=False, weight_decay=0.0,
-            beta1=beta1, beta2=beta2, lr=group["lr"], eps=group["eps"],
+            beta1=0.9, beta2=0.999, lr=group["lr"], eps=1e-8,
         )  # fmt: skip
         for tensor, part in zip(tables, (weights, mean, square), strict=True):
             tensor.index_copy_(0, rows, part)
@@ -91,40 +83,27 @@ def make_optimizers(
     return optimizers
 
 
-def learning_rate_factor(step: int, steps: int, *, warmup_steps: int, schedule: Schedule) -> float:
-    """Return the factor of the learning rate at one step of a training run.
-
-    It rises linearly to 1 over the first `warmup_steps`. Then it stays at 1 ("constant") or falls
-    along half a cosine ("cosine"), to 0 just after the last step.
-
-    Args:
-        step: the index of the step, from 0.
-        steps: the number of steps of the whole run.
-        warmup_steps, schedule: see `TrainingConfig`.
-    """
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    if schedule == "constant":
-        return 1.0
-    share = (step - warmup_steps) / max(1, steps - warmup_steps)
-    return (1 + math.cos(math.pi * min(1.0, share))) / 2
-
-
 def make_schedulers(
     optimizers: Sequence[torch.optim.Optimizer], config: TrainingConfig, *, steps: int, done: int
 ) -> list[LambdaLR]:
     """Return a scheduler for each optimizer, or none if the learning rate is constant.
 
+    The rate rises linearly over the first `warmup_steps`. Then it stays the same ("constant") or
+    falls along half a cosine ("cosine"), to 0 just after the last step.
+
     Args:
         steps: the number of steps of the whole run.
         done: the number of steps before the run was interrupted; 0 for a new run.
     """
-    warmup_steps, schedule = config.warmup_steps, config.schedule
-    if schedule == "constant" and not warmup_steps:
+    warmup_steps, is_constant = config.warmup_steps, config.schedule == "constant"
+    if is_constant and not warmup_steps:
         return []
 
     def factor(step: int) -> float:
-        return learning_rate_factor(step, steps, warmup_steps=warmup_steps, schedule=schedule)
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        share = (step - warmup_steps) / max(1, steps - warmup_steps)
+        return 1.0 if is_constant else (1 + math.cos(math.pi * min(1.0, share))) / 2
 
     for optimizer in optimizers:
         for group in optimizer.param_groups:

@@ -25,9 +25,8 @@ def proposal_probabilities(
     whole catalogue.
 
     Args:
-        proposal: see `TrainingConfig`.
+        proposal, alpha: see `TrainingConfig`.
         counts: the number of training events of each item; entry 0 is ignored.
-        alpha: the exponent of the counts with proposal="popularity".
     """
     if proposal == "uniform":
         weights = np.ones(len(counts) - 1)
@@ -64,7 +63,6 @@ class NegativeSampler:
 
     Args:
         probabilities: q, see `proposal_probabilities`.
-        device: the device of the samples.
         targets: p, see `target_probabilities`; only needed by `add_in_batch`.
     """
 
@@ -99,10 +97,6 @@ class NegativeSampler:
         item is n q + (batch - 1) p, from whichever source it came, because the targets of the
         batch - 1 other users have the distribution p instead of q. (A user's own target is an
         accidental hit, which the loss removes.)
-
-        Args:
-            sampled: the item ids of the sampled negatives.
-            in_batch: the item ids of the targets of the batch.
 
         Raises:
             ValueError: the sampler was created without `targets`.

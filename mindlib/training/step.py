@@ -74,11 +74,8 @@ def batches(
     With `pairs_per_user`, they contain at most so many cases of each user, sampled at random.
 
     Args:
-        cases: the training cases.
-        batch_size: the number of cases in a global batch.
+        batch_size: the number of cases in a global batch, which the processes share.
         generator: for the order and the targets; its state must be the same in all processes.
-        workers: the processes that share each global batch.
-        pairs_per_user: see `TrainingConfig`.
         length_bucket_batches: see `TrainingConfig`. The assignment of cases to buckets and the
             order of the batches remain random.
     """
@@ -171,8 +168,5 @@ def training_step(
             if part.coupling is not None:
                 share = config.routing_penalty * len(history.mask) / len(batch.targets)
                 loss = loss + share * routing_penalty(part.coupling, history.mask)
-    if len(batch.targets) == len(batch.global_targets):
-        loss.backward()
-    else:
-        (loss * (len(batch.targets) / len(batch.global_targets))).backward()
+    (loss * (len(batch.targets) / len(batch.global_targets))).backward()
     return loss

@@ -87,12 +87,10 @@ def test_ids_start_as_quiet_as_they_are_told_to(id_scale, generator):
     codes = np.arange(many + 1)[:, None] // 2
     codes[1] = 0
     table = FeatureTable(("pair",), codes, (tuple(map(str, range(many // 2 + 1))),))
-    items = ItemEmbedding(
-        many, 16, table, pooling="sum", scale=0.3, id_scale=id_scale, generator=generator
-    )
+    items = ItemEmbedding(many, 16, table, pooling="sum", id_scale=id_scale, generator=generator)
     ids, features = items.weight[1 : many + 1], items.weight[many + 1 :]
-    assert ids.std().item() == pytest.approx(0.3 * id_scale, rel=0.03)
-    assert features.std().item() == pytest.approx(0.3, rel=0.03)
+    assert ids.std().item() == pytest.approx(0.25 * id_scale, rel=0.03)
+    assert features.std().item() == pytest.approx(0.25, rel=0.03)
 
 
 def test_without_features_and_words_a_sum_is_the_id(generator):

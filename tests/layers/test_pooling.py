@@ -62,8 +62,8 @@ def test_initial_item_vectors_have_the_stated_scale(features, generator):
         codes = np.r_[[[0, 0]], rng.integers(1, 2001, (many, 2))]
         names = ("unknown", *map(str, range(2000)))
         features = FeatureTable(("a", "b"), codes, (names, names))
-    items = ItemEmbedding(many, 16, features, scale=0.3, generator=generator)
-    assert items.all()[1:].std().item() == pytest.approx(0.3, rel=0.03)
+    items = ItemEmbedding(many, 16, features, generator=generator)
+    assert items.all()[1:].std().item() == pytest.approx(0.25, rel=0.03)
 
 
 def test_the_catalogue_is_row_by_row_what_forward_gives(items):

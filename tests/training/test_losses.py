@@ -248,14 +248,6 @@ def test_large_scores_do_not_overflow():
     assert loss.isfinite()
 
 
-def test_a_negative_hardness_is_refused():
-    users, items, targets = small_problem()
-    problem = (users, items[targets], items[targets], targets, targets, None)
-    for beta in (-1.0, math.nan):
-        with pytest.raises(ValueError, match=f"beta={beta}: expected 0"):
-            hard_negative_loss(*problem, beta=beta)
-
-
 @given(
     st.lists(
         st.lists(st.lists(st.floats(0, 1), min_size=4, max_size=4), min_size=2, max_size=2),

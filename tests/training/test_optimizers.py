@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindlib.training.optimizers import RowAdam, distinct_rows, learning_rate_factor
+from mindlib.training import TrainingConfig
+from mindlib.training.optimizers import RowAdam, distinct_rows, make_schedulers
 
 ROWS, DIM, RATE = 12, 3, 0.1
 # For each step the ids that it looks up; an id may stand there twice.
@@ -137,12 +138,11 @@ def test_distinct_rows_add_up_to_the_gradient(ids):
 
 @given(steps=st.integers(1, 50), data=st.data())
 def test_the_rate_rises_to_one_and_then_never_rises_again(steps, data):
-    warmup = data.draw(st.integers(0, steps))
+    warmup, optimizer = data.draw(st.integers(1, steps)), RowAdam(torch.nn.Parameter(start()), RATE)
     for schedule in ("constant", "cosine"):
-        rates = [
-            learning_rate_factor(step, steps, warmup_steps=warmup, schedule=schedule)
-            for step in range(steps)
-        ]
+        config = TrainingConfig(warmup_steps=warmup, schedule=schedule)
+        (factor,) = make_schedulers([optimizer], config, steps=steps, done=0)[0].lr_lambdas
+        rates = [factor(step) for step in range(steps)]
         assert all(0 < rate <= 1 for rate in rates)
         rising, rest = rates[:warmup], rates[warmup:]
         assert rising == pytest.approx([(k + 1) / warmup for k in range(warmup)])
@@ -153,6 +153,4 @@ def test_the_rate_rises_to_one_and_then_never_rises_again(steps, data):
             assert all(b < a for a, b in itertools.pairwise(rest))
             n = len(rest)
             assert rest[-1] == pytest.approx((1 + math.cos(math.pi * (n - 1) / n)) / 2)
-            assert learning_rate_factor(
-                steps, steps, warmup_steps=warmup, schedule=schedule
-            ) == pytest.approx(0)
+            assert factor(steps) == pytest.approx(0)
