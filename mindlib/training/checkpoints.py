@@ -188,8 +188,9 @@ def run_identity(
         "device": model.items.weight.device.type,
         "processes": workers.size,
     }
-    if config.schedule == "constant":
-        del identity["training.epochs"]
+    epochs = identity.pop("training.epochs")
+    if config.schedule != "constant":
+        identity["training.epochs"] = epochs
     return json.loads(json.dumps(identity))  # tuples become lists, as in the file
 
 
