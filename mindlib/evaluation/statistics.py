@@ -135,7 +135,7 @@ def share_estimate(happened: Bool[Tensor, " sample"]) -> Estimate:
     return Estimate(count / len(happened), float(interval.low), float(interval.high))
 
 
-def _student(value: float, error: float, freedom: float) -> Estimate:
+def _student(value: float, error: float, freedom: int | float) -> Estimate:
     """Make an estimate with Student's t, which is normal with infinite degrees of freedom."""
     if not error:  # the test statistic would be 0 / 0
         return Estimate(value, value, value, float(value == 0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +14,6 @@ import torch
 Step = TypeVar("Step")
 
 TRIAL_STEPS = 3
-# Before the first trial: so many steps, of which the first ones are slower because they allocate
-# memory, or so many seconds.
-WARM_UP, WARM_UP_SECONDS = 8, 2.0
 LOOKS = 3
 PAUSES = (10.0, 160.0)  # seconds between two trials of all threads: at first, and at most
 SLOW = 4.0  # two steps in succession that take this many times the usual time cause a trial
@@ -40,7 +36,6 @@ class AdaptiveThreads:
         self.threads = 1 if is_crowded(self.most) else self.most
         self._usual = 0.0  # the mean seconds of a step with the chosen number of threads
         self._trial: list[float] | None = None
-        self._first: list[float] = []  # the seconds of the steps of the warm-up
         self._slow_steps = 0
         self._pause = PAUSES[0]
         self._next_trial = time.perf_counter() + self._pause if self.threads == 1 else math.inf
@@ -69,10 +64,7 @@ class AdaptiveThreads:
             if len(self._trial) == TRIAL_STEPS or sum(self._trial) >= TRIAL_STEPS * self._usual:
                 self._end_trial(sum(self._trial) / len(self._trial))
             return
-        if len(self._first) < WARM_UP and sum(self._first) < WARM_UP_SECONDS:
-            self._first.append(seconds)
-            self._usual = statistics.median(self._first[-5:])
-            return
+        self._usual = self._usual or seconds
         is_slow = seconds > SLOW * self._usual
         self._slow_steps = self._slow_steps + 1 if is_slow else 0
         if self._slow_steps == 2:

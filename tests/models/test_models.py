@@ -7,6 +7,7 @@ from mindlib.data import Histories, PlantedConfig, leave_last_out, planted_inter
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models import MIND, MINDConfig, Popularity, Random, YouTubeDNN, YouTubeDNNConfig
 from mindlib.retrieval import InterestModel, Recommender
+from tests.oracle import Oracle
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,7 @@ def mind(interests, **options):
 def recommenders(world, split):
     yield "random", Random(world.log.num_items, seed=0)
     yield "popularity", Popularity(split.train_counts)
+    yield "oracle", Oracle(world)
     yield from vector_models(world.log)
 
 

@@ -275,7 +275,7 @@ def test_weights_of_another_shape_are_refused_by_name(split, trained):
     wider = make(split, hidden=(16,))
     wider.config = make(split).config
     with pytest.raises(
-        ValueError, match=r"has other weights .*size mismatch for head\.layers\.0\.bias"
+        ValueError, match=r"(?s)has other weights .*size mismatch for head\.layers\.0\.bias"
     ):
         train(wider, split, CONFIG, trained)
 
