@@ -22,7 +22,7 @@ STEPS_BETWEEN_CHECKS = 256
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """The result of one epoch.
+    """The result of one epoch; `record["Recall@50"]` is a metric.
 
     Attributes:
         epoch: the number of the epoch, from 1.
@@ -42,6 +42,9 @@ class EpochRecord:
     learning_rate: float
     seconds: float
     samples_per_second: float
+
+    def __getitem__(self, metric: str) -> float:
+        return self.metrics[metric]
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,9 @@ class TrainingState:
 
     def add(self, record: EpochRecord, monitor: str) -> None:
         """Append the record of an epoch, and copy the weights if its monitored metric is best."""
-        best = self.log[self.best_epoch - 1].metrics[monitor] if self.best_epoch else -math.inf
+        best = self.log[self.best_epoch - 1][monitor] if self.best_epoch else -math.inf
         self.log.append(record)
-        if record.metrics[monitor] > best:
+        if record[monitor] > best:
             self.best_epoch = record.epoch
             self.best_weights = copy.deepcopy(self.model.state_dict())
 
@@ -150,7 +153,7 @@ def run_epochs(
                 samples_per_second=cases / seconds,
             )
             state.add(record, monitor)
-            bar.set_postfix_str(f"loss {loss:.3f}, {monitor} {record.metrics[monitor]:.4f}")
+            bar.set_postfix_str(f"loss {loss:.3f}, {monitor} {record[monitor]:.4f}")
             if save:
                 workers.run_on_rank_zero(save)
     model.load_state_dict(state.best_weights)

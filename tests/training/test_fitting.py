@@ -165,8 +165,8 @@ def test_a_trained_model_beats_popularity(split, trained):
 def test_fit_logs_a_falling_loss_and_keeps_the_best_epoch(split, trained):
     model, result = trained
     assert result.log[-1].loss < result.log[0].loss - 0.3
-    values = [row.metrics["Recall@50"] for row in result.log]
-    assert result.log[result.best_epoch - 1].metrics["Recall@50"] == max(values)
+    values = [row["Recall@50"] for row in result.log]
+    assert result.log[result.best_epoch - 1]["Recall@50"] == max(values)
     again = evaluate(model, split.validation, (50,)).means()["Recall@50"]
     assert again == pytest.approx(max(values))
 

@@ -192,7 +192,7 @@ def test_the_epoch_with_the_best_gauc_on_validation_is_kept(monkeypatch):
     assert (done.best_epoch, len(done.log)) == (2, 4)  # patience 2
     assert torch.equal(model.items.weight, weights[1])
     assert not model.training
-    assert [record.metrics["GAUC"] for record in done.log] == [0.6, 0.8, 0.7, 0.75]
+    assert [record["GAUC"] for record in done.log] == [0.6, 0.8, 0.7, 0.75]
     expected = build_candidate_lists(SPLIT.validation, recall, 12)
     assert torch.equal(judged[0].items, expected.items)
     assert torch.equal(judged[0].labels, expected.labels)

@@ -200,7 +200,7 @@ def test_epoch_0_is_kept_if_training_makes_a_warm_start_worse(registry):
     harm = replace(training(1), learning_rate=10.0)
     harmed = train(log, replace(CONFIG, warm_start=harm), kept)
     assert harmed.fit.best_epoch == 0
-    assert harmed.fit.log[0].metrics["Recall@5"] < harmed.initial_value
+    assert harmed.fit.log[0]["Recall@5"] < harmed.initial_value
     fresh = MIND(log, CONFIG.model, generator=torch.Generator().manual_seed(CONFIG.seed))
     warm_start(fresh, log, kept.weights, kept.names)
     for name, weight in fresh.state_dict().items():
