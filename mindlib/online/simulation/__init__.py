@@ -12,6 +12,7 @@ from mindlib.online.simulation.analysis import (
     linearize,
     minimum_detectable_effect,
     sample_ratio,
+    stopping_bounds,
 )
 from mindlib.online.simulation.arms import (
     DYNAMIC_K,
@@ -24,7 +25,6 @@ from mindlib.online.simulation.arms import (
 from mindlib.online.simulation.assignment import Experiment
 from mindlib.online.simulation.clicks import ClickConfig, Traffic
 from mindlib.online.simulation.oracle_ranker import PlantedRanker
-from mindlib.online.simulation.sequential import stopping_bounds
 from mindlib.online.simulation.week import SlateConfig, Week, run_week
 
 __all__ = [

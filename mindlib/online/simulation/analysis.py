@@ -9,15 +9,19 @@ into a mean over users (the delta method), so that the usual formulas for means 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
+from mindlib.data.option_types import check_option
 from mindlib.evaluation import Estimate
 
 # A platform checks the sample ratio every day of every test, so 0.05 would raise too many alarms.
 SAMPLE_RATIO_ALPHA = 0.001
+Shape = Literal["pocock", "obrien-fleming"]
+SIMULATED_TESTS = 200_000
 
 
 def linearize(
@@ -71,9 +75,7 @@ def minimum_detectable_effect(
 
     The standard error is that of the estimated difference.
     """
-    for name, value in (("alpha", alpha), ("power", power)):
-        if not 0 < value < 1:
-            raise ValueError(f"{name}={value}: expected a probability between 0 and 1")
+    _check_probabilities(alpha=alpha, power=power)
     return float(stats.norm.isf(alpha / 2) + stats.norm.ppf(power)) * standard_error
 
 
@@ -89,11 +91,7 @@ def sample_ratio(counts: Int[np.ndarray, " arms"], shares: Sequence[float]) -> f
 def half_scores(
     values: Float[np.ndarray, " users"], halves: Bool[np.ndarray, "tests users"]
 ) -> Float[np.ndarray, " tests"]:
-    """Return the z-scores of A/A tests: users who had one arm, split as if they had two.
-
-    Args:
-        halves: which users are in the first half, for each test.
-    """
+    """Return the z-scores of A/A tests: users who had one arm, in two halves (True and False)."""
     means, variances = [], []
     for half in (halves.astype(np.float64), (~halves).astype(np.float64)):
         users = half.sum(1)
@@ -102,3 +100,44 @@ def half_scores(
         means.append(half @ values / users)
         variances.append((half @ values**2 / users - means[-1] ** 2) / (users - 1))
     return (means[0] - means[1]) / np.sqrt(variances[0] + variances[1])
+
+
+def stopping_bounds(
+    information: Sequence[float],
+    shape: Shape,
+    *,
+    alpha: float = 0.05,
+    generator: np.random.Generator,
+) -> Float[np.ndarray, " looks"]:
+    """Compute the bound on |Z| at each look that keeps the level over all looks, by simulation.
+
+    Stopping as soon as |Z| > 1.96 gives a week of daily looks seven chances of a false positive.
+    Without a difference, the scores of the looks, over data that only grow, are those of a
+    Brownian motion at the information fractions t_1 < ... < t_n = 1: Z_j = B(t_j) / sqrt(t_j).
+
+    Args:
+        information: the variance of the final estimate divided by that of the estimate at each
+            look, rising to 1. It is day / days if as many users come every day and none returns;
+            returning users add less.
+        shape: "pocock" is constant; "obrien-fleming" falls as 1 / sqrt(t), so that the last look
+            keeps nearly the level of a single one.
+
+    Raises:
+        ValueError: an unknown shape, alpha outside (0, 1), or fractions that do not rise to 1.
+    """
+    check_option("shape", shape, Shape)
+    _check_probabilities(alpha=alpha)
+    t = np.asarray(information, dtype=np.float64)
+    steps = np.diff(t, prepend=0)
+    if not len(t) or steps.min() <= 0 or not np.isclose(t[-1], 1):
+        raise ValueError(f"information={tuple(information)}: expected fractions rising to 1")
+    increments = np.sqrt(steps) * generator.standard_normal((SIMULATED_TESTS, len(t)))
+    scores = np.abs(increments.cumsum(1) / np.sqrt(t))
+    falling = 1 / np.sqrt(t) if shape == "obrien-fleming" else np.ones(len(t))
+    return falling * np.quantile((scores / falling).max(1), 1 - alpha)
+
+
+def _check_probabilities(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 < value < 1:
+            raise ValueError(f"{name}={value}: expected a probability between 0 and 1")

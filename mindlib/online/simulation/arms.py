@@ -79,11 +79,7 @@ def train_arms(
 ) -> Mapping[str, Recommender]:
     """Train every arm on `split.train`; validation cases choose its epoch.
 
-    Args:
-        seed: of the initial weights and of the training run of each arm.
-
-    Raises:
-        ValueError, ImportError: as `fit` and `ItemCF.fit`.
+    The seed is that of the initial weights and of the training run of each arm.
     """
     config = config or ArmsConfig()
     neighbors = min(ItemCFConfig().neighbors, split.log.num_items)

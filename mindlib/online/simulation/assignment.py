@@ -1,15 +1,23 @@
-"""Assignment of users to arms by a hash of the user id, without a table of assignments."""
+"""Assignment of users to arms, and random numbers, by hashes: equal keys give equal numbers.
+
+The order and the number of calls do not matter. A user therefore stays in the same arm without a
+table of assignments, and all arms share common random numbers for the same user and item.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int, UInt64
 
 from mindlib.data.option_types import check_options
-from mindlib.online.simulation.hashing import hash_name, uniform
+
+# SplitMix64 (Steele, Lea and Flood, 2014): an increment, and a finalizer of two multiplications.
+INCREMENT = 0x9E3779B97F4A7C15
+FIRST, SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
 @dataclass(frozen=True)
@@ -47,22 +55,36 @@ class Experiment:
                 contiguous ids are renumbered with every new user).
         """
         ends = np.cumsum(self.shares)[:-1]
-        return np.searchsorted(ends, uniform(hash_name(self.name), users), side="right")
+        digest = hashlib.blake2b(self.name.encode(), digest_size=8).digest()
+        salt = int.from_bytes(digest, "little")
+        return np.searchsorted(ends, uniform(salt, users), side="right")
 
     def members(self, user_ids: np.ndarray) -> Bool[np.ndarray, "arms users_plus_one"]:
         """Return which users each arm has: every user is in one arm, and padding in none.
 
         Args:
-            user_ids: `Interactions.user_ids`; entry 0 is padding.
-
-        Raises:
-            ValueError: the ids are not whole numbers.
+            user_ids: `Interactions.user_ids`, whole numbers; entry 0 is padding.
         """
-        kinds = {type(user) for user in user_ids[1:]}
-        if not all(issubclass(kind, int | np.integer) for kind in kinds):
-            raise ValueError(
-                f"user ids of type {', '.join(sorted(kind.__name__ for kind in kinds))}: expected "
-                f"whole numbers, since their value is hashed"
-            )
         arms = np.r_[-1, self.assign(user_ids[1:].astype(np.int64))]
         return arms == np.arange(len(self.arms))[:, None]
+
+
+def uniform(seed: int, *keys: Int[np.ndarray, ...] | int) -> Float[np.ndarray, ...]:
+    """Return a number in [0, 1) for each combination of keys, which broadcast.
+
+    Args:
+        seed: 0 to 2^64 - 1.
+        keys: whole numbers; their order matters.
+    """
+    with np.errstate(over="ignore"):  # the arithmetic is modulo 2^64
+        state = _mix(np.asarray(seed, dtype=np.uint64))
+        for key in keys:
+            state = _mix(state ^ np.asarray(key).astype(np.uint64))
+    return np.asarray((state >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+
+
+def _mix(x: UInt64[np.ndarray, ...]) -> UInt64[np.ndarray, ...]:
+    x = x + np.uint64(INCREMENT)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(FIRST)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(SECOND)
+    return np.asarray(x ^ (x >> np.uint64(31)))

@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Int
 
 from mindlib.data.option_types import AT_LEAST_0, FACTOR, SIZE, check_options
 from mindlib.data.planted import PlantedWorld
-from mindlib.online.simulation.hashing import uniform
+from mindlib.online.simulation.assignment import uniform
 
 EXAMINATION, ATTRACTION = 0, 1  # two independent random numbers for each impression
 
@@ -114,14 +114,10 @@ class Traffic:
         self, day: int, users: Int[np.ndarray, " requests"], items: Int[np.ndarray, "requests n"]
     ) -> Float[np.ndarray, "requests n"]:
         """Return the probability that each item attracts each user once examined; 0 for padding."""
-        clusters = self.world.item_clusters[items]
-        base = np.where(
-            clusters == self.focus[day, users][:, None],
-            self.config.focus,
-            np.where(
-                self.interests[day, users[:, None], clusters], self.config.own, self.config.other
-            ),
-        )
+        clusters, config = self.world.item_clusters[items], self.config
+        is_own = self.interests[day, users[:, None], clusters]
+        base = np.where(is_own, config.own, config.other)
+        base[clusters == self.focus[day, users][:, None]] = config.focus
         return np.minimum(1, self.readiness[users][:, None] * base * self.appeal[items])
 
     def clicks(
@@ -133,16 +129,13 @@ class Traffic:
         (day, user, item), so two arms that show a user the same slate get the same clicks.
 
         Args:
-            users: contiguous ids.
             slates: the items shown to each user, best first; 0 after the end.
         """
         rows, ranks = users[:, None], np.arange(1, slates.shape[1] + 1)
-        examined = uniform(self.key, EXAMINATION, day, rows, ranks) < self.config.examination(
-            len(ranks)
-        )
-        attracted = uniform(self.key, ATTRACTION, day, rows, slates) < self.attraction(
-            day, users, slates
-        )
+        examination = self.config.examination(len(ranks))
+        attraction = self.attraction(day, users, slates)
+        examined = uniform(self.key, EXAMINATION, day, rows, ranks) < examination
+        attracted = uniform(self.key, ATTRACTION, day, rows, slates) < attraction
         return examined & attracted & (slates > 0)
 
 

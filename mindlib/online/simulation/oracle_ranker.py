@@ -9,9 +9,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mindlib.data.histories import Histories
-from mindlib.data.option_types import AT_LEAST_0, SEED, SIZE, check_options
+from mindlib.data.option_types import AT_LEAST_0, check_options
 from mindlib.data.planted import PlantedWorld
-from mindlib.online.simulation.hashing import uniform
+from mindlib.online.simulation.assignment import uniform
+
+HISTORY_LENGTH = 50  # number of most recent behaviours that count
+SMOOTHING = 1.0  # pseudo-count, distributed over all clusters
+SEED = 0  # of the noise
 
 
 @dataclass(frozen=True)
@@ -26,41 +30,29 @@ class PlantedRanker:
     click counts from the next request on, and no arm's geometry is favoured.
 
     Attributes:
-        history_length: number of most recent behaviours that count.
-        smoothing: pseudo-count, distributed over all clusters.
         noise: standard deviation of the noise; 1 is a factor of e on the probability.
-        seed: of the noise.
     """
 
     world: PlantedWorld
-    history_length: int = 50
-    smoothing: float = 1.0
     noise: float = 1.0
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        check_options(self, history_length=SIZE, smoothing=AT_LEAST_0, noise=AT_LEAST_0, seed=SEED)
-        if self.smoothing == 0:
-            raise ValueError("smoothing=0: expected a pseudo-count above 0")
+        check_options(self, noise=AT_LEAST_0)
 
     def score_lists(
         self, histories: Histories, items: Int[Tensor, "users n"]
     ) -> Float[Tensor, "users n"]:
         """Return noisy log-probabilities (a `CandidateScorer`, as DIN is)."""
         world, clusters = self.world, self.world.interests.shape[1]
-        history = histories.window(self.history_length)
+        history = histories.window(HISTORY_LENGTH)
         cluster_of = torch.from_numpy(world.item_clusters)
         counts = torch.zeros((len(histories), clusters), dtype=torch.float64)
-        counts.scatter_add_(
-            1, cluster_of[history.items].clamp(min=0), history.mask.to(torch.float64)
-        )
-        share = (counts + self.smoothing / clusters) / (
-            counts.sum(1, keepdim=True) + self.smoothing
-        )
+        seen = cluster_of[history.items].clamp(min=0)
+        counts.scatter_add_(1, seen, history.mask.to(torch.float64))
+        total = counts.sum(1, keepdim=True) + SMOOTHING
+        share = (counts + SMOOTHING / clusters) / total
         within = torch.from_numpy(world.probabilities.max(0)).clamp(min=1e-12)
         probability = share.gather(1, cluster_of[items].clamp(min=0)) * within[items]
-        random = torch.from_numpy(
-            uniform(self.seed, histories.users.numpy()[:, None], items.numpy())
-        )
-        noise = torch.special.ndtri(random.clamp(min=2.0**-54))
+        random = uniform(SEED, histories.users.numpy()[:, None], items.numpy())
+        noise = torch.special.ndtri(torch.from_numpy(random).clamp(min=2.0**-54))
         return probability.log() + self.noise * noise

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Bool, Int
 
 from mindlib.data.histories import Histories
-from mindlib.data.interactions import Interactions
 from mindlib.data.option_types import check_options
 from mindlib.online.ranking import CandidateScorer, Reranked
 from mindlib.online.simulation.clicks import Traffic
@@ -39,55 +38,13 @@ class SlateConfig:
 
 
 @dataclass(frozen=True)
-class Behaviors:
-    """The histories of all users, as they grow.
-
-    Attributes:
-        users, items: the events, sorted by user and then by time.
-        profiles: codes of the profile fields, a row for each user.
-    """
-
-    users: Int[np.ndarray, " events"]
-    items: Int[np.ndarray, " events"]
-    profiles: Int[np.ndarray, "users_plus_one fields"]
-
-    @staticmethod
-    def of(log: Interactions, users: Bool[np.ndarray, " users_plus_one"]) -> Behaviors:
-        """Return the log's events of the given users."""
-        codes = log.profiles.codes if log.profiles else np.zeros((log.num_users + 1, 0), np.int64)
-        kept = users[log.users]
-        return Behaviors(log.users[kept], log.items[kept], codes)
-
-    def append(
-        self, users: Int[np.ndarray, " clicks"], items: Int[np.ndarray, " clicks"]
-    ) -> Behaviors:
-        """Return the histories with clicks appended to their users', in the order given."""
-        all_users = np.concatenate([self.users, users])
-        order = np.argsort(all_users, kind="stable")
-        return Behaviors(
-            all_users[order], np.concatenate([self.items, items])[order], self.profiles
-        )
-
-    def histories(self, users: Int[np.ndarray, " requests"]) -> Histories:
-        """Return the complete histories of some users."""
-        return Histories(
-            items=torch.from_numpy(self.items),
-            starts=torch.from_numpy(np.searchsorted(self.users, users)),
-            ends=torch.from_numpy(np.searchsorted(self.users, users, side="right")),
-            users=torch.from_numpy(users),
-            profiles=torch.from_numpy(self.profiles),
-        )
-
-
-@dataclass(frozen=True)
 class Week:
     """Counts for each arm, day and user (user 0 is padding).
 
     Attributes:
         arms: their names.
         members: which users an arm had.
-        impressions: items shown.
-        clicks: items clicked.
+        impressions, clicks: items shown and clicked.
         searches: searches of the index; 0 for an arm that searches no vectors.
         requests: slates shown, at most one a day.
     """
@@ -137,21 +94,31 @@ def run_week(
     impressions, clicks, searches = (
         np.zeros((len(arms), days, users), dtype=np.int64) for _ in range(3)
     )
+    codes = log.profiles.codes if log.profiles else np.zeros((users, 0), np.int64)
     for arm, recommender in enumerate(arms.values()):
         pipeline = Reranked(recommender, ranker, log.num_items, slate.candidates)
-        behaviors = Behaviors.of(log, members[arm])
+        events = members[arm][log.users]
+        owners, items = log.users[events], log.items[events]  # sorted by user, then by time
         for day in range(days):
             visitors = np.flatnonzero(members[arm] & traffic.visits[day])
             if not len(visitors):
                 continue
-            histories = behaviors.histories(visitors)
+            histories = Histories(
+                items=torch.from_numpy(items),
+                starts=torch.from_numpy(np.searchsorted(owners, visitors)),
+                ends=torch.from_numpy(np.searchsorted(owners, visitors, side="right")),
+                users=torch.from_numpy(visitors),
+                profiles=torch.from_numpy(codes),
+            )
             slates = pipeline.recommend(histories, slate.length).items.numpy()
             clicked = traffic.clicks(day, visitors, slates)
             impressions[arm, day, visitors] = (slates > 0).sum(1)
             clicks[arm, day, visitors] = clicked.sum(1)
             searches[arm, day, visitors] = _count_searches(recommender, histories)
             rows, positions = clicked.nonzero()
-            behaviors = behaviors.append(visitors[rows], slates[rows, positions])
+            owners = np.concatenate([owners, visitors[rows]])
+            order = np.argsort(owners, kind="stable")  # clicks follow their user's earlier events
+            owners, items = owners[order], np.concatenate([items, slates[rows, positions]])[order]
     return Week(tuple(arms), members, impressions, clicks, searches)
 
 

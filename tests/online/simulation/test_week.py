@@ -19,7 +19,6 @@ from mindlib.online.simulation import (
     Traffic,
     run_week,
 )
-from mindlib.online.simulation.week import Behaviors
 from mindlib.retrieval import Recommendations, Recommender
 from tests.conftest import unchecked
 from tests.oracle import Oracle
@@ -99,7 +98,7 @@ def test_every_arm_retrieves_as_many_candidates_for_the_same_ranker():
         def score_lists(self, histories, items):
             return items.double()
 
-    histories = Behaviors.of(world().log, everyone(1)[0]).histories(np.array([1, 2]))
+    histories = split().test.histories
     popularity = Popularity(split().train_counts)
     num_items = world().log.num_items
     candidates = popularity.recommend(histories, PAGE.candidates).items
