@@ -8,7 +8,7 @@ from mindlib.online.ranking.lists import (
     TwoTower,
     build_candidate_lists,
 )
-from mindlib.online.ranking.metrics import RankingQuality, auc_by_group, evaluate_ranker
+from mindlib.online.ranking.metrics import RankingQuality, evaluate_ranker
 from mindlib.online.ranking.ranker import DINRanker
 from mindlib.online.ranking.training import RankingConfig, fit_ranker
 
@@ -22,7 +22,6 @@ __all__ = [
     "RankingQuality",
     "Reranked",
     "TwoTower",
-    "auc_by_group",
     "build_candidate_lists",
     "evaluate_ranker",
     "fit_ranker",

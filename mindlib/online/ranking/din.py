@@ -50,11 +50,8 @@ class DINConfig:
 class Dice(nn.Module):
     """Dice: f(s) = p s + (1 - p) alpha s, p = sigmoid((s - E[s]) / sqrt(Var[s] + 1e-8)).
 
-    A PReLU with a smooth step at the mean of the data. E and Var are those of the batch in
-    training and running averages in evaluation, so that a score does not depend on the batch.
-
-    Args:
-        width: number of units; each has its own statistics and alpha.
+    Each unit has its own alpha and statistics: those of the batch in training, and running averages
+    in evaluation, so that a score does not depend on the batch.
     """
 
     def __init__(self, width: int) -> None:
@@ -63,7 +60,6 @@ class Dice(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(width))
 
     def forward(self, s: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows width"]:
-        """Apply f to each unit; all rows count in the statistics."""
         rows = s.flatten(0, -2)
         p = self.standardize(rows).sigmoid_()
         return (rows * torch.lerp(self.alpha, p.new_ones(()), p)).view_as(s)
@@ -73,9 +69,8 @@ class LocalActivation(nn.Module):
     """The local activation unit a(b, c): the weight of a behavior for a candidate, not normalized.
 
     One Dice layer over the behavior b, the candidate c and their product b∘c, and a linear unit
-    (Figure 2 of Zhou et al.). The weights are not divided by their sum, because their sum measures
-    how much of the history is relevant to the candidate. Public implementations add the difference
-    b - c as an input, which a linear layer can compute from b and c.
+    (Figure 2 of Zhou et al.). The sum of the weights measures how much of the history is relevant
+    to the candidate. Public implementations add b - c, which a linear layer can compute.
     """
 
     def __init__(self, dim: int, width: int, *, generator: torch.Generator) -> None:
@@ -95,10 +90,8 @@ class LocalActivation(nn.Module):
         """Return a(b, c) for each behavior and each of its user's candidates.
 
         Args:
-            behaviors: of all users, concatenated without padding, which must not count in the
-                statistics of Dice.
+            behaviors: of all users, without padding, which must not count in Dice's statistics.
             rows: the user of each behavior.
-            candidates: of each user.
         """
         if len(candidates) == 1 and not self.training:
             return self._forward_one_user(behaviors, candidates[0])

@@ -96,10 +96,6 @@ class Reranked:
     num_items: int
     candidates: int = 1000
 
-    def __post_init__(self) -> None:
-        if self.candidates < 1:
-            raise ValueError(f"candidates={self.candidates}: expected at least 1")
-
     def recommend(
         self, histories: Histories, n: int, *, exclude_history: bool = True
     ) -> Recommendations:

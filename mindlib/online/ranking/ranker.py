@@ -23,12 +23,7 @@ ITEMS = "item_vectors"
 
 @dataclass(frozen=True)
 class DINRanker:
-    """A trained DIN for serving.
-
-    Attributes:
-        model: in evaluation mode, on the CPU.
-        catalogue: fingerprint of the catalogue that numbers its items.
-    """
+    """A trained DIN for serving, on the CPU, and the fingerprint of its items' catalogue."""
 
     model: DIN
     catalogue: str
@@ -58,21 +53,11 @@ class DINRanker:
         """Return the logit of each candidate for one user, independent of the other candidates.
 
         Args:
-            behavior_items: item numbers of the user's behaviors, oldest first; the last
-                `history_length` are used. May be empty.
-            candidates: item numbers of the candidates.
+            behavior_items: the user's behaviors, oldest first; the last `history_length` are used.
 
         Raises:
-            ValueError: the catalogue does not have a number.
+            ValueError: an item is not in the catalogue.
         """
-        num_items = self.model.items.num_items
-        for kind, items in (("behavior", behavior_items), ("candidate", candidates)):
-            unknown = items[(items < 1) | (items > num_items)]
-            if len(unknown):
-                raise ValueError(
-                    f"{kind} {int(unknown[0])}: expected 1 to {num_items}; number the items by "
-                    f"Catalogue.encode_items"
-                )
         histories = Histories.from_lists([behavior_items.tolist()])
         items = torch.from_numpy(candidates.astype(np.int64))
         return self.model.score_lists(histories, items[None])[0].numpy()

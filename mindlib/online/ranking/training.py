@@ -1,10 +1,9 @@
 """Training of the ranking stage: DIN on the log of the matching stage, with other negatives.
 
 The ranker orders the list that matching retrieves, so most of its negatives are items of that list
-which the user did not take. With random negatives alone it would learn the task of matching again.
-A few random negatives remain, because the lists change with every matching model: a ranker trained
-on plausible items only can put anything else first. No logQ correction is made, because a score is
-only compared with others of the same list and does not estimate a sum over the catalogue.
+which the user did not take. A few random negatives remain, because a ranker that is trained on
+plausible items only can put anything else first. No logQ correction is made, because a score is
+only compared with others of the same list.
 """
 
 from __future__ import annotations
@@ -85,9 +84,7 @@ def fit_ranker(
 
     Args:
         model: trained in place, on its device.
-        recall: the trained matching model, whose lists the ranker will order. It was trained on
-            the same targets; the validation lists, of cases that neither stage was trained on,
-            would reveal it if that is harmful.
+        recall: the trained matching model, whose lists the ranker will order.
 
     Raises:
         ValueError: the split has no training case, the model has another catalogue, or no
@@ -140,7 +137,6 @@ class ImpressionBatch(NamedTuple):
     """Histories, and the items that were or might have been shown after each.
 
     Attributes:
-        histories: of the cases.
         items: the target, then its negatives; 0 is padding.
         mask: False where an item is neither a target nor a negative: the loss leaves it out.
     """

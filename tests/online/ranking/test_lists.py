@@ -99,5 +99,3 @@ def test_reranked_lists_end_where_the_candidates_do():
     assert sorted(found.items[0].tolist()) == [0, 0, 0, ITEMS - 1, ITEMS]
     assert found.scores[0, 2:].tolist() == 3 * [-torch.inf]
     assert 0 < (both.recommend(past, 5, exclude_history=False).items > 0).sum() == 5
-    with pytest.raises(ValueError, match="candidates=0"):
-        Reranked(Random(ITEMS, 0), randomized(SPLIT.log), ITEMS, candidates=0)

@@ -3,35 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from mindlib.data import Histories
-from mindlib.online.ranking import CandidateLists, auc_by_group, evaluate_ranker
-
-# Few distinct scores, so that ties are common.
-IMPRESSIONS = st.lists(
-    st.tuples(st.integers(1, 4), st.booleans(), st.integers(-2, 2)), min_size=1, max_size=40
-)
-
-
-def columns(rows):
-    groups, labels, scores = zip(*rows, strict=True)
-    return np.array(labels), np.array(scores, dtype=np.float64), np.array(groups)
-
-
-@given(IMPRESSIONS)
-def test_auc_by_group_equals_scikit_learns_auc_of_each_group(rows):
-    labels, scores, groups = columns(rows)
-    expected = []
-    for user in np.unique(groups):
-        own = groups == user
-        if 0 < labels[own].sum() < own.sum():
-            expected.append((roc_auc_score(labels[own], scores[own]), own.sum()))
-    areas, sizes = auc_by_group(labels, scores, groups)
-    np.testing.assert_allclose(areas, [area for area, _ in expected])
-    assert sizes.tolist() == [size for _, size in expected]
+from mindlib.online.ranking import CandidateLists, evaluate_ranker
 
 
 class Fixed:
@@ -47,6 +24,34 @@ class Fixed:
 def lists_of(items, labels) -> CandidateLists:
     histories = Histories.from_lists([[1]] * len(items))
     return CandidateLists(histories, torch.tensor(items), torch.tensor(labels).bool())
+
+
+# Few distinct scores, so that ties are common.
+LISTS = st.lists(
+    st.lists(st.tuples(st.booleans(), st.integers(-2, 2)), min_size=1, max_size=9),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(LISTS)
+def test_gauc_is_the_mean_of_scikit_learns_auc_of_each_list(rows):
+    width = max(map(len, rows))
+    padded = [row + [(False, 0)] * (width - len(row)) for row in rows]
+    shown = torch.tensor([[n < len(row) for n in range(width)] for row in rows])
+    items = torch.where(shown, torch.arange(shown.numel()).view(shown.shape) + 1, 0)
+    labels = [[label for label, _ in row] for row in padded]
+    scorer = Fixed([0.0, *(float(score) for row in padded for _, score in row)])
+    expected, sizes = [], []
+    for row in rows:
+        own, scores = zip(*row, strict=True)
+        if 0 < sum(own) < len(own):
+            expected.append(roc_auc_score(own, scores))
+            sizes.append(len(own))
+    assume(expected)
+    quality = evaluate_ranker(scorer, lists_of(items.tolist(), labels))
+    np.testing.assert_allclose(quality.areas, expected)
+    assert quality.gauc == pytest.approx(np.average(expected, weights=sizes))
 
 
 def test_gauc_does_not_compare_candidates_of_different_users():
