@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
@@ -62,31 +63,35 @@ class RegistryMachine(RuleBasedStateMachine):
             for number in (*self.content, *self.rejected):
                 assert str(number) in str(error.value)
             return
-        with self.registry.refresh_lock(), self.registry.staging_dir() as (number, folder):
+        expected = {"served": nullcontext(), "overtaken": pytest.raises(ConcurrentUpdate)}
+        number, staged = 0, Path()
+        with ExitStack() as stack:
+            stack.enter_context(expected.get(fate) or pytest.raises(Killed))
+            if fate == "killed before the pointer":
+                failing = patch.object(Registry, "_write_pointer", side_effect=Killed)
+                stack.enter_context(failing)
+            stack.enter_context(self.registry.refresh_lock())
+            number, folder, facts = stack.enter_context(self.registry.new_version())
             assert number not in self.content
             assert number not in self.rejected
             (folder / "word").write_text(word)
-            base, promote = self.registry.current(), self.registry.promote
+            facts["word"] = word
             if fate == "rejected":
                 self.registry.reject(number, {"reasons": [word]})
                 self.rejected.append(number)
-            elif fate == "overtaken":
+                raise Killed
+            if fate == "overtaken":
                 self.roll_back()
-                with pytest.raises(ConcurrentUpdate):
-                    promote(number, folder, {}, base)
-            elif fate == "killed before the pointer":
-                killed = patch.object(Registry, "_write_pointer", side_effect=Killed)
-                with killed, pytest.raises(Killed):
-                    promote(number, folder, {"word": word}, base)
-                self.content[number] = word
-            elif fate == "killed before the rename":
-                shutil.copytree(folder, self.home / "staged")
-            else:
-                promote(number, folder, {"word": word}, base)
-                self.content[number] = word
-                self.served.append(number)
+            if fate == "killed before the rename":
+                staged = folder.parent
+                shutil.copytree(staged, self.home / "staged")
+                raise Killed
         if fate == "killed before the rename":  # put back what an exception has removed
-            (self.home / "staged").rename(folder)
+            (self.home / "staged").rename(staged)
+            staged.with_suffix(".lock").touch()
+        elif fate in ("served", "killed before the pointer"):
+            self.content[number] = word
+            self.served += [number] if fate == "served" else []
 
     @rule(word=WORDS)
     def serve(self, word: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mindlib.data import Interactions
 from mindlib.data.title_words import encode_titles, split_titles
 from mindlib.models import YouTubeDNN, YouTubeDNNConfig
-from mindlib.online.refresh.warm import RowNames, warm_start
+from mindlib.online.refresh.warm import WarmState, warm_start
 from tests.online.refresh.test_warm import log_of
 
 pytestmark = pytest.mark.slow
@@ -73,7 +73,8 @@ def build_model(log: Interactions) -> YouTubeDNN:
 def test_a_models_words_are_those_that_warm_start_names(titles: list[str]):
     log = log_with([*titles, titles[0]])
     model = build_model(log)
-    names = RowNames.from_model(model, log)
+    state = WarmState.from_model(model, log)
+    names = state.names["items"]
     words: dict[int, list[str]] = defaultdict(list)
     split = split_titles(log.titles or ()).sort("row", "position")
     for row, word in split.select("row", "word").iter_rows():
@@ -82,12 +83,11 @@ def test_a_models_words_are_those_that_warm_start_names(titles: list[str]):
     longest = max(map(len, words.values()), default=0)
     assert codes.shape[1] == 2 + longest, "the first two are the id and the brand"
     for row in range(1, len(codes)):
-        found = [names.items[code] for code in codes[row, 2:] if code]
+        found = [names[code] for code in codes[row, 2:] if code]
         assert found == [("title word", word) for word in words[row]]
     # Another model of the same log has the rows of all words.
-    names = RowNames.from_json(names.to_json())
-    copied = warm_start(build_model(log), log, model.state_dict(), names)
-    assert copied == (sum(name is not None for name in names.items), 0)
+    copied = warm_start(build_model(log), log, state)
+    assert copied == (sum(name is not None for name in names), 0)
 
 
 @given(TITLES)

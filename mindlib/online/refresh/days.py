@@ -80,11 +80,10 @@ def hold_out_newest_day(log: Interactions, *, share: float, seed: int) -> Split:
         log: the events up to the day of the refresh.
         share: fraction held out of the users who have a history and are active on the last day; at
             least two users are held out.
-        seed: of the sample of users.
 
     Raises:
-        ValueError: an argument is out of range, fewer than two users qualify, or no training case
-            is left.
+        ValueError: `share` is out of range, fewer than two users qualify, or no training case is
+            left.
     """
     if not 0 < share < 1:
         raise ValueError(f"share={share}: expected a fraction of the users, above 0 and below 1")
@@ -113,11 +112,7 @@ def hold_out_newest_day(log: Interactions, *, share: float, seed: int) -> Split:
 def build_day_cases(
     log: Interactions, day: int, users: Int[np.ndarray, " users"] | None = None
 ) -> Cases:
-    """Build the cases of a day, one for each user; by default of all users with a history.
-
-    Raises:
-        ValueError: no user with a history is active on that day.
-    """
+    """Build the cases of a day, one for each user; by default of all active ones with a history."""
     number = day_numbers(log)
     earlier, today = (
         np.bincount(log.users[events], minlength=log.num_users + 1)
@@ -125,11 +120,6 @@ def build_day_cases(
     )
     if users is None:
         users = np.flatnonzero((earlier > 0) & (today > 0))
-        if not len(users):
-            raise ValueError(
-                f"no user with a history is active on day {day} of {log.name!r}, so there is "
-                f"nothing to evaluate on: choose a busier day"
-            )
     starts = log.offsets[users] + earlier[users]
     return build_cases(log, users, starts, starts + today[users])
 

@@ -20,16 +20,12 @@ class Follower:
     As a context manager it polls in a background thread; `poll` does it once.
 
     Args:
-        registry: its current version is deployed, also after a rollback.
         deploy: receives a loaded version, such as `PersonalityPlatform.use`.
-        seconds: time between two polls.
+        seconds: time between two polls; above 0, or ValueError is raised.
 
     Attributes:
         serving: number of the version deployed last; None before the first.
         error: why the current version could not be deployed; None if it was.
-
-    Raises:
-        ValueError: `seconds` is not positive.
     """
 
     def __init__(

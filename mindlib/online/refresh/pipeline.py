@@ -10,22 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 from mindlib.data.interactions import Interactions
 from mindlib.data.splits import Split
-from mindlib.data.tensor_file import TensorFile, read_tensors, write_tensors
 from mindlib.online.artifacts import ArtifactError
 from mindlib.online.ranking import DINRanker
 from mindlib.online.refresh.days import HeldOutCases
 from mindlib.online.refresh.gate import GateResult, check_version
 from mindlib.online.refresh.registry import Registry, VersionRecord, utc_now
-from mindlib.online.refresh.training import RefreshConfig, WarmState, train
-from mindlib.online.refresh.warm import RowNames
-from mindlib.online.serving.bundle import Bundle, ItemMetadata
+from mindlib.online.refresh.training import RefreshConfig, train
+from mindlib.online.refresh.warm import WarmState
+from mindlib.online.serving.bundle import Bundle, item_categories
 
 BUNDLE, WEIGHTS = "bundle", "weights.safetensors"
-FORMAT = "mindlib weights 1"
 
 
 class GateRejected(RuntimeError):
@@ -66,11 +63,11 @@ def refresh(
         ConcurrentUpdate: a rollback happened meanwhile.
         ValueError: as `train`, the current version is damaged, the cutoff is too large, or the
             items have no field `category`.
-        OSError: the version cannot be written.
+        OSError: the version cannot be written, or the current one has no weights.
     """
     config = config or RefreshConfig()
-    ItemMetadata.of(log, config.category)  # refuses an unknown field before the training
-    with registry.refresh_lock(), registry.staging_dir() as (number, folder):
+    item_categories(log, config.category)  # refuses an unknown field before the training
+    with registry.refresh_lock(), registry.new_version() as (number, folder, facts):
         base = registry.current()
         current = previous = reference = None
         if base is not None:
@@ -78,7 +75,8 @@ def refresh(
             oldest = registry.reference() if config.reference is None else config.reference
             if oldest not in (None, base):
                 reference = load_version(registry, oldest)
-            previous = load_warm_state(registry.path(base)) if config.warm_start else None
+            if config.warm_start:
+                previous = WarmState.load(registry.path(base) / WEIGHTS)
         versions = [version for version in (current, reference) if version]
         sizes = [log.num_items, *(len(version.catalogue) for version in versions)]
         if config.gate.cutoff > min(sizes):  # the gate would fail after the training
@@ -88,9 +86,7 @@ def refresh(
             )
         trained = train(log, config, previous)
         ranker = train_ranker(trained.split) if train_ranker else None
-        state = trained.warm_state()
-        content = TensorFile(state.weights, {"rows": state.names.to_json()})
-        write_tensors(folder / WEIGHTS, FORMAT, content)
+        WarmState.from_model(trained.model, trained.split.log).save(folder / WEIGHTS)
         Bundle.write(
             folder / BUNDLE,
             version=f"{number:04d}",
@@ -109,7 +105,7 @@ def refresh(
             cases = HeldOutCases(trained.split.test, trained.split.log)
             result = check_version(version, trained.model, cases, current, config.gate, reference)
         rows = trained.copied_rows
-        facts = {
+        facts |= {
             "created": utc_now(),
             "day": datetime.fromtimestamp(int(log.timestamps.max()), UTC).date().isoformat(),
             "events": len(log),
@@ -127,7 +123,6 @@ def refresh(
         if result.reasons:
             registry.reject(number, facts)
             raise GateRejected(number, result, base)
-        registry.promote(number, folder, facts, base)
     return VersionRecord(number, "current", facts)
 
 
@@ -138,17 +133,3 @@ def load_version(registry: Registry, number: int) -> Bundle:
         ArtifactError: it is damaged or incomplete; the message names the remedy.
     """
     return Bundle.load(registry.path(number) / BUNDLE)
-
-
-def load_warm_state(folder: Path) -> WarmState:
-    """Load the state of a version for a warm start.
-
-    Raises:
-        ValueError: it is missing or damaged.
-    """
-    remedy = "train from scratch: pass RefreshConfig(warm_start=None)"
-    try:
-        weights, facts = read_tensors(folder / WEIGHTS, FORMAT, remedy)
-    except FileNotFoundError as error:
-        raise ValueError(str(error)) from error
-    return WarmState(weights, RowNames.from_json(facts["rows"]))

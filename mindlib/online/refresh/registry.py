@@ -3,7 +3,7 @@
     registry/
       current               {"served": [1, 2, 4], "rolled_back": [3], ...}; the last one is served
       versions/0004/        a complete version; the name appears when the version is complete
-      versions/.0005.partial  a version that a refresh prepares; the next one deletes leftovers
+      versions/.0005.*.partial  a version that a refresh prepares; the next one deletes leftovers
       rejected/0005.json    the facts of a version that the gate rejected
       refresh.lock          locked while a refresh runs; refresh.holder names the process
       pointer.lock          locked while `current` is read and replaced
@@ -12,10 +12,7 @@
 both complete. A process that is killed between the rename of a version and this step leaves a
 complete version that is not served: the history lists it, and its number is not used again. Add
 the number to `current` to serve it, or delete its folder. Complete versions and folders with other
-names are never deleted by mindlib.
-
-The operating system releases the locks of a process that dies, so that leftover lock files do not
-block anything.
+names are never deleted by mindlib. The operating system releases the locks of a process that dies.
 """
 
 from __future__ import annotations
@@ -23,10 +20,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,12 +30,10 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from mindlib.data.storage import PARTIAL, atomic_file, read_object, sweep, sync
+from mindlib.data.storage import atomic_file, atomic_folder, read_object, sweep
 
 FORMAT = "mindlib registry 2"
 FACTS = "version.json"
-# The temporary folders of this module, which the next refresh deletes.
-OWN_STAGING = re.compile(rf"\.[0-9]{{4,}}{re.escape(PARTIAL)}")
 POINTER_TIMEOUT = 10.0  # seconds; the pointer is locked for one read and one rename only
 
 State = Literal["current", "served before", "rolled back", "not served", "rejected"]
@@ -74,16 +68,14 @@ class _Pointer:
     @staticmethod
     def parse(content: dict[str, Any]) -> _Pointer:
         lists: list[Any] = [content.get(name) for name in ("served", "rolled_back")]
-        if content.get("format") != FORMAT or not all(isinstance(part, list) for part in lists):
-            raise ValueError(
-                f"the file `current` is damaged: expected two lists, and the format {FORMAT!r}"
-            )
-        numbers = [number for part in lists for number in part]
-        if not all(type(n) is int and n > 0 for n in numbers) or len({*numbers}) < len(numbers):
-            raise ValueError(
-                f"the file `current` is damaged: it has {numbers}, expected distinct numbers from 1"
-            )
-        return _Pointer(*lists)
+        if content.get("format") == FORMAT and all(isinstance(part, list) for part in lists):
+            numbers = [number for part in lists for number in part]
+            if all(type(n) is int and n > 0 for n in numbers) and len({*numbers}) == len(numbers):
+                return _Pointer(*lists)
+        raise ValueError(
+            f"the file `current` is damaged: it has {lists!s:.80}, expected two lists of distinct "
+            f"numbers from 1, and the format {FORMAT!r}"
+        )
 
 
 class Registry:
@@ -131,22 +123,16 @@ class Registry:
         states |= dict.fromkeys(pointer.served[:-1], "served before")
         states |= dict.fromkeys(pointer.served[-1:], "current")
         states |= dict.fromkeys(pointer.rolled_back, "rolled back")
-        paths: dict[int, tuple[State, Path]] = {
-            n: (state, self.path(n) / FACTS) for n, state in states.items()
-        }
-        for n in _numbers(self.rejected, ".json"):
-            paths[n] = ("rejected", self.rejected / f"{n:04d}.json")
+        paths = {number: self.path(number) / FACTS for number in states}
+        for number in _numbers(self.rejected, ".json"):
+            states[number], paths[number] = "rejected", self.rejected / f"{number:04d}.json"
         remedy = "; restore it from a copy, or write {} into it, which loses only these facts"
-        records = [
-            VersionRecord(n, state, read_object(path, remedy)) for n, (state, path) in paths.items()
-        ]
-        return sorted(records, key=lambda record: record.number)
+        return [VersionRecord(n, states[n], read_object(paths[n], remedy)) for n in sorted(states)]
 
     def rollback(self) -> int:
         """Serve the previous version again, and return its number.
 
-        A running refresh is not waited for: it will fail with `ConcurrentUpdate`, because it
-        started from the version that is rolled back.
+        A refresh that is running will fail with `ConcurrentUpdate`.
 
         Raises:
             ValueError: there is no previous version.
@@ -189,10 +175,7 @@ class Registry:
                 pointer = self._read_pointer()
                 if not (self.folder / "current").exists():  # from now on, a missing one is a fault
                     self._write_pointer(pointer)
-                for path in self.versions.glob(f".*{PARTIAL}"):
-                    if OWN_STAGING.fullmatch(path.name):
-                        shutil.rmtree(path, ignore_errors=True)
-                for folder in (self.folder, self.rejected):
+                for folder in (self.folder, self.versions, self.rejected):
                     sweep(folder, "*")
             yield
         finally:
@@ -201,41 +184,31 @@ class Registry:
             lock.release()
 
     @contextmanager
-    def staging_dir(self) -> Iterator[tuple[int, Path]]:
-        """Yield a new version number and a temporary folder to prepare the version in."""
-        pointer = self._read_pointer()
-        on_disk = _numbers(self.versions) + _numbers(self.rejected, ".json")
-        number = 1 + max(pointer.served + pointer.rolled_back + on_disk, default=0)
-        folder = self.versions / f".{number:04d}{PARTIAL}"
-        folder.mkdir()
-        try:
-            yield number, folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    def new_version(self) -> Iterator[tuple[int, Path, dict[str, Any]]]:
+        """Yield a new number, a folder to prepare the version in, and its facts, to be filled.
 
-    def promote(self, number: int, folder: Path, facts: dict[str, Any], base: int | None) -> None:
-        """Make the version prepared in a staging folder the current one.
-
-        Args:
-            facts: recorded in the history.
-            base: the current version when the refresh started.
+        When the block ends without an error, the version becomes the current one; otherwise nothing
+        of it remains.
 
         Raises:
-            ConcurrentUpdate: the current version is another one now; nothing is changed.
+            ConcurrentUpdate: the current version is another one than before the block.
         """
-        _write(folder / FACTS, facts)
-        for path in (*folder.rglob("*"), folder):
-            sync(path)
-        with self._pointer_lock():
-            pointer = self._read_pointer()
-            if pointer.current != base:
-                raise ConcurrentUpdate(
-                    f"version {number} was made to follow version {base}, but the current version "
-                    f"is {pointer.current} now (after a rollback?); the new version is not served: "
-                    f"refresh again"
-                )
-            folder.rename(self.path(number))
-            sync(self.versions)
+        pointer = self._read_pointer()
+        base, facts = pointer.current, {}
+        on_disk = _numbers(self.versions) + _numbers(self.rejected, ".json")
+        number = 1 + max(pointer.served + pointer.rolled_back + on_disk, default=0)
+        with ExitStack() as stack:
+            with atomic_folder(self.path(number)) as folder:
+                yield number, folder, facts
+                _write(folder / FACTS, facts)
+                stack.enter_context(self._pointer_lock())
+                pointer = self._read_pointer()
+                if pointer.current != base:
+                    raise ConcurrentUpdate(
+                        f"version {number} was made to follow version {base}, but the current "
+                        f"version is {pointer.current} now (after a rollback?); the new version is "
+                        f"not served: refresh again"
+                    )
             self._write_pointer(_Pointer([*pointer.served, number], pointer.rolled_back))
 
     def reject(self, number: int, facts: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
 
 from mindlib.data.interactions import Interactions
 from mindlib.data.option_types import AT_LEAST_1, SEED, check_options
@@ -15,7 +14,7 @@ from mindlib.evaluation import evaluate
 from mindlib.models.mind import MIND, MINDConfig
 from mindlib.online.refresh.days import hold_out_newest_day
 from mindlib.online.refresh.gate import GateConfig
-from mindlib.online.refresh.warm import CopiedRows, RowNames, warm_start
+from mindlib.online.refresh.warm import CopiedRows, WarmState, warm_start
 from mindlib.retrieval import Engine
 from mindlib.retrieval.engines import check_engine
 from mindlib.training import Fit, TrainingConfig, fit
@@ -57,14 +56,6 @@ class RefreshConfig:
 
 
 @dataclass(frozen=True)
-class WarmState:
-    """What a warm start needs of a trained model: weights, and the names of the tables' rows."""
-
-    weights: dict[str, Tensor]
-    names: RowNames
-
-
-@dataclass(frozen=True)
 class TrainedModel:
     """The result of the training of a version.
 
@@ -83,10 +74,6 @@ class TrainedModel:
     copied_rows: CopiedRows | None
     seconds: float
 
-    def warm_state(self) -> WarmState:
-        """Return the state from which the next version can be trained."""
-        return WarmState(self.model.state_dict(), RowNames.from_model(self.model, self.split.log))
-
 
 def train(log: Interactions, config: RefreshConfig, previous: WarmState | None) -> TrainedModel:
     """Train a version, and keep the epoch with the best validation metric.
@@ -99,16 +86,14 @@ def train(log: Interactions, config: RefreshConfig, previous: WarmState | None) 
         previous: the current version's state; None, or no `config.warm_start`: from scratch.
 
     Raises:
-        ValueError: the log is too small, or the weights do not fit (see `hold_out_newest_day`,
-            `fit`, `warm_start`).
-        FloatingPointError: the loss became NaN or infinite.
+        ValueError, FloatingPointError: as `hold_out_newest_day`, `warm_start` and `fit`.
     """
     started = time.perf_counter()
     warm = config.warm_start if previous is not None else None
     training = warm or config.training
     split = hold_out_newest_day(log, share=config.held_out, seed=config.seed)
     model = MIND(log, config.model, generator=torch.Generator().manual_seed(config.seed))
-    copied = warm_start(model, log, previous.weights, previous.names) if warm and previous else None
+    copied = warm_start(model, log, previous) if warm and previous else None
     model.eval()
     monitor, n = training.monitor, int(training.monitor.partition("@")[2])
     evaluation = evaluate(model, split.validation, (n,), exclude_history=training.exclude_history)

@@ -8,38 +8,39 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mindlib.data.interactions import Interactions
+from mindlib.data.tensor_file import TensorFile, read_tensors, write_tensors
 from mindlib.data.title_words import split_titles
 from mindlib.models.vector_model import VectorModel
 
-ITEMS, PROFILE = "items.weight", "profile.weight"
+FORMAT = "mindlib weights 1"
 # The kind of a row ("id", "field brand", "title word", a profile field) and the id, value or word;
 # None is the value "unknown", because a value may have that name, too.
 Name = tuple[str, int | str | None]
+TABLES = ("items", "profile")  # the embedding tables whose rows have names
 
 
-@dataclass(frozen=True)
-class RowNames:
-    """The names of the rows of a model's embedding tables.
+class WarmState(NamedTuple):
+    """What a warm start needs of a trained model.
 
     Attributes:
-        items: rows of the item table; None for unused rows (row 0 is padding).
-        profile: rows of the profile table.
+        weights: its `state_dict`.
+        names: for each of `TABLES` the names of its rows; None for unused rows (row 0 of the item
+            table is padding).
     """
 
-    items: tuple[Name | None, ...]
-    profile: tuple[Name | None, ...]
+    weights: dict[str, Tensor]
+    names: dict[str, tuple[Name | None, ...]]
 
     @staticmethod
-    def from_model(model: VectorModel, log: Interactions) -> RowNames:
-        """Derive the names from a model and the log that it was built with.
+    def from_model(model: VectorModel, log: Interactions) -> WarmState:
+        """Derive the state from a model and the log that it was built with.
 
         Raises:
             ValueError: the model was built with another log.
@@ -72,23 +73,24 @@ class RowNames:
             for field, values in zip(log.profiles.fields, log.profiles.vocabularies, strict=True):
                 profile += [(field, None), *((field, value) for value in values[1:])]
         _check_log(len(profile) == rows, f"{rows} profile values", f"{len(profile)}")
-        return RowNames(
-            tuple(names.get(row) for row in range(len(model.items.weight))), tuple(profile)
-        )
+        items = tuple(names.get(row) for row in range(len(model.items.weight)))
+        return WarmState(model.state_dict(), {"items": items, "profile": tuple(profile)})
 
-    def to_json(self) -> str:
-        """Serialize the names as text."""
-        return json.dumps(vars(self), separators=(",", ":"))
+    def save(self, path: Path) -> None:
+        """Write one file; errors as of `write_tensors`."""
+        rows = json.dumps(self.names, separators=(",", ":"))
+        write_tensors(path, FORMAT, TensorFile(self.weights, {"rows": rows}))
 
     @staticmethod
-    def from_json(text: str) -> RowNames:
-        """Parse the output of `to_json`."""
-        content = json.loads(text)
-        items, profile = (
-            tuple(tuple(name) if name else None for name in content[key])
-            for key in ("items", "profile")
-        )
-        return RowNames(items, profile)
+    def load(path: Path) -> WarmState:
+        """Read the output of `save`; errors as of `read_tensors`."""
+        remedy = "train from scratch: pass RefreshConfig(warm_start=None)"
+        weights, facts = read_tensors(path, FORMAT, remedy)
+        rows = json.loads(facts["rows"])
+        names = {
+            table: tuple(tuple(name) if name else None for name in rows[table]) for table in TABLES
+        }
+        return WarmState(weights, names)
 
 
 class CopiedRows(NamedTuple):
@@ -99,9 +101,7 @@ class CopiedRows(NamedTuple):
 
 
 @torch.no_grad()
-def warm_start(
-    model: VectorModel, log: Interactions, weights: Mapping[str, Tensor], names: RowNames
-) -> CopiedRows:
+def warm_start(model: VectorModel, log: Interactions, previous: WarmState) -> CopiedRows:
     """Copy previous weights into a new model, in place.
 
     Rows of the two embedding tables are copied to the rows of the same name. Rows with new names
@@ -111,47 +111,36 @@ def warm_start(
     Args:
         model: newly built with `log`.
         log: of this refresh.
-        weights: the previous `state_dict`.
-        names: of the previous tables' rows.
 
     Raises:
-        ValueError: the weights are of another model or size, or the names of other weights. The
-            model is then unchanged.
+        ValueError: the weights are of another model or size. The model is then unchanged.
     """
-    target = model.state_dict()
-    own = RowNames.from_model(model, log)
-    for name in sorted(target.keys() | weights.keys()):
-        by_row = name in (ITEMS, PROFILE)
-        old, new = (tuple(w[name].shape[by_row:]) if name in w else None for w in (weights, target))
-        if old != new:
+    weights, new = previous.weights, WarmState.from_model(model, log)
+    tables = [f"{table}.weight" for table in TABLES]
+    for name in sorted(new.weights.keys() | weights.keys()):
+        by_row = name in tables
+        old_shape, shape = (
+            tuple(state[name].shape[by_row:]) if name in state else None
+            for state in (weights, new.weights)
+        )
+        if old_shape != shape:
             raise ValueError(
-                f"{name}: the previous shape{' of a row' if by_row else ''} is {old or 'missing'}, "
-                f"the new one {new or 'missing'}; use the previous model configuration, or train "
-                f"from scratch"
+                f"{name}: the previous shape{' of a row' if by_row else ''} is "
+                f"{old_shape or 'missing'}, the new one {shape or 'missing'}; use the previous "
+                f"model configuration, or train from scratch"
             )
-    for name, previous in ((ITEMS, names.items), (PROFILE, names.profile)):
-        if len(weights[name]) != len(previous):
-            raise ValueError(
-                f"the previous {name} has {len(weights[name])} rows and {len(previous)} names; "
-                f"pass the names that were saved with these weights"
-            )
-    for name, weight in target.items():
-        if name not in (ITEMS, PROFILE):
+    for name, weight in new.weights.items():
+        if name not in tables:
             weight.copy_(weights[name])
-    _copy_rows(target[PROFILE], weights[PROFILE], own.profile, names.profile)
-    copied = _copy_rows(target[ITEMS], weights[ITEMS], own.items, names.items)
-    return CopiedRows(copied, sum(name is not None for name in own.items) - copied)
-
-
-def _copy_rows(
-    new: Tensor, old: Tensor, new_names: Iterable[Name | None], old_names: Iterable[Name | None]
-) -> int:
-    """Copy each row whose name both tables have, and return the number of rows."""
-    old_rows = {name: row for row, name in enumerate(old_names) if name is not None}
-    pairs = [(row, old_rows[name]) for row, name in enumerate(new_names) if name in old_rows]
-    target, source = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).T
-    new[target] = old[source].to(new)
-    return len(pairs)
+    copied = {}
+    for name, table in zip(tables, TABLES, strict=True):
+        old_rows = {row_name: row for row, row_name in enumerate(previous.names[table]) if row_name}
+        rows = [(n, old_rows[own]) for n, own in enumerate(new.names[table]) if own in old_rows]
+        target, source = torch.tensor(rows, dtype=torch.int64).reshape(-1, 2).T
+        new.weights[name][target] = weights[name][source].to(new.weights[name])
+        copied[table] = len(rows)
+    named = sum(name is not None for name in new.names["items"])
+    return CopiedRows(copied["items"], named - copied["items"])
 
 
 def _check_log(matches: bool, model: str, log: str) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from mindlib.online.refresh import Registry, pipeline, refresh
-from mindlib.online.refresh.training import TrainedModel, WarmState
+from mindlib.online.refresh.training import TrainedModel
 from mindlib.online.refresh.training import train as really_train
+from mindlib.online.refresh.warm import WarmState
 from mindlib.online.serving.bundle import Bundle
 from tests.online.refresh.world import CONFIG, daily_logs
 
@@ -30,7 +31,8 @@ def made(tmp_path_factory) -> Made:
     registry = Registry(tmp_path_factory.mktemp("refresh") / "registry")
     for log in daily_logs()[:2]:
         refresh(registry, log, CONFIG)
-    trained = really_train(daily_logs()[2], CONFIG, pipeline.load_warm_state(registry.path(2)))
+    previous = WarmState.load(registry.path(2) / pipeline.WEIGHTS)
+    trained = really_train(daily_logs()[2], CONFIG, previous)
     log = trained.split.log
     bundle = Bundle.write(
         registry.folder.parent / "third",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mindlib.online.artifacts import DamagedPart
+from mindlib.online.artifacts import ArtifactError
 from mindlib.online.refresh import Follower, Registry, load_version
 from mindlib.online.refresh.registry import _Pointer
 from mindlib.online.serving.bundle import Bundle
@@ -65,7 +65,7 @@ def test_a_damaged_version_is_not_deployed(registry, platform):
     whole = index.read_bytes()
     index.write_bytes(whole[:-10])
     assert not follower.poll()
-    assert isinstance(follower.error, DamagedPart)
+    assert isinstance(follower.error, ArtifactError)
     assert platform.bundle.version == "0001"
     index.write_bytes(whole)
     assert follower.poll()

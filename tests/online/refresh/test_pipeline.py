@@ -28,9 +28,9 @@ from mindlib.online.refresh import (
 )
 from mindlib.online.refresh.days import hold_out_newest_day
 from mindlib.online.refresh.gate import GateResult
-from mindlib.online.refresh.pipeline import WEIGHTS, load_warm_state
+from mindlib.online.refresh.pipeline import WEIGHTS
 from mindlib.online.refresh.training import train
-from mindlib.online.refresh.warm import warm_start
+from mindlib.online.refresh.warm import WarmState, warm_start
 from tests.online.refresh.damage import BROKEN
 from tests.online.refresh.world import CONFIG, daily_logs, training
 
@@ -77,10 +77,10 @@ def test_a_third_version_passes_the_gate_and_is_served(registry, third, made):
     assert done.number == registry.current() == 3
     assert registry.history()[-1] == done
     # The next refresh starts from these weights.
-    kept = load_warm_state(registry.path(3))
+    kept = WarmState.load(registry.path(3) / WEIGHTS)
     for name, weight in made.trained.model.state_dict().items():
         assert torch.equal(kept.weights[name], weight), name
-    assert kept.names == made.trained.warm_state().names
+    assert kept.names == WarmState.from_model(made.trained.model, made.trained.split.log).names
     assert registry.rollback() == 2
 
 
@@ -185,7 +185,7 @@ def test_damaged_weights_are_named_and_from_scratch_helps(registry):
 
 def test_a_warm_start_begins_with_the_previous_quality(registry, made):
     log = daily_logs()[2]
-    cold = train(log, replace(CONFIG, warm_start=None), load_warm_state(registry.path(2)))
+    cold = train(log, replace(CONFIG, warm_start=None), WarmState.load(registry.path(2) / WEIGHTS))
     assert cold.copied_rows is None
     assert made.trained.copied_rows is not None
     # On the same cases, previous weights are better than random ones.
@@ -196,13 +196,13 @@ def test_a_warm_start_begins_with_the_previous_quality(registry, made):
 
 
 def test_epoch_0_is_kept_if_training_makes_a_warm_start_worse(registry):
-    log, kept = daily_logs()[2], load_warm_state(registry.path(2))
+    log, kept = daily_logs()[2], WarmState.load(registry.path(2) / WEIGHTS)
     harm = replace(training(1), learning_rate=10.0)
     harmed = train(log, replace(CONFIG, warm_start=harm), kept)
     assert harmed.fit.best_epoch == 0
     assert harmed.fit.log[0]["Recall@5"] < harmed.initial_value
     fresh = MIND(log, CONFIG.model, generator=torch.Generator().manual_seed(CONFIG.seed))
-    warm_start(fresh, log, kept.weights, kept.names)
+    warm_start(fresh, log, kept)
     for name, weight in fresh.state_dict().items():
         assert torch.equal(harmed.model.state_dict()[name], weight), name
 

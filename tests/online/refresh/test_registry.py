@@ -6,7 +6,9 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -25,10 +27,16 @@ with Registry(sys.argv[1]).refresh_lock():
 
 def make(registry: Registry, word: str = "good") -> int:
     """A version of one file."""
-    with registry.refresh_lock(), registry.staging_dir() as (number, folder):
+    with registry.refresh_lock(), registry.new_version() as (number, folder, facts):
         (folder / "content").write_text(word)
-        registry.promote(number, folder, {"word": word}, registry.current())
+        facts["word"] = word
     return number
+
+
+def reject(registry: Registry) -> None:
+    with suppress(RuntimeError), registry.refresh_lock(), registry.new_version() as (number, _, _):
+        registry.reject(number, {"reasons": ["no good"]})
+        raise RuntimeError
 
 
 @pytest.fixture
@@ -63,21 +71,20 @@ def test_versions_follow_each_other_and_a_rollback_is_one_call(registry):
     assert Registry(registry.folder).history() == registry.history()
 
 
-def test_a_version_that_is_not_promoted_leaves_no_file(registry):
+def test_a_version_that_is_not_completed_leaves_no_file(registry):
     make(registry)
-    with registry.staging_dir() as (number, folder):
+    with suppress(KeyboardInterrupt), registry.new_version() as (number, folder, _):
+        assert number == 2
         (folder / "content").write_text("half")
-    assert number == 2
-    assert not folder.exists()
+        raise KeyboardInterrupt
     assert [path.name for path in registry.versions.iterdir()] == ["0001"]
 
 
 def test_a_rejection_is_recorded_and_its_number_not_used_again(registry):
     make(registry)
-    with registry.refresh_lock(), registry.staging_dir() as (number, _):
-        registry.reject(number, {"reasons": ["no good"]})
+    reject(registry)
     assert registry.current() == 1
-    assert registry.history()[-1].state == "rejected"
+    assert states(registry) == [(1, "current"), (2, "rejected")]
     assert registry.history()[-1].facts == {"reasons": ["no good"]}
     assert make(registry) == 3
 
@@ -85,12 +92,13 @@ def test_a_rejection_is_recorded_and_its_number_not_used_again(registry):
 def test_a_version_does_not_replace_another_than_it_was_made_to_follow(registry):
     make(registry, "a")
     make(registry, "b")
-    with registry.refresh_lock(), registry.staging_dir() as (number, folder):
-        before = registry.current()
+    fault, match = "a rollback while a refresh runs", "made .* version 2, .* is 1 now"
+    with (
+        refuses("Versions and refresh", fault, ConcurrentUpdate, match=match),
+        registry.refresh_lock(),
+        registry.new_version(),
+    ):
         registry.rollback()  # does not wait for the refresh that runs
-        fault, match = "a rollback while a refresh runs", "made .* version 2, .* is 1 now"
-        with refuses("Versions and refresh", fault, ConcurrentUpdate, match=match):
-            registry.promote(number, folder, {}, before)
     assert registry.current() == 1
     assert states(registry) == [(1, "current"), (2, "rolled back")]
 
@@ -100,7 +108,8 @@ def test_only_the_leftovers_of_a_killed_refresh_are_deleted(registry):
     make(registry, "b")
     registry.rollback()
     leftovers = [
-        registry.versions / ".0003.partial" / "content",
+        registry.versions / ".0003.0123456789ab.partial" / "0003",
+        registry.versions / ".0003.0123456789ab.lock",
         registry.folder / ".current.0123456789ab.partial" / "content",
         registry.folder / ".current.0123456789ab.lock",
         registry.folder / ".refresh.holder.0123456789ab.partial" / "content",
@@ -120,7 +129,8 @@ def test_only_the_leftovers_of_a_killed_refresh_are_deleted(registry):
         path.parent.mkdir(exist_ok=True)
         path.write_text("half")
     with registry.refresh_lock():
-        assert not any(path.exists() for path in (*leftovers, registry.versions / ".0003.partial"))
+        assert not any(path.exists() for path in leftovers)
+        assert not list(registry.versions.glob(".0003*"))
     assert make(registry) == 3
     assert all(path.read_text() == "half" for path in foreign)
     assert [number for number, _ in states(registry)] == [1, 2, 3]
@@ -133,9 +143,9 @@ def test_only_the_leftovers_of_a_killed_refresh_are_deleted(registry):
 
 def test_a_version_whose_refresh_was_killed_before_the_pointer_is_kept_but_not_served(registry):
     make(registry, "a")
-    with registry.refresh_lock(), registry.staging_dir() as (_, folder):
-        (folder / "version.json").write_text('{"word": "b"}')
-        folder.rename(registry.path(2))  # and here it was killed
+    killed = patch.object(Registry, "_write_pointer", side_effect=KeyboardInterrupt)
+    with killed, pytest.raises(KeyboardInterrupt):
+        make(registry, "b")
     assert registry.current() == 1
     assert states(registry) == [(1, "current"), (2, "not served")]
     assert make(registry, "c") == 3
@@ -171,8 +181,7 @@ def test_a_missing_pointer_is_refused_and_deletes_no_version(registry, rejected)
 
 
 def test_a_registry_whose_only_versions_were_rejected_misses_its_pointer(registry):
-    with registry.refresh_lock(), registry.staging_dir() as (number, _):
-        registry.reject(number, {"reasons": ["no good"]})
+    reject(registry)
     assert registry.current() is None
     (registry.folder / "current").unlink()
     with pytest.raises(ValueError, match=r"versions \[\] and the rejected numbers \[1\]"):

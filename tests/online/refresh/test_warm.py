@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mindlib.data import Interactions
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models import MIND, MINDConfig, YouTubeDNN, YouTubeDNNConfig
-from mindlib.online.refresh.warm import RowNames, warm_start
+from mindlib.online.refresh.warm import WarmState, warm_start
 
 SMALL: dict[str, Any] = {"dim": 4, "hidden": (5,), "history_length": 6}
 BRANDS, SEGMENTS, WORDS = ("A", "B", "C", "AB", "BCA"), "xyz", ("tea", "milk", "rice", "soap")
@@ -61,21 +61,18 @@ def test_each_name_has_its_old_row_or_a_fresh_one(before, after, old_users, new_
     after = {item: before.get(item, features) for item, features in after.items()}
     old_log, new_log = log_of(before, old_users), log_of(after, new_users)
     old, new, fresh = mind(old_log, 1, **form), mind(new_log, 2, **form), mind(new_log, 2, **form)
-    told = RowNames.from_model(old, old_log)
-    done = warm_start(new, new_log, old.state_dict(), RowNames.from_json(told.to_json()))
-    names = RowNames.from_model(new, new_log)
+    state = WarmState.from_model(old, old_log)
+    done = warm_start(new, new_log, state)
+    names = WarmState.from_model(new, new_log).names
     carried = 0
-    for table, was, then, now in (
-        ("items", told.items, old.items.weight, new.items.weight),
-        ("profile", told.profile, old.profile.weight, new.profile.weight),
-    ):
-        start = getattr(fresh, table).weight
-        for row, name in enumerate(getattr(names, table)):
+    for table, was in state.names.items():
+        then, now, start = (getattr(model, table).weight for model in (old, new, fresh))
+        for row, name in enumerate(names[table]):
             known = name is not None and name in was
             assert torch.equal(now[row], then[was.index(name)] if known else start[row]), name
             carried += known and table == "items"
     assert done.copied == carried
-    assert done.copied + done.new == sum(name is not None for name in names.items)
+    assert done.copied + done.new == sum(name is not None for name in names["items"])
     assert torch.equal(new.items.weight[0], torch.zeros(4))
     for name, weight in new.state_dict().items():
         if name not in ("items.weight", "profile.weight"):
@@ -83,15 +80,25 @@ def test_each_name_has_its_old_row_or_a_fresh_one(before, after, old_users, new_
 
 
 @given(CATALOGUE, USERS, FORMS)
+def test_a_state_is_read_as_it_was_saved(tmp_path_factory, items, users, form):
+    log, path = log_of(items, users), tmp_path_factory.mktemp("state") / "weights"
+    state = WarmState.from_model(mind(log, 0, **form), log)
+    state.save(path)
+    loaded = WarmState.load(path)
+    assert loaded.names == state.names
+    assert all(torch.equal(loaded.weights[name], weight) for name, weight in state.weights.items())
+
+
+@given(CATALOGUE, USERS, FORMS)
 def test_an_item_is_the_sum_of_the_rows_that_bear_its_names(items, users, form):
     log = log_of(items, users)
     model = mind(log, 0, **form)
-    names = RowNames.from_model(model, log)
+    names = WarmState.from_model(model, log).names["items"]
     for number, item in enumerate(log.item_ids[1:], 1):
         brands, word = items[item]
         own = {("id", item), ("title word", word), ("title word", "no")}
         own |= {("field brand", brand) for brand in brands}
-        rows = [row for row, name in enumerate(names.items) if name in own]
+        rows = [row for row, name in enumerate(names) if name in own]
         used = model.items.codes[number]
         assert sorted(used[used > 0].tolist()) == rows
 
@@ -99,7 +106,7 @@ def test_an_item_is_the_sum_of_the_rows_that_bear_its_names(items, users, form):
 def test_words_are_normalized_as_in_the_model():
     titles = ["", "Café ‘Luna’ d’Or", "Cafe\u0301 d'or"]
     log = replace(log_of({1: ("A", "tea"), 2: ("A", "tea")}, ["x"]), titles=tuple(titles))
-    names = RowNames.from_model(mind(log, 0), log).items
+    names = WarmState.from_model(mind(log, 0), log).names["items"]
     assert {name[1] for name in names if name and name[0] == "title word"} == {"café", "d'or"}
 
 
@@ -119,7 +126,7 @@ def test_weights_of_another_model_are_refused_and_nothing_is_changed(kind, confi
     other, new = kind(log, config, generator=torch.Generator()), mind(log, 2)
     kept = {name: weight.clone() for name, weight in new.state_dict().items()}
     with pytest.raises(ValueError, match=message):
-        warm_start(new, log, other.state_dict(), RowNames.from_model(other, log))
+        warm_start(new, log, WarmState.from_model(other, log))
     assert all(torch.equal(weight, kept[name]) for name, weight in new.state_dict().items())
 
 
@@ -128,16 +135,12 @@ def test_another_logs_names_are_refused():
     larger = log_of({1: ("A", "tea"), 2: ("A", "tea"), 3: ("B", "milk")}, ["x", "y"])
     model = mind(log, 0)
     with pytest.raises(ValueError, match="2 items, the log 3"):
-        RowNames.from_model(model, larger)
-    with pytest.raises(ValueError, match=r"rows and .* names"):
-        warm_start(
-            mind(log, 1), log, model.state_dict(), RowNames.from_model(mind(larger, 0), larger)
-        )
+        WarmState.from_model(model, larger)
     segments = replace(log, profiles=larger.profiles)
     with pytest.raises(ValueError, match="profile values"):
-        RowNames.from_model(model, segments)
+        WarmState.from_model(model, segments)
     # The same items under other titles: the rows of words would be another's.
     titles = np.array(log.titles)
     titles[1:] = ["tea no 1", "no tea 1"]
     with pytest.raises(ValueError, match="disagree"):
-        RowNames.from_model(model, replace(log, titles=tuple(titles.tolist())))
+        WarmState.from_model(model, replace(log, titles=tuple(titles.tolist())))
