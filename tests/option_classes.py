@@ -7,7 +7,7 @@ from typing import Any
 import mindlib
 
 # Classes of options whose name does not end with "Config".
-OTHERS = {"CategoryShare", "Experiment", "PlantedRanker", "Timeouts", "Trial"}
+OTHERS = {"Experiment", "PlantedRanker", "Timeouts", "Trial"}
 
 
 def option_classes() -> dict[str, Any]:

@@ -20,8 +20,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +107,13 @@ def _trace(model: VectorModel, fields: int) -> Any:
     items = torch.tensor([[1, 1, 1], [1, 0, 0]])
     example = (items, items > 0, torch.zeros((2, fields), dtype=torch.int64))
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
-    module = ServingModule(model)
-    with torch.no_grad(), _quiet_exporter():
+    module, logger = ServingModule(model), logging.getLogger("torch.onnx")
+    with ExitStack() as stack:
+        # The exporter's notes on its internals and on optional packages are suppressed.
+        stack.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.ERROR)
+        stack.enter_context(warnings.catch_warnings(action="ignore"))
+        stack.enter_context(torch.no_grad())
         outputs = Interests._fields[: len(module(*example))]
         return torch.onnx.export(
             module,
@@ -120,20 +124,6 @@ def _trace(model: VectorModel, fields: int) -> Any:
             input_names=["items", "mask", "profile"],
             output_names=outputs,
         )
-
-
-@contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Suppress the exporter's notes on its internals and on optional packages."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _write(folder: Path, program: Any, model: VectorModel, catalogue: Catalogue) -> None:

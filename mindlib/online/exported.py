@@ -12,16 +12,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mindlib.data.catalogue import Catalogue
-from mindlib.data.histories import Histories, History
+from mindlib.data.histories import Histories
 from mindlib.models.vector_model import USERS_AT_ONCE
-from mindlib.online.artifacts import ArtifactFormat, MismatchedPart, read_manifest
+from mindlib.online.artifacts import ArtifactError, ArtifactFormat, read_manifest
 from mindlib.retrieval import InterestModel, Recommendations, top_by_best_interest
 
 GRAPH, ITEMS, CATALOGUE = "interests.onnx", "items.npy", "catalogue.json"
 TABLE = "item_vectors"  # the name of these vectors in the graph
-FORMAT = ArtifactFormat(
-    "export", 2, "mindlib.online.export.export", (GRAPH, ITEMS, CATALOGUE), {"history_length": int}
-)
+FORMAT = ArtifactFormat("export", 2, "mindlib.online.export.export")
 
 
 @dataclass(frozen=True)
@@ -47,12 +45,11 @@ class ExportedModel:
         A call runs in one thread, because a server answers many requests in parallel.
 
         Args:
-            path: the folder.
             catalogue: the catalogue that the caller's ids refer to, which must be the export's.
 
         Raises:
             ImportError: ONNX Runtime is not installed.
-            MissingPart, DamagedPart, MismatchedPart: the folder cannot be served.
+            ArtifactError: the folder cannot be served.
         """
         try:
             import onnxruntime
@@ -64,7 +61,7 @@ class ExportedModel:
         manifest = read_manifest(path, FORMAT)
         own = Catalogue.from_json((path / CATALOGUE).read_text(encoding="utf-8"))
         if catalogue is not None and catalogue.fingerprint != own.fingerprint:
-            raise MismatchedPart(
+            raise ArtifactError(
                 f"{path} is of another catalogue ({len(own)} items, {own.fingerprint[:12]}…) than "
                 f"the one expected ({len(catalogue)} items, {catalogue.fingerprint[:12]}…): export "
                 f"a model that was trained with this one"
@@ -86,18 +83,17 @@ class ExportedModel:
     ) -> tuple[Float[Tensor, "users interests dim"], Bool[Tensor, "users interests"]]:
         """Return V_u of each history (Eq. 1), and which of the interests are active.
 
-        For an empty history they are computed from the profile alone.
-
         Raises:
             ValueError: an item or a profile code is not in the catalogue.
         """
-        length = self.manifest["history_length"]
-        parts = [
-            self._run(histories.select(slice(start, start + USERS_AT_ONCE)).window(length))
-            for start in range(0, len(histories), USERS_AT_ONCE)
-        ]
-        vectors, active = zip(*parts, strict=True)
-        return torch.cat(vectors), torch.cat(active)
+        parts = []
+        for some in histories.split(USERS_AT_ONCE):
+            history = some.window(self.manifest["history_length"])
+            history.check_codes(len(self.catalogue), self.catalogue.sizes)
+            inputs = {name: value.numpy() for name, value in vars(history).items()}
+            parts.append(self.session.run(["vectors", "active"], inputs))
+        vectors, active = map(np.concatenate, zip(*parts, strict=True))
+        return torch.from_numpy(vectors), torch.from_numpy(active)
 
     def item_vectors(self) -> Float[Tensor, "items dim"]:
         """Return e_i of the whole catalogue (Eq. 2); row 0 is padding."""
@@ -110,14 +106,6 @@ class ExportedModel:
         return top_by_best_interest(
             self.interests, self.items, histories, n, exclude_history=exclude_history
         )
-
-    def _run(
-        self, history: History
-    ) -> tuple[Float[Tensor, "users interests dim"], Bool[Tensor, "users interests"]]:
-        history.check_codes(len(self.catalogue), self.catalogue.sizes)
-        inputs = {name: value.numpy() for name, value in vars(history).items()}
-        vectors, active = self.session.run(["vectors", "active"], inputs)
-        return torch.from_numpy(vectors), torch.from_numpy(active)
 
 
 def measure_skew(model: InterestModel, exported: InterestModel, histories: Histories) -> float:

@@ -27,7 +27,6 @@ from mindlib.models import (
 )
 from mindlib.models.vector_model import MultiInterestConfig, VectorConfig
 from mindlib.online.ranking import DIN, DINConfig, fit_ranker
-from mindlib.online.serving.stages import Candidates
 from mindlib.online.simulation.clicks import Traffic
 from mindlib.retrieval.faiss import FaissIndex
 from mindlib.training import TrainingConfig, fit
@@ -104,12 +103,6 @@ def click(config: Any) -> None:
     assert np.isfinite(config.examination(5)).all()
 
 
-def rerank(config: Any) -> None:
-    three = np.arange(1, 4)
-    candidates = Candidates(three, three.astype(np.float64), three)
-    assert len(config.rerank(candidates, three[:0], np.ones(4, dtype=np.int64), 3).items) == 3
-
-
 def nothing(config: Any) -> None:
     """Its numbers are only compared, or its parts are used above, or a use takes seconds."""
 
@@ -120,7 +113,6 @@ USES: dict[str, Any] = {
         for config, model in MODELS.items()
     },
     "ArmsConfig": lambda c: [b(SPLIT.log, generator()) for b in c.builders().values()],
-    "CategoryShare": rerank,
     "ClickConfig": click,
     "DINConfig": score,
     "Experiment": lambda c: c.assign(np.arange(9)),

@@ -21,7 +21,7 @@ from mindlib.online.serving.config import PlatformConfig
 from mindlib.online.serving.platform import PersonalityPlatform
 from mindlib.online.serving.store import InvalidRequest, SqliteStore
 from tests.online.serving.conftest import NO_TIMEOUTS
-from tests.online.serving.world import Nearest, write
+from tests.online.serving.world import nearest, write
 
 pytestmark = pytest.mark.slow
 
@@ -40,8 +40,8 @@ EXAMPLES = max(1, settings().max_examples // 3)
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Bundle:
-    folder = write(tmp_path_factory.mktemp("version") / "one", ranker=Nearest())
-    return Bundle.load(folder, read_ranker=Nearest.load)
+    folder = write(tmp_path_factory.mktemp("version") / "one")
+    return replace(Bundle.load(folder), ranker=nearest())
 
 
 @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -23,9 +23,8 @@ from mindlib.models import YouTubeDNN, YouTubeDNNConfig
 from mindlib.online.exported import CATALOGUE, GRAPH, ITEMS, ExportedModel
 from mindlib.online.ranking import DINRanker
 from mindlib.online.refresh import Registry
-from mindlib.online.refresh.pipeline import FORMAT, WEIGHTS, load_warm_state
 from mindlib.online.refresh.registry import FACTS
-from mindlib.online.refresh.warm import RowNames
+from mindlib.online.refresh.warm import WarmState
 from mindlib.online.serving.bundle import INDEX, METADATA, POPULARITY, RANKER, Bundle
 from mindlib.retrieval import ExactIndex, load_index
 from mindlib.retrieval.faiss import FaissIndex
@@ -98,7 +97,8 @@ def read_bundle(path: Path) -> Any:
     assert isinstance(bundle.ranker, DINRanker)
     return (
         bundle.version, bundle.catalogue, bundle.model.item_vectors(), bundle.index.items,
-        bundle.index.ids, bundle.counts, vars(bundle.metadata), bundle.ranker.model.state_dict(),
+        bundle.index.ids, bundle.counts, bundle.titles, bundle.categories,
+        bundle.ranker.model.state_dict(),
     )  # fmt: skip
 
 
@@ -133,9 +133,8 @@ def files(tmp_path_factory) -> dict[str, tuple[File, Any]]:
     FaissIndex.build(items, ids).save(home / "faiss")
     checkpoints = Checkpoints(home)
     checkpoints.write(1, TensorFile({"x": items, "step": torch.tensor(3)}, {"log": [{"a": 0.5}]}))
-    names = RowNames((None, ("id", 7), ("title word", "red")), (("age", None),))
-    weights = TensorFile({"items.weight": items[:3]}, {"rows": names.to_json()})
-    write_tensors(home / WEIGHTS, FORMAT, weights)
+    names = {"items": (None, ("id", 7), ("title word", "red")), "profile": (("age", None),)}
+    WarmState({"items.weight": items[:3]}, names).save(home / "weights")
     ranker = DINRanker.from_model(randomized(log), log)
     ranker.save(home / "ranker")
     write_tensors(home / "run", FORM, TensorFile({"a": torch.arange(9.0)}, {"name": "x"}))
@@ -146,7 +145,7 @@ def files(tmp_path_factory) -> dict[str, tuple[File, Any]]:
         "exact index": File(home / "exact", lambda: vars(load_index(home / "exact"))),
         "Faiss index": File(home / "faiss", lambda: load_index(home / "faiss")._state(home)),
         "checkpoint": File(checkpoints.path(1), lambda: checkpoints.read(1)),
-        "weights": File(home / WEIGHTS, lambda: tuple(vars(load_warm_state(home)).values())),
+        "weights": File(home / "weights", lambda: WarmState.load(home / "weights")),
         "ranker": File(home / "ranker", lambda: read_ranker(home / "ranker")),
         "cache": File(home / "run", lambda: read_cache(home / "run")),
     }
@@ -202,8 +201,8 @@ def unsealed(tmp_path_factory) -> dict[str, File]:
     home: Path = tmp_path_factory.mktemp("unsealed")
     registry = Registry(home)
     for _ in range(2):
-        with registry.refresh_lock(), registry.staging_dir() as (number, folder):
-            registry.promote(number, folder, {"metrics": {"Recall@5": 0.5}}, registry.current())
+        with registry.refresh_lock(), registry.new_version() as (_, _, facts):
+            facts["metrics"] = {"Recall@5": 0.5}
     recorded = home / "recorded" / "load.json"
     recorded.parent.mkdir()
     recorded.write_text(json.dumps({"rows": [{"name": "x", "seconds": 1.5}]}), encoding="utf-8")

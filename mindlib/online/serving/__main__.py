@@ -84,17 +84,6 @@ def format_examples(platform: PersonalityPlatform, user: str, address: str) -> s
     )
 
 
-def _check_items(bundle: Bundle, store: SqliteStore, *, add: bool) -> None:
-    unknown = [] if add else store.unknown_items(bundle.catalogue.item_ids)
-    if unknown:
-        store.close()
-        raise ValueError(
-            f"{len(unknown):,} of the {len(bundle.catalogue):,} items of version "
-            f"{bundle.version!r} are not in {store.path}, such as {unknown[0]!r}: name the store "
-            f"of the same shop, or pass --add-items if these items are new"
-        )
-
-
 def main(given: Sequence[str] | None = None) -> None:
     """Build the demonstration if necessary, and serve until interrupted."""
     options = parse_arguments(given)
@@ -114,7 +103,14 @@ def main(given: Sequence[str] | None = None) -> None:
             name = re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-")
             folder, path = build_demo(options.data, options.folder / name, options.index)
         bundle, store = Bundle.load(folder), SqliteStore(path)
-        _check_items(bundle, store, add=options.add_items)
+        ids = bundle.catalogue.item_ids
+        if not options.add_items and (unknown := store.unknown_items(ids)):
+            store.close()
+            raise ValueError(
+                f"{len(unknown):,} of the {len(ids):,} items of version {bundle.version!r} are not "
+                f"in {path}, such as {unknown[0]!r}: name the store of the same shop, or pass "
+                f"--add-items if these items are new"
+            )
     except (ArtifactError, StoreError, ImportError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     with closing(store):

@@ -8,16 +8,13 @@ changes.
 - `item_metadata.json`: the title of each item, and its category for re-ranking.
 - `ranker.safetensors`: the ranker, optional. Without it, the order of recall is final.
 
-A folder appears whole or not at all. A process that is killed while writing leaves a folder whose
-name ends in `.partial`, which is never read and may be deleted.
+A folder appears whole or not at all.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,16 +30,15 @@ from mindlib.models.popularity import Popularity
 from mindlib.models.vector_model import VectorModel
 from mindlib.online.artifacts import (
     MANIFEST,
+    ArtifactError,
     ArtifactFormat,
-    MismatchedPart,
-    MissingPart,
     new_folder,
     read_manifest,
     write_manifest,
 )
 from mindlib.online.exported import ExportedModel
 from mindlib.online.ranking import DINRanker
-from mindlib.online.serving.stages import NO_INTEREST, Candidates, Ranker
+from mindlib.online.serving.stages import NO_INTEREST, Candidates
 from mindlib.retrieval import (
     Engine,
     InterestModel,
@@ -57,43 +53,8 @@ MODEL, INDEX, RANKER = "model", "index.safetensors", "ranker.safetensors"
 POPULARITY, METADATA = "popularity.npy", "item_metadata.json"
 MODEL_MANIFEST = f"{MODEL}/{MANIFEST}"  # has the checksums of the model's files
 PARTS = (MODEL_MANIFEST, INDEX, POPULARITY, METADATA)
-FACTS = {"version": str, "catalogue": str}
-FORMAT = ArtifactFormat("bundle", 3, "Bundle.write", PARTS, FACTS)
+FORMAT = ArtifactFormat("bundle", 3, "Bundle.write")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-@dataclass(frozen=True)
-class ItemMetadata:
-    """The titles and categories of the items.
-
-    Attributes:
-        titles: the title of each item (entry 0 is empty).
-        categories: the code of each item's category; 0 is unknown (entry 0 is padding).
-    """
-
-    titles: tuple[str, ...]
-    categories: Int[np.ndarray, " items"]
-
-    @staticmethod
-    def of(log: Interactions, category: str | None) -> ItemMetadata:
-        """Read the metadata of a log's items.
-
-        Args:
-            category: the item field for re-ranking; None: all categories are unknown.
-
-        Raises:
-            ValueError: the items have no such field.
-        """
-        titles = ("", *(log.label(item) for item in range(1, log.num_items + 1)))
-        if category is None:
-            return ItemMetadata(titles, np.zeros(log.num_items + 1, dtype=np.int64))
-        fields = log.item_features.columns if log.item_features else {}
-        if log.item_features is None or category not in fields:
-            raise ValueError(
-                f"category={category!r}: expected one of the item fields of {log.name!r} "
-                f"({', '.join(fields) or 'it has none'}), or None"
-            )
-        return ItemMetadata(titles, log.item_features.column(category))
 
 
 @dataclass(frozen=True)
@@ -103,10 +64,9 @@ class Bundle:
     Attributes:
         version: the name, in every slate.
         catalogue: the mapping from original ids and profile values to numbers.
-        model: the interest model.
-        index: the index of the model's item vectors.
         counts: the number of interactions of each item; entry 0 is padding.
-        metadata: titles and categories.
+        titles: the title of each item; entry 0 is empty.
+        categories: the code of each item's category; 0 is unknown, and entry 0 is padding.
         ranker: None: the order of recall is final.
     """
 
@@ -115,8 +75,9 @@ class Bundle:
     model: InterestModel
     index: VectorIndex
     counts: Int[np.ndarray, " items"]
-    metadata: ItemMetadata
-    ranker: Ranker | None = None
+    titles: tuple[str, ...]
+    categories: Int[np.ndarray, " items"]
+    ranker: DINRanker | None = None
 
     def extract(
         self, behaviors: Int[np.ndarray, " length"], profile: Int[np.ndarray, " fields"]
@@ -161,7 +122,7 @@ class Bundle:
         model: VectorModel,
         log: Interactions,
         counts: Int[np.ndarray, " items"],
-        ranker: Ranker | None = None,
+        ranker: DINRanker | None = None,
         category: str | None = None,
         index: Engine = "exact",
     ) -> Path:
@@ -171,9 +132,8 @@ class Bundle:
             folder: must not exist.
             version: letters, digits, dots and dashes, 64 at most.
             model: on the CPU.
-            log: the log that the model was trained with.
+            log: the log that the model and the ranker were trained with.
             counts: the number of training interactions of each item: `Split.train_counts`.
-            ranker: trained with the same log.
             category: the item field for re-ranking; None: categories are not limited.
             index: the engine, as `mindlib.retrieval.engines` describes it: "exact", "faiss",
                 "milvus:items.db" (embedded in this folder), "milvus:http://localhost:19530", or a
@@ -190,13 +150,14 @@ class Bundle:
 
         folder = Path(folder).expanduser()
         _check(version, log, counts)
-        metadata = ItemMetadata.of(log, category)
+        titles = ["", *(log.label(item) for item in range(1, log.num_items + 1))]
+        categories = item_categories(log, category)
         with new_folder(folder, FORMAT) as partial:
             exported = ExportedModel.load(export(model, log, partial / MODEL))
             write_index(partial / INDEX, index, *catalogue(exported))
             np.save(partial / POPULARITY, counts)
-            text = {"titles": metadata.titles, "categories": metadata.categories.tolist()}
-            (partial / METADATA).write_text(json.dumps(text), encoding="utf-8")
+            metadata = {"titles": titles, "categories": categories.tolist()}
+            (partial / METADATA).write_text(json.dumps(metadata), encoding="utf-8")
             if ranker is not None:
                 ranker.save(partial / RANKER)
             facts = {"version": version, "catalogue": exported.catalogue.fingerprint}
@@ -204,48 +165,51 @@ class Bundle:
         return folder
 
     @staticmethod
-    def load(folder: str | Path, *, read_ranker: Callable[[Path], Ranker] | None = None) -> Bundle:
+    def load(folder: str | Path) -> Bundle:
         """Load a version after comparing every byte of it with its checksums.
-
-        Args:
-            read_ranker: reads the ranker file; `DINRanker.load` by default.
 
         Raises:
             ImportError: ONNX Runtime, or the engine of the index, is not installed.
-            MissingPart, DamagedPart, MismatchedPart: the folder cannot be served.
+            ArtifactError: the folder cannot be served.
         """
         folder = Path(folder).expanduser()
         manifest = read_manifest(folder, FORMAT)
-        model = ExportedModel.load(folder / MODEL)
-        items = len(model.item_vectors())
-        if model.catalogue.fingerprint != manifest["catalogue"]:
-            raise MismatchedPart(f"{folder / MODEL} is of another catalogue: {FORMAT.remedy}")
-        with _part_errors():
-            index = load_index(folder / INDEX, built_from=catalogue(model))
+        model, ranker = ExportedModel.load(folder / MODEL), None
         try:
-            counts = np.load(folder / POPULARITY)
-            text = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-            categories = np.array(text["categories"], dtype=np.int64)
-            metadata = ItemMetadata(tuple(text["titles"]), categories)
-        except (ValueError, EOFError, KeyError, TypeError, RecursionError) as error:
-            raise MismatchedPart(
-                f"a part of {folder} cannot be read ({error}): {FORMAT.remedy}"
-            ) from error
-        for name, length in ((POPULARITY, len(counts)), (METADATA, len(metadata.categories))):
-            if length != items:
-                raise MismatchedPart(
-                    f"{folder / name} has {length - 1} items, the catalogue {items - 1}: "
-                    f"{FORMAT.remedy}"
-                )
-        ranker = None
-        if RANKER in manifest["files"]:
-            with _part_errors():
-                ranker = (
-                    read_ranker(folder / RANKER)
-                    if read_ranker
-                    else DINRanker.load(folder / RANKER, model.catalogue)
-                )
-        return Bundle(manifest["version"], model.catalogue, model, index, counts, metadata, ranker)
+            index = load_index(folder / INDEX, built_from=catalogue(model))
+            if RANKER in manifest["files"]:
+                ranker = DINRanker.load(folder / RANKER, model.catalogue)
+        except (ConnectionError, ValueError) as error:  # Milvus, or of another catalogue
+            raise ArtifactError(str(error)) from error
+        counts = np.load(folder / POPULARITY)
+        metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+        return Bundle(
+            version=manifest["version"],
+            catalogue=model.catalogue,
+            model=model,
+            index=index,
+            counts=counts,
+            titles=tuple(metadata["titles"]),
+            categories=np.array(metadata["categories"], dtype=np.int64),
+            ranker=ranker,
+        )
+
+
+def item_categories(log: Interactions, field: str | None) -> Int[np.ndarray, " items"]:
+    """Return the code of each item's category; without a field, all are 0 (unknown).
+
+    Raises:
+        ValueError: the items have no such field.
+    """
+    if field is None:
+        return np.zeros(log.num_items + 1, dtype=np.int64)
+    fields = log.item_features.columns if log.item_features else {}
+    if log.item_features is None or field not in fields:
+        raise ValueError(
+            f"category={field!r}: expected one of the item fields of {log.name!r} "
+            f"({', '.join(fields) or 'it has none'}), or None"
+        )
+    return log.item_features.column(field)
 
 
 def _check(version: str, log: Interactions, counts: Int[np.ndarray, " items"]) -> None:
@@ -259,14 +223,3 @@ def _check(version: str, log: Interactions, counts: Int[np.ndarray, " items"]) -
             f"counts of {len(counts) - 1} items, the least {counts.min()}: expected one for each "
             f"of the log's {log.num_items} items, 0 or more; pass Split.train_counts"
         )
-
-
-@contextmanager
-def _part_errors() -> Iterator[None]:
-    """Translate the errors of the index and of the ranker, which refuse another catalogue."""
-    try:
-        yield
-    except ConnectionError as error:
-        raise MissingPart(str(error)) from error
-    except ValueError as error:
-        raise MismatchedPart(str(error)) from error

@@ -21,10 +21,7 @@ class Timeouts:
     rerank: float = 0.05
 
     def __post_init__(self) -> None:
-        check_options(self)
-        for stage, seconds in vars(self).items():
-            if not 0 < seconds <= 60:
-                raise ValueError(f"{stage}={seconds}: expected seconds, more than 0 and at most 60")
+        check_options(self, **dict.fromkeys(vars(self), (1e-6, 60)))
 
 
 @dataclass(frozen=True)
@@ -36,19 +33,20 @@ class PlatformConfig:
         max_slate_size: the largest n of a request.
         max_history: number of a user's last behaviors that are read. Items from before these may
             be recommended again.
+        category_share: the largest share of one category in a slate; 1 is no limit.
         workers: number of threads of each stage.
     """
 
     max_candidates: int = 1000
     max_slate_size: int = 100
     max_history: int = 2000
+    category_share: float = 0.3
     workers: int = 4
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def __post_init__(self) -> None:
-        check_options(
-            self, max_candidates=ITEMS, max_slate_size=ITEMS, max_history=ITEMS, workers=SIZE
-        )
+        items = dict.fromkeys(("max_candidates", "max_slate_size", "max_history"), ITEMS)
+        check_options(self, **items, category_share=(1e-6, 1), workers=SIZE)
         if self.max_candidates < self.max_slate_size:
             raise ValueError(
                 f"max_candidates={self.max_candidates}: expected at least "

@@ -24,9 +24,7 @@ class DeadlineExecutor:
     Python cannot end a thread. Work that is over its deadline runs on until it returns, occupies
     its worker, and its result is discarded. While all workers are occupied, callers time out
     without work being started, so that no queue builds up; other stages have workers of their own.
-    Work that never returns also keeps the process from ending. A stage that holds the interpreter
-    lock delays all threads; NumPy, PyTorch, ONNX Runtime, Faiss and SQLite release it while they
-    compute.
+    Work that never returns keeps the process from ending.
 
     Args:
         name: the stage, in the names of the threads.

@@ -25,22 +25,22 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import fields
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from mindlib.data.catalogue import ItemId
+from mindlib.online.ranking import DINRanker
 from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.config import PlatformConfig, Timeouts
 from mindlib.online.serving.database import StoreError
 from mindlib.online.serving.deadlines import DeadlineExecutor, StageTimeout
 from mindlib.online.serving.metrics import Metrics
 from mindlib.online.serving.slate import Fallback, Order, Reason, Replacement, Slate, Stage
-from mindlib.online.serving.stages import NO_INTEREST, Candidates, CategoryShare, Ranker, Reranker
-from mindlib.online.serving.store import BehaviorStore, InvalidRequest, validate_id
+from mindlib.online.serving.stages import NO_INTEREST, Candidates, rerank
+from mindlib.online.serving.store import InvalidRequest, SqliteStore, validate_id
 
-P = ParamSpec("P")
 T = TypeVar("T")
 EMPTY = np.zeros(0, dtype=np.int64)
 
@@ -52,21 +52,14 @@ class PersonalityPlatform:
 
     Args:
         store: the users' behaviors.
-        bundle: the first version.
-        reranker: the re-ranking rule; `CategoryShare()` by default.
+        bundle: the first version; afterwards the attribute `bundle` is the one in service.
     """
 
     def __init__(
-        self,
-        store: BehaviorStore,
-        bundle: Bundle,
-        config: PlatformConfig | None = None,
-        *,
-        reranker: Reranker | None = None,
+        self, store: SqliteStore, bundle: Bundle, config: PlatformConfig | None = None
     ) -> None:
         self.store = store
         self.config = config or PlatformConfig()
-        self.reranker: Reranker = reranker or CategoryShare()
         self.metrics = Metrics()
         self._swapping = threading.Lock()
         self._executors = {
@@ -77,25 +70,19 @@ class PersonalityPlatform:
         }
         self.use(bundle)
 
-    @property
-    def bundle(self) -> Bundle:
-        """The version in service."""
-        return self._bundle
-
     def use(self, bundle: Bundle) -> None:
         """Serve another version from the next request on; running requests keep theirs.
 
         The version first answers one request, so that no user waits for lazy initialization. Its
         items are added to the store, so that a click on any of them is accepted.
 
-        Raises:
-            Exception: the version cannot answer, or its new items cannot be stored. The previous
-                one stays in service.
+        If the version cannot answer, or its items cannot be stored, the error is raised and the
+        previous one stays in service.
         """
         _warm_up(bundle, self.config.max_candidates)
         self.store.add_items(bundle.catalogue.item_ids)
         with self._swapping:  # so that the metrics name the version of the last assignment
-            self._bundle = bundle  # one assignment: a request sees either version as a whole
+            self.bundle = bundle  # one assignment: a request sees either version as a whole
             self.metrics.record_swap(bundle.version)
 
     def recommend(self, user: ItemId, n: int | None = None) -> Slate:
@@ -114,21 +101,19 @@ class PersonalityPlatform:
     ) -> int:
         """Store a click, which the user's next slate takes into account, and return its time.
 
-        An item that the version in service lacks has an effect from the version on that was trained
-        with it.
-
-        Args and errors: see `SqliteStore.append`.
+        Items that the version in service lacks have no effect on its slates. Args and errors: see
+        `SqliteStore.append`.
         """
         outcome = "refused"
         try:
-            stored_at = self.store.append(user, item, at, key=key)
+            at = self.store.append(user, item, at, key=key)
             outcome = "stored"
         except StoreError:
             outcome = "unavailable"
             raise
         finally:
             self.metrics.clicks.labels(outcome).inc()
-        return stored_at
+        return at
 
     def is_store_available(self) -> bool:
         """Return whether the store can be written now, within its timeout."""
@@ -164,16 +149,15 @@ class _Request:
             candidates = self.bundle.recall_popular(behaviors, self.config.max_candidates)
         elif (scores := self._rank(behaviors, candidates)) is not None:
             order = "ranking"
-            best = np.argsort(-scores, kind="stable")
-            items, interests = candidates.items[best], candidates.interests[best]
-            candidates = Candidates(items, scores[best], interests)
+            ranked = Candidates(candidates.items, scores, candidates.interests)
+            candidates = ranked.take(np.argsort(-scores, kind="stable"))
         chosen = self._rerank(candidates, behaviors)
         seconds = time.perf_counter() - started
         self.milliseconds["total"] = 1e3 * seconds
         self.platform.metrics.requests.observe(seconds)
         for fallback in self.fallbacks:
             self.platform.metrics.fallbacks.labels(*vars(fallback).values()).inc()
-        ids, titles = self.bundle.catalogue.item_ids, self.bundle.metadata.titles
+        ids, titles = self.bundle.catalogue.item_ids, self.bundle.titles
         items, interests = chosen.items.tolist(), chosen.interests.tolist()
         return Slate(
             user=self.user,
@@ -212,10 +196,10 @@ class _Request:
             self._fall_back("extract", "no behaviors", "profile" if profile.any() else "popularity")
             if not profile.any():
                 return None
-        interests = self._try("extract", "popularity", bundle.extract, behaviors, profile)
-        if interests is None:
+        vectors = self._try("extract", "popularity", lambda: bundle.extract(behaviors, profile))
+        if vectors is None:
             return None
-        return self._try("recall", "popularity", bundle.recall, interests, behaviors, n)
+        return self._try("recall", "popularity", lambda: bundle.recall(vectors, behaviors, n))
 
     def _rank(
         self, behaviors: Int[np.ndarray, " length"], candidates: Candidates
@@ -224,25 +208,22 @@ class _Request:
         if ranker is None or not len(behaviors):
             reason = "absent" if ranker is None else "no behaviors"
             return self._fall_back("rank", reason, "recall order")
-        return self._try("rank", "recall order", _score, ranker, behaviors, candidates.items)
+        return self._try(
+            "rank", "recall order", lambda: _score(ranker, behaviors, candidates.items)
+        )
 
     def _rerank(self, candidates: Candidates, behaviors: Int[np.ndarray, " length"]) -> Candidates:
-        rerank, categories = self.platform.reranker.rerank, self.bundle.metadata.categories
-        chosen = self._try("rerank", "first n", rerank, candidates, behaviors, categories, self.n)
-        return candidates.take(np.arange(len(candidates))[: self.n]) if chosen is None else chosen
+        categories, share, n = self.bundle.categories, self.config.category_share, self.n
+        chosen = self._try(
+            "rerank", "first n", lambda: rerank(candidates, behaviors, categories, n, share=share)
+        )
+        return candidates.take(np.arange(len(candidates))[:n]) if chosen is None else chosen
 
-    def _try(
-        self,
-        stage: Stage,
-        fallback: Replacement,
-        work: Callable[P, T],
-        *args: P.args,
-        **options: P.kwargs,
-    ) -> T | None:
+    def _try(self, stage: Stage, fallback: Replacement, work: Callable[[], T]) -> T | None:
         """Run a stage until its timeout; None, and a recorded fallback, if it does not finish."""
         started = time.perf_counter()
         try:
-            return self.platform._executors[stage].run(lambda: work(*args, **options))
+            return self.platform._executors[stage].run(work)
         except StageTimeout:
             return self._fall_back(stage, "timeout", fallback)
         except Exception:  # whatever failed, the user gets a slate
@@ -258,7 +239,7 @@ class _Request:
 
 
 def _score(
-    ranker: Ranker, behaviors: Int[np.ndarray, " length"], items: Int[np.ndarray, " n"]
+    ranker: DINRanker, behaviors: Int[np.ndarray, " length"], items: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
     """Score the candidates, and refuse malformed scores, which no later stage would detect."""
     scores = ranker.score(behaviors, items)

@@ -35,12 +35,10 @@ class Slate:
     Attributes:
         items: distinct original ids, none of them in the user's history. There are fewer than
             requested only if the catalogue has no more.
-        titles: the titles of the items.
         scores: the scores that order the items before re-ranking.
         interests: for each item, the 0-based number of the user's interest that scores it best;
             None if the item comes from popularity.
         order: the source of the scores: the ranker, the best interest's inner product, or counts.
-        version: the version that computed the whole response.
         milliseconds: the duration of each stage that ran, and "total".
         fallbacks: the fallbacks used, in the order of the stages.
     """

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from time import monotonic, time
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from mindlib.data.catalogue import ItemId
 from mindlib.data.interactions import MILLISECONDS_FROM, Interactions
@@ -31,10 +31,7 @@ class InvalidRequest(ValueError):
 
 
 def validate_id(value: ItemId, kind: str) -> ItemId:
-    """Return an id unchanged if it is valid.
-
-    Args:
-        kind: "user", "item" or "key", for the message.
+    """Return an id unchanged; the kind ("user", "item" or "key") is for the message.
 
     Raises:
         InvalidRequest: it is neither a whole number from 0 nor a short printable text.
@@ -57,25 +54,8 @@ def validate_id(value: ItemId, kind: str) -> ItemId:
     return value
 
 
-@runtime_checkable
-class BehaviorStore(Protocol):
-    """The interface of a store; its methods are those of `SqliteStore`, safe from any thread."""
-
-    def append(
-        self, user: ItemId, item: ItemId, at: int | None = None, *, key: ItemId | None = None
-    ) -> int: ...
-
-    def recent(self, user: ItemId, n: int) -> list[ItemId]: ...
-
-    def profile(self, user: ItemId) -> dict[str, Any]: ...
-
-    def add_items(self, items: Iterable[ItemId]) -> None: ...
-
-    def check(self) -> None: ...
-
-
 class SqliteStore(Database):
-    """A `BehaviorStore` in one SQLite file.
+    """A behavior store in one SQLite file.
 
     Readers and one writer work concurrently (write-ahead log); a second writer waits. An
     acknowledged click survives the death of the process; a power failure may lose the last ones.
@@ -157,11 +137,7 @@ class SqliteStore(Database):
         return json.loads(row[0]) if row else {}
 
     def set_profile(self, user: ItemId, profile: Mapping[str, Any]) -> None:
-        """Replace the profile of a user.
-
-        Raises:
-            InvalidRequest: the id is invalid.
-        """
+        """Replace the profile of a user; an invalid id raises InvalidRequest."""
         row = (str(validate_id(user, "user")), json.dumps(dict(profile)))
         with self._writing() as connection:
             connection.execute(SET_PROFILE, row)

@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mindlib.online.serving.app import MAX_BODY_BYTES, create_app
 from tests.online.serving.conftest import NO_TIMEOUTS
-from tests.online.serving.test_platform import HANGS, USER, Faulty, broken
-from tests.online.serving.world import LOG
+from tests.online.serving.test_platform import HANGS, USER, broken
+from tests.online.serving.world import LOG, Scored
 from tests.reliability import behaves
 
 pytestmark = pytest.mark.slow
@@ -172,16 +172,16 @@ def test_a_click_that_is_sent_again_is_stored_once(client, store):
     assert "choose a new key for each click" in refused(other, 422)
 
 
-def test_health_does_not_wait_for_a_store_that_hangs(make, store):
-    hanging = Faulty(store, check=lambda *_: time.sleep(1))
-    platform = make(store=hanging, timeouts=replace(NO_TIMEOUTS, store=HANGS))
+def test_health_does_not_wait_for_a_store_that_hangs(make, store, monkeypatch):
+    monkeypatch.setattr(store, "check", lambda: time.sleep(1))
+    platform = make(timeouts=replace(NO_TIMEOUTS, store=HANGS))
     with TestClient(create_app(platform)) as client:
         assert client.get("/health").json()["status"] == "degraded"
 
 
-def test_health_has_an_answer_whatever_the_store_does(make, store):
-    platform = make(store=Faulty(store, check=broken))
-    with TestClient(create_app(platform)) as client:
+def test_health_has_an_answer_whatever_the_store_does(make, store, monkeypatch):
+    monkeypatch.setattr(store, "check", broken)
+    with TestClient(create_app(make())) as client:
         response = client.get("/health")
     assert (response.status_code, response.json()["status"]) == (200, "degraded")
     assert "secret" not in response.text
@@ -384,7 +384,7 @@ def test_an_error_of_ours_has_an_id_and_no_trace(make, bundle, monkeypatch, capl
 
 def test_a_stage_that_fails_is_told_without_its_trace(make, bundle, monkeypatch):
     monkeypatch.setattr("mindlib.online.serving.platform._warm_up", lambda *_: None)
-    platform = make(replace(bundle, ranker=Faulty(bundle.ranker, score=broken)))
+    platform = make(replace(bundle, ranker=Scored(broken)))
     with TestClient(create_app(platform)) as client:
         response = client.get(f"/recommendations/{USER}")
     assert response.status_code == 200

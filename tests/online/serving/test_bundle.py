@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 
 from mindlib.data import Catalogue
 from mindlib.data.storage import checksum
-from mindlib.online.artifacts import MANIFEST, DamagedPart, MismatchedPart, MissingPart, seal
+from mindlib.online.artifacts import MANIFEST, ArtifactError, seal
 from mindlib.online.ranking import DIN, DINConfig, DINRanker
 from mindlib.online.serving.bundle import (
     INDEX,
@@ -25,7 +26,7 @@ from mindlib.online.serving.bundle import (
 )
 from mindlib.retrieval import ExactIndex, IndexRecommender
 from mindlib.retrieval.faiss import FaissIndex
-from tests.online.serving.world import LOG, SPLIT, Nearest, make_model, write
+from tests.online.serving.world import LOG, SPLIT, make_model, write
 from tests.reliability import behaves, refuses
 
 pytestmark = pytest.mark.slow
@@ -35,7 +36,7 @@ PARTS = {INDEX, METADATA, MANIFEST, MODEL, POPULARITY, RANKER}
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    return write(tmp_path_factory.mktemp("whole") / "v1", ranker=Nearest())
+    return write(tmp_path_factory.mktemp("whole") / "v1", ranker=make_ranker())
 
 
 @pytest.fixture
@@ -44,8 +45,10 @@ def folder(whole, tmp_path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "v1"))
 
 
-def load(folder: Path) -> Bundle:
-    return Bundle.load(folder, read_ranker=Nearest.load)
+def make_ranker(seed: int = 0) -> DINRanker:
+    config = DINConfig(dim=4, hidden=(4,))
+    model = DIN.from_log(LOG, config, generator=torch.Generator().manual_seed(seed))
+    return DINRanker.from_model(model, LOG)
 
 
 def edit(folder: Path, **changes: object) -> None:
@@ -62,17 +65,20 @@ def rehash(folder: Path, name: str) -> None:
 
 
 def test_a_version_is_what_was_written(whole):
-    bundle = load(whole)
+    bundle = Bundle.load(whole)
     assert {path.name for path in whole.iterdir()} == PARTS
     assert [path.name for path in whole.parent.iterdir()] == ["v1"]
     assert bundle.version == "one"
     assert bundle.catalogue.fingerprint == Catalogue.from_log(LOG).fingerprint
     assert isinstance(bundle.index, ExactIndex)
     assert np.array_equal(bundle.counts, SPLIT.train_counts)
-    assert bundle.ranker == Nearest()
-    assert bundle.metadata.titles[1] == LOG.label(1)
+    items = np.arange(1, 9)
+    assert bundle.ranker is not None
+    scores = make_ranker().score(items, items)
+    np.testing.assert_allclose(bundle.ranker.score(items, items), scores, rtol=1e-5)
+    assert bundle.titles[1] == LOG.label(1)
     assert LOG.item_features is not None
-    assert np.array_equal(bundle.metadata.categories, LOG.item_features.column("department"))
+    assert np.array_equal(bundle.categories, LOG.item_features.column("department"))
     torch.testing.assert_close(bundle.model.item_vectors(), make_model().item_vectors())
 
 
@@ -93,14 +99,14 @@ def test_every_index_recommends_what_the_model_does(tmp_path, index):
 def test_a_version_whose_milvus_is_elsewhere_or_silent_is_refused(tmp_path, monkeypatch):
     folder = write(tmp_path / "v1", index="milvus:items.db")
     (folder / "items.db").rename(tmp_path / "items.db")
-    with pytest.raises(MismatchedPart, match=r"items\.db, which does not exist; move it there"):
+    with pytest.raises(ArtifactError, match=r"items\.db, which does not exist; move it there"):
         Bundle.load(folder)
 
     def refuse(*_: object, **__: object) -> None:
         raise ConnectionError("Milvus does not answer")
 
     monkeypatch.setattr("mindlib.online.serving.bundle.load_index", refuse)
-    with pytest.raises(MissingPart, match="Milvus does not answer"):
+    with pytest.raises(ArtifactError, match="Milvus does not answer"):
         Bundle.load(folder)
 
 
@@ -108,40 +114,30 @@ def test_without_a_ranker_there_is_none(tmp_path):
     assert Bundle.load(write(tmp_path / "v1")).ranker is None
 
 
-def test_a_ranker_is_read_as_din_unless_told_otherwise(whole, tmp_path):
-    with pytest.raises(MismatchedPart, match="has another format than 'mindlib ranker 2'"):
-        Bundle.load(whole)
-    model = DIN.from_log(
-        LOG, DINConfig(dim=4, hidden=(4,)), generator=torch.Generator().manual_seed(0)
-    )
-    ranker = DINRanker.from_model(model, LOG)
-    read = Bundle.load(write(tmp_path / "v1", ranker=ranker)).ranker
-    items = np.arange(1, 9)
-    assert read is not None
-    np.testing.assert_allclose(read.score(items, items), ranker.score(items, items), rtol=1e-5)
-    foreign = write(tmp_path / "v2", ranker=replace(ranker, catalogue="0" * 64))
-    with pytest.raises(MismatchedPart, match="is of another catalogue"):
-        Bundle.load(foreign)
+def test_a_ranker_of_another_catalogue_is_refused(tmp_path):
+    folder = write(tmp_path / "v1", ranker=replace(make_ranker(), catalogue="0" * 64))
+    with pytest.raises(ArtifactError, match="is of another catalogue"):
+        Bundle.load(folder)
 
 
 @pytest.mark.parametrize("name", sorted(PARTS - {MODEL}))
 def test_a_missing_part_is_named(folder, name):
     (folder / name).unlink()
-    with pytest.raises(MissingPart, match=name):
-        load(folder)
+    with pytest.raises(ArtifactError, match=name):
+        Bundle.load(folder)
 
 
 @pytest.mark.parametrize("name", ["interests.onnx", "items.npy", "catalogue.json", MANIFEST])
 def test_a_missing_part_of_the_model_is_named(folder, name):
     (folder / MODEL / name).unlink()
-    with pytest.raises(MissingPart, match=name):
-        load(folder)
+    with pytest.raises(ArtifactError, match=name):
+        Bundle.load(folder)
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path):
     fault = "a version is loaded from a folder that is none"
-    with refuses("Index, model and version files", fault, MissingPart, match="lacks manifest"):
-        load(tmp_path / "nowhere")
+    with refuses("Index, model and version files", fault, ArtifactError, match="lacks manifest"):
+        Bundle.load(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("name", [*sorted(PARTS - {MODEL, MANIFEST}), f"{MODEL}/items.npy"])
@@ -149,25 +145,25 @@ def test_a_folder_that_is_none_is_refused(tmp_path):
 def test_a_truncated_part_is_refused(folder, name, kept):
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(DamagedPart, match=rf"{name} is damaged"):
-        load(folder)
+    with pytest.raises(ArtifactError, match=rf"{name} is damaged"):
+        Bundle.load(folder)
 
 
 def test_a_truncated_manifest_is_refused(folder):
     content = (folder / MANIFEST).read_bytes()
     (folder / MANIFEST).write_bytes(content[: len(content) // 2])
-    with pytest.raises(DamagedPart, match=r"manifest\.json is damaged"):
-        load(folder)
+    with pytest.raises(ArtifactError, match=r"manifest\.json is damaged"):
+        Bundle.load(folder)
 
 
 @pytest.mark.parametrize("name", [INDEX, RANKER, POPULARITY])
 def test_a_part_of_another_version_is_refused(folder, tmp_path, name):
-    other = write(tmp_path / "v2", "two", seed=1, ranker=Nearest(-1))
+    other = write(tmp_path / "v2", "two", seed=1, ranker=make_ranker(1))
     if name == POPULARITY:  # two trainings of one log count alike
         np.save(other / name, SPLIT.train_counts + 1)
     shutil.copy(other / name, folder / name)
-    with pytest.raises(DamagedPart, match=rf"{name} is damaged or of another version"):
-        load(folder)
+    with pytest.raises(ArtifactError, match=rf"{name} is damaged or of another version"):
+        Bundle.load(folder)
 
 
 def test_a_manifest_does_not_make_a_part_fit(folder):
@@ -175,68 +171,40 @@ def test_a_manifest_does_not_make_a_part_fit(folder):
     vectors = torch.ones((LOG.num_items, 3))
     ExactIndex.build(vectors, torch.arange(1, LOG.num_items + 1)).save(folder / INDEX)
     rehash(folder, INDEX)
-    with pytest.raises(MismatchedPart, match=r"other item vectors than .*dimension 3\)"):
-        load(folder)
+    with pytest.raises(ArtifactError, match=r"other item vectors than .*dimension 3\)"):
+        Bundle.load(folder)
     stale = torch.ones((LOG.num_items, 8))
     ExactIndex.build(stale, torch.arange(1, LOG.num_items + 1)).save(folder / INDEX)
     rehash(folder, INDEX)
     fault, message = "a version with a stale index", r"other item vectors than .*dimension 8\)"
-    with refuses("Index, model and version files", fault, MismatchedPart, match=message):
-        load(folder)
-
-
-@pytest.mark.parametrize("name", [POPULARITY, METADATA])
-def test_parts_of_another_length_are_refused(folder, name):
-    np.save(folder / POPULARITY, SPLIT.train_counts[:-1])
-    text = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-    text["categories"].pop()
-    if name == METADATA:
-        np.save(folder / POPULARITY, SPLIT.train_counts)
-        (folder / METADATA).write_text(json.dumps(text), encoding="utf-8")
-    rehash(folder, name)
-    with pytest.raises(MismatchedPart, match=rf"{name} has {LOG.num_items - 1} items"):
-        load(folder)
+    with refuses("Index, model and version files", fault, ArtifactError, match=message):
+        Bundle.load(folder)
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "message"),
-    [
-        ({"format": "mindlib bundle 2"}, MismatchedPart, "has the format 'mindlib bundle 2'"),
-        ({"format": {}, "mindlib": None}, MismatchedPart, "has the format {}"),
-        ({"catalogue": "0" * 64}, MismatchedPart, "is of another catalogue"),
-        ({"files": {}}, DamagedPart, "has no checksum of index.safetensors"),
-        ({"files": []}, DamagedPart, "lacks 'files', or it is no dict"),
-        ({"version": 7}, DamagedPart, "lacks 'version', or it is no str"),
-    ],
+    "changes", [{"format": "mindlib bundle 2"}, {"format": {}, "mindlib": None}]
 )
-def test_a_manifest_of_something_else_is_refused(folder, changes, error, message):
+def test_a_manifest_of_another_format_is_refused(folder, changes):
     edit(folder, **changes)
-    with pytest.raises(error, match=message):
-        load(folder)
-
-
-@pytest.mark.parametrize("name", ["format", "version", "catalogue", "files", "mindlib"])
-def test_a_manifest_lacks_nothing(folder, name):
-    edit(folder, **{name: None})
-    with pytest.raises(DamagedPart, match=f"lacks '{name}'"):
-        load(folder)
+    with pytest.raises(ArtifactError, match=re.escape(f"has the format {changes['format']!r}")):
+        Bundle.load(folder)
 
 
 @pytest.mark.parametrize(
-    "content", [pytest.param("[" * 100_000, id="nested"), "[]", "null", "\x00"]
+    "content", [pytest.param("[" * 100_000, id="nested"), "{}", "[]", "null", "\x00"]
 )
 def test_a_manifest_that_is_none_is_refused(folder, content):
     (folder / MANIFEST).write_text(content, encoding="utf-8")
-    with pytest.raises(DamagedPart, match=r"manifest\.json is damaged"):
-        load(folder)
+    with pytest.raises(ArtifactError, match=r"manifest\.json is damaged"):
+        Bundle.load(folder)
 
 
 def test_a_changed_manifest_is_refused(folder):
     text = (folder / MANIFEST).read_text(encoding="utf-8")
     (folder / MANIFEST).write_text(text.replace('"one"', '"two"'), encoding="utf-8")
     fault = "one letter of a version's manifest.json is changed"
-    with refuses("Index, model and version files", fault, DamagedPart, match="its sha256 is"):
-        load(folder)
+    with refuses("Index, model and version files", fault, ArtifactError, match="its sha256 is"):
+        Bundle.load(folder)
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "model/../../secret", "", "a\nb"])
@@ -244,36 +212,20 @@ def test_a_manifest_names_files_in_its_folder_only(folder, name):
     (folder.parent / "secret").write_text("secret")
     files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
     edit(folder, files=files | {name: {"bytes": 1, "sha256": "0" * 64}})
-    with pytest.raises(DamagedPart, match="names the part") as error:
-        load(folder)
+    with pytest.raises(ArtifactError, match="names the part") as error:
+        Bundle.load(folder)
     assert checksum(folder.parent / "secret")["sha256"][:12] not in str(error.value)
     if name == "../secret":
         fault = "a version's manifest.json names a file outside of its folder"
-        behaves("Index, model and version files", fault, f"DamagedPart: {error.value}")
+        behaves("Index, model and version files", fault, f"ArtifactError: {error.value}")
 
 
 @pytest.mark.parametrize("expected", [None, 7, {}, {"bytes": 1}])
 def test_a_manifest_with_a_malformed_checksum_is_refused(folder, expected):
     files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
     edit(folder, files=files | {INDEX: expected})
-    with pytest.raises(DamagedPart, match=r"index\.safetensors is damaged or of another version"):
-        load(folder)
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        (METADATA, b"{}"),
-        (METADATA, b"[" * 100_000),
-        (METADATA, b'{"titles": 3}'),
-        (POPULARITY, b""),
-    ],
-)
-def test_a_part_that_was_not_written_by_mindlib_is_refused(folder, name, content):
-    (folder / name).write_bytes(content)
-    rehash(folder, name)
-    with pytest.raises(MismatchedPart, match="cannot be read"):
-        load(folder)
+    with pytest.raises(ArtifactError, match=r"index\.safetensors is damaged or of another version"):
+        Bundle.load(folder)
 
 
 def test_a_version_is_never_overwritten(folder):
@@ -310,7 +262,7 @@ def test_nothing_half_written_is_left(tmp_path, monkeypatch, name):
     elif name == "index":
         monkeypatch.setattr(ExactIndex, "save", fail)
     else:
-        monkeypatch.setattr(Nearest, "save", fail)
+        monkeypatch.setattr(DINRanker, "save", fail)
     with pytest.raises(OSError, match="No space left"):
-        write(tmp_path / "v1", ranker=Nearest())
+        write(tmp_path / "v1", ranker=make_ranker())
     assert not any(tmp_path.iterdir())

@@ -105,7 +105,7 @@ def test_a_demonstration_is_made_once(tmp_path, monkeypatch, capsys):
     assert isinstance(bundle.index, FaissIndex)
     assert isinstance(bundle.ranker, DINRanker)
     assert bundle.version == "demo"
-    assert bundle.metadata.categories.max() > 0
+    assert bundle.categories.max() > 0
     with closing(SqliteStore(store)) as behaviors:
         assert sorted(behaviors.users(1_000)) == sorted(map(str, LOG.user_ids[1:]))
     said = capsys.readouterr().out
@@ -123,7 +123,8 @@ def test_a_demonstration_that_was_interrupted_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "load", lambda data: LOG)
     SqliteStore(tmp_path / "store.sqlite").close()  # made, but not filled
     monkeypatch.setattr(Bundle, "write", lambda folder, **_: folder.mkdir())
-    monkeypatch.setattr(demo, "train_models", lambda split: (None, None))
+    monkeypatch.setattr(demo, "fit", lambda *_: None)
+    monkeypatch.setattr(demo, "fit_ranker", lambda *_: None)
     _, store = demo.build_demo("planted", tmp_path)
     with closing(SqliteStore(store)) as behaviors:
         assert behaviors.users(1)

@@ -17,12 +17,11 @@ from mindlib.online.serving.config import PlatformConfig, Timeouts
 from mindlib.online.serving.database import StoreError
 from mindlib.online.serving.platform import PersonalityPlatform
 from mindlib.online.serving.slate import Fallback, Slate
-from mindlib.online.serving.stages import CategoryShare
 from mindlib.online.serving.store import InvalidRequest
 from mindlib.retrieval import ExactIndex, IndexRecommender
 from tests.conftest import unchecked
 from tests.online.serving.conftest import NO_TIMEOUTS
-from tests.online.serving.world import LOG, SPLIT, Nearest
+from tests.online.serving.world import LOG, SPLIT, Scored, nearest
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +79,7 @@ def test_a_user_is_shown_what_recall_finds_in_the_rankers_order(make):
 
 
 def test_scores_go_with_their_items(make, bundle):
-    answer = make(reranker=CategoryShare(1.0)).recommend(USER, 20)
+    answer = make(category_share=1.0).recommend(USER, 20)
     numbers = bundle.catalogue.encode_items(answer.items)
     assert list(answer.scores) == numbers == sorted(numbers, reverse=True)
     assert answer.titles == tuple(LOG.label(number) for number in numbers)
@@ -92,7 +91,7 @@ def test_without_a_ranker_the_list_is_that_of_evaluation(make, bundle):
     assert LOG.profiles is not None
     histories = Histories.from_lists([behaviors], [LOG.profiles.codes[1].tolist()])
     expected = IndexRecommender(bundle.model, bundle.index).recommend(histories, 20)
-    answer = make(replace(bundle, ranker=None), reranker=CategoryShare(1.0)).recommend(USER, 20)
+    answer = make(replace(bundle, ranker=None), category_share=1.0).recommend(USER, 20)
     assert bundle.catalogue.encode_items(answer.items) == expected.items[0].tolist()
     assert answer.scores == pytest.approx(expected.scores[0].tolist(), rel=1e-4)
     assert answer.fallbacks == (Fallback("rank", "absent", "recall order"),)
@@ -119,8 +118,8 @@ def test_the_stages_are_timed(make):
 
 
 def test_a_category_has_no_more_than_its_share(make, bundle):
-    answer = make(reranker=CategoryShare(0.4)).recommend(USER, 10)
-    kinds = bundle.metadata.categories[bundle.catalogue.encode_items(answer.items)]
+    answer = make(category_share=0.4).recommend(USER, 10)
+    kinds = bundle.categories[bundle.catalogue.encode_items(answer.items)]
     assert np.bincount(kinds).max() <= 4
 
 
@@ -184,7 +183,7 @@ def test_an_item_that_only_the_shop_knows_yet_does_not_disturb(make, store):
 
 
 def test_a_stranger_gets_what_is_popular(make):
-    answer = make(reranker=CategoryShare(1.0)).recommend(NOBODY, 10)
+    answer = make(category_share=1.0).recommend(NOBODY, 10)
     assert answer.fallbacks == (Fallback("extract", "no behaviors", "popularity"),)
     assert answer.order == "popularity"
     counts = [int(SPLIT.train_counts[n]) for n in np.argsort(-SPLIT.train_counts[1:])[:10] + 1]
@@ -193,7 +192,7 @@ def test_a_stranger_gets_what_is_popular(make):
 
 
 def test_a_stranger_with_a_profile_is_answered_from_it(make, store, bundle):
-    platform = make(reranker=CategoryShare(1.0))
+    platform = make(category_share=1.0)
     store.set_profile(NOBODY, {"segment": "segment 2"})
     answer = platform.recommend(NOBODY, 10)
     assert answer.order == "recall"
@@ -223,20 +222,20 @@ def test_behaviours_that_the_version_does_not_know_are_none(make, store):
 # --- stages that fail or are late --------------------------------------------------------------
 
 CAUSES = ["failed", "timeout"]
+RULE = "mindlib.online.serving.platform.rerank"
 
 
-def faulty(bundle, stage: str, reason: str, hang: Release):
-    """The version, or the options of a platform, with one stage broken or hanging."""
-    fault = broken if reason == "failed" else hang.wait
+def faulty(bundle, stage: str, fault):
+    """The version with a fault in one of its stages."""
     if stage == "extract":
-        return {"of": replace(bundle, model=Faulty(bundle.model, interests=fault))}
+        return replace(bundle, model=Faulty(bundle.model, interests=fault))
     if stage == "recall":
         index = copy.copy(bundle.index)
         vars(index)["best"] = fault
-        return {"of": replace(bundle, index=index)}
+        return replace(bundle, index=index)
     if stage == "rank":
-        return {"of": replace(bundle, ranker=Faulty(bundle.ranker, score=fault))}
-    return {"reranker": Faulty(CategoryShare(), rerank=fault)}
+        return replace(bundle, ranker=Scored(fault))
+    return bundle
 
 
 @pytest.fixture
@@ -246,10 +245,12 @@ def ask(make, bundle, hang, monkeypatch, store):
 
     def build(stage: str, reason: str) -> PersonalityPlatform:
         timeouts = replace(NO_TIMEOUTS, **{stage: HANGS}) if reason == "timeout" else NO_TIMEOUTS
+        fault = broken if reason == "failed" else hang.wait
         if stage == "store":
-            fault = broken if reason == "failed" else hang.wait
-            return make(store=Faulty(store, recent=fault), timeouts=timeouts)
-        return make(**faulty(bundle, stage, reason, hang), timeouts=timeouts)
+            monkeypatch.setattr(store, "recent", fault)
+        elif stage == "rerank":
+            monkeypatch.setattr(RULE, fault)
+        return make(faulty(bundle, stage, fault), timeouts=timeouts)
 
     return build
 
@@ -264,10 +265,10 @@ def test_without_interests_or_recall_popularity_stands_in(ask, stage, reason):
     assert not set(answer.items) & history_of()
 
 
-def test_with_the_rule_down_too_nothing_is_shown_that_she_has(ask):
-    """The reranker would leave it out as well, and is not there to do so."""
+def test_with_the_rule_down_too_nothing_is_shown_that_she_has(ask, monkeypatch):
+    """The rule would leave it out as well, and is not there to do so."""
     platform = ask("recall", "failed")
-    platform.reranker = Faulty(CategoryShare(), rerank=broken)
+    monkeypatch.setattr(RULE, broken)
     everything = platform.bundle.recall_popular(np.zeros(0, dtype=np.int64), 100)
     ids = platform.bundle.catalogue.item_ids
     assert {ids[item - 1] for item in everything.items.tolist()} & history_of()
@@ -293,9 +294,10 @@ def test_without_ranking_recalls_order_stands(ask, make, bundle, reason):
 
 @pytest.mark.parametrize("reason", CAUSES)
 def test_without_the_rule_the_first_are_shown(ask, make, reason):
+    expected = make(category_share=1.0).recommend(USER, 10).items
     answer = ask("rerank", reason).recommend(USER, 10)
     assert answer.fallbacks == (Fallback("rerank", reason, "first n"),)
-    assert answer.items == make(reranker=CategoryShare(1.0)).recommend(USER, 10).items
+    assert answer.items == expected
 
 
 @pytest.mark.parametrize("scores", [np.full(3, 1.0), np.array(0.0), None])
@@ -305,7 +307,7 @@ def test_nonsense_of_the_ranker_is_a_failure(make, bundle, monkeypatch, scores):
     def score(behaviors: object, candidates: np.ndarray) -> np.ndarray:
         return np.where(candidates == candidates[0], np.nan, 1.0) if scores is None else scores
 
-    bad = replace(bundle, ranker=Faulty(bundle.ranker, score=score))
+    bad = replace(bundle, ranker=Scored(score))
     answer = make(bad).recommend(USER, 10)
     assert answer.fallbacks == (Fallback("rank", "failed", "recall order"),)
 
@@ -335,9 +337,9 @@ def test_a_hanging_stage_takes_no_other_down(ask):
 
 def test_a_stage_that_has_recovered_is_asked_again(ask, hang):
     platform = ask("rank", "timeout")
-    platform._bundle = replace(
+    platform.bundle = replace(
         platform.bundle,
-        ranker=Faulty(Nearest(), score=lambda b, c: hang.wait() or Nearest().score(b, c)),
+        ranker=Scored(lambda b, c: hang.wait() or nearest().score(b, c)),
     )
     for _ in range(4):
         assert platform.recommend(USER, 10).fallbacks
@@ -394,7 +396,7 @@ def test_a_closed_store_leaves_popularity(make, store):
 
 def test_configurations_that_make_no_sense_are_refused():
     for options in ({"store": 0.0}, {"rank": float("nan")}, {"recall": 61.0}):
-        with pytest.raises(ValueError, match=r"expected (seconds|a number)"):
+        with pytest.raises(ValueError, match=r"expected (1e-06 to 60|a number)"):
             unchecked(Timeouts, **options)
     for name in ("max_slate_size", "max_history", "workers"):
         with pytest.raises(ValueError, match=f"{name}=0: expected 1 to"):
@@ -402,8 +404,8 @@ def test_configurations_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="max_candidates=50: expected at least max_slate_size=100"):
         PlatformConfig(max_candidates=50)
     for share in (0.0, 1.1, float("nan")):
-        with pytest.raises(ValueError, match=r"expected (more than 0, at most 1|a number)"):
-            CategoryShare(share)
+        with pytest.raises(ValueError, match=r"category_share=.*: expected (1e-06 to 1|a number)"):
+            unchecked(PlatformConfig, category_share=share)
 
 
 # --- another version ---------------------------------------------------------------------------
@@ -411,7 +413,7 @@ def test_configurations_that_make_no_sense_are_refused():
 
 def test_the_next_request_is_answered_by_the_new_version(make, versions):
     one, two = versions
-    platform = make(one, reranker=CategoryShare(1.0))
+    platform = make(one, category_share=1.0)
     first = platform.recommend(USER, 10)
     platform.use(two)
     second = platform.recommend(USER, 10)
@@ -428,13 +430,13 @@ def test_a_request_that_runs_ends_on_its_own_version(make, versions, hang):
 
     def slow(behaviors: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         if began.is_set():
-            return Nearest().score(behaviors, candidates)
+            return nearest().score(behaviors, candidates)
         began.set()
         hang.wait()
-        return Nearest().score(behaviors, candidates)
+        return nearest().score(behaviors, candidates)
 
     began.set()
-    platform = make(replace(one, ranker=Faulty(Nearest(), score=slow)), reranker=CategoryShare(1.0))
+    platform = make(replace(one, ranker=Scored(slow)), category_share=1.0)
     expected = platform.recommend(USER, 10)
     began.clear()
     with ThreadPoolExecutor(1) as pool:
@@ -526,10 +528,9 @@ def test_a_version_of_another_catalogue_numbers_the_same_ids_its_own_way(make, b
         model=Faulty(bundle.model, interests=interests, item_vectors=lambda: vectors),
         index=ExactIndex.build(vectors[1:], torch.arange(1, len(vectors))),
         counts=bundle.counts[order],
-        metadata=replace(bundle.metadata, titles=tuple(bundle.metadata.titles[i] for i in order)),
+        titles=tuple(bundle.titles[i] for i in order),
         ranker=None,
     )
-    reranker = CategoryShare(1.0)
-    expected = make(replace(bundle, ranker=None), reranker=reranker).recommend(USER, 20)
-    answer = make(moved, reranker=reranker).recommend(USER, 20)
+    expected = make(replace(bundle, ranker=None), category_share=1.0).recommend(USER, 20)
+    answer = make(moved, category_share=1.0).recommend(USER, 20)
     assert (answer.items, answer.titles) == (expected.items, expected.titles)

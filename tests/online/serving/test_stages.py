@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mindlib.data import Catalogue
-from mindlib.online.serving.bundle import Bundle, ItemMetadata
-from mindlib.online.serving.stages import NO_INTEREST, Candidates, CategoryShare
+from mindlib.online.serving.bundle import Bundle
+from mindlib.online.serving.stages import NO_INTEREST, Candidates, rerank
 from mindlib.retrieval import ExactIndex
 
 pytestmark = pytest.mark.slow
@@ -52,7 +52,8 @@ def bundle_of(items: torch.Tensor, counts: np.ndarray | None = None) -> Bundle:
         model=FixedModel(items),
         index=ExactIndex.build(items[1:], torch.arange(1, len(items))),
         counts=zeros if counts is None else counts,
-        metadata=ItemMetadata(("",) * len(items), zeros),
+        titles=("",) * len(items),
+        categories=zeros,
     )
 
 
@@ -65,7 +66,7 @@ def bundle_of(items: torch.Tensor, counts: np.ndarray | None = None) -> Bundle:
 )
 def test_the_rule_equals_plain_python(items, history, kinds, n, share):
     rows = candidates(items)
-    shown = CategoryShare(share).rerank(rows, np.array(sorted(history), int), np.array(kinds), n)
+    shown = rerank(rows, np.array(sorted(history), int), np.array(kinds), n, share=share)
     first, waiting, seen = [], [], {}
     for item in items:
         if item in history:
@@ -81,7 +82,7 @@ def test_the_rule_equals_plain_python(items, history, kinds, n, share):
 
 def test_a_user_whose_candidates_are_all_alike_gets_a_full_list():
     rows = candidates(list(range(1, 11)))
-    shown = CategoryShare(0.2).rerank(rows, EMPTY, np.ones(11, dtype=np.int64), 5)
+    shown = rerank(rows, EMPTY, np.ones(11, dtype=np.int64), 5, share=0.2)
     assert shown.items.tolist() == [1, 2, 3, 4, 5]
 
 

@@ -21,7 +21,6 @@ from mindlib.data import Interactions
 from mindlib.online.serving.database import StoreError, _transaction
 from mindlib.online.serving.store import (
     CLOCK_TOLERANCE,
-    BehaviorStore,
     InvalidRequest,
     SqliteStore,
     validate_id,
@@ -38,10 +37,6 @@ def store(tmp_path, monkeypatch):
     with closing(SqliteStore(tmp_path / "s.sqlite", lock_timeout=0.05)) as store:
         store.add_items(["apple", "pear", "plum", 7])
         yield store
-
-
-def test_it_is_a_store(store):
-    assert isinstance(store, BehaviorStore)
 
 
 def test_behaviours_are_in_the_order_of_time_and_then_of_arrival(store):

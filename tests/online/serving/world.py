@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 
 from mindlib.data import PlantedConfig, leave_last_out, planted_interests
 from mindlib.models import MIND, MINDConfig
 from mindlib.online import export as exports
+from mindlib.online.ranking import DINRanker
 from mindlib.online.serving.bundle import Bundle
 
 WORLD = planted_interests(PlantedConfig(num_users=60, num_clusters=12, items_per_cluster=20))
@@ -30,23 +30,16 @@ def make_model(seed: int = 0) -> MIND:
     )
 
 
-@dataclass(frozen=True)
-class Nearest:
+class Scored(DINRanker):
+    """A ranker whose scores are those of a function."""
+
+    def __init__(self, score: Callable[[np.ndarray, np.ndarray], Any]) -> None:
+        object.__setattr__(self, "score", score)
+
+
+def nearest(sign: int = 1) -> Scored:
     """A ranker: the later an item's number, the better, times `sign`."""
-
-    sign: int = 1
-
-    def score(
-        self, behavior_items: Int[np.ndarray, " length"], candidates: Int[np.ndarray, " n"]
-    ) -> Float[np.ndarray, " n"]:
-        return self.sign * candidates.astype(np.float32)
-
-    def save(self, path: str | Path) -> None:
-        Path(path).write_text(str(self.sign), encoding="utf-8")
-
-    @staticmethod
-    def load(path: str | Path) -> Nearest:
-        return Nearest(int(Path(path).read_text(encoding="utf-8")))
+    return Scored(lambda behavior_items, candidates: sign * candidates.astype(np.float32))
 
 
 @cache
