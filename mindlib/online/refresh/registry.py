@@ -73,8 +73,8 @@ class _Pointer:
             if all(type(n) is int and n > 0 for n in numbers) and len({*numbers}) == len(numbers):
                 return _Pointer(*lists)
         raise ValueError(
-            f"the file `current` is damaged: expected two lists of distinct numbers from 1, and the "
-            f"format {FORMAT!r}"
+            f"the file `current` is damaged: expected two lists of distinct numbers from 1, and "
+            f"the format {FORMAT!r}"
         )
 
 
