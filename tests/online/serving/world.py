@@ -34,7 +34,7 @@ class Scored(DINRanker):
     """A ranker whose scores are those of a function."""
 
     def __init__(self, score: Callable[[np.ndarray, np.ndarray], Any]) -> None:
-        object.__setattr__(self, "score", score)
+        vars(self).update(score=score, model=None, catalogue="")
 
 
 def nearest(sign: int = 1) -> Scored:
