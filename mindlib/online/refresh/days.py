@@ -5,7 +5,6 @@ A day is a UTC day, counted from that of the log's first event.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +42,8 @@ class HeldOutCases:
         lacks are kept, under a number that no list contains, so that they count as misses.
         """
         log, cases, histories = self.log, self.cases, self.cases.histories
-        numbers = torch.from_numpy(np.r_[0, _lookup(log.item_ids[1:].tolist(), catalogue.item_ids)])
+        known_ids = {item: number for number, item in enumerate(catalogue.item_ids, 1)}
+        numbers = torch.tensor([0, *(known_ids.get(item, 0) for item in log.item_ids[1:].tolist())])
         items = numbers[histories.items]
         num_known = torch.cat([items.new_zeros(1), (items > 0).cumsum(0)])
         known = items[items > 0]
@@ -131,13 +131,7 @@ def _encode_profiles(log: Interactions, catalogue: Catalogue) -> Int[np.ndarray,
     for column, field in enumerate(catalogue.fields):
         if own is not None and field in own.fields:
             # Code 0 means "unknown" in both; the same word may also be the name of a value.
+            known = {name: code for code, name in enumerate(catalogue.vocabularies[column]) if code}
             names = own.vocabularies[own.fields.index(field)][1:]
-            known = _lookup(names, catalogue.vocabularies[column][1:])
-            codes[:, column] = np.r_[0, known][own.column(field)]
+            codes[:, column] = np.array([0, *(known.get(n, 0) for n in names)])[own.column(field)]
     return codes
-
-
-def _lookup(names: Sequence, vocabulary: Sequence) -> Int[np.ndarray, " names"]:
-    """Return the position of each name in a vocabulary, counted from 1; 0 if it is missing."""
-    numbers = {name: number for number, name in enumerate(vocabulary, 1)}
-    return np.array([numbers.get(name, 0) for name in names], dtype=np.int64)
