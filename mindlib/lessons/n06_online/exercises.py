@@ -152,8 +152,8 @@ SAMPLE_RATIO = Exercise(
     ),
     mistakes={
         "the arms are compared with equal shares. The expected shares are `shares`.": _as_if_equal,
-        "there is one degree of freedom too many. The counts have a known sum, so that it is the "
-        "number of arms minus 1.": _too_free,
+        "there is one degree of freedom too many. The sum of the counts is known, so subtract 1 "
+        "from the number of arms.": _too_free,
         "the squares are divided by the observed counts. Divide by the expected ones.": (
             _by_observed
         ),

@@ -11,12 +11,12 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from mindlib.evaluation import Estimate
 from mindlib.lessons.common.style import COLORS, INK
 
-BOX, GAP, HEIGHT = 1.5, 0.66, 1.0
+BOX, GAP, HEIGHT = 1.4, 1.25, 1.0
 POWER = 0.8  # at which an effect is the minimum detectable one
 STAGES = {
     "store": "behavior\nstore",
@@ -38,48 +38,38 @@ def system(
         candidates: number of items that recall passes to the ranker.
         shown: length of the list.
     """
-    figure, axis = plt.subplots(figsize=(10, 4.1), layout="constrained")
-    axis.set(xlim=(-0.85, 5 * (BOX + GAP) + 1.45), ylim=(-2.75, 2.35))
+    figure, axis = plt.subplots(figsize=(9.4, 3.7), layout="constrained")
+    axis.set(xlim=(-1.0, 5 * BOX + 4 * GAP + 1.0), ylim=(-2.55, 2.35))
     axis.axis("off")
-    centers = {name: BOX / 2 + GAP + n * (BOX + GAP) for n, name in enumerate(STAGES)}
+    centers = {name: BOX / 2 + n * (BOX + GAP) for n, name in enumerate(STAGES)}
+    last = centers["rerank"] + BOX / 2
     for name, text in STAGES.items():
         _box(axis, centers[name], 0.0, text, COLORS[0] if name in ("extract", "recall") else INK)
-        axis.text(
-            centers[name], -0.62, f"{milliseconds[name]:.2g} ms", ha="center", va="top",
-            color=COLORS[1], fontsize=10,
-        )  # fmt: skip
-    handed = ("history", f"{interests} vectors", f"{candidates:,}\ncandidates", "ordered")
-    pairs = itertools.pairwise(STAGES)
-    for (left, right), what in zip(pairs, handed, strict=True):
-        middle = (centers[left] + centers[right]) / 2
+        _text(axis, centers[name], -0.62, f"{milliseconds[name]:.2g} ms", COLORS[1], va="top")
+    handed = ("history", f"{interests} vectors", f"{candidates:,}\ncandidates", "reordered")
+    for (left, right), what in zip(itertools.pairwise(STAGES), handed, strict=True):
         _arrow(axis, (centers[left] + BOX / 2, 0.0), (centers[right] - BOX / 2, 0.0))
-        axis.text(middle, 0.6, what, ha="center", va="bottom", fontsize=9)
-    first, last = centers["store"] - BOX / 2, centers["rerank"] + BOX / 2
-    axis.text(-0.82, 0, "user id", va="center", ha="left")
-    _arrow(axis, (-0.02, 0.0), (first, 0.0))
-    _arrow(axis, (last, 0.0), (last + 0.5, 0.0))
-    axis.text(last + 0.55, 0, f"list of\n{shown}", va="center", ha="left")
+        _text(axis, (centers[left] + centers[right]) / 2, 0.1, what)
+    _text(axis, -0.55, -0.62, "measured\nhere", COLORS[1], va="top")
+    for x, what in ((-0.95, "user id"), (last, f"list of\n{shown}")):
+        _arrow(axis, (x, 0.0), (x + 0.95, 0.0))
+        _text(axis, x + 0.45, 0.1, what)
 
-    axis.plot(
-        [last + 0.9, last + 0.9, centers["store"]], [0.5, 2.0, 2.0], ls="--", lw=1.2,
-        color=COLORS[2],
-    )  # fmt: skip
-    _arrow(axis, (centers["store"], 2.0), (centers["store"], HEIGHT / 2), COLORS[2], "--")
-    axis.text(
-        (centers["store"] + last) / 2, 2.04, "a click is in the history of the next request",
-        ha="center", va="bottom", fontsize=10, color=COLORS[2],
-    )  # fmt: skip
+    start, end = centers["extract"] - BOX / 2, centers["recall"] + BOX / 2
+    axis.plot([start, start, end, end], [0.65, 0.8, 0.8, 0.65], lw=1.2, color=COLORS[0])
+    _text(axis, (start + end) / 2, 0.88, "paper: less than 15 ms together", COLORS[0])
+    path = [last + 0.45, last + 0.45, centers["store"]]
+    axis.plot(path, [0.9, 1.85, 1.85], ls="--", lw=1.2, color=COLORS[2])
+    _arrow(axis, (centers["store"], 1.85), (centers["store"], HEIGHT / 2), COLORS[2], "--")
+    _text(axis, centers["recall"], 1.93, "a click is in the history of the next request", COLORS[2])
 
-    training = (centers["extract"] + centers["rank"]) / 2
-    _box(
-        axis, training, -2.2, "every night: train (with label-aware attention),\nindex, gate, swap",
-        COLORS[3], width=5.0, height=0.8,
-    )  # fmt: skip
+    job = "every night: train (with label-aware attention),\nindex, gate, swap"
+    _box(axis, centers["recall"], -2.1, job, COLORS[3], width=6.0, height=0.8)
     for name in ("extract", "recall", "rank"):
-        _arrow(axis, (centers[name], -1.8), (centers[name], -1.1), COLORS[3])
-    axis.plot([centers["store"]] * 2, [-1.1, -2.2], lw=1.2, color=COLORS[3])
-    _arrow(axis, (centers["store"], -2.2), (training - 2.5, -2.2), COLORS[3])
-    axis.text(centers["store"] + 0.08, -1.75, "log", fontsize=10, color=COLORS[3])
+        _arrow(axis, (centers[name], -1.7), (centers[name], -1.05), COLORS[3])
+    axis.plot([centers["store"]] * 2, [-1.05, -2.1], lw=1.2, color=COLORS[3])
+    _arrow(axis, (centers["store"], -2.1), (centers["recall"] - 3.0, -2.1), COLORS[3])
+    _text(axis, centers["store"] + 0.3, -1.7, "log", COLORS[3])
     return figure
 
 
@@ -97,20 +87,24 @@ def a_over_a(
         looks: by stopping rule.
         alpha: the intended level.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.4, 3.4), layout="constrained")
     edges = np.linspace(0, 1, bins + 1)
     for color, (unit, values) in zip(COLORS, p_values.items(), strict=False):
         share = 100 * np.histogram(values, edges)[0] / len(values)
-        left.stairs(share, edges, color=color, lw=2, label=unit)
-    left.axhline(100 / bins, color=INK, lw=1, ls="--", label="uniform")
-    left.set(xlabel="p-value", ylabel="A/A tests, percent", xlim=(0, 1), ylim=(0, None))
-    left.legend(fontsize=10)
+        label = f"{unit}: {share[0]:.1f} % in the first bin"
+        left.stairs(share, edges, baseline=None, color=color, lw=2, label=label)
+    left.axhline(100 / bins, color=INK, lw=1, ls="--", label=f"uniform: {100 / bins:.0f} %")
+    left.set(xlabel="p-value", ylabel=f"A/A tests per bin of {1 / bins:.2g}, percent", xlim=(0, 1))
     for color, (name, shares) in zip(COLORS[2:], looks.items(), strict=False):
-        right.plot(np.arange(1, len(shares) + 1), 100 * shares, "o-", color=color, label=name)
-    right.axhline(100 * alpha, color=INK, lw=1, ls="--", label=f"intended: {alpha:.0%}")
-    right.set(xlabel="evening", ylabel="A/A tests stopped, percent", ylim=(0, None))
+        label = f"{name}: {100 * shares[-1]:.1f} % by evening {len(shares)}"
+        right.plot(np.arange(1, len(shares) + 1), 100 * shares, "o-", color=color, label=label)
+    right.axhline(100 * alpha, color=INK, lw=1, ls="--", label=f"intended: {100 * alpha:.0f} %")
+    right.set(xlabel="evening", ylabel="A/A tests stopped so far, percent")
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
-    right.legend(fontsize=10)
+    right.yaxis.set_major_locator(MaxNLocator(integer=True))
+    for axis in (left, right):
+        axis.set_ylim(0, 1.35 * axis.get_ylim()[1])
+        axis.legend(fontsize=10, loc="upper right" if axis is left else "upper left")
     return figure
 
 
@@ -122,17 +116,21 @@ def power(
 
     Args:
         effects: relative changes of the CTR.
-        curves: the power at each effect, by the way the test is read.
+        curves: the power at each effect, by the size of the test.
     """
-    figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
+    figure, axis = plt.subplots(figsize=(8, 3.4), layout="constrained")
+    axis.axhline(100 * POWER, color=INK, lw=1, ls="--")
     for color, (name, values) in zip(COLORS, curves.items(), strict=False):
         smallest = 100 * float(np.interp(POWER, values, effects))
-        label = f"{name}: {smallest:.1f} %"
-        axis.plot(100 * effects, 100 * values, color=color, lw=2, label=label)
+        axis.plot(100 * effects, 100 * values, color=color, lw=2)
         axis.plot(smallest, 100 * POWER, "o", color=color)
-    axis.axhline(100 * POWER, color=INK, lw=1, ls="--")
-    axis.set(xlabel="true change of the CTR, percent", ylabel="power, percent", ylim=(0, 100))
-    axis.legend(fontsize=10, loc="lower right")
+        label = f"  {name}\n  find +{smallest:.1f} %"
+        axis.text(smallest, 78, label, va="top", color=color, fontsize=10)
+    axis.set(xlabel="true change of the CTR, percent (logarithmic scale)", ylabel="power, percent")
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(FixedLocator([0.2, 0.5, 1, 2, 5, 10, 20, 50]))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.minorticks_off()
     return figure
 
 
@@ -151,7 +149,7 @@ def arms(
         over_runs: the interval covers users and training runs.
         runs: the difference of each training run from the mean of the control.
     """
-    figure, axis = plt.subplots(figsize=(8, 0.9 + 0.5 * len(names)), layout="constrained")
+    figure, axis = plt.subplots(figsize=(9, 0.9 + 0.5 * len(names)), layout="constrained")
     rows = np.arange(len(names))
     for shift, color, label, found in (
         (-0.14, COLORS[0], "interval over users", over_users),
@@ -162,7 +160,9 @@ def arms(
             value, rows + shift, xerr=(value - low, high - value), fmt="o", color=color, capsize=3,
             label=label,
         )  # fmt: skip
-    axis.plot(100 * runs.T, np.tile(rows + 0.14, (runs.shape[1], 1)), "|", color=INK, ms=9, mew=1.5)
+    for row, values in zip(rows + 0.14, 100 * runs, strict=True):
+        label = "" if row > 1 else "a training run"
+        axis.plot(values, [row] * len(values), "|", color=INK, ms=10, mew=2, label=label)
     axis.axvline(0, color=INK, lw=1, ls="--")
     cost = [
         f"{name}\n" + (f"{count:.1f} searches" if count else "no vector search")
@@ -171,7 +171,7 @@ def arms(
     axis.set_yticks(rows, cost, fontsize=10)
     axis.invert_yaxis()
     axis.set_xlabel("CTR minus the control's, percentage points")
-    axis.legend(fontsize=10, loc="upper center", bbox_to_anchor=(0.4, -0.16), ncols=2)
+    figure.legend(fontsize=10, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -186,22 +186,21 @@ def nights(
         tolerance: share of yesterday's recall that may be lost.
         reference: the same of the first version's.
     """
-    figure, axis = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
+    figure, axis = plt.subplots(figsize=(9, 3.6), layout="constrained")
     days, values = np.arange(len(recall)), np.array(recall)
-    axis.plot(days, values, color=INK, lw=1)
-    limits = (1 - tolerance) * values[:-1]
-    axis.plot(
-        days[1:], limits, "_", color=COLORS[0], ms=16, mew=2, zorder=3, label="limit by yesterday"
-    )
-    axis.axhline(
-        (1 - reference) * values[0], color=COLORS[1], lw=2, label="limit by the fixed reference"
-    )
     ok = np.r_[True, passed]
-    axis.plot(days[ok], values[ok], "o", color=COLORS[2], ms=7, label="passes both")
-    axis.plot(days[~ok], values[~ok], "X", color=COLORS[5], ms=8, label="stopped by the reference")
-    axis.set(xlabel="night", ylabel="Recall@50", ylim=(0, None))
+    label = f"limit of the fixed reference: {100 * reference:.0f} % below night 0"
+    axis.axhline((1 - reference) * values[0], color=COLORS[1], lw=2, label=label)
+    label = f"limit of yesterday's version: {100 * tolerance:.0f} % below the night before"
+    limits = (1 - tolerance) * values[:-1]
+    axis.plot(days[1:], limits, "_", color=COLORS[0], ms=18, mew=2, label=label)
+    axis.plot(days, values, color=INK, lw=1)
+    axis.plot(days[ok], values[ok], "o", color=COLORS[2], ms=8, label="within both limits")
+    label = "below the reference's limit"
+    axis.plot(days[~ok], values[~ok], "X", color=COLORS[5], ms=9, label=label)
+    axis.set(xlabel="night", ylabel="Recall@50")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.legend(fontsize=10)
+    figure.legend(fontsize=10, loc="outside upper center", ncols=2)
     return figure
 
 
@@ -209,17 +208,16 @@ def _box(
     axis: Axes, x: float, y: float, text: str, color: str, *,
     width: float = BOX, height: float = HEIGHT,
 ) -> None:  # fmt: skip
-    patch = FancyBboxPatch(
-        (x - width / 2, y - height / 2),
-        width,
-        height,
-        boxstyle="round,pad=0,rounding_size=0.12",
-        fc="none",
-        ec=color,
-        lw=1.6,
+    corner = (x - width / 2, y - height / 2)
+    style = "round,pad=0,rounding_size=0.12"
+    axis.add_patch(
+        FancyBboxPatch(corner, width, height, boxstyle=style, fc="none", ec=color, lw=1.6)
     )
-    axis.add_patch(patch)
-    axis.text(x, y, text, ha="center", va="center", color=color)
+    _text(axis, x, y, text, color, va="center")
+
+
+def _text(axis: Axes, x: float, y: float, text: str, color: str = INK, va: str = "bottom") -> None:
+    axis.text(x, y, text, ha="center", va=va, color=color, fontsize=10)
 
 
 def _arrow(

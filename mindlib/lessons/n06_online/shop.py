@@ -30,13 +30,11 @@ from mindlib.online.serving.config import PlatformConfig, Timeouts
 from mindlib.online.serving.platform import PersonalityPlatform
 from mindlib.online.serving.store import SqliteStore
 
-CANDIDATES = (
-    200  # of 3,706 films: nearly the same share as 1,000 of the 23,000 items of the simulated week
-)
+CANDIDATES = 200  # films that recall passes to the ranker
 RANKER = DINConfig(dim=64, activation_units=8, hidden=(32,), history_length=20)
 RANKING = RankingConfig(epochs=5, candidates=CANDIDATES, learning_rate=2e-3)
-RANKED = 15  # DIN learns from every 15th user, which takes seconds and not minutes
-VALIDATION = 200  # users on whose lists the ranker's epoch is chosen; scoring them takes the time
+RANKED = 15  # DIN is trained on every 15th user, which takes seconds instead of minutes
+VALIDATION = 200  # users on whose lists the ranker's epoch is chosen
 # A notebook shares its machine with other programs: nothing may be late by accident.
 PATIENT = Timeouts(store=20.0, extract=20.0, recall=20.0, rank=20.0, rerank=20.0)
 

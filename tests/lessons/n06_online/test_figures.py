@@ -21,7 +21,7 @@ def a_over_a():
 
 
 def power():
-    effects = np.linspace(0, 0.1, 11)
+    effects = np.linspace(0.01, 0.1, 10)
     return figures.power(effects, {"one": effects * 10, "six": effects * 9})
 
 
@@ -63,8 +63,8 @@ def test_p_values_and_stopped_tests_are_in_percent():
 
 def test_the_dot_of_a_power_curve_is_its_minimum_detectable_effect():
     (axis,) = power().axes
-    assert axis.lines[1].get_xdata() == pytest.approx([8.0])
-    assert axis.lines[0].get_label() == "one: 8.0 %"
+    assert axis.lines[2].get_xdata() == pytest.approx([8.0])
+    assert axis.texts[0].get_text() == "  one\n  find +8.0 %"
 
 
 def test_an_arm_has_two_intervals_and_its_runs():
@@ -78,8 +78,7 @@ def test_an_arm_has_two_intervals_and_its_runs():
 def test_the_nights_that_the_reference_stops_are_marked():
     (axis,) = nights().axes
     by_label = {line.get_label(): line for line in axis.lines}
-    assert by_label["passes both"].get_xdata().tolist() == [0, 1]  # pyright: ignore
-    assert by_label["stopped by the reference"].get_xdata().tolist() == [2]  # pyright: ignore
-    np.testing.assert_allclose(
-        np.asarray(by_label["limit by yesterday"].get_ydata()), [0.45, 0.414]
-    )
+    assert by_label["within both limits"].get_xdata().tolist() == [0, 1]  # pyright: ignore
+    assert by_label["below the reference's limit"].get_xdata().tolist() == [2]  # pyright: ignore
+    limits = by_label["limit of yesterday's version: 10 % below the night before"]
+    np.testing.assert_allclose(np.asarray(limits.get_ydata()), [0.45, 0.414])
