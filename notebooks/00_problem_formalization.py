@@ -601,7 +601,7 @@ work = {
     "ranking: attention network, 1,000 items": costs.attention_network(1000, d),
 }
 times = {name: (1000 * b / bandwidth, 1000 * f / speed) for name, (b, f) in work.items()}
-_ = save_figure(figures.costs(times, limit=15, apart=1), "00_costs.svg")
+_ = save_figure(figures.costs(times, limit=15), "00_costs.svg")
 
 # %% [markdown]
 # **Figure 0.5.** Only methods that read a small part of the items meet the limit of 15 ms. The slower process is reading

@@ -49,12 +49,11 @@ from mindlib.lessons.n04_training import clicks as clicking
 from mindlib.lessons.n04_training import figures as plots
 from mindlib.lessons.n04_training import sampled
 from mindlib.lessons.n04_training.exercises import LEAK, LOG_EXPECTED
-from mindlib.lessons.n04_training.recommenders import Scored
 from mindlib.models import MIND as LibraryMIND
 from mindlib.models import MINDConfig, Popularity
 from mindlib.online.export import export
 from mindlib.online.exported import ExportedModel, measure_skew
-from mindlib.retrieval import merge
+from mindlib.retrieval import merge, top_items
 from mindlib.training import TrainingConfig, batches, fit
 from mindlib.training.sampled_softmax import candidate_aware_loss, sampled_softmax_loss
 
@@ -442,6 +441,18 @@ candidate, candidate_losses = train(each_its_own=True, p=math.inf)
 
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
+class Scored:
+    """Recommends the films with the highest scores."""
+
+    def __init__(self, scores):
+        self.scores = scores  # a function that returns a row of scores for each history
+
+    @torch.no_grad()
+    def recommend(self, histories, n, *, exclude_history=True):
+        seen = {"exclude_history": exclude_history}
+        return top_items(self.scores, histories, n, log.num_items, **seen)
+
+
 def recommender(model):
     every = torch.arange(log.num_items + 1)
 
@@ -449,7 +460,7 @@ def recommender(model):
         history = histories.window(50)
         return score(*model.f_user(history.items, history.profile), model.f_item(every))
 
-    return Scored(scores, log.num_items)
+    return Scored(scores)
 
 
 def hits(model):
@@ -701,7 +712,7 @@ def scored_with(items, unit_users):
         V, active = reference.interests(histories)
         return score(F.normalize(V, dim=2) if unit_users else V, active, items)
 
-    return hits(Scored(scores, log.num_items))
+    return hits(Scored(scores))
 
 
 trained = scored_with(e, unit_users=False)

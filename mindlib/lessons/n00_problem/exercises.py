@@ -72,7 +72,6 @@ BREAK_EVEN = Exercise(
     name="break_even",
     solution=lambda size, bandwidth, speed: torch.tensor(size * speed / (2 * bandwidth)),
     examples=[(4.0, 2e12, 20e12), (1.0, 2e12, 20e12), (2.0, 3e12, 60e12)],
-    tolerance=1e-3,
     mistakes={
         "an inner product of d numbers takes d multiplications and d additions: 2d FLOP.": (
             lambda size, bandwidth, speed: torch.tensor(size * speed / bandwidth)

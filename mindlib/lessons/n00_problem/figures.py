@@ -101,14 +101,13 @@ def coverage(
     return figure
 
 
-def costs(times: Mapping[str, tuple[float, float]], limit: int | float, apart: int = 0) -> Figure:
+def costs(times: Mapping[str, tuple[float, float]], limit: int | float) -> Figure:
     """Draw the milliseconds for reading and for computing of each row, and the time limit.
 
-    Args:
-        apart: the number of last rows to which the limit does not apply, set apart below a line.
+    The limit does not apply to the last row, which is below a line.
     """
     figure, axis = plt.subplots(figsize=(7, 1.1 + 0.36 * len(times)), layout="constrained")
-    limited = len(times) - apart
+    limited = len(times) - 1
     rows = [row + 0.6 * (row >= limited) for row in range(len(times))]
     values = np.array(list(times.values())).T
     limiting = [f"{float(f'{ms:.3g}' if ms >= 10 else f'{ms:.2g}'):,g} ms" for ms in values.max(0)]
@@ -121,8 +120,7 @@ def costs(times: Mapping[str, tuple[float, float]], limit: int | float, apart: i
         axis.text(ms[0], -0.45, kind, color=color, ha="center", va="bottom")
     axis.plot([limit, limit], [-1.1, limited - 0.4], color=INK, ls=":")
     axis.text(limit, limited - 1, f"  limit: {limit:g} ms", color=INK, va="center")
-    if apart:
-        axis.axhline(limited - 0.2, color=INK, lw=0.8)
+    axis.axhline(limited - 0.2, color=INK, lw=0.8)
     axis.set(xscale="log", xlabel="milliseconds per request", yticks=rows, yticklabels=labels)
     axis.set_ylim(rows[-1] + 0.6, -1.1)
     return figure

@@ -20,28 +20,18 @@ from mindlib.layers.routing import B2IRouting, RoutingConfig
 
 
 def planted_users(
-    users: int,
-    *,
-    norm: float,
-    clusters: int = 3,
-    per_cluster: int = 7,
-    dim: int = 16,
-    noise: float = 0.5,
-    generator: torch.Generator,
+    users: int, *, norm: float, generator: torch.Generator
 ) -> tuple[Float[Tensor, "users length dim"], Int[Tensor, " length"]]:
     """Return the behaviors of users, cluster by cluster, and the cluster of each behavior.
 
-    The clusters lie around random directions and have the same number of behaviors.
-
-    Args:
-        norm: the norm of every embedding.
-        noise: the distance of a behavior from the direction of its cluster, before scaling.
+    Each user has three clusters of seven behaviors around random directions in 16 dimensions. The
+    distance from the direction is about 0.5, before all embeddings are scaled to one norm.
     """
-    centers = torch.randn(users, clusters, 1, dim, generator=generator)
-    deviations = torch.randn(users, clusters, per_cluster, dim, generator=generator) * dim**-0.5
-    directions = F.normalize(centers, dim=3) + noise * deviations
+    centers = torch.randn(users, 3, 1, 16, generator=generator)
+    deviations = torch.randn(users, 3, 7, 16, generator=generator) * 16**-0.5
+    directions = F.normalize(centers, dim=3) + 0.5 * deviations
     behaviors = norm * F.normalize(directions, dim=3).flatten(1, 2)
-    return behaviors, torch.arange(clusters).repeat_interleave(per_cluster)
+    return behaviors, torch.arange(3).repeat_interleave(7)
 
 
 class Diagnosis(NamedTuple):

@@ -28,7 +28,6 @@ FIGURES = {
     "strips": lambda: figures.strips({"one": SCORES, "two": SCORES / 2}, 2, 2, "d = 8"),
     "coverage": lambda: figures.coverage(CURVES, (8, 64), 4, 0.01, {"one": 33.0}),
     "costs": lambda: figures.costs(TIMES, limit=15),
-    "costs-apart": lambda: figures.costs(TIMES, limit=15, apart=1),
 }
 
 
@@ -59,11 +58,11 @@ def test_the_costs_have_a_mark_for_reading_and_one_for_computing():
     (axis,) = FIGURES["costs"]().axes
     marks = [c for c in axis.collections if isinstance(c, PathCollection)]
     shown = [np.asarray(mark.get_offsets()).tolist() for mark in marks]
-    assert shown == [[[128, 0], [0.1, 1]], [[6.4, 0], [0.005, 1]]]
+    assert shown == [[[128, 0], [0.1, 1.6]], [[6.4, 0], [0.005, 1.6]]]
 
 
-def test_the_limit_ends_above_the_rows_that_are_set_apart():
-    (axis,) = FIGURES["costs-apart"]().axes
+def test_the_limit_ends_above_the_last_row():
+    (axis,) = FIGURES["costs"]().axes
     limit, _ = axis.lines
     assert np.asarray(limit.get_xdata()).tolist() == [15, 15]
     within, apart = axis.get_yticks()

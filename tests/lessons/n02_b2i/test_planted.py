@@ -12,14 +12,14 @@ THREE = RoutingConfig.paper(max_interests=3)
 
 
 def test_planted_behaviors_have_the_given_norm_and_lie_in_clusters(generator):
-    behaviors, clusters = planted_users(
-        5, norm=2.5, clusters=2, per_cluster=3, noise=0.0, generator=generator
-    )
-    assert behaviors.shape == (5, 6, 16)
-    assert clusters.tolist() == [0, 0, 0, 1, 1, 1]
-    torch.testing.assert_close(behaviors.norm(dim=2), torch.full((5, 6), 2.5))
-    torch.testing.assert_close(behaviors[:, 0], behaviors[:, 2])
-    assert not torch.allclose(behaviors[:, 0], behaviors[:, 3])
+    behaviors, clusters = planted_users(50, norm=2.5, generator=generator)
+    assert behaviors.shape == (50, 21, 16)
+    assert clusters.tolist() == [0] * 7 + [1] * 7 + [2] * 7
+    torch.testing.assert_close(behaviors.norm(dim=2), torch.full((50, 21), 2.5))
+    cosines = (behaviors @ behaviors.mT).mean(0) / 2.5**2
+    together = clusters == clusters[:, None]
+    assert cosines[together].min() > 0.7
+    assert cosines[~together].abs().max() < 0.2
 
 
 def test_a_cluster_is_recovered_by_more_than_half_of_an_interests_weight():
