@@ -6,7 +6,6 @@ not used.
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Sequence
@@ -120,26 +119,20 @@ def amazon_reviews(
 def is_amazon(path: Path) -> bool:
     """Whether the file's first line is a review in a format of `amazon_reviews`."""
     if file_format(path) in (".json", ".jsonl"):
-        return _find_keys(path) is not None
+        return _find_keys(first_line(path)) is not None
     line = first_line(path) if file_format(path) == ".csv" else b""
     return b"parent_asin" in line.split(b",") or BARE_LINE.fullmatch(line) is not None
 
 
 def _read_reviews(path: Path) -> pl.DataFrame:
     """Read the columns user, item and timestamp (in seconds) of all reviews."""
-    blocks = read_blocks(path)
+    blocks, line = read_blocks(path), first_line(path)
     if file_format(path) in (".json", ".jsonl"):
-        keys = _find_keys(path)
-        if keys is None:
-            raise ValueError(
-                f"{path}, line 1, is {first_line(path)[:80].decode(errors='replace')!r}; expected "
-                f"a review, a JSON object with {', '.join(OLD)} (2014, 2018) or {', '.join(NEW)} "
-                f"(2023)"
-            )
+        keys = _find_keys(line) or OLD
         parts = (parse_json_lines(block, _schema(keys)) for block in blocks)
     elif file_format(path) != ".csv":
         raise ValueError(f"{path}: expected reviews in .json or .jsonl, or .csv, each also .gz")
-    elif BARE_LINE.fullmatch(first_line(path)):
+    elif BARE_LINE.fullmatch(line):
         keys = (*BARE[:2], BARE[-1])
         parts = (parse_csv(block, _schema(BARE), BARE) for block in blocks)
     else:
@@ -149,9 +142,10 @@ def _read_reviews(path: Path) -> pl.DataFrame:
         parts = (parse_csv(block, _schema(header), NEW) for block in blocks)
     user, item, timestamp = keys
     seconds = pl.col(timestamp) // (1000 if keys is NEW else 1)
-    log = pl.concat([part.select(user=user, item=item, timestamp=seconds) for part in parts])
-    if log.is_empty():
+    rows = [part.select(user=user, item=item, timestamp=seconds) for part in parts]
+    if not any(map(len, rows)):
         raise ValueError(f"{path} has no review; it needs at least one")
+    log = pl.concat(rows)
     return log if user != BARE[0] else _name_columns(path, log)
 
 
@@ -173,14 +167,10 @@ def _name_columns(path: Path, log: pl.DataFrame) -> pl.DataFrame:
     return log.rename({"user": "item", "item": "user"}).select(log.columns) if fits[0] else log
 
 
-def _find_keys(path: Path) -> tuple[str, str, str] | None:
-    """The keys of the edition whose review is the first line of JSON lines, if it is one."""
-    try:
-        review = json.loads(first_line(path))
-    except (ValueError, RecursionError):
-        return None
-    found = set(review) if isinstance(review, dict) else set()
-    return next((keys for keys in (OLD, NEW) if found.issuperset(keys)), None)
+def _find_keys(line: bytes) -> tuple[str, str, str] | None:
+    """The keys of the edition whose review is a line of JSON, if it is one."""
+    names = set(re.findall(rb'"(\w+)"\s*:', line))
+    return next((keys for keys in (OLD, NEW) if names.issuperset(map(str.encode, keys))), None)
 
 
 def _schema(columns: Sequence[str]) -> dict[str, Any]:
