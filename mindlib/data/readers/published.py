@@ -82,6 +82,7 @@ def fetch(url: str, folder: Path, page: str) -> Path:
     path, notes = folder / url.rsplit("/", 1)[1], folder / DIGESTS
     make_cache_folder(folder)
     if not path.is_file():
+        pooch.get_logger().setLevel("WARNING")  # its advice to note the sha256 is followed below
         downloader = pooch.HTTPDownloader(progressbar=True, hooks={"response": _check_redirect})
         try:
             pooch.retrieve(url, None, path.name, folder, None, downloader)  # pyright: ignore
