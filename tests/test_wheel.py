@@ -49,7 +49,7 @@ split = leave_last_out(world.log)
 model = MIND(split.log, generator=torch.Generator().manual_seed(0))
 fit(model, split, TrainingConfig(epochs=1, batch_size=64), device="cpu", progress=False)
 assert model.recommend(split.test.histories, n=5).items.shape == (200, 5)
-assert load_recorded("eq10-journey")["rows"]
+assert load_recorded("experiments-journey")["rows"]
 """
 
 

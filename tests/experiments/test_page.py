@@ -1,11 +1,11 @@
-"""The page of results is what the recorded files give, and its conclusions are their verdicts."""
+"""The page of results is what the recorded files give."""
 
 import sys
 from pathlib import Path
 
 from mindlib.experiments import __main__ as page
 from mindlib.experiments.claims import CLAIMS
-from mindlib.experiments.results import load_recorded, recorded_rows
+from mindlib.experiments.results import load_recorded, recorded_difference, recorded_rows
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 
@@ -33,12 +33,8 @@ def test_the_page_has_every_claim_every_row_and_where_they_come_from():
                 assert commit[:10] in text
 
 
-def test_conclusions_follow_the_verdicts():
-    intervals = {"MIND-1": (0.1, 0.2), "WALS": (-0.1, 0.2), "MaxMF-4": (-0.2, -0.1)}
-    facts = {"metric": "HitRate@50", "difference": 0.0, "p_value": 0.5}
-    comparisons = [
-        {"study": None, "a": "MIND-4", "b": b, "all": [facts | {"low": low, "high": high}]}
-        for b, (low, high) in intervals.items()
-    ]
-    line = "- better than MIND-1; not distinguishable from WALS; worse than MaxMF-4 (title)."
-    assert page._conclusion("title", {"comparisons": comparisons}) == line
+def test_the_gain_at_64_dimensions_is_that_of_the_table():
+    gains = page.gains_by_dimension()
+    for title in page.RECORDED.keys() & gains.keys():
+        table = load_recorded(page.RECORDED[title])
+        assert gains[title][64] == recorded_difference(table, "MIND-4", "MIND-1", "HitRate@50")

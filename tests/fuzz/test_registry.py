@@ -67,10 +67,10 @@ class RegistryMachine(RuleBasedStateMachine):
         number, staged = 0, Path()
         with ExitStack() as stack:
             stack.enter_context(expected.get(fate) or pytest.raises(Killed))
+            stack.enter_context(self.registry.refresh_lock())  # it may write a first pointer
             if fate == "killed before the pointer":
                 failing = patch.object(Registry, "_write_pointer", side_effect=Killed)
                 stack.enter_context(failing)
-            stack.enter_context(self.registry.refresh_lock())
             number, folder, facts = stack.enter_context(self.registry.new_version())
             assert number not in self.content
             assert number not in self.rejected

@@ -63,42 +63,30 @@ def intervals(panels: Mapping[str, Mapping[str, Rows]], label: str) -> Figure:
     return figure
 
 
-def grouped_gains(gains: Mapping[str, Mapping[str, Groups]], label: str) -> Figure:
-    """Draw differences of shares by group of users, in percentage points with 95 % intervals.
+def gain_lines(panels: Mapping[str, Mapping[str, Groups]], label: str) -> Figure:
+    """Draw differences of shares by group, in percentage points with 95 % intervals.
 
     Args:
-        gains: for each data set (a row of panels) and each grouping (a column), the groups, and
-            the change per doubling as the last row. A grouping that a data set lacks stays empty.
-        label: of the vertical axes.
+        panels: for each panel, by the label of its groups, the groups of each series.
+        label: of the vertical axis.
     """
-    groupings = list(dict.fromkeys(name for found in gains.values() for name in found))
     figure, axes = plt.subplots(
-        len(gains), len(groupings), figsize=(3.3 * len(groupings), 1.5 * len(gains) + 0.4),
-        layout="constrained", squeeze=False, sharey="row",
-    )  # fmt: skip
-    for row, (title, found) in zip(axes, gains.items(), strict=True):
-        for axis, name in zip(row, groupings, strict=True):
-            axis.axhline(0, color=INK, lw=0.8, zorder=0)
-            if not (rows := found.get(name)):
-                axis.set_axis_off()
-                continue
-            *groups, (_, slope) = rows
-            names, estimates = zip(*groups, strict=True)
-            value, low, high = (
-                100 * np.array([getattr(e, name) for e in estimates])
-                for name in ("value", "low", "high")
-            )
-            axis.errorbar(range(len(names)), value, yerr=[value - low, high - value], fmt="o-",
-                          color=COLORS[0], ms=4, lw=1.2)  # fmt: skip
-            axis.set_xticks(range(len(names)), names, fontsize=7.5)
-            axis.margins(x=0.1, y=0.3)
-            weight = "bold" if slope.low * slope.high > 0 else "normal"
-            axis.text(0.02, 0.97, f"per doubling {slope.points()}", va="top", fontsize=7.5,
-                      transform=axis.transAxes, weight=weight)  # fmt: skip
-        row[0].set_title(title, loc="left", fontsize=9, weight="bold")
-    for axis, name in zip(axes[-1], groupings, strict=True):
-        axis.set_xlabel(name)
-    figure.supylabel(label, fontsize=9, color=INK)
+        1, len(panels), figsize=(3.6 * len(panels), 3.2), layout="constrained", squeeze=False
+    )
+    names = list(dict.fromkeys(name for series in panels.values() for name in series))
+    for axis, (title, series) in zip(axes[0], panels.items(), strict=True):
+        axis.axhline(0, color=INK, lw=0.8, zorder=0)
+        groups = list(dict.fromkeys(group for rows in series.values() for group, _ in rows))
+        for number, (name, rows) in enumerate(series.items()):
+            points = 100 * np.array([(e.value, e.value - e.low, e.high - e.value) for _, e in rows])
+            shift = 0.06 * (number - (len(series) - 1) / 2)
+            axis.errorbar([groups.index(group) + shift for group, _ in rows], points[:, 0],
+                          yerr=points[:, 1:].T, fmt="o-", ms=4, lw=1.3, label=name,
+                          color=GENRE_COLORS[names.index(name)])  # fmt: skip
+        axis.set_xticks(range(len(groups)), groups)
+        axis.set_xlabel(title)
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=1 + len(series) // 3, fontsize=8)
+    axes[0][0].set_ylabel(label)
     return figure
 
 

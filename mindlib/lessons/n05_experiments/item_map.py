@@ -134,7 +134,7 @@ def map_figure(view: ItemMap) -> Figure:
     for k, (star, words, is_below) in enumerate(stars):
         own = view.points[view.interest == k]
         for x, y in own:
-            axis.plot([x, star[0]], [y, star[1]], color=COLORS[k], lw=0.9, alpha=0.7, zorder=4)
+            axis.plot([x, star[0]], [y, star[1]], color=COLORS[k], lw=0.7, alpha=0.4, zorder=4)
         axis.scatter(*own.T, s=34, color=COLORS[k], edgecolor=LABEL, lw=0.7, zorder=5)
         axis.scatter(*star, marker="*", s=420, color=COLORS[k], edgecolor=LABEL, lw=1, zorder=8)
         axis.annotate(
@@ -155,4 +155,7 @@ def small_maps(
     for axis, (caption, points) in zip(axes[0], maps.items(), strict=True):
         draw_items(axis, points, genres, named)
         axis.set_title(caption, fontsize=9)
+    for color, name in zip(GENRE_COLORS, named, strict=False):
+        axes[0][0].scatter([], [], s=30, color=color, label=name)
+    figure.legend(loc="outside lower center", ncols=len(named))
     return figure

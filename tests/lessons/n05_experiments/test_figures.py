@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 
 from mindlib.evaluation import Estimate
 from mindlib.lessons.common.style import COLORS
@@ -10,7 +11,7 @@ from mindlib.lessons.n05_experiments.figures import (
     RoutedUser,
     Strip,
     coupling_heatmaps,
-    grouped_gains,
+    gain_lines,
     intervals,
     strips,
 )
@@ -36,11 +37,11 @@ POINTS = RNG.standard_normal((60, 2))
 GENRES = [f"genre {i % 4}" for i in range(60)]
 NAMED = ["genre 1", "genre 2"]
 MAP = ItemMap(POINTS, GENRES, NAMED, POINTS[:2], ["war", "noir"], np.repeat([-1, 0, 1], 20))
-SLOPE = ("per doubling", Estimate(0.02, 0.01, 0.03))
-GROUPS = [("1–2", Estimate(-0.02, -0.03, -0.01)), ("3–9", Estimate(0.0, -0.01, 0.01)), SLOPE]
-GAINS = {"films": {"length": GROUPS, "breadth": GROUPS}, "shop": {"length": GROUPS, "breadth": []}}
+GROUPS = [("1–2", Estimate(-0.02, -0.03, -0.01)), ("3–9", Estimate(0.0, -0.01, 0.01))]
+MORE = [GROUPS[1], ("10–", Estimate(0.03, 0.02, 0.04))]
+GAINS = {"interests": {"d = 8": GROUPS, "d = 64": MORE}, "length": {"d = 64": GROUPS}}
 FIGURES = {
-    "grouped_gains": lambda: grouped_gains(GAINS, "points"),
+    "gain_lines": lambda: gain_lines(GAINS, "points"),
     "intervals": lambda: intervals(PANELS, "points"),
     "coupling_heatmaps": lambda: coupling_heatmaps(USERS, ["category 1"]),
     "strips": lambda: strips(
@@ -62,14 +63,17 @@ def test_intervals_are_in_points_and_an_empty_row_keeps_its_place():
     assert len(first.containers) == 3
 
 
-def test_gains_by_group_have_a_panel_for_each_grouping_with_its_trend():
-    films, _, shop, empty = FIGURES["grouped_gains"]().axes
-    for axis in (films, shop):
-        assert [text.get_text() for text in axis.get_xticklabels()] == ["1–2", "3–9"]
-        points: Any = axis.containers[0]
-        assert points.lines[0].get_data()[1].tolist() == [-2, 0]
-        assert [text.get_text() for text in axis.texts] == ["per doubling +2.00 [+1.00, +3.00]"]
-    assert not empty.axison
+def test_gains_have_a_panel_for_each_grouping_and_a_line_for_each_series():
+    interests, length = FIGURES["gain_lines"]().axes
+    assert [text.get_text() for text in interests.get_xticklabels()] == ["1–2", "3–9", "10–"]
+    assert [text.get_text() for text in length.get_xticklabels()] == ["1–2", "3–9"]
+    first, second = (container.lines for container in interests.containers)
+    assert first[0].get_data()[1].tolist() == [-2, 0]
+    assert [round(x) for x in second[0].get_data()[0]] == [1, 2]  # it has no group "1–2"
+    (segment, _) = first[2][0].get_segments()
+    assert segment[:, 1].tolist() == pytest.approx([-3, -1])
+    (only,) = length.containers
+    assert only.lines[0].get_color() == second[0].get_color()  # one color for "d = 64"
 
 
 def test_all_of_a_users_heat_maps_have_the_order_of_the_first():
