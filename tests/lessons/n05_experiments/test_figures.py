@@ -64,7 +64,8 @@ def test_intervals_are_in_points_and_an_empty_row_keeps_its_place():
 
 
 def test_gains_have_a_panel_for_each_grouping_and_a_line_for_each_series():
-    interests, length = FIGURES["gain_lines"]().axes
+    axes: Any = FIGURES["gain_lines"]().axes
+    interests, length = axes
     assert [text.get_text() for text in interests.get_xticklabels()] == ["1–2", "3–9", "10–"]
     assert [text.get_text() for text in length.get_xticklabels()] == ["1–2", "3–9"]
     first, second = (container.lines for container in interests.containers)
