@@ -501,7 +501,7 @@ if panels:
 #
 # If diversity of taste is the cause, users with several interests gain and users with one do not. No real log records how many interests a user has. A planted world
 # does: each of 3,000 users likes one to four of 60 clusters of 20 items and has 16 to 40 behaviors, a tenth of them random. A list
-# of 50 can hold two clusters but not three. Learning rate and dropout were tuned for each d.
+# of 50 can hold two clusters but not three, so one vector leaves users with one interest little to gain. Learning rate and dropout were tuned for each d.
 #
 # **Predict** the gain of four vectors for a user with one interest.
 

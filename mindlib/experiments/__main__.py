@@ -66,8 +66,9 @@ interests. Its studies have one seed.
 
 HitRate@50 of MIND-4 − MIND-1 in percentage points, by d. The planted worlds were tuned for each d;
 films and Taobao have the settings that were chosen for d = 64. The commands are those of the tables
-with `--dim` and `--models mind-1,mind-4` (for the planted worlds `--data planted-crowded`,
-`--protocol leave-last-out --epochs 6`).
+with `--dim`, `--models mind-1,mind-4` and `--settings` with the result for d = 64. The planted
+worlds have `--data planted-crowded` or `planted-crowded-no-noise`, `--protocol leave-last-out
+--epochs 6`, and no `--settings`.
 
 {dimensions}
 

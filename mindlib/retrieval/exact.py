@@ -53,6 +53,8 @@ class ExactIndex(VectorIndex):
         n: int,
     ) -> Recommendations:
         """See `VectorIndex.best`: the maximum over the interests needs no merging."""
+        if len(active) == 1 and active.any():  # one user has vectors of active interests only
+            interests, active = interests[:, active[0]], active[:, active[0]]
         # The interest that stands for the inactive ones must be the first; without any, it is 0.
         vectors = torch.where(active[:, :, None], interests, 0)
         vectors[:, 0] = vectors[torch.arange(len(active)), active.int().argmax(1)]

@@ -154,11 +154,12 @@ def resume(
             f"the checkpoint in {folder.folder} has other weights ({error}); build the model as it "
             f"was built for the checkpoint, or pass another folder as checkpoints"
         ) from error
+    device = next(state.model.parameters()).device
     for number, optimizer in enumerate(state.optimizers):
         values: dict[int, dict[str, Tensor]] = {}
         for name, value in _below(tensors, f"optimizer.{number}.").items():
             index, key = name.split(".")
-            values.setdefault(int(index), {})[key] = value
+            values.setdefault(int(index), {})[key] = value.to(device)
         # The parameter groups are not in the checkpoint; they follow from the configuration.
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": values, "param_groups": groups})

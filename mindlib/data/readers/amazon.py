@@ -16,7 +16,7 @@ import polars as pl
 
 from mindlib.data.feature_table import require_columns
 from mindlib.data.filtering import Filtering, check_filter, filter_by_count, sort_events
-from mindlib.data.interactions import Interactions
+from mindlib.data.interactions import MILLISECONDS_FROM, Interactions
 from mindlib.data.readers.amazon_items import FIELDS, read_items
 from mindlib.data.readers.files import build_interactions, check_file, file_format, read_header
 from mindlib.data.readers.text_blocks import (
@@ -128,7 +128,7 @@ def _read_reviews(path: Path) -> pl.DataFrame:
     """Read the columns user, item and timestamp (in seconds) of all reviews."""
     blocks, line = read_blocks(path), first_line(path)
     if file_format(path) in (".json", ".jsonl"):
-        keys = _find_keys(line) or OLD
+        keys = _find_keys(line) or (NEW if ".jsonl" in path.name else OLD)
         parts = (parse_json_lines(block, _schema(keys)) for block in blocks)
     elif file_format(path) != ".csv":
         raise ValueError(f"{path}: expected reviews in .json or .jsonl, or .csv, each also .gz")
@@ -146,6 +146,11 @@ def _read_reviews(path: Path) -> pl.DataFrame:
     if not any(map(len, rows)):
         raise ValueError(f"{path} has no review; it needs at least one")
     log = pl.concat(rows)
+    if keys is NEW and (log["timestamp"] < MILLISECONDS_FROM // 1000).any():
+        raise ValueError(
+            f"{path}: a timestamp is below {MILLISECONDS_FROM}; expected milliseconds since 1970, "
+            f"as in the edition of 2023: multiply seconds by 1000"
+        )
     return log if user != BARE[0] else _name_columns(path, log)
 
 

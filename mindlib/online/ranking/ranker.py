@@ -58,6 +58,8 @@ class DINRanker:
         Raises:
             ValueError: an item is not in the catalogue.
         """
+        if min(behavior_items.min(initial=1), candidates.min(initial=1)) < 1:
+            raise ValueError("an item is below 1: number the items by Catalogue.encode_items")
         histories = Histories.from_lists([behavior_items.tolist()])
         items = torch.from_numpy(candidates.astype(np.int64))
         return self.model.score_lists(histories, items[None])[0].numpy()

@@ -34,7 +34,7 @@ from mindlib.data.storage import atomic_file, atomic_folder, read_object, sweep
 
 FORMAT = "mindlib registry 2"
 FACTS = "version.json"
-POINTER_TIMEOUT = 10.0  # seconds; the pointer is locked for one read and one rename only
+POINTER_TIMEOUT = 10.0  # seconds; the pointer is locked while one version is flushed and renamed
 
 State = Literal["current", "served before", "rolled back", "not served", "rejected"]
 

@@ -32,14 +32,14 @@ def build_demo(data: str, folder: Path, index: str = "exact") -> tuple[Path, Pat
         The folder of the version, and the file of the store.
     """
     version, path = folder / VERSION, folder / "store.sqlite"
+    log = None if path.is_file() else load(data)  # before anything is written
     folder.mkdir(parents=True, exist_ok=True)
     with closing(SqliteStore(path)) as store:
         is_imported = bool(store.users(1))
         if version.is_dir() and is_imported:
             print(f"the demonstration in {folder} exists already (delete it to build it again)")
             return version, path
-        print(f"reading {data} ...")
-        log = load(data)
+        log = load(data) if log is None else log
         if not version.is_dir():
             _write_version(version, log, index)
         if not is_imported:

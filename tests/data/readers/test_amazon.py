@@ -340,3 +340,16 @@ def test_load_leaves_other_tables_alone(tmp_path: Path):
     assert events(load(path)) == [(1, 2, 3)]
     with pytest.raises(ValueError, match="has no column 'user', 'item', 'timestamp'"):
         load(write(tmp_path / "other.csv", "1,2,3,4\n"))
+
+
+def test_seconds_in_a_file_of_2023_are_refused(tmp_path: Path):
+    line = {"user_id": "A", "parent_asin": "B", "rating": 5.0, "timestamp": 1_300_000_000}
+    path = write(tmp_path / "Books.jsonl", json.dumps(line) + "\n")
+    with pytest.raises(ValueError, match=r"milliseconds since 1970.*multiply seconds by 1000"):
+        amazon_reviews(path)
+
+
+def test_a_damaged_first_line_of_2023_names_the_columns_of_2023(tmp_path: Path):
+    path = write(tmp_path / "Books.jsonl", '{"user_id": "A"}\n')
+    with pytest.raises(ValueError, match="parent_asin"):
+        amazon_reviews(path)

@@ -60,6 +60,13 @@ def test_numbers_outside_the_catalogue_are_refused(ranker, item):
             ranker.score(np.array(behaviors), np.array(candidates))
 
 
+@pytest.mark.parametrize("item", [0, -1])
+def test_the_number_of_padding_and_negative_numbers_are_refused(ranker, item):
+    for behaviors, candidates in (([1, item], CANDIDATES), (PAST, [1, item])):
+        with pytest.raises(ValueError, match=r"below 1: number the items by Catalogue"):
+            ranker.score(np.array(behaviors), np.array(candidates))
+
+
 def test_serving_never_uses_a_batchs_statistics():
     model = randomized(LOG).train()
     ranker = DINRanker.from_model(model, LOG)

@@ -70,6 +70,12 @@ def test_members_are_the_assigned_and_padding_is_nobodys():
     assert members[:, 1:].argmax(0).tolist() == TWO.assign(np.array([7, 900, 12])).tolist()
 
 
+def test_text_ids_are_refused_because_their_value_is_hashed():
+    ids = np.array(["", "7", "ann"], dtype=object)
+    with pytest.raises(ValueError, match="user ids are text: expected whole numbers"):
+        Experiment("test", ("a", "b")).members(ids)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
