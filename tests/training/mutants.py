@@ -163,8 +163,8 @@ MUTANTS = [
     ),
     mutant(
         "the step counts of the optimisers not restored", CHECKPOINTS,
-        "values.setdefault(int(index), {})[key] = value",
-        'values.setdefault(int(index), {})[key] = value * (key != "step")',
+        "values.setdefault(int(index), {})[key] = value.to(device)",
+        'values.setdefault(int(index), {})[key] = value.to(device) * (key != "step")',
         INTERRUPTED,
     ),
     mutant(
