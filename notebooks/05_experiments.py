@@ -18,7 +18,7 @@
 # With the paper's Eq. 10, in which the label's interest scores the negatives, they lose five points on films and three on groceries.
 # In a planted world, users with several interests gain and users with one do not; the gain shrinks as d, the dimension of the vectors, grows (§5).
 #
-# Reading takes 25 minutes; the computation takes five on two cores.
+# Reading takes 25 minutes; the computation takes four on two cores.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 from mindlib.lessons.common.architecture import show_architecture
