@@ -22,9 +22,7 @@ const CHINESE = {
   "Film": "电影",
   "Remove": "移除",
   "The list of one vector": "单个向量的推荐列表",
-  "{films} films, {active} interest (K'_u of Eq. 9), computed in {time} ms.":
-    "共 {films} 部电影，{active} 个兴趣（式 (9) 中的 K'_u），计算用时 {time} 毫秒。",
-  "{films} films, {active} interests (K'_u of Eq. 9), computed in {time} ms.":
+  "Films: {films}. Active interests (K'_u of Eq. 9): {active}. Computed in {time} ms.":
     "共 {films} 部电影，{active} 个兴趣（式 (9) 中的 K'_u），计算用时 {time} 毫秒。",
   "A browser does not load the model from a file: serve the site, for example by python -m http.server.":
     "浏览器无法从本地文件加载模型。请通过 HTTP 访问本站，例如运行 python -m http.server。",
@@ -211,10 +209,7 @@ async function draw() {
   const active = user.active.filter(Boolean).length;
   const time = performance.now() - started;
   const counts = { films: history.length, active, time: time.toFixed(0) };
-  at("status").textContent =
-    active === 1
-      ? say("{films} films, {active} interest (K'_u of Eq. 9), computed in {time} ms.", counts)
-      : say("{films} films, {active} interests (K'_u of Eq. 9), computed in {time} ms.", counts);
+  at("status").textContent = say("Films: {films}. Active interests (K'_u of Eq. 9): {active}. Computed in {time} ms.", counts);
   root.dataset.milliseconds = time;
   root.dataset.ready = mine;
 }
@@ -225,10 +220,11 @@ function change(films) {
 }
 
 function offer() {
-  const text = at("search").value.trim().toLowerCase();
+  const words = at("search").value.toLowerCase().split(/\s+/).filter(Boolean);
   const found = facts.films
     .map((film, index) => ({ film: index + 1, ...film }))
-    .filter((film) => text && film.title.toLowerCase().includes(text) && !history.includes(film.film))
+    .filter((film) => words.length && words.every((word) => film.title.toLowerCase().includes(word)))
+    .filter((film) => !history.includes(film.film))
     .sort((a, b) => b.count - a.count)
     .slice(0, MATCHES);
   at("matches").replaceChildren(
