@@ -109,5 +109,5 @@ def test_one_vector_is_compared_and_k_changes_the_lists(page: Page) -> None:
 
 def test_an_empty_history_is_served_from_the_profile(page: Page) -> None:
     page.get_by_role("button", name="Remove all films").click()
-    expect(page.locator('[data-part="status"]')).to_contain_text("0 films", timeout=SLOW)
+    expect(page.locator('[data-part="status"]')).to_contain_text("Films: 0.", timeout=SLOW)
     assert titles(page, "merged")
