@@ -215,18 +215,19 @@ def pairs_of(done: Sequence[Row]) -> list[tuple[Row, Row]]:
 def groupings(split: Split, data: Data) -> dict[str, Grouping]:
     """Return by what the test cases are grouped, by name."""
     histories, lengths = split.test.histories, split.test.histories.lengths
+    whole = torch.zeros_like(lengths)  # all cases are one stratum
     counts = torch.from_numpy(split.train_counts)[split.test.targets]
-    most = torch.zeros_like(lengths).scatter_reduce(0, split.test.rows, counts, "amax")
+    most = whole.scatter_reduce(0, split.test.rows, counts, "amax")
     found = {
-        "length of the history": Grouping(lengths, torch.zeros_like(lengths)),
-        "training events of the target": Grouping(most, torch.zeros_like(lengths)),
+        "length of the history": Grouping(lengths, whole),
+        "training events of the target": Grouping(most, whole),
     }
     if data.categories:
         breadth = history_categories(histories, item_categories(split, data.categories))
         found["categories of the history"] = Grouping(breadth, lengths.clamp(max=50))
     if data.world:
         interests = torch.from_numpy(planted_interests(data.world).interests.sum(1))
-        found["interests of the user"] = Grouping(interests[histories.users], 0 * lengths)
+        found["interests of the user"] = Grouping(interests[histories.users], whole)
     return found
 
 

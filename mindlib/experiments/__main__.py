@@ -60,7 +60,7 @@ most 0.05 after Holm's correction for all such claims in the table; otherwise it
 "Does not matter" and "costs nothing" hold here if the whole interval lies within a tenth of the
 gain of MIND-K over MIND-1, and are reversed here if it lies outside. The last column was recorded
 with Eq. 10: the interest that the label selects scores the negatives, in all models with several
-interests. Its studies have one seed.
+interests. Its intervals cover users only, and its studies have one seed.
 
 ## By the number of dimensions
 

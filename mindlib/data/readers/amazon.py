@@ -141,16 +141,17 @@ def _read_reviews(path: Path) -> pl.DataFrame:
         blocks = (_drop_header(block) for block in blocks)
         parts = (parse_csv(block, _schema(header), NEW) for block in blocks)
     user, item, timestamp = keys
-    seconds = pl.col(timestamp) // (1000 if keys is NEW else 1)
-    rows = [part.select(user=user, item=item, timestamp=seconds) for part in parts]
+    rows = [part.select(user=user, item=item, timestamp=timestamp) for part in parts]
     if not any(map(len, rows)):
         raise ValueError(f"{path} has no review; it needs at least one")
     log = pl.concat(rows)
-    if keys is NEW and (log["timestamp"] < MILLISECONDS_FROM // 1000).any():
-        raise ValueError(
-            f"{path}: a timestamp is below {MILLISECONDS_FROM}; expected milliseconds since 1970, "
-            f"as in the edition of 2023: multiply seconds by 1000"
-        )
+    if keys is NEW:
+        if not (log["timestamp"] >= MILLISECONDS_FROM).all():
+            raise ValueError(
+                f"{path}: timestamp has the value {log['timestamp'].min()}; expected milliseconds "
+                f"since 1970, as in the edition of 2023: multiply seconds by 1000"
+            )
+        log = log.with_columns(pl.col("timestamp") // 1000)
     return log if user != BARE[0] else _name_columns(path, log)
 
 

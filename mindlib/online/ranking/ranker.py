@@ -58,8 +58,10 @@ class DINRanker:
         Raises:
             ValueError: an item is not in the catalogue.
         """
-        if min(behavior_items.min(initial=1), candidates.min(initial=1)) < 1:
-            raise ValueError("an item is below 1: number the items by Catalogue.encode_items")
+        if (lowest := min(behavior_items.min(initial=1), candidates.min(initial=1))) < 1:
+            raise ValueError(
+                f"item {lowest}: expected 1 or more; number the items by Catalogue.encode_items"
+            )
         histories = Histories.from_lists([behavior_items.tolist()])
         items = torch.from_numpy(candidates.astype(np.int64))
         return self.model.score_lists(histories, items[None])[0].numpy()

@@ -65,8 +65,8 @@ class Experiment:
         Args:
             user_ids: `Interactions.user_ids`, whole numbers; entry 0 is padding.
         """
-        if any(isinstance(user, str) for user in user_ids[1:]):
-            raise ValueError("user ids are text: expected whole numbers, whose value is hashed")
+        if text := next((user for user in user_ids[1:] if isinstance(user, str)), None):
+            raise ValueError(f"user id {text!r}: expected a whole number, whose value is hashed")
         arms = np.r_[-1, self.assign(user_ids[1:].astype(np.int64))]
         return arms == np.arange(len(self.arms))[:, None]
 

@@ -63,7 +63,7 @@ def test_numbers_outside_the_catalogue_are_refused(ranker, item):
 @pytest.mark.parametrize("item", [0, -1])
 def test_the_number_of_padding_and_negative_numbers_are_refused(ranker, item):
     for behaviors, candidates in (([1, item], CANDIDATES), (PAST, [1, item])):
-        with pytest.raises(ValueError, match=r"below 1: number the items by Catalogue"):
+        with pytest.raises(ValueError, match=rf"item {item}: expected 1 or more; number"):
             ranker.score(np.array(behaviors), np.array(candidates))
 
 

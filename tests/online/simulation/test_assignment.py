@@ -72,7 +72,7 @@ def test_members_are_the_assigned_and_padding_is_nobodys():
 
 def test_text_ids_are_refused_because_their_value_is_hashed():
     ids = np.array(["", "7", "ann"], dtype=object)
-    with pytest.raises(ValueError, match="user ids are text: expected whole numbers"):
+    with pytest.raises(ValueError, match="user id '7': expected a whole number"):
         Experiment("test", ("a", "b")).members(ids)
 
 
