@@ -103,6 +103,7 @@ def search_space(
         row("MIND-1 (paper)", MIND, [paper_mind_1], PAPER_RATES, loss="label"),
         row("MIND-4 (paper)", MIND, [paper_mind], PAPER_RATES, loss="label"),
         row("ComiRec-SA", ComiRecSA, vary(ComiRecSA)),
+        row("ComiRec-SA, no positions", ComiRecSA, vary(ComiRecSA, positions=False)),
         row("ComiRec-DR", ComiRecDR, vary(ComiRecDR)),
         row("SASRec", SASRec, vary(SASRec, "dropout")),
     ]
