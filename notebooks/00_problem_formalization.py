@@ -323,7 +323,7 @@ def f_user(e, group, K):
 
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
-# Item vectors of a trained MIND; notebook 04 explains the training, which takes half a minute.
+# Item vectors of a MIND that notebooks share; 04 explains the training, which takes half a minute.
 model = reference_model(split, seed)
 catalogue = model.item_vectors()
 

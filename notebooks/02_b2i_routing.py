@@ -69,8 +69,8 @@ show_architecture("routing", "concatenation", "head")
 # ## A user with three tastes
 #
 # All notebooks follow one user: of those with at most 50 films, the one for whom the rarest of film noir, animation and
-# war has the largest share of the history. The next cell trains a MIND model (notebook 04 explains how) and looks up
-# the vectors $\vec e_i$ of this user's films.
+# war has the largest share of the history. The next cell trains a MIND model, unless another notebook has already
+# (notebook 04 explains how), and looks up the vectors $\vec e_i$ of this user's films.
 
 # %%
 log = load("movielens-1m")

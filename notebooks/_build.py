@@ -5,13 +5,14 @@
 The .py is the source: the .ipynb gets its cells, in order, and from the execution only outputs
 and execution counts. A notebook that fails, or prints to stderr anything but a progress bar,
 leaves the old .ipynb as it was. The figures go to figures/; the run itself, with the metrics it
-writes, stays in build/notebooks/NAME.ipynb.
+writes, stays in build/notebooks/NAME.ipynb. Models that notebooks share are trained once a build.
 """
 
 import base64
 import io
 import os
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -140,6 +141,8 @@ def main(arguments: list[str]) -> int:
     os.environ["PYTHONHASHSEED"] = "0"
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this Python's kernel before one of the user's
     os.environ.pop("MPLBACKEND", None)  # the kernel's default: inline
+    # The models of an earlier build may be those of other code.
+    shutil.rmtree(ROOT / "build" / "notebooks" / "runs", ignore_errors=True)
     try:
         for name in names:
             build(available[name])

@@ -9,8 +9,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from mindlib.data import Interactions, Split
+from mindlib.experiments.execution import run_trial, trained_model
+from mindlib.experiments.trial import Trial
+from mindlib.lessons.common.report import output_folder
 from mindlib.models import MIND, MINDConfig
-from mindlib.training import TrainingConfig, fit
+from mindlib.training import TrainingConfig
 
 TASTES = ("Film-Noir", "Animation", "War")
 
@@ -84,27 +87,31 @@ def name_interests(
 def reference_model(
     split: Split, seed: int = 0, config: MINDConfig | None = None, **changes: Any
 ) -> MIND:
-    """Train the MIND that the notebooks share; it takes about half a minute.
+    """Train the MIND that the notebooks share, or load it if another notebook has trained it.
 
-    It is trained with one thread, because the rounding errors of several would change the user's
-    interests from machine to machine.
+    Training takes about half a minute. It uses one thread, because the rounding errors of several
+    would change the user's interests from machine to machine. The model stays in the folder "runs"
+    of `output_folder`: delete this folder after a change to mindlib that affects training.
 
     Args:
         config: the configuration of a model that is compared with it; `MINDConfig()` by default.
         changes: to the training configuration.
     """
-    model = MIND(split.log, config, generator=torch.Generator().manual_seed(seed))
-    training: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "epochs": 3,
         "pairs_per_user": 20,
         "schedule": "cosine",
         "learning_rate": 8e-3,
-        "seed": seed,
     }
+    training = TrainingConfig(**settings | changes)
+    trial = Trial("MIND", MIND, config or MINDConfig(), training, seed)
+    cache = output_folder() / "runs"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        fit(model, split, TrainingConfig(**training | changes), progress=False)
+        run_trial(split, trial, (), cache, parts=())
     finally:
         torch.set_num_threads(threads)
+    model = trained_model(split, trial, cache)
+    assert isinstance(model, MIND)
     return model
