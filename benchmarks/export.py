@@ -25,7 +25,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from mindlib.data import Catalogue, Interactions, Request
+from mindlib.data import Catalogue, Interactions
 from mindlib.models import MIND, MINDConfig
 from mindlib.online.export import export
 from mindlib.online.exported import ExportedModel, measure_skew
@@ -44,23 +44,23 @@ def catalogue_log(items: int) -> Interactions:
     return Interactions.from_frames(log, users=users, profile_fields=("age", "region"))
 
 
-def requests(count: int, items: int, length: int) -> list[Request]:
-    """Random requests, of full histories."""
+def requests(count: int, items: int, length: int) -> list[tuple[list[int], dict[str, int]]]:
+    """Random requests: full histories and profiles."""
     rng = np.random.default_rng(SEED)
     return [
-        Request(rng.integers(items, size=length).tolist(), {"age": age, "region": region})
+        (rng.integers(items, size=length).tolist(), {"age": age, "region": region})
         for age, region in rng.integers(10, size=(count, 2)).tolist()
     ]
 
 
 def latencies(
-    model: InterestModel, exported: ExportedModel, sent: list[Request]
+    model: InterestModel, exported: ExportedModel, sent: list[tuple[list[int], dict[str, int]]]
 ) -> dict[str, list[float]]:
     """Seconds of each request: for its features, and for the vectors on either side."""
     seconds: dict[str, list[float]] = {"features": [], "torch": [], "onnxruntime": []}
-    for request in sent:
+    for behaviors, profile in sent:
         start = time.perf_counter()
-        histories = exported.catalogue.encode_requests([request])
+        histories = exported.catalogue.encode_requests([behaviors], [profile])
         seconds["features"].append(time.perf_counter() - start)
         for name, side in (("torch", model), ("onnxruntime", exported)):
             start = time.perf_counter()
@@ -79,7 +79,8 @@ def rows(items: int, count: int) -> dict[str, dict[str, float]]:
             export(model, log, Path(folder) / "mind"), Catalogue.from_log(log)
         )
         sent = requests(WARM_UP + count, items, config.history_length)
-        found = measure_skew(model, exported, exported.catalogue.encode_requests(sent[:WARM_UP]))
+        first = exported.catalogue.encode_requests(*zip(*sent[:WARM_UP], strict=True))
+        found = measure_skew(model, exported, first)
         assert found < 1e-5, f"the two differ by {found:.1e}"
         seconds = latencies(model, exported, sent)
     result = {}

@@ -1,6 +1,6 @@
 """Logs of (user, item, time) as histories, targets, profiles and item features (§4.1)."""
 
-from mindlib.data.catalogue import Catalogue, Request, UnknownItems
+from mindlib.data.catalogue import Catalogue
 from mindlib.data.feature_table import FeatureTable
 from mindlib.data.histories import Histories, History
 from mindlib.data.interactions import Interactions
@@ -30,9 +30,7 @@ __all__ = [
     "Interactions",
     "PlantedConfig",
     "PlantedWorld",
-    "Request",
     "Split",
-    "UnknownItems",
     "amazon_reviews",
     "complete_journey",
     "held_out_users",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -17,33 +17,6 @@ from mindlib.data.interactions import Interactions
 
 ItemId = int | str
 MAX_LISTED = 10  # ids in an error message
-
-
-class UnknownItems(ValueError):
-    """A request has `items`, in the store's ids, that are not in the catalogue."""
-
-    def __init__(self, items: Sequence[ItemId], expected: str) -> None:
-        self.items = tuple(items)
-        listed = ", ".join(map(repr, self.items[:MAX_LISTED]))
-        more = len(self.items) - MAX_LISTED
-        super().__init__(
-            f"{len(self.items)} items are not in the catalogue: {listed}"
-            f"{f' and {more} more' if more > 0 else ''}; expected {expected}. "
-            f"Catalogue.drop_unknown drops such items"
-        )
-
-
-@dataclass(frozen=True)
-class Request:
-    """The history and profile of one user in the store's own ids and values.
-
-    Attributes:
-        items: the original ids of the user's behaviours, oldest first.
-        profile: the value of each profile field; a field that is missing is unknown.
-    """
-
-    items: Sequence[ItemId]
-    profile: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,11 +76,16 @@ class Catalogue:
         return [item for item in items if item in self._item_codes]
 
     def encode_items(self, items: Sequence[ItemId]) -> list[int]:
-        """Convert original ids to the model's item ids, or raise UnknownItems."""
+        """Convert original ids to the model's item ids; ValueError names those it does not have."""
         unknown = [item for item in items if item not in self._item_codes]
         if unknown:
+            listed = ", ".join(map(repr, unknown[:MAX_LISTED]))
+            more = f" and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
             kinds = {"text" if isinstance(i, str) else "whole numbers" for i in self.item_ids}
-            raise UnknownItems(unknown, f"ids of the log ({' or '.join(sorted(kinds))})")
+            raise ValueError(
+                f"{len(unknown)} items are not in the catalogue: {listed}{more}; expected ids of "
+                f"the log ({' or '.join(sorted(kinds))}). Catalogue.drop_unknown drops such items"
+            )
         return [self._item_codes[item] for item in items]
 
     def encode_profile(self, profile: Mapping[str, Any]) -> list[int]:
@@ -129,15 +107,17 @@ class Catalogue:
             for name, codes in zip(self.fields, self._value_codes, strict=True)
         ]
 
-    def encode_requests(self, requests: Sequence[Request]) -> Histories:
-        """Convert requests to the histories that a model's `interests` takes.
+    def encode_requests(
+        self, behaviors: Sequence[Sequence[ItemId]], profiles: Sequence[Mapping[str, Any]]
+    ) -> Histories:
+        """Convert behaviors, oldest first, and profiles to what a model's `interests` takes.
 
         Raises:
-            UnknownItems, ValueError: as `encode_items` and `encode_profile` raise them.
+            ValueError: as `encode_items` and `encode_profile` raise it, or one of the users has no
+                profile; it may be empty.
         """
-        behaviors = [self.encode_items(request.items) for request in requests]
-        profiles = [self.encode_profile(request.profile) for request in requests]
-        return Histories.from_lists(behaviors, profiles if self.fields else None)
+        items, codes = map(self.encode_items, behaviors), map(self.encode_profile, profiles)
+        return Histories.from_lists(list(items), list(codes))
 
     @cached_property
     def _item_codes(self) -> dict[ItemId, int]:

@@ -158,10 +158,8 @@ def _join(
 
 def encode(values: pl.Series, vocabulary: pl.Series) -> pl.Series:
     """Replace each value by its position in the vocabulary, counted from 1; null if absent."""
-    known = pl.DataFrame({"value": vocabulary, "code": np.arange(1, len(vocabulary) + 1)})
-    frame = values.alias("value").to_frame()
-    codes = frame.join(known, on="value", how="left", maintain_order="left")["code"]
-    return codes.alias(values.name)
+    codes = pl.int_range(1, len(vocabulary) + 1, eager=True)
+    return values.replace_strict(vocabulary, codes, default=None)
 
 
 def to_text(values: pl.Series) -> pl.Series:

@@ -6,16 +6,14 @@ from typing import Literal
 
 import polars as pl
 
-from mindlib.data.option_types import check_option
+from mindlib.data.option_types import AT_LEAST_1, check_option
 
 Filtering = Literal["once", "k-core"]
 
 
 def check_filter(min_count: int, filtering: Filtering) -> None:
     """Raise ValueError if an argument is out of range, before a large file is read."""
-    check_option("min_count", min_count, int)
-    if min_count < 1:
-        raise ValueError(f"min_count={min_count}: expected at least 1, which keeps everything")
+    check_option("min_count", min_count, int, AT_LEAST_1)
     check_option("filtering", filtering, Filtering)
 
 

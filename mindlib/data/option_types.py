@@ -43,21 +43,29 @@ def check_options(config: Any, **ranges: tuple[float | int, float | int]) -> Non
         value = value.item() if isinstance(value, np.generic) else value
         check_option(field.name, value, hint)
         object.__setattr__(config, field.name, float(value) if hint is float else value)
-    for name, (low, high) in ranges.items():
-        value = getattr(config, name)
-        for number in value if isinstance(value, tuple) else (value,):
-            if number is not None and not (low <= number <= high and number < math.inf):
-                limit = f"at least {low}" if high == math.inf else f"{low} to {high:,}"
-                raise ValueError(f"{name}={value}: expected {limit}")
+    for name, limits in ranges.items():
+        check_option(name, getattr(config, name), Any, limits)
 
 
-def check_option(name: str, value: object, hint: Any) -> None:
+def check_option(
+    name: str, value: Any, hint: Any, limits: tuple[float | int, float | int] | None = None
+) -> None:
     """Raise ValueError unless an option has the type `hint`, or is one of its choices (Literal).
 
     A bool is not a number, and NaN is none either; a whole number may be given for a float.
+
+    Args:
+        limits: the range, as in `check_options`.
     """
     if not _fits(value, hint):
         raise ValueError(f"{name}={value!r}: expected {_describe(hint)}")
+    if limits is None:
+        return
+    low, high = limits
+    for number in value if isinstance(value, tuple) else (value,):
+        if number is not None and not (low <= number <= high and number < math.inf):
+            limit = f"at least {low}" if high == math.inf else f"{low} to {high:,}"
+            raise ValueError(f"{name}={value}: expected {limit}")
 
 
 def _fits(value: Any, hint: Any) -> bool:

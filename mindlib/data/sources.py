@@ -26,6 +26,7 @@ from mindlib.data.readers.files import (
     read_header,
     read_table,
     read_text,
+    rename_key,
 )
 from mindlib.data.readers.movielens import RATINGS, movielens_1m
 from mindlib.data.readers.published import AMAZON, load_published
@@ -122,10 +123,9 @@ def table(
     rows = read_table(path)
 
     def first_rows(key: str, column: str, fields: Sequence[str | None]) -> pl.DataFrame:
-        named = {field: field for field in fields if field}
-        if named.setdefault(key, column) != column:
-            raise ValueError(f"{path}: the field {key!r} has the name of the ids; rename it")
-        return rows.unique(column, keep="first", maintain_order=True).select(**named)
+        first = rows.unique(column, keep="first", maintain_order=True)
+        wanted = dict.fromkeys([column, *filter(None, fields)])
+        return rename_key(path, first.select(list(wanted)), column, key)
 
     if item_fields or title:
         features = first_rows("item", item, [*item_fields, title])
@@ -149,7 +149,7 @@ def load(dataset: str | Path, **options: Any) -> Interactions:
             or
 
             - a folder that `Interactions.save` wrote: `Interactions.open`;
-            - a folder (or prefix) with a `.inter` file: `recbole`;
+            - a `.inter` file, or a folder with one: `recbole`;
             - a folder with sequences.txt, and optionally items.tsv, items.csv, MovieLens'
               movies.dat and users.dat, or items.txt with lines of id and name: `sequences`;
             - GroupLens's unpacked folder ml-1m, with ratings.dat: `movielens_1m`;
@@ -173,8 +173,6 @@ def load(dataset: str | Path, **options: Any) -> Interactions:
     path = Path(os.path.expanduser(dataset))
     if os.path.isdir(path):
         return _load_folder(path, options)
-    if path.suffix == ".inter" or os.path.isfile(f"{path}.inter"):
-        return recbole(path, **options)
     if not os.path.exists(path):
         if name := AMAZON.fullmatch(str(dataset)):
             return load_published(*name.groups(), **options)
@@ -182,12 +180,8 @@ def load(dataset: str | Path, **options: Any) -> Interactions:
             f"no data set {str(dataset)!r}: it is neither a name ({', '.join(NAMES)}) nor a file "
             f"or folder that exists (from {Path.cwd()})"
         )
-    if file_format(path) == ".txt":
-        return sequences(path, **options)
     if reader := _find_reader(path):
         return reader(path, **options)
-    if file_format(path) in (".csv", ".parquet"):
-        return _load_table(path, options)
     raise ValueError(
         f"{path}: expected a name ({', '.join(NAMES)}), a folder, or a file in .inter, .txt, "
         f".txt.gz, .csv, .csv.gz or .parquet, or in Amazon's or Taobao's format"
@@ -206,33 +200,35 @@ def _load_folder(folder: Path, options: dict[str, Any]) -> Interactions:
         return movielens_1m(folder, **options)
     for name in ("interactions.csv", "interactions.csv.gz", "interactions.parquet"):
         if (folder / name).is_file():
-            return _load_table(folder / name, {"name": folder.resolve().name} | options)
+            return _load_table(folder / name, **{"name": folder.resolve().name} | options)
     files = sorted(folder.iterdir())
-    readers = {file: reader for file in files if (reader := _find_reader(file))}
-    if len(readers) > 1:
+    found = {file: _find_reader(file) for file in files if file.is_file()}
+    events = [file for file in found if found[file] in (amazon_reviews, taobao_behaviors)]
+    if len(events) > 1:
         raise ValueError(
-            f"{folder} has {len(readers)} files of reviews or behaviours "
-            f"({', '.join(file.name for file in readers)}); name the one to read"
+            f"{folder} has {len(events)} files of reviews or behaviours "
+            f"({', '.join(file.name for file in events)}); name the one to read"
         )
-    for file, reader in readers.items():
-        return reader(file, **options)
-    found = ", ".join(file.name for file in files[:10]) or "nothing"
+    if events:
+        return load(events[0], **options)
+    names = ", ".join(file.name for file in files[:10]) or "nothing"
     raise ValueError(
-        f"{folder} holds {found}; expected a .inter file, sequences.txt or interactions.csv "
+        f"{folder} holds {names}; expected a .inter file, sequences.txt or interactions.csv "
         f"(.csv.gz, .parquet): name the file, or call sequences() or table() with its columns"
     )
 
 
 def _find_reader(path: Path) -> Callable[..., Interactions] | None:
-    """The reader of a file of Amazon's or Taobao's, or None for any other file."""
-    if file_format(path) not in (".csv", ".json", ".jsonl", ".zip") or not path.is_file():
-        return None
+    """The reader of a file, which its suffix and its first line determine."""
     if is_amazon(path):
         return amazon_reviews
-    return taobao_behaviors if is_taobao(path) else None
+    if is_taobao(path):
+        return taobao_behaviors
+    readers = {".inter": recbole, ".txt": sequences, ".csv": _load_table, ".parquet": _load_table}
+    return readers.get(file_format(path))
 
 
-def _load_table(path: Path, options: dict[str, Any]) -> Interactions:
+def _load_table(path: Path, **options: Any) -> Interactions:
     """Read a table whose item features have the usual names."""
     if "items" not in options:
         found = read_header(path)

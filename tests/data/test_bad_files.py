@@ -246,7 +246,7 @@ def test_a_table_with_the_name_of_the_id_column_twice(tmp_path: Path):
     ):
         load(tmp_path)
     path = write(tmp_path / "log.csv", "user,item_id,item,timestamp\n1,2,3,4\n")
-    with pytest.raises(ValueError, match=r"log.csv: the field 'item' has the name of the ids"):
+    with pytest.raises(ValueError, match=r"log.csv has the columns 'item_id' and 'item'; rename"):
         table(path, item="item_id", item_fields=["item"])
     write(tmp_path / "s" / "sequences.txt", "1 2\n")
     write(tmp_path / "s" / "items.csv", "id,item,brand\n2,x,y\n")

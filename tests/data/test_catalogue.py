@@ -10,8 +10,6 @@ from mindlib.data import (
     Catalogue,
     Interactions,
     PlantedConfig,
-    Request,
-    UnknownItems,
     leave_last_out,
     planted_interests,
 )
@@ -39,24 +37,24 @@ def shop(item_ids=("b", "a", "c", "a"), users=USERS) -> Interactions:
     )
 
 
-def requests(log: Interactions, histories) -> list[Request]:
-    """The requests that a store would send for histories of a log: original ids and values."""
+def requests(log: Interactions, histories) -> tuple[list[list], list[dict]]:
+    """The behaviors and profiles of histories of a log in the ids and values of a store."""
     assert log.profiles is not None
     item_ids = log.item_ids.tolist()
     rows, items = histories.pairs()
-    sent = []
+    behaviors, profiles = [], []
     for case, user in enumerate(histories.users.tolist()):
-        ids = [item_ids[item] for item in items[rows == case].tolist()]
+        behaviors.append([item_ids[item] for item in items[rows == case].tolist()])
         names = {field: log.profiles.names(field)[user] for field in log.profiles.fields}
-        sent.append(Request(ids, {k: v for k, v in names.items() if v != "unknown"}))
-    return sent
+        profiles.append({k: v for k, v in names.items() if v != "unknown"})
+    return behaviors, profiles
 
 
 @pytest.mark.parametrize("length", [1, 7, 50])
 def test_a_request_has_exactly_the_features_of_training(length):
     for cases in (SPLIT.train[:300], SPLIT.validation, SPLIT.test):
         trained = cases.histories.window(length)
-        served = SEGMENTS.encode_requests(requests(WORLD.log, cases.histories)).window(length)
+        served = SEGMENTS.encode_requests(*requests(WORLD.log, cases.histories)).window(length)
         assert torch.equal(served.items, trained.items)
         assert torch.equal(served.mask, trained.mask)
         assert torch.equal(served.profile, trained.profile)
@@ -64,11 +62,13 @@ def test_a_request_has_exactly_the_features_of_training(length):
 
 @given(data=st.data())
 def test_a_request_does_not_depend_on_the_others(data):
-    sent = requests(WORLD.log, SPLIT.test.histories)
+    sent = list(zip(*requests(WORLD.log, SPLIT.test.histories), strict=True))
     chosen = data.draw(st.lists(st.integers(0, len(sent) - 1), min_size=1, max_size=5))
-    together = SEGMENTS.encode_requests([sent[row] for row in chosen]).window(20)
+    drawn = zip(*(sent[row] for row in chosen), strict=True)
+    together = SEGMENTS.encode_requests(*map(list, drawn)).window(20)
     for place, row in enumerate(chosen):
-        alone = SEGMENTS.encode_requests([sent[row]]).window(20)
+        behaviors, profile = sent[row]
+        alone = SEGMENTS.encode_requests([behaviors], [profile]).window(20)
         assert torch.equal(alone.items[0], together.items[place])
         assert torch.equal(alone.profile[0], together.profile[place])
 
@@ -94,12 +94,11 @@ def test_a_value_that_the_log_has_never_seen_is_unknown_like_a_missing_one():
 def test_an_unknown_item_is_refused_by_name():
     catalogue = Catalogue.from_log(shop())
     message = r"2 items are not in the catalogue: 'd', 7; expected ids of the log \(text\)"
-    with pytest.raises(UnknownItems, match=message) as caught:
-        catalogue.encode_requests([Request(["a", "d", 7])])
-    assert caught.value.items == ("d", 7)
-    with pytest.raises(UnknownItems, match=r"'x9' and 5 more"):
+    with pytest.raises(ValueError, match=message):
+        catalogue.encode_requests([["a", "d", 7]], [{}])
+    with pytest.raises(ValueError, match=r"'x9' and 5 more"):
         catalogue.encode_items([f"x{n}" for n in range(15)])
-    with pytest.raises(UnknownItems, match="whole numbers"):
+    with pytest.raises(ValueError, match="whole numbers"):
         Catalogue.from_log(shop((10, 11, 12, 11))).encode_items(["10"])
 
 
@@ -124,7 +123,7 @@ def test_an_invalid_field_or_value_is_refused():
 
 
 def test_without_profiles_a_request_has_no_columns():
-    history = Catalogue((10, 11)).encode_requests([Request([11]), Request([])]).window(2)
+    history = Catalogue((10, 11)).encode_requests([[11], []], [{}, {}]).window(2)
     assert history.profile.shape == (2, 0)
     assert history.items.tolist() == [[2, 0], [0, 0]]
 

@@ -16,8 +16,6 @@ from mindlib.data import (
     Catalogue,
     Histories,
     PlantedConfig,
-    Request,
-    UnknownItems,
     leave_last_out,
     planted_interests,
 )
@@ -268,23 +266,21 @@ def test_a_request_is_served_as_the_log_was_evaluated(mind_4):
     assert LOG.profiles is not None
     segments, item_ids = LOG.profiles.names("segment"), LOG.item_ids.tolist()
     rows, items = histories.pairs()
-    sent = [
-        Request([item_ids[i] for i in items[rows == row].tolist()], {"segment": segments[user]})
-        for row, user in enumerate(histories.users.tolist())
-    ]
+    behaviors = [[item_ids[i] for i in items[rows == row].tolist()] for row in range(20)]
+    profiles = [{"segment": segments[user]} for user in histories.users.tolist()]
     expected, _ = model.interests(histories)
-    served, _ = exported.interests(exported.catalogue.encode_requests(sent))
+    served, _ = exported.interests(exported.catalogue.encode_requests(behaviors, profiles))
     assert difference(served, expected) <= TOLERANCE
 
 
 def test_an_unknown_item_is_refused_or_dropped(mind_4):
     _, exported = mind_4
     sold_out = [LOG.item_ids[1], "sold out"]
-    with pytest.raises(UnknownItems, match="'sold out'"):
-        exported.catalogue.encode_requests([Request(sold_out)])
+    with pytest.raises(ValueError, match="'sold out'"):
+        exported.catalogue.encode_requests([sold_out], [{}])
     kept = exported.catalogue.drop_unknown(sold_out)
     assert len(kept) == len(sold_out) - 1
-    vectors, _ = exported.interests(exported.catalogue.encode_requests([Request(kept)]))
+    vectors, _ = exported.interests(exported.catalogue.encode_requests([kept], [{}]))
     expected, _ = exported.interests(Histories.from_lists([[1]], [[0]]))
     assert difference(vectors, expected) <= TOLERANCE
 

