@@ -354,6 +354,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--settings", type=Path, metavar="FILE", help="take the choices of this result")
     add("--epochs", type=int, default=TRAINING.epochs, help="(%(default)s)")
     add("--pairs-per-user", type=int, default=0, help="in an epoch, at most (0: all)")
+    add("--ids-only", action="store_true", help="without the fields and titles of the items")
     add("--dim", type=int, default=64, help="d (%(default)s)")
     add("--threads", type=int, default=1, help="of torch (%(default)s)")
     add("--device", default="auto")
@@ -412,6 +413,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     data = DATA[given.data]
     log = data.read(given.path)
+    if given.ids_only:
+        log, data = replace(log, item_features=None, titles=None), data._replace(categories=None)
     split = SPLITS[given.protocol](log, SPLIT_SEED)
     chosen_on, cases = tuned_users(given, log), len(split.test)
     split = replace(split, test=without_users(split.test, chosen_on))
@@ -445,6 +448,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "study_seeds": given.study_seeds,
             "base": given.base,
             "settings_of": given.settings.name if given.settings else None,
+            "ids_only": given.ids_only,
             "dim": given.dim,
             "training": describe_config(training),
         },

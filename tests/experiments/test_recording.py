@@ -96,6 +96,16 @@ def test_the_tuned_base_of_a_study_is_the_row_of_the_table(results):
     assert rows["MIND-4 adaptive=0"]["test"] != rows["MIND-4"]["test"]
 
 
+def test_the_fields_of_the_items_can_be_left_out(script, folder, results):
+    script.main(command(folder, "ids.json", "--ids-only", "--only", "mind-4"))
+    found = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
+    (row,) = found["rows"]
+    assert found["settings"]["ids_only"]
+    assert not results["settings"]["ids_only"]
+    assert "Categories@50" not in row["test"]
+    assert row["test"]["Recall@50"] != results["rows"][1]["test"]["Recall@50"]
+
+
 def test_the_comparisons_are_minds_with_all_and_a_studys_rows_with_those_before(results):
     pairs = [(x["study"], x["a"], x["b"]) for x in results["comparisons"]]
     assert pairs == [
