@@ -41,7 +41,6 @@ from mindlib.data.storage import atomic_file
 from mindlib.evaluation import compare_seeds, history_categories, trend
 from mindlib.experiments.cache import code_version, describe_config
 from mindlib.experiments.claims import CLAIMS
-from mindlib.experiments.execution import item_categories
 from mindlib.experiments.results import result_row
 from mindlib.experiments.search_space import BUDGET, STUDIES, TRAINING, search_space
 from mindlib.experiments.tables import Values, stack_seeds
@@ -223,7 +222,8 @@ def groupings(split: Split, data: Data) -> dict[str, Grouping]:
         "training events of the target": Grouping(most, whole),
     }
     if data.categories:
-        breadth = history_categories(histories, item_categories(split, data.categories))
+        categories = torch.from_numpy(split.log.item_categories(data.categories))
+        breadth = history_categories(histories, categories)
         found["categories of the history"] = Grouping(breadth, lengths.clamp(max=50))
     if data.world:
         interests = torch.from_numpy(planted_interests(data.world).interests.sum(1))

@@ -25,7 +25,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from mindlib.data import Catalogue, Interactions
+from mindlib.data import Interactions
 from mindlib.models import MIND, MINDConfig
 from mindlib.online.export import export
 from mindlib.online.exported import ExportedModel, measure_skew
@@ -75,9 +75,7 @@ def rows(items: int, count: int) -> dict[str, dict[str, float]]:
     log, config = catalogue_log(items), MINDConfig()
     model = MIND(log, config, generator=torch.Generator().manual_seed(SEED))
     with tempfile.TemporaryDirectory() as folder:
-        exported = ExportedModel.load(
-            export(model, log, Path(folder) / "mind"), Catalogue.from_log(log)
-        )
+        exported = ExportedModel.load(export(model, log, Path(folder) / "mind"))
         sent = requests(WARM_UP + count, items, config.history_length)
         first = exported.catalogue.encode_requests(*zip(*sent[:WARM_UP], strict=True))
         found = measure_skew(model, exported, first)

@@ -76,6 +76,20 @@ class Interactions:
         """The item's name in figures: its title, or else its original id."""
         return self.titles[item] if self.titles is not None else str(self.item_ids[item])
 
+    def item_categories(self, field: str) -> Int[np.ndarray, " items_plus_one"]:
+        """The code of each item in one of the item fields; 0 is unknown (entry 0 is padding).
+
+        Raises:
+            ValueError: the items have no such field; the message lists their fields.
+        """
+        features = self.item_features
+        if features is None or field not in features.fields:
+            raise ValueError(
+                f"category={field!r}: expected one of the item fields of {self.name!r} "
+                f"({', '.join(features.columns) if features else 'it has none'})"
+            )
+        return np.ascontiguousarray(features.column(field))
+
     def describe(self) -> dict[str, Any]:
         """Summary statistics: sizes, density, and the median lengths of histories."""
         events = np.arange(len(self))

@@ -92,6 +92,18 @@ def _beside(path: Path) -> Iterator[Path]:
         lock.unlink(missing_ok=True)
 
 
+@contextmanager
+def explained(path: Path, what: str, remedy: str) -> Iterator[None]:
+    """Let an error of the file system name what could not be done with `path`, and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # not of the file system: Milvus does not answer
+            raise
+        text = f"{what} ({error.strerror}){remedy}"
+        raise type(error)(error.errno, text, str(path)) from error
+
+
 def sync(path: Path) -> None:
     """Flush a file or a folder to disk, so that it survives a loss of power."""
     if path.is_dir() and os.name != "posix":  # elsewhere a folder cannot be opened
@@ -131,14 +143,8 @@ def cache_directory() -> Path:
 
 def make_cache_folder(folder: Path) -> None:
     """Create a folder of the cache, or raise OSError with a message that names MINDLIB_CACHE."""
-    try:
+    remedy = "; set the environment variable MINDLIB_CACHE to a folder that can"
+    with explained(folder, "the cache directory cannot be written", remedy):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        raise type(error)(
-            error.errno,
-            f"the cache directory cannot be written ({error.strerror}); set the environment "
-            f"variable MINDLIB_CACHE to a folder that can",
-            str(folder),
-        ) from error

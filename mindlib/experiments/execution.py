@@ -14,11 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from filelock import FileLock
-from jaxtyping import Int
-from torch import Tensor
 
 from mindlib.data.splits import Split
 from mindlib.data.tensor_file import TensorFile, write_tensors
@@ -58,10 +55,10 @@ def run_trial(
         progress: show a progress bar during training.
 
     Raises:
-        ValueError, OSError, FloatingPointError: as `fit` and `evaluate` do.
-        KeyError: the items have no such field.
+        ValueError, OSError, FloatingPointError: as `fit` and `evaluate` do, or the items have no
+            such field.
     """
-    categories_of_items = item_categories(split, categories) if categories else None
+    codes = torch.from_numpy(split.log.item_categories(categories)) if categories else None
     identity, folder = _identity(split, trial, cache)
     folder.mkdir(parents=True, exist_ok=True)
     evaluations: dict[Part, Evaluation] = {}
@@ -82,7 +79,7 @@ def run_trial(
                     getattr(split, part),
                     tuple(cutoffs),
                     exclude_history=trial.training.exclude_history,
-                    categories=categories_of_items,
+                    categories=codes,
                 )
                 facts = options | {"coverage": result.coverage, "commit": code_version()}
                 write_tensors(path, FORM, entry := TensorFile(result.values, facts))
@@ -106,18 +103,6 @@ def trained_model(split: Split, trial: Trial, cache: Path) -> Recommender:
         f"{cache} has no run of {trial.name!r} with this configuration, data and schema; call "
         f"run_trial with the same trial and cache first"
     )
-
-
-def item_categories(split: Split, name: str) -> Int[Tensor, " items_plus_one"]:
-    """Return the category of each item by one of its fields, as `evaluate` takes them.
-
-    Raises:
-        KeyError: the items have no such field.
-    """
-    features = split.log.item_features
-    if features is None:
-        raise KeyError(f"no field {name!r}: the items of {split.log.name!r} have no fields")
-    return torch.from_numpy(np.ascontiguousarray(features.column(name)))
 
 
 def _identity(split: Split, trial: Trial, cache: Path) -> tuple[dict[str, Any], Path]:

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mindlib.data.storage import atomic_folder, checksum, read_object
+from mindlib.data.storage import atomic_folder, checksum, explained, read_object
 
 MANIFEST = "manifest.json"
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
@@ -59,18 +59,10 @@ def new_folder(path: Path, form: ArtifactFormat) -> Iterator[Path]:
             f"{path} exists; {form.name}s are never overwritten, because a server may be reading "
             f"them: choose another name"
         )
-    try:
-        with atomic_folder(path) as folder:
-            yield folder
-    except OSError as error:
-        if error.errno is None:  # not of the file system: Milvus does not answer
-            raise
-        raise type(error)(
-            error.errno,
-            f"the {form.name} cannot be written ({error.strerror}), and nothing of it "
-            f"remains; choose a folder with room that you may write to",
-            str(path),
-        ) from error
+    remedy = ", and nothing of it remains; choose a folder with room that you may write to"
+    fault = f"the {form.name} cannot be written"
+    with explained(path, fault, remedy), atomic_folder(path) as folder:
+        yield folder
 
 
 def write_manifest(

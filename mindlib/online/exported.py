@@ -14,7 +14,7 @@ from torch import Tensor
 from mindlib.data.catalogue import Catalogue
 from mindlib.data.histories import Histories
 from mindlib.models.vector_model import USERS_AT_ONCE
-from mindlib.online.artifacts import ArtifactError, ArtifactFormat, read_manifest
+from mindlib.online.artifacts import ArtifactFormat, read_manifest
 from mindlib.retrieval import InterestModel, Recommendations, top_by_best_interest
 
 GRAPH, ITEMS, CATALOGUE = "interests.onnx", "items.npy", "catalogue.json"
@@ -39,13 +39,10 @@ class ExportedModel:
     session: Any
 
     @staticmethod
-    def load(path: str | Path, catalogue: Catalogue | None = None) -> ExportedModel:
+    def load(path: str | Path) -> ExportedModel:
         """Load an export after comparing every byte of it with its checksums.
 
         A call runs in one thread, because a server answers many requests in parallel.
-
-        Args:
-            catalogue: the catalogue that the caller's ids refer to, which must be the export's.
 
         Raises:
             ImportError: ONNX Runtime is not installed.
@@ -59,13 +56,7 @@ class ExportedModel:
             ) from error
         path = Path(path).expanduser()
         manifest = read_manifest(path, FORMAT)
-        own = Catalogue.from_json((path / CATALOGUE).read_text(encoding="utf-8"))
-        if catalogue is not None and catalogue.fingerprint != own.fingerprint:
-            raise ArtifactError(
-                f"{path} is of another catalogue ({len(own)} items, {own.fingerprint[:12]}…) than "
-                f"the one expected ({len(catalogue)} items, {catalogue.fingerprint[:12]}…): export "
-                f"a model that was trained with this one"
-            )
+        catalogue = Catalogue.from_json((path / CATALOGUE).read_text(encoding="utf-8"))
         # In memory, not mapped, because a file may be truncated or overwritten while it is served.
         # ONNX Runtime makes a copy of its own, so that the table is in memory twice.
         items = np.load(path / ITEMS)
@@ -76,7 +67,7 @@ class ExportedModel:
         session = onnxruntime.InferenceSession(
             (path / GRAPH).read_bytes(), options, providers=["CPUExecutionProvider"]
         )
-        return ExportedModel(manifest, own, torch.from_numpy(items), session)
+        return ExportedModel(manifest, catalogue, torch.from_numpy(items), session)
 
     def interests(
         self, histories: Histories

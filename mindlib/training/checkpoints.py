@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from mindlib.data.splits import Split
-from mindlib.data.storage import PARTIAL, sweep
+from mindlib.data.storage import PARTIAL, explained, sweep
 from mindlib.data.tensor_file import TensorFile, read_tensors, write_tensors
 from mindlib.models.vector_model import VectorModel
 from mindlib.training.config import TrainingConfig
@@ -50,25 +50,20 @@ class Checkpoints:
             OSError: the folder cannot be created or written to, or another training run holds its
                 lock; the message names it.
         """
+        what = "no checkpoint can be written to this folder"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            probe = self.folder / f".probe{PARTIAL}"
-            probe.touch()
-            probe.unlink()
-            self.lock.acquire(timeout=0)
-            sweep(self.folder, "epoch-*")
+            with explained(self.folder, what, "; pass a writable folder as checkpoints"):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                probe = self.folder / f".probe{PARTIAL}"
+                probe.touch()
+                probe.unlink()
+                self.lock.acquire(timeout=0)
+                sweep(self.folder, "epoch-*")
         except Timeout as error:
             raise BlockingIOError(
                 errno.EAGAIN,
                 "another training run is writing its checkpoints to this folder; wait until it "
                 "ends, or pass another folder as checkpoints",
-                str(self.folder),
-            ) from error
-        except OSError as error:
-            raise type(error)(
-                error.errno,
-                f"no checkpoint can be written to this folder ({error.strerror}); pass "
-                f"a writable folder as checkpoints",
                 str(self.folder),
             ) from error
 

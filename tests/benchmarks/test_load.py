@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from mindlib.online.ranking import DIN, DINConfig, DINRanker
+from mindlib.online.ranking.din import DIN, DINConfig
+from mindlib.online.ranking.ranker import DINRanker
 from mindlib.online.serving.store import SqliteStore
 from tests.online.ranking.world import seeded
 from tests.online.serving.world import LOG, write

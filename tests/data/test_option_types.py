@@ -15,7 +15,7 @@ from mindlib.layers.attention import PowerForm, attention_weights
 from mindlib.layers.routing import RoutingConfig, compute_coupling
 from mindlib.models import ComiRecSAConfig, MINDConfig, SASRecConfig, WALSConfig, YouTubeDNNConfig
 from mindlib.online.refresh.gate import GateConfig
-from mindlib.online.refresh.training import RefreshConfig
+from mindlib.online.refresh.pipeline import RefreshConfig
 from mindlib.online.serving.config import PlatformConfig, Timeouts
 from mindlib.retrieval import check_engine
 from mindlib.retrieval.faiss import FaissConfig

@@ -26,7 +26,8 @@ from mindlib.models import (
     YouTubeDNNConfig,
 )
 from mindlib.models.vector_model import MultiInterestConfig, VectorConfig
-from mindlib.online.ranking import DIN, DINConfig, fit_ranker
+from mindlib.online.ranking.din import DIN, DINConfig
+from mindlib.online.ranking.training import fit_ranker
 from mindlib.online.simulation.clicks import Traffic
 from mindlib.retrieval.faiss import FaissIndex
 from mindlib.training import TrainingConfig, fit
@@ -100,7 +101,7 @@ def search(config: Any) -> None:
 def click(config: Any) -> None:
     traffic = Traffic.sample(WORLD, config, generator=np.random.default_rng(0))
     assert np.isfinite(traffic.readiness).all()
-    assert np.isfinite(config.examination(5)).all()
+    traffic.clicks(0, np.array([1]), np.ones((1, 5), dtype=np.int64))
 
 
 def nothing(config: Any) -> None:
@@ -112,10 +113,12 @@ USES: dict[str, Any] = {
         config.__name__: lambda c, model=model: train(model(SPLIT.log, c, generator=generator()))
         for config, model in MODELS.items()
     },
-    "ArmsConfig": lambda c: [b(SPLIT.log, generator()) for b in c.builders().values()],
+    "ArmsConfig": lambda c: [
+        model(SPLIT.log, config, generator=generator()) for model, config in c.models().values()
+    ],
     "ClickConfig": click,
     "DINConfig": score,
-    "Experiment": lambda c: c.assign(np.arange(9)),
+    "Experiment": lambda c: c.members(np.arange(9)),
     "FaissConfig": search,
     "GateConfig": nothing,
     "ItemCFConfig": lambda c: assert_recommends(ItemCF.fit(SPLIT, c)),

@@ -21,7 +21,7 @@ from mindlib.experiments import results
 from mindlib.experiments.cache import FORM, read_entry
 from mindlib.models import YouTubeDNN, YouTubeDNNConfig
 from mindlib.online.exported import CATALOGUE, GRAPH, ITEMS, ExportedModel
-from mindlib.online.ranking import DINRanker
+from mindlib.online.ranking.ranker import DINRanker
 from mindlib.online.refresh import Registry
 from mindlib.online.refresh.registry import FACTS
 from mindlib.online.refresh.warm import WarmState

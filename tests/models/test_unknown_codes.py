@@ -5,7 +5,7 @@ import torch
 
 from mindlib.data import Histories, PlantedConfig, leave_last_out, planted_interests
 from mindlib.models import MIND, WALS, ItemCF, MINDConfig, Popularity
-from mindlib.online.ranking import DIN, DINConfig
+from mindlib.online.ranking.din import DIN, DINConfig
 from tests.models.compared import BUILDS, build
 from tests.reliability import refuses
 

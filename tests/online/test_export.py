@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mindlib.data import (
-    Catalogue,
     Histories,
     PlantedConfig,
     leave_last_out,
@@ -114,7 +113,7 @@ def exports(folder):
     def exported(name: str) -> tuple[VectorModel, ExportedModel]:
         model, log = MODELS[name]()
         path = export(model, log, folder / name)
-        return model, ExportedModel.load(path, Catalogue.from_log(log))
+        return model, ExportedModel.load(path)
 
     return exported
 

@@ -5,7 +5,6 @@ import errno
 import json
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,18 +124,6 @@ def test_a_missing_file_is_named(folder, name):
 def test_a_folder_that_is_none_is_refused(tmp_path):
     with pytest.raises(ArtifactError, match=r"nowhere lacks manifest\.json"):
         ExportedModel.load(tmp_path / "nowhere")
-
-
-def test_another_catalogue_is_refused(whole):
-    own = Catalogue.from_log(LOG)
-    assert ExportedModel.load(whole, own).catalogue == own
-    for other in (
-        replace(own, item_ids=own.item_ids[::-1]),
-        replace(own, item_ids=(*own.item_ids, "new")),
-        replace(own, vocabularies=(("unknown", *own.vocabularies[0][:0:-1]),)),
-    ):
-        with pytest.raises(ArtifactError, match=r"of another catalogue \(240 items, .*expected"):
-            ExportedModel.load(whole, other)
 
 
 def test_another_format_is_refused(folder):

@@ -18,7 +18,7 @@ LEVELS = 3
 FIELDS = ("brand", *(f"category_{level}" for level in range(1, LEVELS + 1)))
 BETWEEN_LEVELS = " > "
 ID = re.compile(rb"""['"](?:parent_)?asin['"]\s*:\s*['"](\w+)['"]""")
-ENTITY = re.compile(r"&#?\w+;")
+ENTITY = re.compile("&(quot|lt|gt|nbsp|amp|apos|#39|#x27);")  # others stay as they are
 UNREADABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and half of a surrogate pair
 
 

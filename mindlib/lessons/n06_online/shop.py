@@ -14,17 +14,15 @@ import torch
 from mindlib.data import Split
 from mindlib.evaluation import Estimate, mean_estimate
 from mindlib.models import MIND
-from mindlib.online.ranking import (
-    DIN,
-    DINConfig,
-    DINRanker,
-    RankingConfig,
+from mindlib.online.ranking.din import DIN, DINConfig
+from mindlib.online.ranking.lists import (
     RankingQuality,
     TwoTower,
     build_candidate_lists,
     evaluate_ranker,
-    fit_ranker,
 )
+from mindlib.online.ranking.ranker import DINRanker
+from mindlib.online.ranking.training import RankingConfig, fit_ranker
 from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.config import PlatformConfig, Timeouts
 from mindlib.online.serving.platform import PersonalityPlatform

@@ -40,7 +40,7 @@ class DINRanker:
                 f"the model has {model.items.num_items} items, the log {log.num_items}; pass the "
                 f"log that the model was trained with"
             )
-        for name, weight in model.named_parameters():
+        for name, weight in model.state_dict().items():
             if not weight.isfinite().all():
                 raise ValueError(
                     f"{name} has NaN or infinite values; train again with a lower learning rate"

@@ -23,8 +23,7 @@ from mindlib.data.histories import Histories
 from mindlib.data.option_types import AT_LEAST_0, ITEMS, check_options
 from mindlib.data.splits import Split
 from mindlib.online.ranking.din import DIN
-from mindlib.online.ranking.lists import build_candidate_lists
-from mindlib.online.ranking.metrics import evaluate_ranker
+from mindlib.online.ranking.lists import build_candidate_lists, evaluate_ranker
 from mindlib.retrieval import Recommender
 from mindlib.training import Fit, NegativeSampler, Proposal, TrainingConfig, keep_freed_memory
 from mindlib.training.epochs import TrainingState, run_epochs

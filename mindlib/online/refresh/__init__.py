@@ -2,9 +2,8 @@
 
 from mindlib.online.refresh.follower import Follower
 from mindlib.online.refresh.gate import GateConfig
-from mindlib.online.refresh.pipeline import GateRejected, load_version, refresh
+from mindlib.online.refresh.pipeline import GateRejected, RefreshConfig, load_version, refresh
 from mindlib.online.refresh.registry import ConcurrentUpdate, RefreshInProgress, Registry
-from mindlib.online.refresh.training import RefreshConfig
 
 __all__ = [
     "ConcurrentUpdate",

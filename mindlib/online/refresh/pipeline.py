@@ -8,21 +8,114 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import torch
 
 from mindlib.data.interactions import Interactions
+from mindlib.data.option_types import AT_LEAST_1, SEED, check_options
 from mindlib.data.splits import Split
+from mindlib.evaluation import evaluate
+from mindlib.models.mind import MIND, MINDConfig
 from mindlib.online.artifacts import ArtifactError
-from mindlib.online.ranking import DINRanker
-from mindlib.online.refresh.days import HeldOutCases
-from mindlib.online.refresh.gate import GateResult, check_version
+from mindlib.online.ranking.ranker import DINRanker
+from mindlib.online.refresh.days import HeldOutCases, hold_out_newest_day
+from mindlib.online.refresh.gate import GateConfig, GateResult, check_version
 from mindlib.online.refresh.registry import Registry, VersionRecord, utc_now
-from mindlib.online.refresh.training import RefreshConfig, train
-from mindlib.online.refresh.warm import WarmState
-from mindlib.online.serving.bundle import Bundle, item_categories
+from mindlib.online.refresh.warm import WarmState, warm_start
+from mindlib.online.serving.bundle import Bundle
+from mindlib.retrieval import Engine
+from mindlib.retrieval.engines import check_engine
+from mindlib.training import TrainingConfig, fit
 
 BUNDLE, WEIGHTS = "bundle", "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class RefreshConfig:
+    """Configuration of a refresh.
+
+    Attributes:
+        model: of MIND.
+        training: from scratch; used for the first version, and for all if `warm_start` is None.
+        warm_start: training from the current version's weights, usually for fewer epochs; used for
+            all versions but the first.
+        held_out: fraction of the newest day's users that is held out (`hold_out_newest_day`).
+        gate: requirements for serving a version.
+        reference: number of the version that the gate compares every new one with, besides the
+            current one. None: the oldest version that was served (`Registry.reference`). Name a
+            newer one from time to time, because the users change.
+        index: the engine of the index, as in `Bundle.write`.
+        category: the item field used by re-ranking, if any.
+        seed: of the initial weights and of the held-out users.
+    """
+
+    model: MINDConfig = field(default_factory=MINDConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    warm_start: TrainingConfig | None = field(default_factory=lambda: TrainingConfig(epochs=2))
+    held_out: float = 0.2
+    gate: GateConfig = field(default_factory=GateConfig)
+    reference: int | None = None
+    index: Engine = "exact"
+    category: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_options(self, reference=AT_LEAST_1, seed=SEED)
+        if isinstance(self.index, str):
+            check_engine(self.index)
+
+
+class TrainedModel(NamedTuple):
+    """A model, the split that it was trained on, and what the version records of its training."""
+
+    model: MIND
+    split: Split
+    facts: dict[str, Any]
+
+
+def train(log: Interactions, config: RefreshConfig, previous: WarmState | None) -> TrainedModel:
+    """Train a version, and keep the epoch with the best validation metric.
+
+    After a warm start this can be epoch 0, the previous weights in the new catalogue, if training
+    only made them worse.
+
+    Args:
+        log: the events up to the day of the refresh.
+        previous: the current version's state; None, or no `config.warm_start`: from scratch.
+
+    Raises:
+        ValueError, FloatingPointError: as `hold_out_newest_day`, `warm_start` and `fit`.
+    """
+    started = time.perf_counter()
+    warm = config.warm_start if previous is not None else None
+    training = warm or config.training
+    split = hold_out_newest_day(log, share=config.held_out, seed=config.seed)
+    model = MIND(log, config.model, generator=torch.Generator().manual_seed(config.seed))
+    rows = warm_start(model, log, previous) if warm and previous else None
+    model.eval()
+    monitor, n = training.monitor, int(training.monitor.partition("@")[2])
+    evaluation = evaluate(model, split.validation, (n,), exclude_history=training.exclude_history)
+    initial_value = evaluation.means()[monitor]
+    initial_weights = {name: weight.clone() for name, weight in model.state_dict().items()}
+    result = fit(model, split, training, device="cpu", progress=False)
+    best_epoch = result.best_epoch
+    if rows and initial_value > result.log[best_epoch - 1][monitor]:
+        model.load_state_dict(initial_weights)
+        best_epoch = 0
+    facts = {
+        "rows": rows,
+        "epochs": len(result.log),
+        "best epoch": best_epoch,
+        f"{monitor} before training": initial_value,
+        "steps": result.log[-1].step,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    return TrainedModel(model, split, facts)
 
 
 class GateRejected(RuntimeError):
@@ -66,7 +159,8 @@ def refresh(
         OSError: the version cannot be written, or the current one has no weights.
     """
     config = config or RefreshConfig()
-    item_categories(log, config.category)  # refuses an unknown field before the training
+    if config.category is not None:
+        log.item_categories(config.category)  # refuses an unknown field before the training
     with registry.refresh_lock(), registry.new_version() as (number, folder, facts):
         base = registry.current()
         current = previous = reference = None
@@ -104,19 +198,13 @@ def refresh(
         else:
             cases = HeldOutCases(trained.split.test, trained.split.log)
             result = check_version(version, trained.model, cases, current, config.gate, reference)
-        rows = trained.copied_rows
         facts |= {
             "created": utc_now(),
             "day": datetime.fromtimestamp(int(log.timestamps.max()), UTC).date().isoformat(),
             "events": len(log),
             "items": log.num_items,
-            "start": "scratch" if rows is None or base is None else f"version {base:04d}",
-            "rows": {"copied": rows.copied, "new": rows.new} if rows else None,
-            "epochs": len(trained.fit.log),
-            "best epoch": trained.fit.best_epoch,
-            f"{trained.monitor} before training": trained.initial_value,
-            "steps": trained.fit.log[-1].step,
-            "seconds": round(trained.seconds, 1),
+            "start": f"version {base:04d}" if base and trained.facts["rows"] else "scratch",
+            **trained.facts,
             "metrics": result.metrics,
             "reasons": result.reasons,
         }

@@ -30,7 +30,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from mindlib.data.storage import atomic_file, atomic_folder, read_object, sweep
+from mindlib.data.storage import atomic_file, atomic_folder, explained, read_object, sweep
 
 FORMAT = "mindlib registry 2"
 FACTS = "version.json"
@@ -88,15 +88,9 @@ class Registry:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).expanduser()
         self.versions, self.rejected = self.folder / "versions", self.folder / "rejected"
-        try:
+        with explained(self.folder, "the registry cannot be created", "; choose a writable folder"):
             self.versions.mkdir(parents=True, exist_ok=True)
             self.rejected.mkdir(exist_ok=True)
-        except OSError as error:
-            raise type(error)(
-                error.errno,
-                f"the registry cannot be created ({error.strerror}); choose a writable folder",
-                str(self.folder),
-            ) from error
 
     def path(self, number: int) -> Path:
         """Return the folder of a version."""

@@ -7,7 +7,6 @@ titles), because a new item or value shifts the row numbers of others.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,39 +39,27 @@ class WarmState(NamedTuple):
 
     @staticmethod
     def from_model(model: VectorModel, log: Interactions) -> WarmState:
-        """Derive the state from a model and the log that it was built with.
-
-        Raises:
-            ValueError: the model was built with another log.
-        """
+        """Derive the state from a model and the log that it was built with."""
         codes = model.items.codes.numpy(force=True)
-        _check_log(len(codes) == log.num_items + 1, f"{len(codes) - 1} items", f"{log.num_items}")
         names: dict[int, Name] = {
             row: ("id", item) for row, item in enumerate(log.item_ids[1:].tolist(), 1)
         }
-        features = log.item_features
-        columns: list[tuple[str, list[str]]] = []
-        if features:
-            parts = zip(features.fields, features.vocabularies, features.codes.T, strict=True)
-            columns = [(f"field {f}", [values[code] for code in part]) for f, values, part in parts]
-        num_word_slots = codes.shape[1] - 1 - len(columns)
-        if log.titles and num_word_slots:
-            columns += [("title word", [""] * len(codes)) for _ in range(num_word_slots)]
-            words = split_titles(log.titles, max_words=num_word_slots)
-            for row, word, slot in words.select("row", "word", "position").iter_rows():
-                columns[slot - num_word_slots][1][row] = word
-        for slot, (kind, values) in enumerate(columns, 1):
-            for row, value in set(zip(codes[:, slot].tolist(), values, strict=True)):
-                if row and names.setdefault(row, (kind, value)) != (kind, value):
-                    _check_log(False, f"row {row} for {names[row]}", f"it for {(kind, value)}")
-        repeated = [name for name, count in Counter(names.values()).items() if count > 1]
-        _check_log(not repeated, f"several rows for {sorted(map(str, repeated))[:3]}", "one")
+        num_words = codes.shape[1] - 1
+        if features := log.item_features:
+            num_words -= len(features.fields)
+            columns = zip(features.fields, features.vocabularies, features.codes.T, strict=True)
+            for slot, (field, values, own) in enumerate(columns, 1):
+                for row, code in zip(codes[:, slot].tolist(), own.tolist(), strict=True):
+                    names[row] = (f"field {field}", values[code])
+        if log.titles and num_words:
+            words = split_titles(log.titles, max_words=num_words)
+            for item, word, position in words.select("row", "word", "position").iter_rows():
+                names[int(codes[item, position - num_words])] = ("title word", word)
+        names.pop(0, None)  # padding, and values that the model leaves out
         profile: list[Name | None] = []
-        rows = len(model.profile.weight)
-        if log.profiles and rows:
+        if log.profiles and len(model.profile.weight):
             for field, values in zip(log.profiles.fields, log.profiles.vocabularies, strict=True):
                 profile += [(field, None), *((field, value) for value in values[1:])]
-        _check_log(len(profile) == rows, f"{rows} profile values", f"{len(profile)}")
         items = tuple(names.get(row) for row in range(len(model.items.weight)))
         return WarmState(model.state_dict(), {"items": items, "profile": tuple(profile)})
 
@@ -93,16 +80,9 @@ class WarmState(NamedTuple):
         return WarmState(weights, names)
 
 
-class CopiedRows(NamedTuple):
-    """Numbers of rows of the item table with previous weights and with a random initialization."""
-
-    copied: int
-    new: int
-
-
 @torch.no_grad()
-def warm_start(model: VectorModel, log: Interactions, previous: WarmState) -> CopiedRows:
-    """Copy previous weights into a new model, in place.
+def warm_start(model: VectorModel, log: Interactions, previous: WarmState) -> dict[str, int]:
+    """Copy previous weights into a new model, in place, and count the rows of the item table.
 
     Rows of the two embedding tables are copied to the rows of the same name. Rows with new names
     keep their random initialization, and rows whose names no longer exist are dropped. All other
@@ -110,7 +90,9 @@ def warm_start(model: VectorModel, log: Interactions, previous: WarmState) -> Co
 
     Args:
         model: newly built with `log`.
-        log: of this refresh.
+
+    Returns:
+        The number of rows that are "copied", and of "new" ones with a random initialization.
 
     Raises:
         ValueError: the weights are of another model or size. The model is then unchanged.
@@ -132,20 +114,10 @@ def warm_start(model: VectorModel, log: Interactions, previous: WarmState) -> Co
     for name, weight in new.weights.items():
         if name not in tables:
             weight.copy_(weights[name])
-    copied = {}
     for name, table in zip(tables, TABLES, strict=True):
         old_rows = {row_name: row for row, row_name in enumerate(previous.names[table]) if row_name}
         rows = [(n, old_rows[own]) for n, own in enumerate(new.names[table]) if own in old_rows]
         target, source = torch.tensor(rows, dtype=torch.int64).reshape(-1, 2).T
         new.weights[name][target] = weights[name][source].to(new.weights[name])
-        copied[table] = len(rows)
-    named = sum(name is not None for name in new.names["items"])
-    return CopiedRows(copied["items"], named - copied["items"])
-
-
-def _check_log(matches: bool, model: str, log: str) -> None:
-    if not matches:
-        raise ValueError(
-            f"the model has {model}, the log {log}: they disagree; pass the log that the model was "
-            f"built with"
-        )
+    named, known = (set(state.names["items"]) - {None} for state in (new, previous))
+    return {"copied": len(named & known), "new": len(named - known)}

@@ -31,7 +31,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from mindlib.online.serving.database import StoreError
 from mindlib.online.serving.platform import PersonalityPlatform
-from mindlib.online.serving.slate import Slate
+from mindlib.online.serving.stages import Slate
 from mindlib.online.serving.store import InvalidRequest
 
 log = logging.getLogger(__name__)
@@ -58,15 +58,13 @@ def create_app(platform: PersonalityPlatform) -> FastAPI:
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)
 
     @app.middleware("http")
-    async def check_and_count(
+    async def explain_and_count(
         request: Request, call_next: Callable[[Request], Awaitable[Response]]
     ) -> Response:
-        # Starlette's middleware refuses a body that is declared too large with plain text.
-        declared = request.headers.get("content-length", "0")
-        if declared.isdigit() and int(declared[:20]) > MAX_BODY_BYTES:
-            response: Response = _too_large()
-        else:
-            response = await call_next(request)
+        response = await call_next(request)
+        if response.status_code == 413:  # Starlette's text names neither the limit nor the remedy
+            text = f"the body is larger than {MAX_BODY_BYTES} bytes; send one click at a time"
+            response = _error(413, text, Connection="close")
         responses.labels(str(response.status_code)).inc()
         return response
 
@@ -123,11 +121,6 @@ def _error(status: int, text: str, **headers: str) -> JSONResponse:
     return JSONResponse({"error": text}, status, headers)
 
 
-def _too_large() -> JSONResponse:
-    text = f"the body is larger than {MAX_BODY_BYTES} bytes; send one click at a time"
-    return _error(413, text, Connection="close")
-
-
 def _malformed(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]  # its "input" is not repeated, because it can be anything
@@ -144,8 +137,6 @@ def _malformed(request: Request, error: Exception) -> JSONResponse:
 
 def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    if error.status_code == 413:
-        return _too_large()
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 

@@ -37,7 +37,7 @@ from mindlib.online.artifacts import (
     write_manifest,
 )
 from mindlib.online.exported import ExportedModel
-from mindlib.online.ranking import DINRanker
+from mindlib.online.ranking.ranker import DINRanker
 from mindlib.online.serving.stages import NO_INTEREST, Candidates
 from mindlib.retrieval import (
     Engine,
@@ -151,7 +151,8 @@ class Bundle:
         folder = Path(folder).expanduser()
         _check(version, log, counts)
         titles = ["", *(log.label(item) for item in range(1, log.num_items + 1))]
-        categories = item_categories(log, category)
+        unknown = np.zeros(log.num_items + 1, dtype=np.int64)
+        categories = log.item_categories(category) if category else unknown
         with new_folder(folder, FORMAT) as partial:
             exported = ExportedModel.load(export(model, log, partial / MODEL))
             write_index(partial / INDEX, index, *catalogue(exported))
@@ -193,23 +194,6 @@ class Bundle:
             categories=np.array(metadata["categories"], dtype=np.int64),
             ranker=ranker,
         )
-
-
-def item_categories(log: Interactions, field: str | None) -> Int[np.ndarray, " items"]:
-    """Return the code of each item's category; without a field, all are 0 (unknown).
-
-    Raises:
-        ValueError: the items have no such field.
-    """
-    if field is None:
-        return np.zeros(log.num_items + 1, dtype=np.int64)
-    fields = log.item_features.columns if log.item_features else {}
-    if log.item_features is None or field not in fields:
-        raise ValueError(
-            f"category={field!r}: expected one of the item fields of {log.name!r} "
-            f"({', '.join(fields) or 'it has none'}), or None"
-        )
-    return log.item_features.column(field)
 
 
 def _check(version: str, log: Interactions, counts: Int[np.ndarray, " items"]) -> None:

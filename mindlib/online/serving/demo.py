@@ -9,7 +9,9 @@ import torch
 
 from mindlib.data import Interactions, leave_last_out, load
 from mindlib.models import MIND
-from mindlib.online.ranking import DIN, DINRanker, RankingConfig, fit_ranker
+from mindlib.online.ranking.din import DIN
+from mindlib.online.ranking.ranker import DINRanker
+from mindlib.online.ranking.training import RankingConfig, fit_ranker
 from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.store import SqliteStore
 from mindlib.training import TrainingConfig, fit

@@ -31,14 +31,22 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mindlib.data.catalogue import ItemId
-from mindlib.online.ranking import DINRanker
 from mindlib.online.serving.bundle import Bundle
 from mindlib.online.serving.config import PlatformConfig, Timeouts
 from mindlib.online.serving.database import StoreError
 from mindlib.online.serving.deadlines import DeadlineExecutor, StageTimeout
 from mindlib.online.serving.metrics import Metrics
-from mindlib.online.serving.slate import Fallback, Order, Reason, Replacement, Slate, Stage
-from mindlib.online.serving.stages import NO_INTEREST, Candidates, rerank
+from mindlib.online.serving.stages import (
+    NO_INTEREST,
+    Candidates,
+    Fallback,
+    Order,
+    Reason,
+    Replacement,
+    Slate,
+    Stage,
+    rerank,
+)
 from mindlib.online.serving.store import InvalidRequest, SqliteStore, validate_id
 
 T = TypeVar("T")
@@ -208,9 +216,7 @@ class _Request:
         if ranker is None or not len(behaviors):
             reason = "absent" if ranker is None else "no behaviors"
             return self._fall_back("rank", reason, "recall order")
-        return self._try(
-            "rank", "recall order", lambda: _score(ranker, behaviors, candidates.items)
-        )
+        return self._try("rank", "recall order", lambda: ranker.score(behaviors, candidates.items))
 
     def _rerank(self, candidates: Candidates, behaviors: Int[np.ndarray, " length"]) -> Candidates:
         categories, share, n = self.bundle.categories, self.config.category_share, self.n
@@ -238,19 +244,6 @@ class _Request:
         self.fallbacks.append(Fallback(stage, reason, fallback))
 
 
-def _score(
-    ranker: DINRanker, behaviors: Int[np.ndarray, " length"], items: Int[np.ndarray, " n"]
-) -> Float[np.ndarray, " n"]:
-    """Score the candidates, and refuse malformed scores, which no later stage would detect."""
-    scores = ranker.score(behaviors, items)
-    if scores.shape != items.shape or not np.isfinite(scores).all():
-        raise ValueError(
-            f"the ranker returned scores of shape {scores.shape} for {len(items)} candidates, "
-            f"{int((~np.isfinite(scores)).sum())} of them not finite"
-        )
-    return scores
-
-
 def _warm_up(bundle: Bundle, max_candidates: int) -> None:
     """Answer one request of a user who clicked the first item."""
     behaviors = np.ones(1, dtype=np.int64)
@@ -259,4 +252,4 @@ def _warm_up(bundle: Bundle, max_candidates: int) -> None:
     candidates = bundle.recall(interests, behaviors, max_candidates)
     bundle.recall_popular(behaviors, max_candidates)
     if bundle.ranker is not None:
-        _score(bundle.ranker, behaviors, candidates.items)
+        bundle.ranker.score(behaviors, candidates.items)

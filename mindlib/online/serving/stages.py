@@ -1,4 +1,4 @@
-"""The stages of a recommendation request (§5).
+"""The stages of a recommendation request (§5), and the response.
 
     behaviors --extract--> interests --recall--> candidates --rank--> order --rerank--> slate
 
@@ -10,9 +10,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from mindlib.data.catalogue import ItemId
+
+Stage = Literal["store", "extract", "recall", "rank", "rerank"]
+Order = Literal["ranking", "recall", "popularity"]
+Reason = Literal["timeout", "failed", "absent", "no behaviors"]
+Replacement = Literal["popularity", "profile", "recall order", "first n"]
+
 
 NO_INTEREST = -1  # of an item that comes from popularity
 
@@ -66,3 +75,44 @@ def rerank(
     rank[order] = np.arange(len(codes)) - np.searchsorted(codes[order], codes[order])
     is_over = (rank >= math.ceil(share * n)) & (codes > 0)
     return candidates.take(np.argsort(is_over, kind="stable")[:n])
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """A stage that was replaced.
+
+    Attributes:
+        reason: "timeout"; "failed" (the log has the error); "absent" (the version has no ranker);
+            or "no behaviors" (the version knows none of the user).
+        fallback: the replacement.
+    """
+
+    stage: Stage
+    reason: Reason
+    fallback: Replacement
+
+
+@dataclass(frozen=True)
+class Slate:
+    """The items recommended to a user, best first, and how they were chosen.
+
+    Attributes:
+        items: distinct original ids, none of them in the user's history. There are fewer than
+            requested only if the catalogue has no more.
+        scores: the scores that order the items before re-ranking.
+        interests: for each item, the 0-based number of the user's interest that scores it best;
+            None if the item comes from popularity.
+        order: the source of the scores: the ranker, the best interest's inner product, or counts.
+        milliseconds: the duration of each stage that ran, and "total".
+        fallbacks: the fallbacks used, in the order of the stages.
+    """
+
+    user: ItemId
+    items: tuple[ItemId, ...]
+    titles: tuple[str, ...]
+    scores: tuple[float, ...]
+    interests: tuple[int | None, ...]
+    order: Order
+    version: str
+    milliseconds: dict[str, float]
+    fallbacks: tuple[Fallback, ...]

@@ -24,8 +24,7 @@ from mindlib.online.simulation.arms import (
 )
 from mindlib.online.simulation.assignment import Experiment
 from mindlib.online.simulation.clicks import ClickConfig, Traffic
-from mindlib.online.simulation.oracle_ranker import PlantedRanker
-from mindlib.online.simulation.week import SlateConfig, Week, run_week
+from mindlib.online.simulation.week import PlantedRanker, SlateConfig, Week, run_week
 
 __all__ = [
     "DYNAMIC_K",

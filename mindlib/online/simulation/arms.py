@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 
-from mindlib.data.interactions import Interactions
 from mindlib.data.option_types import SIZE, check_options
 from mindlib.data.splits import Split
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models.item_cf import ItemCF, ItemCFConfig
 from mindlib.models.mind import MIND, MINDConfig
-from mindlib.models.vector_model import VectorModel
+from mindlib.models.vector_model import VectorConfig, VectorModel
 from mindlib.models.youtube_dnn import YouTubeDNN, YouTubeDNNConfig
 from mindlib.retrieval import Recommender
 from mindlib.training import TrainingConfig, fit
@@ -21,8 +20,6 @@ from mindlib.training import TrainingConfig, fit
 ITEM_CF = "item-based CF"
 YOUTUBE_DNN = "YouTube DNN"
 DYNAMIC_K = "MIND, dynamic K"
-
-Build = Callable[[Interactions, torch.Generator], VectorModel]
 
 
 def fixed_k(interests: int) -> str:
@@ -56,22 +53,15 @@ class ArmsConfig:
         if not self.interests:
             raise ValueError("interests=(): expected at least one value of K")
 
-    def builders(self) -> dict[str, Build]:
-        """Return a constructor for each arm that is a vector model."""
+    def models(self) -> dict[str, tuple[type[VectorModel], VectorConfig]]:
+        """Return the model and its configuration for each arm that is a vector model."""
         shape = {"dim": self.dim, "hidden": self.hidden, "history_length": self.history_length}
-
-        def mind(routing: RoutingConfig) -> Build:
-            config = MINDConfig(routing=routing, **shape)
-            return lambda log, generator: MIND(log, config, generator=generator)
-
-        youtube = YouTubeDNNConfig(**shape)
-        builders: dict[str, Build] = {
-            YOUTUBE_DNN: lambda log, generator: YouTubeDNN(log, youtube, generator=generator)
+        routing = {
+            fixed_k(k): RoutingConfig(max_interests=k, adaptive=False) for k in self.interests
         }
-        for k in self.interests:
-            builders[fixed_k(k)] = mind(RoutingConfig(max_interests=k, adaptive=False))
-        builders[DYNAMIC_K] = mind(RoutingConfig(max_interests=max(self.interests)))
-        return builders
+        routing[DYNAMIC_K] = RoutingConfig(max_interests=max(self.interests))
+        minds = {name: (MIND, MINDConfig(routing=own, **shape)) for name, own in routing.items()}
+        return {YOUTUBE_DNN: (YouTubeDNN, YouTubeDNNConfig(**shape)), **minds}
 
 
 def train_arms(
@@ -86,8 +76,8 @@ def train_arms(
     cf = ItemCF.fit(split, ItemCFConfig(neighbors=neighbors))
     arms: dict[str, Recommender] = {ITEM_CF: cf}
     training = replace(config.training, seed=seed)
-    for name, build in config.builders().items():
-        model = build(split.log, torch.Generator().manual_seed(seed))
+    for name, (kind, options) in config.models().items():
+        model = kind(split.log, options, generator=torch.Generator().manual_seed(seed))
         fit(model, split, training, device="cpu", progress=False)
         arms[name] = model
     return arms

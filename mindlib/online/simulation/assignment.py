@@ -47,28 +47,19 @@ class Experiment:
         if not math.isclose(sum(self.shares), 1):
             raise ValueError(f"shares={self.shares}: expected a sum of 1, not {sum(self.shares):g}")
 
-    def assign(self, users: Int[np.ndarray, " users"]) -> Int[np.ndarray, " users"]:
-        """Return the index of each user's arm.
-
-        Args:
-            users: ids that do not change when the log grows (`Interactions.user_ids` has them; the
-                contiguous ids are renumbered with every new user).
-        """
-        ends = np.cumsum(self.shares)[:-1]
-        digest = hashlib.blake2b(self.name.encode(), digest_size=8).digest()
-        salt = int.from_bytes(digest, "little")
-        return np.searchsorted(ends, uniform(salt, users), side="right")
-
     def members(self, user_ids: np.ndarray) -> Bool[np.ndarray, "arms users_plus_one"]:
         """Return which users each arm has: every user is in one arm, and padding in none.
 
         Args:
-            user_ids: `Interactions.user_ids`, whole numbers; entry 0 is padding.
+            user_ids: `Interactions.user_ids`, whole numbers; entry 0 is padding. (The contiguous
+                ids are renumbered with every new user.)
         """
         if text := next((user for user in user_ids[1:] if isinstance(user, str)), None):
             raise ValueError(f"user id {text!r}: expected a whole number, whose value is hashed")
-        arms = np.r_[-1, self.assign(user_ids[1:].astype(np.int64))]
-        return arms == np.arange(len(self.arms))[:, None]
+        digest = hashlib.blake2b(self.name.encode(), digest_size=8).digest()
+        random = uniform(int.from_bytes(digest, "little"), user_ids[1:].astype(np.int64))
+        arms = np.searchsorted(np.cumsum(self.shares)[:-1], random, side="right")
+        return np.r_[-1, arms] == np.arange(len(self.arms))[:, None]
 
 
 def uniform(seed: int, *keys: Int[np.ndarray, ...] | int) -> Float[np.ndarray, ...]:

@@ -60,10 +60,6 @@ class ClickConfig:
         shapes = {"visit": FACTOR, "readiness": FACTOR}
         check_options(self, days=SIZE, position=AT_LEAST_0, **probabilities, **shapes)
 
-    def examination(self, length: int) -> Float[np.ndarray, " length"]:
-        """Return the probability that each position of a slate is examined."""
-        return np.arange(1, length + 1, dtype=np.float64) ** -self.position
-
 
 @dataclass(frozen=True)
 class Traffic:
@@ -132,7 +128,7 @@ class Traffic:
             slates: the items shown to each user, best first; 0 after the end.
         """
         rows, ranks = users[:, None], np.arange(1, slates.shape[1] + 1)
-        examination = self.config.examination(len(ranks))
+        examination = ranks.astype(np.float64) ** -self.config.position
         attraction = self.attraction(day, users, slates)
         examined = uniform(self.key, EXAMINATION, day, rows, ranks) < examination
         attracted = uniform(self.key, ATTRACTION, day, rows, slates) < attraction

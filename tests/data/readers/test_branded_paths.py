@@ -24,6 +24,7 @@ BEAUTY: dict[str | None, Row] = {
     # A department in the brand's place, as two items of Beauty have it.
     "Skin Care|Skin Care|Body": (None, "Skin Care", "Skin Care > Body"),
     "Bath &amp; Co|Makeup": ("Bath & Co", "Makeup", "Makeup"),
+    "WEN&reg; by C|Makeup": ("WEN&reg; by C", "Makeup", "Makeup"),
     "Freeman": ("Freeman", None, None),
     "unknown": (None, None, None),
     "": (None, None, None),

@@ -12,8 +12,7 @@ import mindlib.online.ranking.din as din_module
 from mindlib.data import Histories
 from mindlib.data.histories import History
 from mindlib.layers.pooling import ItemEmbedding
-from mindlib.online.ranking import DIN, DINConfig
-from mindlib.online.ranking.din import Dice
+from mindlib.online.ranking.din import DIN, Dice, DINConfig
 from tests.conftest import unchecked
 from tests.online.ranking.world import din, randomized, tiny
 

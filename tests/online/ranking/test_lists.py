@@ -6,7 +6,7 @@ import torch
 import mindlib.online.ranking.lists as lists_module
 from mindlib.data import Histories
 from mindlib.models import MaxMF, MaxMFConfig, Popularity, Random
-from mindlib.online.ranking import CandidateScorer, Reranked, TwoTower, build_candidate_lists
+from mindlib.online.ranking.lists import CandidateScorer, Reranked, TwoTower, build_candidate_lists
 from mindlib.retrieval import Recommender
 from tests.online.ranking.world import randomized, seeded, tiny
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from mindlib.data import Histories
-from mindlib.online.ranking import CandidateLists, evaluate_ranker
+from mindlib.online.ranking.lists import CandidateLists, evaluate_ranker
 
 
 class Fixed:

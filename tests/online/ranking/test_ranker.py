@@ -12,8 +12,7 @@ from safetensors.torch import load_file, save
 
 from mindlib.data import Histories
 from mindlib.data.catalogue import Catalogue
-from mindlib.online.ranking import DINRanker
-from mindlib.online.ranking.ranker import FORMAT
+from mindlib.online.ranking.ranker import FORMAT, DINRanker
 from tests.online.ranking.world import din, randomized, tiny, world
 from tests.reliability import refuses
 

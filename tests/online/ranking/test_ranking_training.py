@@ -12,17 +12,17 @@ import torch
 import mindlib.online.ranking.training as training
 from mindlib.data import Interactions, leave_last_out
 from mindlib.models import Popularity, Random
-from mindlib.online.ranking import (
+from mindlib.online.ranking.lists import (
     CandidateLists,
-    RankingConfig,
     RankingQuality,
     build_candidate_lists,
     evaluate_ranker,
-    fit_ranker,
 )
 from mindlib.online.ranking.training import (
     ImpressionBatch,
     Impressions,
+    RankingConfig,
+    fit_ranker,
     ranking_step,
 )
 from mindlib.training import TrainingConfig

@@ -6,7 +6,7 @@ import torch
 
 from mindlib.data import Interactions, PlantedConfig, PlantedWorld, planted_interests
 from mindlib.data.splits import Split, leave_last_out
-from mindlib.online.ranking import DIN, DINConfig
+from mindlib.online.ranking.din import DIN, DINConfig
 
 CONFIG = PlantedConfig(
     num_users=400, num_clusters=8, items_per_cluster=10, events=(16, 30), num_segments=4, noise=0.05

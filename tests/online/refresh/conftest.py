@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mindlib.online.refresh import Registry, pipeline, refresh
-from mindlib.online.refresh.training import TrainedModel
-from mindlib.online.refresh.training import train as really_train
+from mindlib.online.refresh.pipeline import TrainedModel
+from mindlib.online.refresh.pipeline import train as really_train
 from mindlib.online.refresh.warm import WarmState
 from mindlib.online.serving.bundle import Bundle
 from tests.online.refresh.world import CONFIG, daily_logs

@@ -15,7 +15,8 @@ import torch
 from mindlib.data import Catalogue
 from mindlib.data.splits import Split
 from mindlib.models import MIND
-from mindlib.online.ranking import DIN, DINConfig, DINRanker
+from mindlib.online.ranking.din import DIN, DINConfig
+from mindlib.online.ranking.ranker import DINRanker
 from mindlib.online.refresh import (
     ConcurrentUpdate,
     GateConfig,
@@ -28,8 +29,7 @@ from mindlib.online.refresh import (
 )
 from mindlib.online.refresh.days import hold_out_newest_day
 from mindlib.online.refresh.gate import GateResult
-from mindlib.online.refresh.pipeline import WEIGHTS
-from mindlib.online.refresh.training import train
+from mindlib.online.refresh.pipeline import WEIGHTS, train
 from mindlib.online.refresh.warm import WarmState, warm_start
 from tests.online.refresh.damage import BROKEN
 from tests.online.refresh.world import CONFIG, daily_logs, training
@@ -186,21 +186,22 @@ def test_damaged_weights_are_named_and_from_scratch_helps(registry):
 def test_a_warm_start_begins_with_the_previous_quality(registry, made):
     log = daily_logs()[2]
     cold = train(log, replace(CONFIG, warm_start=None), WarmState.load(registry.path(2) / WEIGHTS))
-    assert cold.copied_rows is None
-    assert made.trained.copied_rows is not None
+    assert cold.facts["rows"] is None
+    assert made.trained.facts["rows"]["copied"] > 0
     # On the same cases, previous weights are better than random ones.
     assert made.trained.split.validation.targets.equal(cold.split.validation.targets)
-    assert made.trained.initial_value > cold.initial_value + 0.1
-    assert len(made.trained.fit.log) == 2
-    assert len(cold.fit.log) == 8
+    initial = "Recall@5 before training"
+    assert made.trained.facts[initial] > cold.facts[initial] + 0.1
+    assert made.trained.facts["epochs"] == 2
+    assert cold.facts["epochs"] == 8
 
 
 def test_epoch_0_is_kept_if_training_makes_a_warm_start_worse(registry):
     log, kept = daily_logs()[2], WarmState.load(registry.path(2) / WEIGHTS)
     harm = replace(training(1), learning_rate=10.0)
     harmed = train(log, replace(CONFIG, warm_start=harm), kept)
-    assert harmed.fit.best_epoch == 0
-    assert harmed.fit.log[0]["Recall@5"] < harmed.initial_value
+    assert harmed.facts["best epoch"] == 0
+    assert harmed.facts["epochs"] == 1
     fresh = MIND(log, CONFIG.model, generator=torch.Generator().manual_seed(CONFIG.seed))
     warm_start(fresh, log, kept)
     for name, weight in fresh.state_dict().items():

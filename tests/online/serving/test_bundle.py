@@ -15,7 +15,8 @@ import torch
 from mindlib.data import Catalogue
 from mindlib.data.storage import checksum
 from mindlib.online.artifacts import MANIFEST, ArtifactError, seal
-from mindlib.online.ranking import DIN, DINConfig, DINRanker
+from mindlib.online.ranking.din import DIN, DINConfig
+from mindlib.online.ranking.ranker import DINRanker
 from mindlib.online.serving.bundle import (
     INDEX,
     METADATA,

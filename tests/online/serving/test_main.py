@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 from fastapi.testclient import TestClient
 
-from mindlib.online.ranking import DINRanker
+from mindlib.online.ranking.ranker import DINRanker
 from mindlib.online.serving import demo
 from mindlib.online.serving.__main__ import format_examples, main, parse_arguments
 from mindlib.online.serving.app import create_app

@@ -16,7 +16,7 @@ from mindlib.data import Catalogue, Histories
 from mindlib.online.serving.config import PlatformConfig, Timeouts
 from mindlib.online.serving.database import StoreError
 from mindlib.online.serving.platform import PersonalityPlatform
-from mindlib.online.serving.slate import Fallback, Slate
+from mindlib.online.serving.stages import Fallback, Slate
 from mindlib.online.serving.store import InvalidRequest
 from mindlib.retrieval import ExactIndex, IndexRecommender
 from tests.conftest import unchecked
@@ -298,18 +298,6 @@ def test_without_the_rule_the_first_are_shown(ask, make, reason):
     answer = ask("rerank", reason).recommend(USER, 10)
     assert answer.fallbacks == (Fallback("rerank", reason, "first n"),)
     assert answer.items == expected
-
-
-@pytest.mark.parametrize("scores", [np.full(3, 1.0), np.array(0.0), None])
-def test_nonsense_of_the_ranker_is_a_failure(make, bundle, monkeypatch, scores):
-    monkeypatch.setattr("mindlib.online.serving.platform._warm_up", lambda *_: None)
-
-    def score(behaviors: object, candidates: np.ndarray) -> np.ndarray:
-        return np.where(candidates == candidates[0], np.nan, 1.0) if scores is None else scores
-
-    bad = replace(bundle, ranker=Scored(score))
-    answer = make(bad).recommend(USER, 10)
-    assert answer.fallbacks == (Fallback("rank", "failed", "recall order"),)
 
 
 def test_the_log_says_what_the_answer_keeps_to_itself(ask, caplog):

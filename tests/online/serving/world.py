@@ -14,7 +14,7 @@ import torch
 from mindlib.data import PlantedConfig, leave_last_out, planted_interests
 from mindlib.models import MIND, MINDConfig
 from mindlib.online import export as exports
-from mindlib.online.ranking import DINRanker
+from mindlib.online.ranking.ranker import DINRanker
 from mindlib.online.serving.bundle import Bundle
 
 WORLD = planted_interests(PlantedConfig(num_users=60, num_clusters=12, items_per_cluster=20))

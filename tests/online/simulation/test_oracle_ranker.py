@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mindlib.data import Histories, PlantedConfig, planted_interests
-from mindlib.online.simulation import PlantedRanker, oracle_ranker
+from mindlib.online.simulation import PlantedRanker, week
 from tests.conftest import unchecked
 
 
@@ -43,7 +43,7 @@ def test_without_noise_it_is_the_probability_that_the_past_tells():
 
 
 def test_a_click_counts_at_once_and_what_is_long_past_does_not(monkeypatch):
-    monkeypatch.setattr(oracle_ranker, "HISTORY_LENGTH", 3)
+    monkeypatch.setattr(week, "HISTORY_LENGTH", 3)
     ranker = PlantedRanker(world(), noise=0.0)
     best = [
         int(ranker.score_lists(p, EVERY).argmax()) + 1 for p in (past(0, 0), past(0, 0, 5, 5, 5))

@@ -10,7 +10,7 @@ import torch
 from mindlib.data import Histories, PlantedConfig, leave_last_out, planted_interests
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models import MIND, MINDConfig, Popularity
-from mindlib.online.ranking import Reranked
+from mindlib.online.ranking.lists import Reranked
 from mindlib.online.simulation import (
     ClickConfig,
     Experiment,
