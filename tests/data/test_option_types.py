@@ -16,7 +16,7 @@ from mindlib.layers.routing import RoutingConfig, compute_coupling
 from mindlib.models import ComiRecSAConfig, MINDConfig, SASRecConfig, WALSConfig, YouTubeDNNConfig
 from mindlib.online.refresh.gate import GateConfig
 from mindlib.online.refresh.pipeline import RefreshConfig
-from mindlib.online.serving.config import PlatformConfig, Timeouts
+from mindlib.online.serving.stages import PlatformConfig, Timeouts
 from mindlib.retrieval import check_engine
 from mindlib.retrieval.faiss import FaissConfig
 from mindlib.training import TrainingConfig

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from mindlib.data import load
 from mindlib.online.serving.app import create_app
 from mindlib.online.serving.bundle import Bundle
-from mindlib.online.serving.config import PlatformConfig
 from mindlib.online.serving.platform import PersonalityPlatform
+from mindlib.online.serving.stages import PlatformConfig
 from mindlib.online.serving.store import InvalidRequest, SqliteStore
 from tests.online.serving.conftest import NO_TIMEOUTS
 from tests.online.serving.world import nearest, write

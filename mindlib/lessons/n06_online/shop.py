@@ -24,8 +24,8 @@ from mindlib.online.ranking.lists import (
 from mindlib.online.ranking.ranker import DINRanker
 from mindlib.online.ranking.training import RankingConfig, fit_ranker
 from mindlib.online.serving.bundle import Bundle
-from mindlib.online.serving.config import PlatformConfig, Timeouts
 from mindlib.online.serving.platform import PersonalityPlatform
+from mindlib.online.serving.stages import PlatformConfig, Timeouts
 from mindlib.online.serving.store import SqliteStore
 
 CANDIDATES = 200  # films that recall passes to the ranker

@@ -82,11 +82,8 @@ def hold_out_newest_day(log: Interactions, *, share: float, seed: int) -> Split:
             least two users are held out.
 
     Raises:
-        ValueError: `share` is out of range, fewer than two users qualify, or no training case is
-            left.
+        ValueError: fewer than two users qualify, or no training case is left.
     """
-    if not 0 < share < 1:
-        raise ValueError(f"share={share}: expected a fraction of the users, above 0 and below 1")
     number = day_numbers(log)
     last = int(number.max())
     active = build_day_cases(log, last).histories.users.numpy()

@@ -65,7 +65,7 @@ class RefreshConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_options(self, reference=AT_LEAST_1, seed=SEED)
+        check_options(self, held_out=(1e-6, 0.999), reference=AT_LEAST_1, seed=SEED)
         if isinstance(self.index, str):
             check_engine(self.index)
 

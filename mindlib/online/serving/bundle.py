@@ -129,7 +129,6 @@ class Bundle:
         """Export a model, index its items, and write both with the other parts into a new folder.
 
         Args:
-            folder: must not exist.
             version: letters, digits, dots and dashes, 64 at most.
             model: on the CPU.
             log: the log that the model and the ranker were trained with.

@@ -32,7 +32,6 @@ from jaxtyping import Float, Int
 
 from mindlib.data.catalogue import ItemId
 from mindlib.online.serving.bundle import Bundle
-from mindlib.online.serving.config import PlatformConfig, Timeouts
 from mindlib.online.serving.database import StoreError
 from mindlib.online.serving.deadlines import DeadlineExecutor, StageTimeout
 from mindlib.online.serving.metrics import Metrics
@@ -41,10 +40,12 @@ from mindlib.online.serving.stages import (
     Candidates,
     Fallback,
     Order,
+    PlatformConfig,
     Reason,
     Replacement,
     Slate,
     Stage,
+    Timeouts,
     rerank,
 )
 from mindlib.online.serving.store import InvalidRequest, SqliteStore, validate_id

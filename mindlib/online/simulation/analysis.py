@@ -22,6 +22,7 @@ from mindlib.evaluation import Estimate
 SAMPLE_RATIO_ALPHA = 0.001
 Shape = Literal["pocock", "obrien-fleming"]
 SIMULATED_TESTS = 200_000
+PROBABILITY = (1e-6, 1 - 1e-6)
 
 
 def linearize(
@@ -75,7 +76,8 @@ def minimum_detectable_effect(
 
     The standard error is that of the estimated difference.
     """
-    _check_probabilities(alpha=alpha, power=power)
+    check_option("alpha", alpha, float, PROBABILITY)
+    check_option("power", power, float, PROBABILITY)
     return float(stats.norm.isf(alpha / 2) + stats.norm.ppf(power)) * standard_error
 
 
@@ -126,7 +128,7 @@ def stopping_bounds(
         ValueError: an unknown shape, alpha outside (0, 1), or fractions that do not rise to 1.
     """
     check_option("shape", shape, Shape)
-    _check_probabilities(alpha=alpha)
+    check_option("alpha", alpha, float, PROBABILITY)
     t = np.asarray(information, dtype=np.float64)
     steps = np.diff(t, prepend=0)
     if not len(t) or steps.min() <= 0 or not np.isclose(t[-1], 1):
@@ -135,9 +137,3 @@ def stopping_bounds(
     scores = np.abs(increments.cumsum(1) / np.sqrt(t))
     falling = 1 / np.sqrt(t) if shape == "obrien-fleming" else np.ones(len(t))
     return falling * np.quantile((scores / falling).max(1), 1 - alpha)
-
-
-def _check_probabilities(**values: float) -> None:
-    for name, value in values.items():
-        if not 0 < value < 1:
-            raise ValueError(f"{name}={value}: expected a probability between 0 and 1")

@@ -161,16 +161,10 @@ def run_week(
             clicked = traffic.clicks(day, visitors, slates)
             impressions[arm, day, visitors] = (slates > 0).sum(1)
             clicks[arm, day, visitors] = clicked.sum(1)
-            searches[arm, day, visitors] = _count_searches(recommender, histories)
+            if isinstance(recommender, InterestModel):  # one search for each active interest
+                searches[arm, day, visitors] = recommender.interests(histories)[1].sum(1).numpy()
             rows, positions = clicked.nonzero()
             owners = np.concatenate([owners, visitors[rows]])
             order = np.argsort(owners, kind="stable")  # clicks follow their user's earlier events
             owners, items = owners[order], np.concatenate([items, slates[rows, positions]])[order]
     return Week(tuple(arms), members, impressions, clicks, searches)
-
-
-def _count_searches(recommender: Recommender, histories: Histories) -> Int[np.ndarray, " users"]:
-    """Count searches of the index for each request: one for each active interest."""
-    if not isinstance(recommender, InterestModel):
-        return np.zeros(len(histories), dtype=np.int64)
-    return recommender.interests(histories)[1].sum(1).cpu().numpy()

@@ -14,8 +14,8 @@ from mindlib.online.artifacts import ArtifactError
 from mindlib.online.refresh import Follower, Registry, load_version
 from mindlib.online.refresh.registry import _Pointer
 from mindlib.online.serving.bundle import Bundle
-from mindlib.online.serving.config import PlatformConfig
 from mindlib.online.serving.platform import PersonalityPlatform
+from mindlib.online.serving.stages import PlatformConfig
 from mindlib.online.serving.store import SqliteStore
 from tests.online.refresh.world import daily_logs
 from tests.online.serving.conftest import NO_TIMEOUTS

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mindlib.online.serving.bundle import Bundle
-from mindlib.online.serving.config import PlatformConfig, Timeouts
 from mindlib.online.serving.platform import PersonalityPlatform
+from mindlib.online.serving.stages import PlatformConfig, Timeouts
 from mindlib.online.serving.store import SqliteStore
 from tests.online.serving.world import LOG, nearest, write
 

@@ -13,10 +13,9 @@ import pytest
 import torch
 
 from mindlib.data import Catalogue, Histories
-from mindlib.online.serving.config import PlatformConfig, Timeouts
 from mindlib.online.serving.database import StoreError
 from mindlib.online.serving.platform import PersonalityPlatform
-from mindlib.online.serving.stages import Fallback, Slate
+from mindlib.online.serving.stages import Fallback, PlatformConfig, Slate, Timeouts
 from mindlib.online.serving.store import InvalidRequest
 from mindlib.retrieval import ExactIndex, IndexRecommender
 from tests.conftest import unchecked
