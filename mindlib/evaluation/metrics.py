@@ -90,10 +90,11 @@ def evaluate(
         offsets = cases.offsets[start : stop + 1]
         targets = cases.targets[int(offsets[0]) : int(offsets[-1])]
         values = _accuracy(lists, targets, offsets - offsets[0], cutoffs)
-        for n in cutoffs if categories is not None else ():
-            ordered = categories[lists[:, :n]].sort(1).values  # category 0 does not count
-            is_first = ordered.diff(dim=1, prepend=torch.zeros_like(ordered[:, :1])) > 0
-            values[f"Categories@{n}"] = is_first.sum(1).to(torch.float64)
+        if categories is not None:
+            for n in cutoffs:
+                ordered = categories[lists[:, :n]].sort(1).values  # category 0 does not count
+                is_first = ordered.diff(dim=1, prepend=torch.zeros_like(ordered[:, :1])) > 0
+                values[f"Categories@{n}"] = is_first.sum(1).to(torch.float64)
         for name, value in values.items():
             parts.setdefault(name, []).append(value)
     coverage = {
