@@ -245,10 +245,10 @@ def recommend(
     import torch
 
     import mindlib
-    from mindlib.retrieval import ranking
+    from mindlib.retrieval import exact
 
     if not in_int8:
-        ranking.MIN_USERS = users + 1
+        exact.MIN_USERS = users + 1
     log = as_log(**read_data(data, users))
     generator = torch.Generator().manual_seed(SEED)
     if model == "MIND":

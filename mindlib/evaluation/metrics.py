@@ -57,8 +57,6 @@ def evaluate(
     """Evaluate a recommender on held-out cases.
 
     Args:
-        recommender: a model with the method `recommend`.
-        cases: the histories and their targets.
         cutoffs: the N of the metrics; an N that exceeds the catalogue is refused by `recommend`.
         exclude_history: whether to leave the items of the history out of the lists. (A target that
             is in the history then cannot be hit.)
@@ -80,7 +78,7 @@ def evaluate(
         )
     longest = max(cutoffs)
     parts: dict[str, list[Tensor]] = {}
-    recommended: dict[int, list[Tensor]] = {n: [] for n in cutoffs}
+    is_recommended = {n: torch.zeros(cases.num_items + 1, dtype=torch.bool) for n in cutoffs}
     step = max(1, MAX_LIST_ENTRIES // longest)
     for start in range(0, len(cases), step):
         stop = min(start + step, len(cases))
@@ -88,18 +86,21 @@ def evaluate(
             cases.histories.select(slice(start, stop)), longest, exclude_history=exclude_history
         ).items.cpu()
         for n in cutoffs:
-            recommended[n].append(lists[:, :n].unique())
+            is_recommended[n][lists[:, :n]] = True
         offsets = cases.offsets[start : stop + 1]
         targets = cases.targets[int(offsets[0]) : int(offsets[-1])]
         values = _accuracy(lists, targets, offsets - offsets[0], cutoffs)
         if categories is not None:
-            values |= _count_categories(categories[lists], cutoffs)
+            for n in cutoffs:
+                ordered = categories[lists[:, :n]].sort(1).values  # category 0 does not count
+                is_first = ordered.diff(dim=1, prepend=torch.zeros_like(ordered[:, :1])) > 0
+                values[f"Categories@{n}"] = is_first.sum(1).to(torch.float64)
         for name, value in values.items():
             parts.setdefault(name, []).append(value)
-    coverage = {}
-    for n in cutoffs:
-        distinct = torch.cat(recommended[n]).unique()
-        coverage[f"Coverage@{n}"] = int((distinct > 0).sum()) / cases.num_items
+    coverage = {
+        f"Coverage@{n}": int(items[1:].sum()) / cases.num_items
+        for n, items in is_recommended.items()
+    }
     return Evaluation({name: torch.cat(value) for name, value in parts.items()}, coverage)
 
 
@@ -141,18 +142,6 @@ def _ranks(
         matches = lists[rows[part]] == targets[part, None]
         parts.append(torch.nn.functional.pad(matches.to(torch.int8), (0, 1), value=1).argmax(1))
     return torch.cat(parts)
-
-
-def _count_categories(
-    categories: Int[Tensor, "cases n"], cutoffs: Sequence[int]
-) -> dict[str, Float[Tensor, " cases"]]:
-    """Compute Categories@N from the categories of each list's items; category 0 does not count."""
-    values = {}
-    for n in cutoffs:
-        ordered = categories[:, :n].sort(1).values
-        is_first = ordered.diff(dim=1, prepend=torch.zeros_like(ordered[:, :1])) > 0
-        values[f"Categories@{n}"] = is_first.sum(1).to(torch.float64)
-    return values
 
 
 def history_categories(

@@ -64,9 +64,6 @@ def compare(a: Float[Tensor, " cases"], b: Float[Tensor, " cases"]) -> Estimate:
 
     The interval covers the sampling of cases, not the retraining of models (see `compare_seeds`).
 
-    Args:
-        a, b: values of one metric for the same cases.
-
     Raises:
         ValueError: the two have different lengths, or fewer than two cases.
     """
@@ -93,9 +90,6 @@ def compare_seeds(a: Float[Tensor, "seeds_a cases"], b: Float[Tensor, "seeds_b c
     The squared standard error is the sum of three: that of the mean over cases of the difference
     between the averages over seeds, and those of the two means over seeds. The degrees of freedom
     of Student's t are Satterthwaite's. A model with one seed is taken as fixed.
-
-    Args:
-        a, b: values of one metric for the same cases, a row for each seed.
 
     Raises:
         ValueError: the two have different cases, or fewer than two.

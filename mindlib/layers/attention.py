@@ -14,12 +14,6 @@ from mindlib.data.option_types import check_option
 PowerForm = Literal["scaled", "literal"]
 
 
-def check_power(power: float) -> None:
-    """Raise ValueError unless the power p of label-aware attention is a number >= 0."""
-    if not power >= 0:
-        raise ValueError(f"power={power}: expected p >= 0; p = 0 is the mean, p = inf the argmax")
-
-
 def attention_weights(
     scores: Float[Tensor, "batch interests"],
     active: Bool[Tensor, "batch interests"],
@@ -55,12 +49,8 @@ def label_aware_attention(
 ) -> Float[Tensor, "batch dim"]:
     """Compute the user vector for one label item, v_u = V_u softmax(pow(V_u' e_i, p)).
 
-    Args:
-        interests: the interest vectors V_u, which are the keys and values.
-        active: whether the user has this interest; at least one per row.
-        label: the embedding e_i of the label item, which is the query.
-        power: the exponent p, see `attention_weights`.
-        form: see `attention_weights`.
+    The label's embedding e_i is the query, and the interest vectors V_u are the keys and values.
+    For the other arguments see `attention_weights`.
     """
     scores = (interests @ label[:, :, None]).squeeze(2)
     weights = attention_weights(scores, active, power, form)

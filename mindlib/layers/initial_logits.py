@@ -74,12 +74,6 @@ def gaussian_logits(
     In the paper, b_ij is sampled in every call, so that a user's interests change from request to
     request. Hashed logits do not. They depend on the item instead of the position, so they are
     independent of the batch, the window and the order of the behaviors.
-
-    Args:
-        items: the item id of each behavior.
-        max_interests: K, the number of interests.
-        sigma: standard deviation of the logits.
-        seed: another seed gives other logits.
     """
     keys = (
         items[:, None, :] * max_interests

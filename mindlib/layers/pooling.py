@@ -37,7 +37,6 @@ class ItemEmbedding(nn.Module):
             would duplicate its id.
         id_scale: initial standard deviation of the id embeddings as a multiple of d**-0.5, which
             is that of each feature embedding with pooling="sum", of the pooled one with "mean".
-        generator: for the initial weights.
 
     Raises:
         ValueError: `words` are given with pooling="mean", which a long title would dominate.
@@ -99,11 +98,8 @@ class ItemEmbedding(nn.Module):
     def forward(self, items: Int[Tensor, " n"]) -> Float[Tensor, "n dim"]:
         """Compute the embedding e_i of each item id."""
         if self.codes.shape[1] == 1:
-            vectors = F.embedding(items, self.weight, padding_idx=0, sparse=True)
-        else:
-            codes, weights = self.codes[items], self.slot_weights[items]
-            vectors = _WeightedSums.apply(self.weight, codes, weights)
-        return vectors
+            return F.embedding(items, self.weight, padding_idx=0, sparse=True)
+        return _WeightedSums.apply(self.weight, self.codes[items], self.slot_weights[items])
 
     @torch.no_grad()
     def all(self) -> Float[Tensor, "items dim"]:
@@ -163,7 +159,6 @@ class ProfileEmbedding(nn.Module):
         sizes: the number of codes of each field. Code 0 ("unknown") has an embedding as well,
             because a missing age or gender is informative.
         dim: the dimension of each field's embedding.
-        generator: for the initial weights.
     """
 
     offsets: Int[Tensor, " fields"]

@@ -140,15 +140,7 @@ class B2IRouting(nn.Module):
         config, bilinear_map = self.config, self.bilinear_map
         active = active_interests(mask.sum(1), config.max_interests, adaptive=config.adaptive)
         with torch.set_grad_enabled(torch.is_grad_enabled() and config.gradient == "all"):
-            votes = None
-            if initial_logits is None:
-                votes, beta = behaviors @ bilinear_map.T, config.inverse_temperature
-                initial_logits = farthest_point_logits(
-                    votes, mask, config.max_interests, inverse_temperature=beta
-                )
-            coupling, logits = route(
-                behaviors, bilinear_map, mask, active, initial_logits, config, votes
-            )
+            coupling, logits = route(behaviors, bilinear_map, mask, active, initial_logits, config)
         values = behaviors if values is None else values
         interests = compute_interests(coupling, values, bilinear_map, config.capsule)
         return Capsules(interests, active, coupling, logits)
@@ -159,24 +151,27 @@ def route(
     bilinear_map: Float[Tensor, "dim dim"],
     mask: Bool[Tensor, "batch length"],
     active: Bool[Tensor, "batch interests"],
-    routing_logits: Float[Tensor, "batch interests length"],
+    routing_logits: Float[Tensor, "batch interests length"] | None,
     config: RoutingConfig,
-    votes: Float[Tensor, "batch length dim"] | None = None,
 ) -> tuple[Float[Tensor, "batch interests length"], Float[Tensor, "batch interests length"]]:
     """Return the coupling coefficients w_ij and the logits b_ij of Algorithm 1's last iteration.
 
     Because S is shared, sum_i w_ij S e_i = S (sum_i w_ij e_i) and u_j' S e_i = (S' u_j)' e_i.
-    Therefore S is applied to the few interests instead of the many behaviors. Only the cosine needs
-    the votes S e_i, which are computed here if not given. Dividing the products by the norms of the
-    votes is less work than dividing the votes.
+    Therefore S is applied to the few interests instead of the many behaviors. Only the cosine and
+    the farthest points, by which missing logits are initialized, need the votes S e_i. Dividing the
+    products by the norms of the votes is less work than dividing the votes.
     """
-    absent = ~(active[:, :, None] & mask[:, None, :])
-    coupling = compute_coupling(routing_logits, absent, config.softmax_over)
     is_cosine = config.agreement == "cosine"
     keys, scale = behaviors, config.inverse_temperature
+    votes = behaviors @ bilinear_map.T if is_cosine or routing_logits is None else behaviors
+    if routing_logits is None:
+        routing_logits = farthest_point_logits(
+            votes, mask, config.max_interests, inverse_temperature=scale
+        )
     if is_cosine:
-        keys = behaviors @ bilinear_map.T if votes is None else votes
-        scale = scale * inverse_norms(keys)[:, None, :]
+        keys, scale = votes, scale * inverse_norms(votes)[:, None, :]
+    absent = ~(active[:, :, None] & mask[:, None, :])
+    coupling = compute_coupling(routing_logits, absent, config.softmax_over)
     for _ in range(config.iterations - 1):
         interests = compute_interests(coupling, behaviors, bilinear_map, config.capsule)
         queries = F.normalize(interests, dim=2) if is_cosine else interests @ bilinear_map
@@ -232,11 +227,9 @@ def squash(z: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
 
 
 def num_interests(lengths: Int[Tensor, "*batch"], max_interests: int) -> Int[Tensor, "*batch"]:
-    """Compute a user's number of interests, K'_u = max(1, min(K, floor(log2 |I_u|))) (Eq. 9).
+    """Compute K'_u = max(1, min(K, floor(log2 |I_u|))), the number of interests (Eq. 9).
 
-    Args:
-        lengths: |I_u|, the number of behaviors of each user.
-        max_interests: K, the maximum number of interests.
+    The lengths |I_u| are the users' numbers of behaviors, and K is the maximum.
     """
     # Count the powers 2, 4, 8, ... up to |I_u|: exact, unlike a floating-point logarithm, and
     # exportable. 2^62 is the last power of two in 64 bits.

@@ -117,11 +117,7 @@ class ComiRecDR(VectorModel):
         *,
         generator: torch.Generator | None,
     ) -> Interests:
-        """Route the votes W_ik e_i (Eqs. 4-7). Position 0 is the oldest behavior of the window.
-
-        Raises:
-            ValueError: the window is longer than `history_length`.
-        """
+        """Route the votes W_ik e_i (Eqs. 4-7). Position 0 is the oldest behavior of the window."""
         check_window(behaviors, self.config.history_length)
         length = behaviors.shape[1]
         # Padding is a zero vector, so its votes are zero and do not change the capsules.

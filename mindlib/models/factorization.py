@@ -110,12 +110,9 @@ class WALS:
         self, histories: Histories, n: int, *, exclude_history: bool = True
     ) -> Recommendations:
         """Recommend the n items with the highest score y_i' x_u."""
+        items, histories = self.item_vectors(), histories.to("cpu")
         return top_by_best_interest(
-            self.interests,
-            self.item_vectors(),
-            histories.to("cpu"),
-            n,
-            exclude_history=exclude_history,
+            self.interests, items, histories, n, exclude_history=exclude_history
         )
 
 

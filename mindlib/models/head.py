@@ -29,7 +29,6 @@ class Head(nn.Module):
         profile_dim: the dimension of p_u; 0 without a profile.
         hidden: dimensions of the hidden layers.
         kind: "relu" layers (paper), or "residual", which adds their output to the interest.
-        generator: for the initial weights.
     """
 
     def __init__(

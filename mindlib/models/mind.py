@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mindlib.data.histories import History
 from mindlib.data.option_types import check_options
-from mindlib.layers.attention import PowerForm, check_power, label_aware_attention
+from mindlib.layers.attention import PowerForm
 from mindlib.layers.initial_logits import gaussian_logits
 from mindlib.layers.routing import B2IRouting, RoutingConfig
 from mindlib.models.vector_model import Interests, VectorConfig, VectorModel
@@ -37,7 +37,10 @@ class MINDConfig(VectorConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_options(self, evaluation_seed=(0, 2**62 - 1))  # twice it is hashed as 64 bits
-        check_power(self.power)
+        if self.power < 0:
+            raise ValueError(
+                f"power={self.power}: expected p >= 0; p = 0 is the mean, p = inf the argmax"
+            )
 
     @classmethod
     def paper(cls, **changes: Any) -> MINDConfig:
@@ -56,6 +59,7 @@ class MIND(VectorModel):
 
     def build(self, generator: torch.Generator) -> None:
         """Create the routing layer, whose parameter is the bilinear map S."""
+        self.power, self.power_form = self.config.power, self.config.power_form
         self.routing = B2IRouting(self.config.dim, self.config.routing, generator=generator)
 
     def encode(
@@ -102,25 +106,3 @@ class MIND(VectorModel):
             dtype=behaviors.dtype,
         )
         return routing.sigma * noise.to(behaviors.device)
-
-    @property
-    def attention_power(self) -> float:
-        """The exponent p (§3.4) of the attention of a candidate to the interests.
-
-        Raises:
-            ValueError: the form of the power is "literal", which only a label's attention has.
-        """
-        if self.config.power_form == "literal":
-            raise ValueError(
-                "power_form='literal' with loss='candidate': negatives have scores below 0, where "
-                "the literal power is no weight; pass TrainingConfig(loss='label')"
-            )
-        return self.config.power
-
-    def readout(
-        self, interests: Interests, labels: Float[Tensor, "batch dim"]
-    ) -> Float[Tensor, "batch dim"]:
-        """Compute the user vector for each label by label-aware attention (§3.4)."""
-        return label_aware_attention(
-            interests.vectors, interests.active, labels, self.config.power, self.config.power_form
-        )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -102,22 +100,13 @@ class SASRec(VectorModel):
         behaviors = self.apply_dropout(behaviors, generator)
         states = behaviors * math.sqrt(self.config.dim) + self.positions[positions]
         # The generator decides whether dropout is active, not the mode of the model.
-        self.dropout.train(generator is not None)
-        self.blocks.train(generator is not None)
-        with _seed_global_generator(generator):
+        is_training, device = generator is not None, behaviors.device
+        self.dropout.train(is_training)
+        self.blocks.train(is_training)
+        with torch.random.fork_rng([device] if device.type == "cuda" else [], is_training):
+            if generator is not None:  # dropout uses the global generator
+                seed = torch.randint(1 << 62, (), generator=generator, device=generator.device)
+                torch.manual_seed(int(seed))
             states = self.blocks(self.dropout(states), mask=is_later, is_causal=True)
         latest = states[torch.arange(len(last), device=last.device), last]
         return Interests.all_active(self.user_vectors(latest[:, None, :], history))
-
-
-@contextmanager
-def _seed_global_generator(generator: torch.Generator | None) -> Iterator[None]:
-    """Temporarily seed PyTorch's global generator, which dropout uses, from `generator`."""
-    if generator is None:
-        yield
-        return
-    device = generator.device
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        seed = torch.randint(1 << 62, (), generator=generator, device=device)
-        torch.manual_seed(int(seed))
-        yield

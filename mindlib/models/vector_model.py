@@ -15,7 +15,7 @@ from mindlib.data.histories import Histories, History
 from mindlib.data.interactions import Interactions
 from mindlib.data.option_types import FACTOR, SIZE, check_options
 from mindlib.data.title_words import encode_titles
-from mindlib.layers.attention import label_aware_attention
+from mindlib.layers.attention import PowerForm, label_aware_attention
 from mindlib.layers.pooling import ItemEmbedding, Pooling, ProfileEmbedding
 from mindlib.models.head import Head, HeadKind
 from mindlib.retrieval import Recommendations, top_by_best_interest
@@ -130,11 +130,12 @@ class VectorModel(nn.Module):
     Args:
         log: the interaction log, which has the item features, the titles and the profile fields.
         config: options of the model; `config_class()` by default.
-        generator: for the initial weights.
     """
 
     config_class: ClassVar[type[VectorConfig]]
     config: Any  # an instance of config_class
+    power: float = math.inf  # p of the attention (§3.4) to the interests; inf is the argmax
+    power_form: PowerForm = "scaled"
 
     def __init__(
         self, log: Interactions, config: VectorConfig | None = None, *, generator: torch.Generator
@@ -181,17 +182,13 @@ class VectorModel(nn.Module):
                 deterministic.
         """
 
-    @property
-    def attention_power(self) -> float:
-        """The exponent p of the attention of a candidate to the interests; inf is the argmax."""
-        return math.inf
-
     def readout(
         self, interests: Interests, labels: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "batch dim"]:
         """Compute the user vector for each label in training by label-aware attention (§3.4)."""
-        power = self.attention_power
-        return label_aware_attention(interests.vectors, interests.active, labels, power)
+        return label_aware_attention(
+            interests.vectors, interests.active, labels, self.power, self.power_form
+        )
 
     def user_vectors(
         self, interests: Float[Tensor, "batch interests dim"], history: History

@@ -5,15 +5,12 @@ need optional packages, so nothing here imports them; `write_index` and `load_in
 """
 
 from mindlib.retrieval.engines import Engine, check_engine, load_index, write_index
-from mindlib.retrieval.exact import ExactIndex
-from mindlib.retrieval.index import VectorIndex, catalogue, search
-from mindlib.retrieval.ranking import top_by_best_interest
-from mindlib.retrieval.recommender import IndexRecommender
+from mindlib.retrieval.exact import ExactIndex, top_by_best_interest
+from mindlib.retrieval.index import IndexRecommender, VectorIndex, catalogue, search
 from mindlib.retrieval.scores import (
     InterestModel,
     Recommendations,
     Recommender,
-    Scorer,
     merge,
     score_by_best_interest,
     top_items,
@@ -27,7 +24,6 @@ __all__ = [
     "InterestModel",
     "Recommendations",
     "Recommender",
-    "Scorer",
     "VectorIndex",
     "catalogue",
     "check_engine",

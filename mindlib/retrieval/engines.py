@@ -46,41 +46,33 @@ def check_engine(engine: str) -> None:
 
 def write_index(
     path: Path, engine: Engine, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]
-) -> str:
-    """Build an index, save it, and return the name of its class.
+) -> None:
+    """Build an index and save it.
 
     Raises:
         ImportError, ValueError: as `check_engine` and `VectorIndex.build`; or the path of an
             embedded database exists.
         OSError: the file cannot be written, or Milvus does not answer (ConnectionError).
     """
+    build: Any = engine
+    name = address = ""
     if isinstance(engine, str):
         check_engine(engine)
         name, _, address = engine.partition(":")
-        if name == "milvus":
-            return _write_milvus(path, address, items, ids)
-        index = getattr(_import(name), CLASSES[name]).build(items, ids)
-    else:
-        index = engine(items, ids)
-    index.save(path)
-    return type(index).__name__
-
-
-def _write_milvus(
-    path: Path, address: str, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]
-) -> str:
-    milvus = _import("milvus")
+        build = getattr(_import(name), CLASSES[name]).build
+    if name != "milvus":
+        build(items, ids).save(path)
+        return
     if not address.startswith("http"):
         address = str(path.parent / Path(address).expanduser())
         if Path(address).exists():
             raise ValueError(f"{address} exists: choose another path for the embedded database")
-    with closing(milvus.MilvusIndex.build(items, ids, milvus.MilvusConfig(address))) as index:
+    with closing(build(items, ids, _import(name).MilvusConfig(address))) as index:
         try:
             index.save(path)
         except BaseException:
             index.drop()
             raise
-    return type(index).__name__
 
 
 def load_index(

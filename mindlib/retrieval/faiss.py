@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mindlib.data.option_types import AT_LEAST_1, ITEMS, check_options
 from mindlib.data.tensor_file import TensorFile
-from mindlib.retrieval.index import EngineIndex, check_items, digest_items
+from mindlib.retrieval.index import VectorIndex, check_items, digest_items
 from mindlib.retrieval.scores import Recommendations
 
 faiss: Any = untyped_faiss  # the declared types of its wrapper are incomplete
@@ -60,24 +60,17 @@ class FaissConfig:
         return FaissConfig(f"IVF{lists},SQfp16", nprobe=round(5.5 * math.sqrt(lists)))
 
 
-class FaissIndex(EngineIndex):
+@dataclass(eq=False)
+class FaissIndex(VectorIndex):
     """An index that Faiss builds and searches.
 
-    Args:
-        engine: a trained index of Faiss, which numbers the items 0, 1, …
-        ids: the id of each item, in this order.
+    Attributes:
+        engine: a trained index of Faiss, which numbers the items 0, 1, … in the order of `ids`.
         config: the configuration with which it was built.
-        source: as `VectorIndex`.
     """
 
-    def __init__(
-        self, engine: Any, ids: Int[Tensor, " items"], config: FaissConfig, source: str
-    ) -> None:
-        self.engine = engine
-        self.ids = ids
-        self.config = config
-        self.source = source
-        self.dim = int(engine.d)
+    engine: Any
+    config: FaissConfig
 
     @classmethod
     def build(
@@ -86,10 +79,7 @@ class FaissIndex(EngineIndex):
         ids: Int[Tensor, " items"],
         config: FaissConfig | None = None,
     ) -> FaissIndex:
-        """See `VectorIndex.build`.
-
-        Args:
-            config: None for `FaissConfig.for_size`.
+        """See `VectorIndex.build`. The default configuration is that of `FaissConfig.for_size`.
 
         Raises:
             ValueError: as `VectorIndex.build`, a number exceeds the factory's half precision, or
@@ -115,12 +105,12 @@ class FaissIndex(EngineIndex):
                 f"factory={config.factory!r}: Faiss cannot build it for {len(items)} items of "
                 f"dimension {items.shape[1]} ({cause}); expected something like {default.factory!r}"
             ) from error
-        return cls(engine, ids.clone(), config, digest_items(items, ids))
+        return cls(ids.clone(), items.shape[1], digest_items(items, ids), engine, config)
 
     def nearest(
         self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
     ) -> Recommendations:
-        """See `EngineIndex.nearest`. Only an inverted file uses the owners: see `_probes`."""
+        """See `VectorIndex.nearest`. Only an inverted file uses the owners: see `_probes`."""
         vectors = queries.contiguous().numpy()
         if isinstance(self.engine, faiss.IndexIVF):
             lists, coarse = self._probes(vectors, n, owners)
@@ -195,7 +185,8 @@ class FaissIndex(EngineIndex):
     def _restore(cls, content: TensorFile, folder: Path) -> FaissIndex:
         tensors, facts = content
         engine = faiss.deserialize_index(tensors["engine"].numpy())
-        return cls(engine, tensors["ids"], FaissConfig(**facts["settings"]), facts["source"])
+        config = FaissConfig(**facts["settings"])
+        return cls(tensors["ids"], facts["dim"], facts["source"], engine, config)
 
 
 def _sample(items: Float[Tensor, "items dim"], engine: Any) -> Float[Tensor, "sample dim"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,21 @@ MAX_QUERIES = 1 << 12
 FORMAT = "mindlib index 4"
 
 
+@dataclass(eq=False)
 class VectorIndex(ABC):
     """Item vectors with their ids (1 and up; 0 is padding), searched by inner product.
 
-    An index is built once and does not change: after more training, build another one.
+    An index is built once and does not change: after more training, build another one. An engine
+    that retrieves a list for each query, such as Faiss, defines `nearest`; any other one, `best`.
 
     Attributes:
-        dim: the dimension d of the vectors.
         ids: the ids of the items, each once, in any order.
+        dim: the dimension d of the vectors.
         source: the digest of these ids and of the vectors that it was built from (`digest_items`).
     """
 
-    dim: int
     ids: Int[Tensor, " items"]
+    dim: int
     source: str
 
     @classmethod
@@ -46,7 +49,6 @@ class VectorIndex(ABC):
                 occurs twice, or the numbers of vectors and ids differ.
         """
 
-    @abstractmethod
     def best(
         self,
         interests: Float[Tensor, "users interests dim"],
@@ -55,9 +57,28 @@ class VectorIndex(ABC):
     ) -> Recommendations:
         """Return the n items with the best score of any active interest of each user (Eq. 3).
 
-        `search` calls it with n from 1 to the number of items, and finite active interests on the
-        CPU. Where fewer than n items are retrieved, the rest is id 0 with score -inf.
+        The lists of all interests are retrieved with one call of `nearest`, and merged. `search`
+        calls this with n from 1 to the number of items, and finite active interests on the CPU.
+        Where fewer than n items are retrieved, the rest is id 0 with score -inf.
         """
+        items = torch.zeros((*active.shape, n), dtype=torch.int64)
+        scores = torch.full((*active.shape, n), -torch.inf)
+        if active.any():
+            owners = active.nonzero()[:, 0]
+            items[active], scores[active] = self.nearest(interests[active], n, owners)
+        return merge(items, scores, n)
+
+    def nearest(
+        self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
+    ) -> Recommendations:
+        """Return the n items with the largest inner product for each query, best first.
+
+        Args:
+            queries: at least one.
+            owners: the user of each query, in ascending order. An approximate index may share its
+                work among the queries of one user, whose lists will be merged.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def _state(self, folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -79,36 +100,6 @@ class VectorIndex(ABC):
         facts = {"source": self.source, "dim": self.dim, "settings": settings}
         facts["engine"] = type(self).__name__
         write_tensors(path, FORMAT, TensorFile({"ids": self.ids, **tensors}, facts))
-
-
-class EngineIndex(VectorIndex):
-    """An index of an engine that retrieves one list for each query, such as Faiss."""
-
-    @abstractmethod
-    def nearest(
-        self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
-    ) -> Recommendations:
-        """Return the n items with the largest inner product for each query, best first.
-
-        Args:
-            queries: at least one.
-            owners: the user of each query, in ascending order. An approximate index may share its
-                work among the queries of one user, whose lists will be merged.
-        """
-
-    def best(
-        self,
-        interests: Float[Tensor, "users interests dim"],
-        active: Bool[Tensor, "users interests"],
-        n: int,
-    ) -> Recommendations:
-        """Retrieve the lists of all interests with one call of `nearest`, and merge them."""
-        items = torch.zeros((*active.shape, n), dtype=torch.int64)
-        scores = torch.full((*active.shape, n), -torch.inf)
-        if active.any():
-            owners = active.nonzero()[:, 0]
-            items[active], scores[active] = self.nearest(interests[active], n, owners)
-        return merge(items, scores, n)
 
 
 def catalogue(model: InterestModel) -> tuple[Float[Tensor, "items dim"], Int[Tensor, " items"]]:
@@ -201,6 +192,38 @@ def _exclude(
     position = torch.searchsorted(excluded, retrieved).clamp(max=len(excluded) - 1)
     best, order = scores.masked_fill(excluded[position] == retrieved, -torch.inf).topk(n)
     return pad(best, items.gather(1, order))
+
+
+@dataclass(frozen=True)
+class IndexRecommender:
+    """A `Recommender` that searches an index with a model's interests.
+
+    Attributes:
+        model: computes V_u. A user without behaviours gets the interests that the model computes
+            from the profile alone, as in the models' own `recommend`.
+        index: of all or some of the model's item vectors (`catalogue`). After more training it is
+            stale and refused.
+    """
+
+    model: InterestModel
+    index: VectorIndex
+
+    def __post_init__(self) -> None:
+        vectors, ids = self.model.item_vectors(), self.index.ids
+        is_known = int(ids.max()) < len(vectors)
+        if not is_known or digest_items(vectors[ids.to(vectors.device)], ids) != self.index.source:
+            raise ValueError(
+                "the index was built from other item vectors than the model's: build it from this "
+                "model's catalogue"
+            )
+
+    def recommend(
+        self, histories: Histories, n: int, *, exclude_history: bool = True
+    ) -> Recommendations:
+        """Return the n items with the best score of any interest, as `search` does."""
+        interests, active = self.model.interests(histories)
+        excluded = histories if exclude_history else None
+        return search(self.index, interests, active, n, histories=excluded)
 
 
 def check_items(

@@ -13,6 +13,7 @@ for any vectors; only the time depends on them.
 from __future__ import annotations
 
 import time
+import timeit
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -40,11 +41,7 @@ EXCLUDED = -(1 << 30)  # below every product
 
 
 class Int8Items:
-    """Item vectors with a copy in int8.
-
-    Args:
-        items: finite vectors.
-    """
+    """Item vectors, which must be finite, with a copy in int8."""
 
     def __init__(self, items: Float[Tensor, "items dim"]) -> None:
         self.items = items
@@ -67,9 +64,10 @@ class Int8Items:
         """Return the positions of the n items with the best score of any interest of each user.
 
         Args:
-            n: at most the number of whole blocks of `BLOCK_SIZE` items.
             excluded: rows of users, and positions of the items that they must not get.
         """
+        if n > len(self.items) // (2 * BLOCK_SIZE):
+            return top_in_float32(self.items, vectors, n, excluded)
         whole, bound = self._round(vectors)
         products = self._best_products(whole)
         products[excluded[0], excluded[1]] = EXCLUDED
@@ -85,9 +83,7 @@ class Int8Items:
         counts = row.bincount(minlength=users)
         longest = max(n, int(counts.max()))
         if longest > width * MAX_SHARE:
-            every = torch.ones(vectors.shape[:2], dtype=torch.bool)
-            scores = score_by_best_interest(vectors, every, self.items)
-            return top_n(scores.masked_fill_(products == EXCLUDED, -torch.inf), n)
+            return top_in_float32(self.items, vectors, n, excluded)
         candidates = torch.zeros((users, longest), dtype=torch.int64)
         candidates[row, torch.arange(len(row)) - (counts.cumsum(0) - counts)[row]] = item
         rows_of = self.items.index_select(0, candidates.flatten()).unflatten(0, candidates.shape)
@@ -127,6 +123,19 @@ class Int8Items:
         return largest
 
 
+def top_in_float32(
+    items: Float[Tensor, "items dim"],
+    vectors: Float[Tensor, "users interests dim"],
+    n: int,
+    excluded: Int[Tensor, "two pairs"],
+) -> Recommendations:
+    """Return the same as `Int8Items.top` from the scores of all items."""
+    every = torch.ones(vectors.shape[:2], dtype=torch.bool)
+    scores = score_by_best_interest(vectors, every, items)
+    scores[excluded[0], excluded[1]] = -torch.inf
+    return top_n(scores, n)
+
+
 @cache
 def has_fast_int8() -> bool:
     """Whether torch multiplies int8 exactly on this processor, and faster than float32.
@@ -151,9 +160,4 @@ def has_fast_int8() -> bool:
 
 def _seconds(call: Callable[[], object]) -> float:
     """Return the shortest time of five calls on this thread's processor."""
-    times = []
-    for _ in range(5):
-        start = time.thread_time()
-        call()
-        times.append(time.thread_time() - start)
-    return min(times)
+    return min(timeit.repeat(call, timer=time.thread_time, repeat=5, number=1))

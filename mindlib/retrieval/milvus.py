@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mindlib.data.option_types import check_options
 from mindlib.data.tensor_file import TensorFile
-from mindlib.retrieval.index import EngineIndex, check_items, digest_items
+from mindlib.retrieval.index import VectorIndex, check_items, digest_items
 from mindlib.retrieval.scores import Recommendations
 
 # Milvus refuses messages beyond some tens of MB, and more than 16,384 results.
@@ -57,7 +57,8 @@ class MilvusConfig:
         return self.uri.endswith(".db") and "://" not in self.uri
 
 
-class MilvusIndex(EngineIndex):
+@dataclass(eq=False)
+class MilvusIndex(VectorIndex):
     """An index whose vectors are a collection of Milvus; its file only names the collection.
 
     Only one process at a time can use an embedded database. One below the folder of the file may
@@ -69,14 +70,10 @@ class MilvusIndex(EngineIndex):
         ConnectionError: Milvus does not answer. `build` and `load_index` raise it too.
     """
 
-    def __init__(
-        self, config: MilvusConfig, dim: int, ids: Int[Tensor, " items"], source: str
-    ) -> None:
-        self.config = config
-        self.source = source
-        self.dim = dim
-        self.ids = ids
-        token = os.environ.get(TOKEN, "")
+    config: MilvusConfig
+
+    def __post_init__(self) -> None:
+        config, token = self.config, os.environ.get(TOKEN, "")
         try:
             self.client = MilvusClient(config.uri, token=token)
         except (MilvusException, OSError) as error:
@@ -104,7 +101,7 @@ class MilvusIndex(EngineIndex):
             ValueError: as `VectorIndex.build`, or the collection exists.
         """
         items, ids = check_items(items, ids)
-        index = cls(config, items.shape[1], ids, digest_items(items, ids))
+        index = cls(ids, items.shape[1], digest_items(items, ids), config)
         client, name = index.client, config.collection
         if client.has_collection(name):
             raise ValueError(
@@ -133,7 +130,7 @@ class MilvusIndex(EngineIndex):
     def nearest(
         self, queries: Float[Tensor, "queries dim"], n: int, owners: Int[Tensor, " queries"]
     ) -> Recommendations:
-        """See `EngineIndex.nearest`. A ValueError refuses an n beyond MAX_RESULTS."""
+        """See `VectorIndex.nearest`. A ValueError refuses an n beyond MAX_RESULTS."""
         if n > MAX_RESULTS:
             raise ValueError(
                 f"{n} results for an interest (N and the history): Milvus returns at most "
@@ -166,7 +163,7 @@ class MilvusIndex(EngineIndex):
                     f"the vectors of the index in {folder} are in {config.uri}, which does not "
                     f"exist; move it there, or build the index again"
                 )
-        index = cls(config, facts["dim"], tensors["ids"], facts["source"])
+        index = cls(tensors["ids"], facts["dim"], facts["source"], config)
         name = config.collection
         if not index.client.has_collection(name):
             raise ValueError(f"{config.uri} has no collection {name!r}: build the index again")

@@ -68,8 +68,7 @@ def top_items(
         raise ValueError(f"n={n}: expected 1 to {num_items}, the number of items")
     users = max(1, MAX_SCORES // (num_items + 1))
     parts = []
-    for start in range(0, len(histories), users):
-        part = histories.select(slice(start, start + users))
+    for part in histories.split(users):
         scores = score(part)
         scores[:, 0] = -torch.inf
         if exclude_history:

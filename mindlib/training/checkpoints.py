@@ -15,7 +15,6 @@ import dataclasses
 import errno
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,6 @@ from mindlib.training.distributed import Workers
 from mindlib.training.epochs import EpochRecord, TrainingState
 
 FORMAT = "mindlib checkpoint 3"
-NAME = re.compile(r"epoch-(\d{5,})\.safetensors")
 
 
 class Checkpoints:
@@ -73,27 +71,17 @@ class Checkpoints:
 
     def epochs(self) -> list[int]:
         """Return the epochs that have a checkpoint, in order."""
-        if not self.folder.is_dir():
-            return []
-        matches = (NAME.fullmatch(path.name) for path in self.folder.iterdir())
-        return sorted(int(match[1]) for match in matches if match)
+        names = (file.stem for file in self.folder.glob("epoch-*.safetensors"))
+        return sorted(int(name[6:]) for name in names if name[6:].isdecimal())
 
     def read(self, epoch: int) -> TensorFile:
-        """Read the checkpoint of an epoch and verify its content.
-
-        Raises:
-            ValueError: the file is damaged, or not a checkpoint of this format.
-        """
+        """Read the checkpoint of an epoch; errors as of `read_tensors`."""
         earlier = [other for other in self.epochs() if other < epoch]
         start = f"after epoch {earlier[-1]}" if earlier else "from the beginning"
         return read_tensors(self.path(epoch), FORMAT, f"delete it, and training resumes {start}")
 
     def write(self, epoch: int, content: TensorFile) -> None:
-        """Write the checkpoint of an epoch, and delete all but the two newest.
-
-        Raises:
-            OSError: the file could not be written; earlier checkpoints are untouched.
-        """
+        """Write the checkpoint of an epoch (see `write_tensors`), and keep the two newest only."""
         write_tensors(self.path(epoch), FORMAT, content)
         for older in self.epochs()[:-2]:
             self.path(older).unlink()
@@ -178,7 +166,7 @@ def run_identity(
     """
     identity = {
         "model": type(model).__name__,
-        **_fields("model", getattr(model, "config", None)),
+        **_fields("model", model.config),
         "data": _digest(split),
         **_fields("training", config),
         "device": model.items.weight.device.type,
@@ -191,11 +179,7 @@ def run_identity(
 
 
 def check_compatible(theirs: Mapping[str, Any], ours: Mapping[str, Any], path: Path) -> None:
-    """Check that a checkpoint was written by the same run, by comparing the two identities.
-
-    Raises:
-        ValueError: the identities differ; the message names the first difference.
-    """
+    """Raise ValueError with the first difference between two identities, if they differ."""
     for name in [*ours, *theirs]:
         if theirs.get(name) == ours.get(name):
             continue
@@ -208,14 +192,13 @@ def check_compatible(theirs: Mapping[str, Any], ours: Mapping[str, Any], path: P
         )
 
 
-def _fields(prefix: str, config: Any) -> dict[str, Any]:
+def _fields(name: str, value: Any) -> dict[str, Any]:
     """Collect the fields of a dataclass, and those of nested dataclasses, by dotted name."""
-    if not dataclasses.is_dataclass(config):
-        return {}
+    if not dataclasses.is_dataclass(value):
+        return {name: value}
     fields: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
-        name, value = f"{prefix}.{field.name}", getattr(config, field.name)
-        fields |= _fields(name, value) if dataclasses.is_dataclass(value) else {name: value}
+    for field in dataclasses.fields(value):
+        fields |= _fields(f"{name}.{field.name}", getattr(value, field.name))
     return fields
 
 

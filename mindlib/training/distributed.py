@@ -21,7 +21,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -34,7 +34,6 @@ from mindlib.training.optimizers import distinct_rows
 # this limit is for one that hangs. It must exceed the time of a validation, which only rank 0 runs.
 TIMEOUT = timedelta(minutes=30)
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -53,18 +52,18 @@ class Workers:
         """Return this process's rows of a global batch; shards differ by one row at most."""
         return rows if self.size == 1 else rows.tensor_split(self.size)[self.rank]
 
-    def run_on_rank_zero(self, call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    def run_on_rank_zero(self, call: Callable[[], T]) -> T:
         """Call a function on rank 0 and return its result (tensors on the CPU) in every process.
 
         Raises:
             Exception: the exception of the call, raised again in every process.
         """
         if self.size == 1:
-            return call(*arguments, **options)
+            return call()
         result: list[Any] = [None, None]
         if self.rank == 0:
             try:
-                result[0] = call(*arguments, **options)
+                result[0] = call()
             except Exception as error:  # sent to the others, which would wait forever otherwise
                 result[1] = error
         dist.broadcast_object_list(result)
@@ -142,20 +141,12 @@ def join_process_group(device: torch.device) -> Workers:
         # optimizer, and default arguments of its functions then keep the group alive.
         importlib.import_module("torch.distributed.nn.functional")
         dist.init_process_group(backend, timeout=TIMEOUT)
-        atexit.register(_leave)
+        # A thread that frees the tensors of the last exchange while the interpreter ends would
+        # abort the process, whatever its exit code. So the group ends first, without waiting.
+        atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())
     if dist.get_backend() == "nccl" and device.type != "cuda":
         raise ValueError(
             f"device={str(device)!r}: the process group has the backend nccl, which works on GPUs "
             f"only; initialize it with gloo"
         )
     return Workers(dist.get_rank(), dist.get_world_size())
-
-
-def _leave() -> None:
-    """Destroy the group and its threads, without waiting for the other processes.
-
-    A thread that frees the tensors of the last exchange while the interpreter ends would abort the
-    process, whatever its exit code.
-    """
-    if dist.is_initialized():
-        dist.destroy_process_group()

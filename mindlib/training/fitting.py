@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from mindlib.models.vector_model import VectorModel
 from mindlib.training.checkpoints import Checkpoints, resume, run_identity, save_state
 from mindlib.training.config import TrainingConfig
 from mindlib.training.device import choose_device, keep_freed_memory
-from mindlib.training.distributed import Workers, join_process_group
+from mindlib.training.distributed import join_process_group
 from mindlib.training.epochs import Fit, TrainingState, run_epochs
 from mindlib.training.optimizers import dense_parameters, make_schedulers
 from mindlib.training.step import batches, make_sampler, pairs_in_epoch, training_step
@@ -43,10 +44,8 @@ def fit(
 
     Args:
         model: trained in place; afterwards it has the weights of the best epoch.
-        split: the training and validation cases.
         config: options of the training run; the defaults of `TrainingConfig` if None.
         device: the name of a device; "auto" selects a GPU if there is one.
-        progress: whether to show a progress bar.
         checkpoints: a folder, which is created if necessary; None writes no checkpoints.
 
     Raises:
@@ -56,11 +55,10 @@ def fit(
         FloatingPointError: the loss became NaN or infinite; the model keeps its last weights.
     """
     config = config or TrainingConfig()
-    steps = math.ceil(pairs_in_epoch(split.train, config.pairs_per_user) / config.batch_size)
+    pairs = pairs_in_epoch(split.train, config.pairs_per_user)
+    steps = math.ceil(pairs / config.batch_size)
     check_trainable(model.items, split)
     _check_config(config, split, steps)
-    if config.loss == "candidate":
-        _ = model.attention_power  # raises ValueError where candidates cannot attend
     keep_freed_memory()
     torch_device = choose_device(device)
     workers = join_process_group(torch_device)
@@ -70,48 +68,19 @@ def fit(
             lambda: {name: weight.cpu() for name, weight in model.state_dict().items()}
         )
         model.load_state_dict(weights)
-
-    state = TrainingState.initial(model, model.items.weight, config.learning_rate, config.seed)
-    if checkpoints is None:
-        return _train(model, split, config, state, workers, progress=progress)
-    folder, identity = Checkpoints(checkpoints), run_identity(model, split, config, workers)
-    try:
-        resume(folder, identity, state, config.epochs, workers)
-        save = partial(save_state, folder, identity, state)
-        return _train(model, split, config, state, workers, progress=progress, save=save)
-    finally:
-        folder.lock.release()
-
-
-def _train(
-    model: VectorModel,
-    split: Split,
-    config: TrainingConfig,
-    state: TrainingState,
-    workers: Workers,
-    *,
-    progress: bool,
-    save: Callable[[], None] | None = None,
-) -> Fit:
-    """Train from a state, and call `save` after each epoch; see `fit`."""
-    table, device = model.items.weight, model.items.weight.device
-    pairs = pairs_in_epoch(split.train, config.pairs_per_user)
-    steps = math.ceil(pairs / config.batch_size)
+    table, cutoff = model.items.weight, int(config.monitor.partition("@")[2])
+    state = TrainingState.initial(model, table, config.learning_rate, config.seed)
     optimizers, generator = state.optimizers, state.generator
-    total, done = config.epochs * steps, len(state.log) * steps
-    schedulers = make_schedulers(optimizers, config, steps=total, done=done)
-    cases, sampler = split.train, make_sampler(split, config, device)
     dense = dense_parameters(model, table)
-    cutoff = int(config.monitor.partition("@")[2])
 
     def train_epoch(epoch: int) -> Iterator[Tensor]:
         # The model's own random numbers differ between processes, `generator` must not.
         local = generator
         if workers.size > 1:
             seeds = np.random.SeedSequence([config.seed, epoch, workers.rank])
-            local = torch.Generator(device).manual_seed(int(seeds.generate_state(1)[0]))
+            local = torch.Generator(table.device).manual_seed(int(seeds.generate_state(1)[0]))
         for batch in batches(
-            cases,
+            split.train,
             config.batch_size,
             generator,
             workers,
@@ -128,21 +97,31 @@ def _train(
         exclude = config.exclude_history
         return evaluate(model, split.validation, (cutoff,), exclude_history=exclude).means()
 
-    return run_epochs(
-        state,
-        train_epoch,
-        validate,
-        epochs=config.epochs,
-        patience=config.patience,
-        monitor=config.monitor,
-        steps=steps,
-        cases=pairs,
-        remedy=f"lower learning_rate={config.learning_rate}, or use a power that is safe for "
-        f"negative scores",
-        progress=progress,
-        save=save,
-        workers=workers,
-    )
+    with ExitStack() as stack:
+        save = None
+        if checkpoints is not None:
+            folder, identity = Checkpoints(checkpoints), run_identity(model, split, config, workers)
+            stack.callback(folder.lock.release)
+            resume(folder, identity, state, config.epochs, workers)
+            save = partial(save_state, folder, identity, state)
+        total, done = config.epochs * steps, len(state.log) * steps
+        schedulers = make_schedulers(optimizers, config, steps=total, done=done)
+        sampler = make_sampler(split, config, table.device)
+        return run_epochs(
+            state,
+            train_epoch,
+            validate,
+            epochs=config.epochs,
+            patience=config.patience,
+            monitor=config.monitor,
+            steps=steps,
+            cases=pairs,
+            remedy=f"lower learning_rate={config.learning_rate}, or use a power that is safe for "
+            f"negative scores",
+            progress=progress,
+            save=save,
+            workers=workers,
+        )
 
 
 def check_trainable(items: ItemEmbedding, split: Split) -> None:

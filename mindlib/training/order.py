@@ -17,7 +17,6 @@ class RandomOrder:
 
     Args:
         size: the number of elements, at least 1.
-        rng: for the keys of the hash functions.
     """
 
     def __init__(self, size: int, rng: np.random.Generator) -> None:
@@ -53,7 +52,6 @@ class UserSample:
     Args:
         counts: the number of cases of each user.
         limit: at least 1.
-        rng: for the random starts.
     """
 
     def __init__(

@@ -218,7 +218,11 @@ class _SampledSoftmax(torch.autograd.Function):
             if not is_best:
                 lengths = torch.tensor([len(vectors) for vectors in gathered], device=flat.device)
                 absent = torch.arange(len(label), device=flat.device) >= lengths[:, None]
-                _attend(by_interest[: len(gathered), : len(label)], absent, power, out=f)
+                s = by_interest[: len(gathered), : len(label)]
+                s.masked_fill_(absent[:, :, None], 0)
+                w = (power * s).masked_fill_(absent[:, :, None], -torch.inf).softmax(0)
+                torch.sum(w * s, 0, out=f)
+                s.sub_(f).mul_(power).add_(1).mul_(w)  # the derivatives of f by the scores
             f[:, 1:] += shift
             here = (hit_users >= start) & (hit_users < start + size)
             f[hit_users[here] - start, 1 + hit_columns[here]] = -torch.inf
@@ -227,10 +231,9 @@ class _SampledSoftmax(torch.autograd.Function):
             slope[:, 0] -= 1
             for k, vectors in reversed(list(enumerate(gathered))):
                 chosen = slope[: len(vectors)]
-                if not is_best:
+                if k or not is_best:
                     chosen = by_interest[k, : len(vectors)].mul_(chosen)
-                elif k:
-                    chosen = by_interest[k, : len(vectors)].mul_(chosen)
+                if k and is_best:
                     slope[: len(vectors)] -= chosen
                 of_label, others = chosen[:, :1], chosen[:, 1:]
                 by_vector = torch.addmm(of_label * label[: len(vectors)], others, negatives)
@@ -246,20 +249,6 @@ class _SampledSoftmax(torch.autograd.Function):
         scale = gradient[0] / len(ctx.saved_tensors[0])
         by_interest, by_target, by_negative = (slope * scale for slope in ctx.saved_tensors)
         return by_interest, None, by_target, by_negative, None, None, None, None
-
-
-def _attend(
-    scores: Float[Tensor, "interests users candidates"],
-    absent: Bool[Tensor, "interests users"],
-    power: float,
-    *,
-    out: Float[Tensor, "users candidates"],
-) -> None:
-    """Write f into `out` and its derivatives by the scores over the scores."""
-    scores.masked_fill_(absent[:, :, None], 0)
-    weights = (power * scores).masked_fill_(absent[:, :, None], -torch.inf).softmax(0)
-    torch.sum(weights * scores, 0, out=out)
-    scores.sub_(out).mul_(power).add_(1).mul_(weights)
 
 
 def _accidental_hits(

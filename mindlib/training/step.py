@@ -156,8 +156,12 @@ def training_step(
     )
     items = (targets, negatives, batch.targets, negative_ids, log_expected if config.logq else None)
     if config.loss == "candidate":
-        power = model.attention_power
-        loss = candidate_aware_loss(interests.vectors, interests.active, *items, power)
+        if model.power_form == "literal":
+            raise ValueError(
+                "power_form='literal' with loss='candidate': negatives have scores below 0, where "
+                "the literal power is no weight; pass TrainingConfig(loss='label')"
+            )
+        loss = candidate_aware_loss(interests.vectors, interests.active, *items, model.power)
     elif config.hardness:
         users = model.readout(interests, targets)
         loss = hard_negative_loss(users, *items, beta=config.hardness)

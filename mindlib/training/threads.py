@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,12 +33,8 @@ class AdaptiveThreads:
 
     def __init__(self) -> None:
         self.most = torch.get_num_threads()
-        self.threads = 1 if is_crowded(self.most) else self.most
-        self._usual = 0.0  # the mean seconds of a step with the chosen number of threads
-        self._trial: list[float] | None = None
-        self._slow_steps = 0
-        self._pause = PAUSES[0]
-        self._next_trial = time.perf_counter() + self._pause if self.threads == 1 else math.inf
+        self._choices = _choices(self.most)
+        self.threads = next(self._choices)
 
     def run(self, steps: Iterator[Step]) -> Iterator[Step]:
         """Yield the results of `steps`, each computed with the number of threads chosen for it."""
@@ -53,39 +49,34 @@ class AdaptiveThreads:
                 seconds = time.perf_counter() - started
                 torch.set_num_threads(self.most)
             if self.most > 1:
-                self._choose(seconds)
+                self.threads = self._choices.send(seconds)
             yield result
 
-    def _choose(self, seconds: float) -> None:
-        """Choose the number of threads of the next step, after one that took these seconds."""
-        if self._trial is not None:
-            self._trial.append(seconds)
-            # A trial of all threads ends early on a busy machine, where one step takes seconds.
-            if len(self._trial) == TRIAL_STEPS or sum(self._trial) >= TRIAL_STEPS * self._usual:
-                self._end_trial(sum(self._trial) / len(self._trial))
-            return
-        self._usual = self._usual or seconds
-        is_slow = seconds > SLOW * self._usual
-        self._slow_steps = self._slow_steps + 1 if is_slow else 0
-        if self._slow_steps == 2:
-            self._usual = seconds
-        elif not is_slow:
-            self._usual += 0.1 * (seconds - self._usual)
-        if time.perf_counter() >= self._next_trial or self._slow_steps == 2:
-            self.threads, self._trial = self._other(), []
 
-    def _end_trial(self, mean: float) -> None:
-        """Keep the number of threads on trial if its mean time is shorter than the usual one."""
-        if mean < self._usual:
-            self._usual, self._pause = mean, PAUSES[0]
+def _choices(most: int) -> Generator[int, float, None]:
+    """Yield the number of threads of each step, and receive the seconds that it took."""
+    threads, pause = 1 if is_crowded(most) else most, PAUSES[0]
+    seconds = usual = yield threads
+    while True:
+        slow_steps = 0
+        next_trial = time.perf_counter() + pause if threads == 1 else math.inf
+        while slow_steps < 2 and time.perf_counter() < next_trial:
+            seconds = yield threads
+            slow_steps = slow_steps + 1 if seconds > SLOW * usual else 0
+            if not slow_steps:
+                usual += 0.1 * (seconds - usual)
+        if slow_steps == 2:
+            usual = seconds
+        other = 1 if threads == most else most
+        trial = [(yield other)]
+        # A trial of all threads ends early on a busy machine, where one step takes seconds.
+        while len(trial) < TRIAL_STEPS and sum(trial) < TRIAL_STEPS * usual:
+            trial.append((yield other))
+        mean = sum(trial) / len(trial)
+        if mean < usual:
+            threads, usual, pause = other, mean, PAUSES[0]
         else:
-            self.threads = self._other()
-            self._pause = min(2 * self._pause, PAUSES[1])
-        self._trial, self._slow_steps = None, 0
-        self._next_trial = time.perf_counter() + self._pause if self.threads == 1 else math.inf
-
-    def _other(self) -> int:
-        return 1 if self.threads == self.most else self.most
+            pause = min(2 * pause, PAUSES[1])
 
 
 def is_crowded(threads: int) -> bool:

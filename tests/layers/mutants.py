@@ -200,7 +200,7 @@ MUTANTS = [
     ),
     mutant(
         "cosine agreement without the behaviours' lengths", ROUTING,
-        "scale = scale * inverse_norms(keys)[:, None, :]", "pass",
+        "votes, scale * inverse_norms(votes)[:, None, :]", "votes, scale",
         TUNED, IN_TUNED + "test_the_coupling_does_not_depend_on_the_length_of_the_embeddings",
     ),
     mutant(
@@ -211,7 +211,7 @@ MUTANTS = [
     ),
     mutant(
         "cosine agreement without the map", ROUTING,
-        "keys = behaviors @ bilinear_map.T if votes is None else votes", "keys = behaviors",
+        "keys, scale = votes, scale *", "keys, scale = behaviors, scale *",
         TUNED,
     ),
     mutant(

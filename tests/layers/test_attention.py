@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mindlib.layers.attention import attention_weights, check_power, label_aware_attention
+from mindlib.layers.attention import attention_weights, label_aware_attention
 
 SEEDS = st.integers(0, 2**31)
 
@@ -104,9 +104,3 @@ def test_literal_and_scaled_agree_for_power_one():
         label_aware_attention(vectors, active, label, 1.0, "literal"),
         label_aware_attention(vectors, active, label, 1.0),
     )
-
-
-@pytest.mark.parametrize("power", [-1.0, math.nan])
-def test_a_bad_power_is_refused(power):
-    with pytest.raises(ValueError, match="expected p >= 0"):
-        check_power(power)

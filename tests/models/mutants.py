@@ -132,7 +132,7 @@ MUTANTS = [
     ),
     mutant(
         "power of the configuration ignored", MIND,
-        "labels, self.config.power, self", "labels, 1.0, self",
+        "self.power_form = self.config.power,", "self.power_form = 1.0,",
         IN_MIND_RULES + "test_training_sees_the_user_through_the_power_of_the_configuration",
     ),
     mutant(
@@ -185,7 +185,7 @@ MUTANTS = [
     ),
     mutant(
         "soft readout", VECTOR,
-        "labels, power)", "labels, 1.0)",
+        "labels, self.power,", "labels, 1.0,",
         IN_COMPARED + "test_the_label_meets_the_interest_that_scores_it_best",
     ),
     mutant(
@@ -196,7 +196,7 @@ MUTANTS = [
     ),
     mutant(
         "dropout in evaluation", SASREC,
-        "self.blocks.train(generator is not None)", "pass",
+        "self.blocks.train(is_training)", "pass",
         IN_SASREC + "test_training_drops_and_evaluation_does_not_whatever_the_mode",
     ),
     mutant(

@@ -8,7 +8,7 @@ ENGINES = "retrieval/engines.py"
 TENSOR_FILE = "data/tensor_file.py"
 FAISS = "retrieval/faiss.py"
 INT8 = "retrieval/int8.py"
-RANKING = "retrieval/ranking.py"
+EXACT = "retrieval/exact.py"
 IN_MODELS = "models/test_models.py::"
 IN_RETRIEVAL = "retrieval/test_scores.py::"
 IN_INDEX = "retrieval/test_index.py::"
@@ -108,12 +108,12 @@ MUTANTS = [
         IN_INT8 + "test_float32_is_used_where_int8_is_missing_wrong_or_slow",
     ),
     mutant(
-        "history not excluded in int8", RANKING,
-        "excluded = torch.cat([excluded, history], dim=1)", "pass",
+        "history not excluded in int8", EXACT,
+        "if exclude_history:", "if False:",
         IN_RANKING + "test_ranking_equals_brute_force",
     ),
     mutant(
-        "inactive interests ranked in int8", RANKING,
+        "inactive interests ranked in int8", EXACT,
         "torch.where(active[:, :, None], vectors, vectors[:, :1])", "vectors",
         IN_RANKING + "test_ranking_equals_brute_force",
     ),

@@ -148,7 +148,7 @@ def test_competing_finds_more_of_a_user_with_one_strong_interest(world, inverted
             return super().nearest(queries, n, torch.arange(len(queries)))
 
     index = FaissIndex.build(world.items, world.ids, FaissConfig("IVF64,SQfp16", nprobe=13))
-    alone = Alone(index.engine, index.ids, index.config, index.source)
+    alone = Alone(**vars(index))
     shared = recall(search(index, strong.interests, world.active, 300), exact)
     assert shared > recall(search(alone, strong.interests, world.active, 300), exact) + 0.005
 

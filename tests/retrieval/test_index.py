@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mindlib.data import Histories
-from mindlib.retrieval import ExactIndex, exact, index, search
+from mindlib.retrieval import ExactIndex, exact, index, int8, search
 from mindlib.retrieval.faiss import FaissIndex
 from mindlib.retrieval.index import check_items
 from tests.retrieval.vectors import Counting, assert_same_lists, brute_force, problem
@@ -44,7 +44,7 @@ def test_exact_search_holds_no_more_scores_than_a_block(monkeypatch):
         return exact.Recommendations(*reversed(scores.topk(n)))
 
     monkeypatch.setattr(exact, "MAX_SCORES", 250)
-    monkeypatch.setattr(exact, "top_n", top_n)
+    monkeypatch.setattr(int8, "top_n", top_n)
     built = ExactIndex.build(torch.randn(100, 3), torch.arange(1, 101))
     built.best(torch.randn(5, 2, 3), torch.ones(5, 2).bool(), 4)
     assert widths == [200, 200, 100]

@@ -101,6 +101,6 @@ def test_the_credentials_come_from_the_environment_and_are_in_no_message(monkeyp
     monkeypatch.setattr(module, "MilvusClient", refuse)
     message = r"does not answer \(.*access denied for ….*\); check the address and the credentials"
     with pytest.raises(ConnectionError, match=message) as refusal:
-        MilvusIndex(MilvusConfig("http://localhost:19530"), 3, torch.arange(1, 4), "")
+        MilvusIndex(torch.arange(1, 4), 3, "", MilvusConfig("http://localhost:19530"))
     assert "secret" not in str(refusal.value)
     assert refusal.value.__suppress_context__

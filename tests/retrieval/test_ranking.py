@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mindlib.data import Histories
-from mindlib.retrieval import int8, ranking, score_by_best_interest, top_by_best_interest, top_items
+from mindlib.retrieval import exact, int8, score_by_best_interest, top_by_best_interest, top_items
 from mindlib.retrieval.int8 import has_fast_int8
 
 SEEDS = st.integers(0, 2**31)
@@ -17,9 +17,9 @@ in_int8 = pytest.mark.skipif(not has_fast_int8(), reason="no fast products of in
 def small():
     """A few users are ranked in int8 too, in chunks of users and blocks of items."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking, "MIN_USERS", 1)
-        patch.setattr(ranking, "USERS_AT_ONCE", 7)
-        patch.setattr(ranking, "MAX_SCORES", 600)
+        patch.setattr(exact, "MIN_USERS", 1)
+        patch.setattr(exact, "USERS_AT_ONCE", 7)
+        patch.setattr(exact, "MAX_SCORES", 600)
         patch.setattr(int8, "MIN_BLOCK", 50)
         patch.setattr(int8, "MAX_PRODUCTS", 1)
         yield
@@ -101,7 +101,7 @@ def test_one_item_that_is_a_thousand_times_as_long_hides_no_other(scale, monkeyp
 def test_few_items_are_scored_in_float32(monkeypatch):
     scored = []
     topk = torch.Tensor.topk
-    monkeypatch.setattr(ranking, "MAX_SCORES", 1 << 21)
+    monkeypatch.setattr(exact, "MAX_SCORES", 1 << 21)
     monkeypatch.setattr(
         torch.Tensor, "topk", lambda x, n, **how: scored.append(x.shape) or topk(x, n, **how)
     )

@@ -95,7 +95,7 @@ class Counting(FaissIndex):
 
     def __init__(self, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]) -> None:
         flat = FaissIndex.build(items, ids)
-        super().__init__(flat.engine, flat.ids, flat.config, flat.source)
+        super().__init__(**vars(flat))
         self.calls: list[int] = []
         self.queries: list[Tensor] = []
 

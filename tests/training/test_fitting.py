@@ -13,11 +13,11 @@ from mindlib.models import MIND, MINDConfig, Popularity, YouTubeDNN, YouTubeDNNC
 from mindlib.training import (
     NegativeSampler,
     TrainingConfig,
-    choose_device,
     fit,
     proposal_probabilities,
     sampled_softmax_loss,
 )
+from mindlib.training.device import choose_device
 from tests.conftest import unchecked
 from tests.recovery import recovered_interests
 from tests.reliability import refuses

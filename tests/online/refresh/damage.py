@@ -24,7 +24,7 @@ def _items(bundle: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
     vectors[1:] = change(vectors[1:])
     np.save(path, vectors)
     items, ids = torch.from_numpy(vectors)[1:], torch.arange(1, len(vectors))
-    ExactIndex(items, ids, digest_items(items, ids)).save(bundle / INDEX)
+    ExactIndex(ids, items.shape[1], digest_items(items, ids), items).save(bundle / INDEX)
     own(bundle)
 
 

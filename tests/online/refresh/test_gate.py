@@ -98,7 +98,8 @@ def test_the_first_version_has_to_beat_random_lists(made, version, cases):
     assert not check_version(version, made.trained.model, cases, None, CONFIG.gate).reasons
     vectors, ids = catalogue(version.model)
     source = ExactIndex.build(vectors, ids).source
-    worst = replace(version, index=ExactIndex(-vectors, ids, source))  # the worst items come first
+    worst_first = ExactIndex(ids, vectors.shape[1], source, -vectors)
+    worst = replace(version, index=worst_first)
     result = check_version(worst, made.trained.model, cases, None, CONFIG.gate)
     *_, reason = result.reasons
     assert result.metrics["Recall@5"] < result.metrics["Recall@5 of random lists"]
