@@ -17,7 +17,7 @@ from mindlib.data.readers.text_blocks import Block, read_blocks
 LEVELS = 3
 FIELDS = ("brand", *(f"category_{level}" for level in range(1, LEVELS + 1)))
 BETWEEN_LEVELS = " > "
-ID = re.compile(rb"""['"](?:parent_)?asin['"]\s*:\s*['"](\w+)['"]""")
+ID = re.compile(rb"""asin['"]\s*:\s*['"](\w+)['"]""")  # of asin or parent_asin
 ENTITY = re.compile("&(quot|lt|gt|nbsp|amp|apos|#39|#x27);")  # others stay as they are
 UNREADABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and half of a surrogate pair
 
