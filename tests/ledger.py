@@ -33,7 +33,6 @@ PAGE = ROOT / "docs" / "ledger.md"
 ROWS = PAGE.with_suffix(".toml")
 EQUATIONS = range(1, 13)
 HEADER = ("the paper", "in mindlib", "fails if it is broken", "notebook", "choice", "measured")
-ALL_RECORDED = RECORDED | EQ_10
 # The models of Table 2 by the names of the claims.
 IN_TABLE_2 = {"MIND-4": "MIND-K", "MaxMF-4": "MaxMF-K"}
 INTRODUCTION = """\
@@ -46,10 +45,9 @@ that fail when it is broken (after a test, the changes of the source that it det
 a notebook that explains it, and a choice where the paper leaves one.
 
 "Ours" is the tuned default, `paper()` the published form. Differences are in percentage points of
-HitRate@50, with 95 % confidence intervals, on Amazon Beauty (unseen users, last item) and The
-Complete Journey (last basket); [results.md](results.md) has the protocols and the rule of the
-verdicts. Other measured values are outputs of the notebook. `make lint` checks that everything
-named here exists.
+HitRate@50, with 95 % confidence intervals; [results.md](results.md) has the data sets, the
+protocols and the rule of the verdicts. Other measured values are outputs of the notebook. `make
+lint` checks that everything named here exists.
 """
 
 
@@ -106,7 +104,7 @@ class Row:
             yield f"{label}: {_recorded(study, a, b)}"
 
     def _claims(self) -> Iterator[str]:
-        verdicts = claim_verdicts({t: load_recorded(name) for t, name in ALL_RECORDED.items()})
+        verdicts = claim_verdicts({t: load_recorded(name) for t, name in RECORDED.items()})
         for text in self.claims:
             found = [
                 f"{estimate.points()} {word} ({title})"
@@ -192,7 +190,7 @@ def _words(text: str) -> str:
 def _recorded(study: str | None, a: str, b: str) -> str:
     """Describe a recorded difference on each data set on which the comparison was made."""
     found = []
-    for title, name in ALL_RECORDED.items():
+    for title, name in (RECORDED | EQ_10).items():
         estimate = recorded_difference(load_recorded(name), a, b, "HitRate@50", study)
         if estimate is not None:
             found.append(f"{estimate.points()} ({title})")

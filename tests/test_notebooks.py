@@ -73,13 +73,22 @@ def numbers(value: object) -> Iterator[float]:
         yield value
 
 
+@pytest.fixture(scope="session")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all processes of the tests: notebooks share trained models."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "notebooks"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs_and_writes_its_metrics(notebook: Path, tmp_path: Path) -> None:
-    output = tmp_path / notebook.name
+def test_notebook_runs_and_writes_its_metrics(notebook: Path, outputs: Path) -> None:
+    output = outputs / notebook.name
     run = papermill(notebook, output, QUICK.get(notebook.stem, {}), seconds=900)
     assert run.returncode == 0, run.stderr[-4000:]
     assert "unknown parameter" not in run.stderr
-    metrics = json.loads((tmp_path / f"{notebook.stem}.metrics.json").read_text(encoding="utf-8"))
+    metrics = json.loads((outputs / f"{notebook.stem}.metrics.json").read_text(encoding="utf-8"))
     found = list(numbers(metrics))
     assert found
     assert all(math.isfinite(number) for number in found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from typing import get_args
 
 import numpy as np
 
@@ -85,9 +86,10 @@ CLAIMS = (
 
 
 def claims_table(recorded: Mapping[str, Results], metric: str = "HitRate@50") -> str:
-    """Render a row for each tested claim and a column for each set of recorded results.
+    """Render a row for each tested claim and a column for each verdict.
 
-    Cells have the difference in percentage points, its interval, and the verdict.
+    Cells list the data sets with this verdict: their difference in percentage points and its
+    interval.
 
     Raises:
         ValueError: none of the results has a comparison for any claim.
@@ -95,17 +97,18 @@ def claims_table(recorded: Mapping[str, Results], metric: str = "HitRate@50") ->
     verdicts = claim_verdicts(recorded, metric)
     if not verdicts:
         raise ValueError(f"no recorded comparison in {metric} tests any of the claims")
-
-    def cell(claim: Claim, title: str) -> str:
-        if (claim, title) not in verdicts:
-            return "–"
-        found, word = verdicts[claim, title]
-        return f"{found.points()} **{word}**"
-
-    header = ["claim", "the paper, Δ HitRate@50", *recorded]
-    tested = dict.fromkeys(claim for claim, _ in verdicts)
-    rows = [[c.text, c.paper, *(cell(c, title) for title in recorded)] for c in tested]
-    return markdown_table(header, rows, text_columns=len(header))
+    words = get_args(Verdict)
+    cells: dict[Claim, dict[str, list[str]]] = {}
+    for (claim, title), (found, word) in verdicts.items():
+        lists = cells.setdefault(claim, {word: [] for word in words})
+        lists[word].append(f"{title}: {found.points()}")
+    rows = [
+        [claim.text, claim.paper, *("<br>".join(found) or "–" for found in lists.values())]
+        for claim, lists in cells.items()
+    ]
+    return markdown_table(
+        ["claim", "the paper, Δ HitRate@50", *words], rows, text_columns=2 + len(words)
+    )
 
 
 def claim_verdicts(

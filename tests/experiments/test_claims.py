@@ -28,20 +28,28 @@ def test_a_comparison_that_was_not_made_is_not_found(a, metric, study):
     assert recorded_difference(results(), a, "MIND-1", metric, study) is None
 
 
-def test_the_table_has_a_row_for_each_tested_claim_and_a_column_for_each_result():
-    table = claims_table({"one": results(), "other": results(a="MIND-4", b="MaxMF-4")})
-    lines = table.splitlines()
-    assert len(lines) == 2 + 2
-    assert lines[0].endswith("| one | other |")
-    assert "+2.00 [+1.00, +3.00] **holds here** | – |" in lines[2]
-    assert all(line.count("|") == 5 for line in lines)
+def column(table, word):
+    """The cells of the column of a verdict."""
+    header, _, *rows = ([cell.strip() for cell in line.split("|")] for line in table.splitlines())
+    return [row[header.index(word)] for row in rows]
+
+
+def test_the_table_has_a_row_for_each_tested_claim_and_lists_data_sets_by_verdict():
+    worse = results(values=(-0.02, -0.03, -0.01, 0.001))
+    found = {"one": results(), "other": results(a="MIND-4", b="MaxMF-4"), "last": worse}
+    table = claims_table(found)
+    assert column(table, "holds here") == [
+        "one: +2.00 [+1.00, +3.00]", "other: +2.00 [+1.00, +3.00]"
+    ]  # fmt: skip
+    assert column(table, "reversed here") == ["last: -2.00 [-3.00, -1.00]", "–"]
+    assert column(table, "inconclusive") == ["–", "–"]
 
 
 def test_a_claim_is_decided_after_holms_correction_for_all_claims():
     weak = results(values=(0.02, 0.001, 0.039, 0.03))
-    assert "**holds here**" in claims_table({"alone": weak}).splitlines()[2]
-    both = claims_table({"one": weak, "other": weak}).splitlines()[2]
-    assert both.count("**inconclusive**") == 2
+    assert column(claims_table({"alone": weak}), "inconclusive") == ["–"]
+    (both,) = column(claims_table({"one": weak, "other": weak}), "inconclusive")
+    assert both == "one: +2.00 [+0.10, +3.90]<br>other: +2.00 [+0.10, +3.90]"
 
 
 def test_results_without_any_claims_comparison_are_refused():
@@ -55,6 +63,6 @@ def test_equality_is_decided_within_a_tenth_of_what_further_interests_gain(low, 
     equal = results(*rows, values=(0.0, low, 0.0019, 1.0))
     for recorded, expected in ((results(), word), ({"comparisons": []}, "inconclusive")):
         both = {"comparisons": recorded["comparisons"] + equal["comparisons"]}
-        last = claims_table({"one": both}).splitlines()[-1]
-        assert last.startswith("| Dynamic K")
-        assert f"**{expected}**" in last
+        table = claims_table({"one": both})
+        assert table.splitlines()[-1].startswith("| Dynamic K")
+        assert column(table, expected)[-1].startswith("one: +0.00")

@@ -33,7 +33,7 @@ def intervals(panels: Mapping[str, Mapping[str, Rows]], label: str) -> Figure:
     width = 2.4 * len(panels) + (2.2 if is_shared else 0.6 * len(panels))
     figure, axes = plt.subplots(
         1, len(panels), figsize=(width, 1 + 0.3 * max(map(len, names))), layout="constrained",
-        squeeze=False, sharey=is_shared,
+        squeeze=False, sharex=True, sharey=is_shared,
     )  # fmt: skip
     series = list(dict.fromkeys(name for panel in panels.values() for name in panel))
     for axis, rows, (title, panel) in zip(axes[0], names, panels.items(), strict=True):
@@ -46,11 +46,6 @@ def intervals(panels: Mapping[str, Mapping[str, Rows]], label: str) -> Figure:
                     reach = [[100 * (e.value - e.low)], [100 * (e.high - e.value)]]
                     axis.errorbar(100 * e.value, rows.index(row) + shift, xerr=reach, fmt="o",
                                   color=GENRE_COLORS[number], ms=5, capsize=2, lw=1.4)  # fmt: skip
-        found = [e for estimates in panel.values() for _, e in estimates if e]
-        widest = 4 * np.median([e.high - e.low for e in found])  # a group of three sets no scale
-        kept = [e for e in found if e.high - e.low <= widest]
-        low, high = min(0, *(e.low for e in kept)), max(0, *(e.high for e in kept))
-        axis.set_xlim(110 * low - 0.1, 110 * high + 0.1)
         axis.set_yticks(range(len(rows)), rows)
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.set_title(title)

@@ -69,7 +69,8 @@ def recorded_groups(results: Results, a: str, b: str, by: str) -> Groups:
     """
     for entry in results["comparisons"]:
         if (entry["study"], entry["a"], entry["b"]) == (None, a, b) and "groups" in entry:
-            found = entry["groups"].get(by)
+            if (found := entry["groups"].get(by)) is None:
+                return []
             rows = [
                 (
                     "–".join(f"{n:,}" for n in dict.fromkeys((x["least"], x["most"]))),

@@ -119,7 +119,7 @@ def draw_items(axis: Axes, points: np.ndarray, genres: Sequence[str], named: Seq
     size = axis.get_window_extent().width / 70
     axis.scatter(*points[others].T, s=0.7 * size, color=INK, alpha=0.4, lw=0)
     for color, name in zip(GENRE_COLORS, named, strict=False):
-        axis.scatter(*points[names == name].T, s=size, color=color, lw=0)
+        axis.scatter(*points[names == name].T, s=size, color=color, alpha=0.5, lw=0)
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
 
@@ -134,7 +134,7 @@ def map_figure(view: ItemMap) -> Figure:
     for k, (star, words, is_below) in enumerate(stars):
         own = view.points[view.interest == k]
         for x, y in own:
-            axis.plot([x, star[0]], [y, star[1]], color=COLORS[k], lw=0.7, alpha=0.4, zorder=4)
+            axis.plot([x, star[0]], [y, star[1]], color=COLORS[k], lw=1, alpha=0.5, zorder=4)
         axis.scatter(*own.T, s=34, color=COLORS[k], edgecolor=LABEL, lw=0.7, zorder=5)
         axis.scatter(*star, marker="*", s=420, color=COLORS[k], edgecolor=LABEL, lw=1, zorder=8)
         axis.annotate(

@@ -58,6 +58,7 @@ def test_recorded_studies_and_groups_are_read_in_their_order():
     assert (estimate.value, estimate.low, estimate.high) == (0.1, 0.0, 0.2)
     assert doubling == Estimate(0.01, 0.0, 0.02, 0.05)
     assert recorded_groups(results, "MIND-4", "WALS", "length") == []
+    assert recorded_groups(results, "MIND-4", "MIND-1", "categories") == []
     ((label, estimate),) = study_changes(results, "power", "HitRate@50", "MIND-4 power=0", "p")
     assert label == "p = ∞"
     assert estimate
