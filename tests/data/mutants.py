@@ -34,7 +34,7 @@ MUTANTS = [
         IN_BAD_FILES + "test_a_bad_file_is_refused",
     ),
     mutant(
-        "two events within a second merged into one step", "data/interactions.py",
+        "two events within a second merged into one step", "data/timestamps.py",
         'pl.len().over("user", "second") > 1', 'pl.len().over("user", "second") > 9',
         IN_BAD_FILES + "test_fractions_of_seconds_are_dropped_unless_they_separate_events",
     ),

@@ -16,7 +16,7 @@ import polars as pl
 
 from mindlib.data.feature_table import require_columns
 from mindlib.data.filtering import Filtering, check_filter, filter_by_count, sort_events
-from mindlib.data.interactions import MILLISECONDS_FROM, Interactions
+from mindlib.data.interactions import Interactions
 from mindlib.data.readers.amazon_items import FIELDS, read_items
 from mindlib.data.readers.files import build_interactions, check_file, file_format, read_header
 from mindlib.data.readers.text_blocks import (
@@ -26,6 +26,7 @@ from mindlib.data.readers.text_blocks import (
     parse_json_lines,
     read_blocks,
 )
+from mindlib.data.timestamps import MILLISECONDS_FROM
 
 ASIN_LENGTH = 10
 SUFFIXES = (".json.gz", ".jsonl.gz", ".json", ".jsonl")

@@ -14,7 +14,8 @@ from time import monotonic, time
 from typing import Any
 
 from mindlib.data.catalogue import ItemId
-from mindlib.data.interactions import MILLISECONDS_FROM, Interactions
+from mindlib.data.interactions import Interactions
+from mindlib.data.timestamps import MILLISECONDS_FROM
 from mindlib.online.serving.database import SCHEMA, Database
 
 MAX_ID_LENGTH, MAX_ID = 128, 2**63 - 1
