@@ -50,7 +50,8 @@ def fit(
 
     Raises:
         ValueError: the split has no training case or no validation case, the model was built for
-            another catalogue, or the checkpoints are damaged or belong to another run.
+            another catalogue, an option does not suit the split or the model, or the checkpoints
+            are damaged or belong to another run.
         OSError: a checkpoint cannot be written, or another training run is using the folder.
         FloatingPointError: the loss became NaN or infinite; the model keeps its last weights.
     """
@@ -58,7 +59,7 @@ def fit(
     pairs = pairs_in_epoch(split.train, config.pairs_per_user)
     steps = math.ceil(pairs / config.batch_size)
     check_trainable(model.items, split)
-    _check_config(config, split, steps)
+    _check_config(config, model, split, steps)
     keep_freed_memory()
     torch_device = choose_device(device)
     workers = join_process_group(torch_device)
@@ -147,8 +148,8 @@ def check_trainable(items: ItemEmbedding, split: Split) -> None:
         )
 
 
-def _check_config(config: TrainingConfig, split: Split, steps: int) -> None:
-    """Raise ValueError if `monitor` or `warmup_steps` is too large for the split."""
+def _check_config(config: TrainingConfig, model: VectorModel, split: Split, steps: int) -> None:
+    """Raise ValueError if an option does not suit the split or the model."""
     name, num_items = f"{split.log.name!r} ({split.name})", split.log.num_items
     if int(config.monitor.partition("@")[2]) > num_items:
         raise ValueError(
@@ -158,4 +159,9 @@ def _check_config(config: TrainingConfig, split: Split, steps: int) -> None:
         raise ValueError(
             f"warmup_steps={config.warmup_steps}: {config.epochs} epochs of {name} are "
             f"{config.epochs * steps} steps; choose fewer warm-up steps than that"
+        )
+    if config.loss == "candidate" and model.power_form == "literal":
+        raise ValueError(
+            "power_form='literal' with loss='candidate': negatives have scores below 0, where "
+            "the literal power is no weight; pass TrainingConfig(loss='label')"
         )

@@ -156,11 +156,6 @@ def training_step(
     )
     items = (targets, negatives, batch.targets, negative_ids, log_expected if config.logq else None)
     if config.loss == "candidate":
-        if model.power_form == "literal":
-            raise ValueError(
-                "power_form='literal' with loss='candidate': negatives have scores below 0, where "
-                "the literal power is no weight; pass TrainingConfig(loss='label')"
-            )
         loss = candidate_aware_loss(interests.vectors, interests.active, *items, model.power)
     elif config.hardness:
         users = model.readout(interests, targets)

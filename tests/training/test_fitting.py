@@ -284,7 +284,5 @@ def test_a_model_with_no_parameter_but_the_item_table_is_trained(split, tmp_path
 def test_candidates_cannot_attend_by_the_literal_power(split):
     config = MINDConfig(dim=8, power=2.0, power_form="literal")
     model = MIND(split.log, config, generator=torch.Generator().manual_seed(0))
-    before = model.items.weight.clone()
     with pytest.raises(ValueError, match=r"power_form='literal' .*pass TrainingConfig\(loss='lab"):
-        fit(model, split, TrainingConfig(epochs=1), device="cpu", progress=False)
-    assert torch.equal(model.items.weight, before)
+        fit(model, split, TrainingConfig(epochs=1), device="no such device", progress=False)

@@ -56,7 +56,7 @@ class DINRanker:
             behavior_items: the user's behaviors, oldest first; the last `history_length` are used.
 
         Raises:
-            ValueError: an item is not in the catalogue.
+            ValueError: an item is not in the catalogue, or a logit is NaN or infinite.
         """
         if (lowest := min(behavior_items.min(initial=1), candidates.min(initial=1))) < 1:
             raise ValueError(
@@ -64,7 +64,12 @@ class DINRanker:
             )
         histories = Histories.from_lists([behavior_items.tolist()])
         items = torch.from_numpy(candidates.astype(np.int64))
-        return self.model.score_lists(histories, items[None])[0].numpy()
+        logits = self.model.score_lists(histories, items[None])[0]
+        if not logits.isfinite().all():  # no later stage would notice a wrong order
+            raise ValueError(
+                "the logits of the candidates overflow; train again with a lower learning rate"
+            )
+        return logits.numpy()
 
     def save(self, path: str | Path) -> None:
         """Write one file, completely or not at all; it has one vector an item, features pooled.

@@ -51,6 +51,14 @@ def test_no_behaviours_and_no_candidates_are_answered(ranker):
     assert ranker.score(PAST, nothing).shape == (0,)
 
 
+def test_logits_that_overflow_are_refused():
+    model = randomized(LOG)
+    for weight in model.parameters():
+        weight.data.mul_(1e30)  # finite, but no product of two of them is
+    with pytest.raises(ValueError, match="the logits of the candidates overflow; train again"):
+        DINRanker.from_model(model, LOG).score(PAST, CANDIDATES)
+
+
 @pytest.mark.parametrize("item", [LOG.num_items + 1, 2**40])
 def test_numbers_outside_the_catalogue_are_refused(ranker, item):
     message = rf"item {item}: the model has the items 1 to {LOG.num_items}"
