@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
-from typing import get_args
+from itertools import groupby, product
+from operator import itemgetter
 
 import numpy as np
 
@@ -86,10 +86,7 @@ CLAIMS = (
 
 
 def claims_table(recorded: Mapping[str, Results], metric: str = "HitRate@50") -> str:
-    """Render a row for each tested claim and a column for each verdict.
-
-    Cells list the data sets with this verdict: their difference in percentage points and its
-    interval.
+    """Render a row for each tested claim and data set: difference in percentage points, verdict.
 
     Raises:
         ValueError: none of the results has a comparison for any claim.
@@ -97,18 +94,15 @@ def claims_table(recorded: Mapping[str, Results], metric: str = "HitRate@50") ->
     verdicts = claim_verdicts(recorded, metric)
     if not verdicts:
         raise ValueError(f"no recorded comparison in {metric} tests any of the claims")
-    words = get_args(Verdict)
-    cells: dict[Claim, dict[str, list[str]]] = {}
-    for (claim, title), (found, word) in verdicts.items():
-        lists = cells.setdefault(claim, {word: [] for word in words})
-        lists[word].append(f"{title}: {found.points()}")
-    rows = [
-        [claim.text, claim.paper, *("<br>".join(found) or "–" for found in lists.values())]
-        for claim, lists in cells.items()
-    ]
-    return markdown_table(
-        ["claim", "the paper, Δ HitRate@50", *words], rows, text_columns=2 + len(words)
-    )
+    rows: list[list[str]] = []
+    for claim, group in groupby(verdicts, key=itemgetter(0)):
+        texts = [claim.text, claim.paper]
+        for _, title in group:
+            found, word = verdicts[claim, title]
+            rows.append([*texts, title, found.points(), word])
+            texts = ["", ""]  # once for all rows of a claim
+    header = ["claim", "the paper, Δ HitRate@50", "data", "here, points", "verdict"]
+    return markdown_table(header, rows, text_columns=len(header))
 
 
 def claim_verdicts(
