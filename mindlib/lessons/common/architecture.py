@@ -131,7 +131,7 @@ ARROWS = (
         ("head", "index", "attention"),
         (
             ((310, 508), (310, 570), (153, 570), (153, 603)),
-            ((310, 570), (420, 570), (420, 603)),
+            ((310, 508), (310, 570), (420, 570), (420, 603)),
         ),
         539, r"$\mathbf{V}_u$  $(K'_u, d)$", INTERESTS,
     ),
@@ -141,14 +141,14 @@ ARROWS = (
     ),
     Arrow(("index", "merge"), _up(153, 665, 719), 692, r"$(K'_u, N)$", INTERESTS, IDS),
     Arrow(
-        ("embedding", "attention"), _up(510, 185, 603), 440, "$\\vec e_i$\n$(d{,})$", INTERESTS[1:2]
+        ("embedding", "attention"), _up(510, 185, 603), 440, "$\\vec e_i$\n$(d{,})$", (TRAINING,)
     ),
     Arrow(
         ("embedding", "softmax"), _up(608, 185, 719), 348,
-        "$\\vec e_i, \\vec e_j$\n$(1 + m, d)$", (INTERESTS[1], INK, INK, INK),
+        "$\\vec e_i, \\vec e_j$\n$(1 + m, d)$", (TRAINING, INK, INK, INK),
     ),
     Arrow(
-        ("attention", "softmax"), _up(455, 665, 719), 692, r"$\vec v_u$  $(d{,})$", INTERESTS[1:2]
+        ("attention", "softmax"), _up(455, 665, 719), 692, r"$\vec v_u$  $(d{,})$", (TRAINING,)
     ),
 )  # fmt: skip
 
@@ -164,11 +164,11 @@ def architecture(*highlighted: str) -> Figure:
     axis = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, HEIGHT))
     axis.set_axis_off()
     for arrow in ARROWS:
-        _draw_arrow(axis, arrow, active=not shown.isdisjoint(arrow.ends))
+        _draw_arrow(axis, arrow, shown)
     for name, block in BLOCKS.items():
         _draw_block(axis, block, active=name in shown)
-    for x, phase in ((6, "Serving"), (322, "Training")):
-        axis.text(x, HEIGHT - 14, phase, color=INK, size=11, weight="bold", va="center")
+    for x, phase, color in ((6, "Serving", SERVING), (322, "Training", TRAINING)):
+        axis.text(x, HEIGHT - 14, phase, color=color, size=11, weight="bold", va="center")
     return figure
 
 
@@ -196,12 +196,14 @@ def _draw_block(axis: Axes, block: Block, *, active: bool) -> None:
         axis.text(x, y, text, color=color, va="center_baseline", **style)
 
 
-def _draw_arrow(axis: Axes, arrow: Arrow, *, active: bool) -> None:
-    alpha = 1.0 if active else 0.4
-    for points in arrow.paths:
+def _draw_arrow(axis: Axes, arrow: Arrow, shown: set[str]) -> None:
+    source, *targets = arrow.ends
+    for points, target in zip(arrow.paths, targets, strict=True):
         line = FancyArrowPatch(path=Path(points), arrowstyle="-|>", mutation_scale=11)
-        line.set(color=INK, lw=1.3, alpha=alpha)
+        line.set(color=INK, lw=1.3, alpha=0.4 if shown.isdisjoint((source, target)) else 1.0)
         axis.add_patch(line)
+    active = not shown.isdisjoint(arrow.ends)
+    alpha = 1.0 if active else 0.4
     x, y = arrow.paths[0][0][0], arrow.level
     axis.text(x + 10, y, arrow.label, color=INK, size=10.5, va="center")
     for place, color in enumerate(reversed(arrow.vectors)):
