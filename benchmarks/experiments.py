@@ -49,7 +49,8 @@ from mindlib.experiments.tuning import Tuning, recorded_settings, run_seeds, tun
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "bench"
 METRIC = "Recall@50"
-# Test cases are divided into this many groups of about equal size, in this metric.
+# Test cases are divided into this many groups of about equal size, or by value if there are fewer
+# values, in this metric.
 GROUPS, GROUP_METRIC = 5, "HitRate@50"
 CUTOFFS = (10, 50, 100, 500, 1000)
 SPLIT_SEED = 0
@@ -225,10 +226,35 @@ def groupings(split: Split, data: Data) -> dict[str, Grouping]:
         categories = torch.from_numpy(split.log.item_categories(data.categories))
         breadth = history_categories(histories, categories)
         found["categories of the history"] = Grouping(breadth, lengths.clamp(max=50))
+        if len(split.test.targets) == len(split.test):
+            found["category of the target"] = Grouping(
+                target_category(split.test, categories), whole
+            )
     if data.world:
         interests = torch.from_numpy(planted_interests(data.world).interests.sum(1))
         found["interests of the user"] = Grouping(interests[histories.users], whole)
     return found
+
+
+def target_category(
+    cases: Cases, categories: Int[Tensor, " items_plus_one"]
+) -> Int[Tensor, " cases"]:
+    """Return how frequent the category of the target is in the history of each case.
+
+    2: more frequent than any other; 1: one of several; 0: in no behavior, or unknown.
+
+    Args:
+        cases: with one target each.
+    """
+    rows, items = cases.histories.pairs()
+    counts = torch.zeros((len(cases), int(categories.max()) + 1), dtype=torch.int32)
+    one = torch.ones(len(rows), dtype=torch.int32)
+    counts.index_put_((rows, categories[items]), one, accumulate=True)
+    counts[:, 0] = 0
+    target = categories[cases.targets][:, None]
+    own = counts.gather(1, target).squeeze(1)
+    others = counts.scatter(1, target, 0).amax(1)
+    return (own > 0).long() + (own > others).long()
 
 
 def compare_values(
@@ -247,8 +273,11 @@ def compare_values(
     gain = (a[GROUP_METRIC].mean(0) - b[GROUP_METRIC].mean(0)).numpy()
     found["groups"] = {}
     for name, (values, strata) in by.items():
-        levels = torch.linspace(0, 1, GROUPS + 1, dtype=torch.float64)[1:-1]
-        number = torch.bucketize(values, values.double().quantile(levels).unique(), right=True)
+        levels = values.unique()
+        if len(levels) > GROUPS:
+            shares = torch.linspace(0, 1, GROUPS + 1, dtype=torch.float64)[1:-1]
+            levels = values.double().quantile(shares).unique()
+        number = torch.bucketize(values, levels, right=True)
         found["groups"][name] = {
             "per_doubling": asdict(trend(gain, (1 + values).log2().numpy(), strata.numpy())),
             "groups": [

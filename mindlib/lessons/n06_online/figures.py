@@ -124,7 +124,7 @@ def power(
         smallest = 100 * float(np.interp(POWER, values, effects))
         axis.plot(100 * effects, 100 * values, color=color, lw=2)
         axis.plot(smallest, 100 * POWER, "o", color=color)
-        label = f"  {name}\n  find +{smallest:.1f} %"
+        label = f"  {name}\n  detect +{smallest:.1f} %"
         axis.text(smallest, 78, label, va="top", color=color, fontsize=10)
     axis.set(xlabel="true change of the CTR, percent (logarithmic scale)", ylabel="power, percent")
     axis.set_xscale("log")

@@ -64,7 +64,7 @@ def test_p_values_and_stopped_tests_are_in_percent():
 def test_the_dot_of_a_power_curve_is_its_minimum_detectable_effect():
     (axis,) = power().axes
     assert axis.lines[2].get_xdata() == pytest.approx([8.0])
-    assert axis.texts[0].get_text() == "  one\n  find +8.0 %"
+    assert axis.texts[0].get_text() == "  one\n  detect +8.0 %"
 
 
 def test_an_arm_has_two_intervals_and_its_runs():
