@@ -226,10 +226,7 @@ def groupings(split: Split, data: Data) -> dict[str, Grouping]:
         categories = torch.from_numpy(split.log.item_categories(data.categories))
         breadth = history_categories(histories, categories)
         found["categories of the history"] = Grouping(breadth, lengths.clamp(max=50))
-        if len(split.test.targets) == len(split.test):
-            found["category of the target"] = Grouping(
-                target_category(split.test, categories), whole
-            )
+        found["category of the target"] = Grouping(target_category(split.test, categories), whole)
     if data.world:
         interests = torch.from_numpy(planted_interests(data.world).interests.sum(1))
         found["interests of the user"] = Grouping(interests[histories.users], whole)
@@ -241,20 +238,19 @@ def target_category(
 ) -> Int[Tensor, " cases"]:
     """Return how frequent the category of the target is in the history of each case.
 
-    2: more frequent than any other; 1: one of several; 0: in no behavior, or unknown.
-
-    Args:
-        cases: with one target each.
+    2: more frequent than any other; 1: one of several; 0: in no behavior, or unknown. Of several
+    targets the one with the largest number counts.
     """
     rows, items = cases.histories.pairs()
     counts = torch.zeros((len(cases), int(categories.max()) + 1), dtype=torch.int32)
     one = torch.ones(len(rows), dtype=torch.int32)
     counts.index_put_((rows, categories[items]), one, accumulate=True)
     counts[:, 0] = 0
-    target = categories[cases.targets][:, None]
-    own = counts.gather(1, target).squeeze(1)
-    others = counts.scatter(1, target, 0).amax(1)
-    return (own > 0).long() + (own > others).long()
+    first, second = counts.topk(2).values.T
+    own = counts[cases.rows, categories[cases.targets]]
+    is_most = (own == first[cases.rows]) & (own > second[cases.rows])
+    places = (own > 0).long() + is_most.long()
+    return torch.zeros(len(cases), dtype=torch.int64).scatter_reduce(0, cases.rows, places, "amax")
 
 
 def compare_values(
