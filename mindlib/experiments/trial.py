@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from mindlib.data.option_types import SEED, check_options
 from mindlib.evaluation import Evaluation
@@ -35,10 +35,10 @@ class Trial:
     model: type
     config: Any = None
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
 
     def __post_init__(self) -> None:
-        check_options(self, seed=SEED)
+        check_options(self)
         baseline = self.model in (Popularity, Random)
         if not (baseline or self.is_trained or hasattr(self.model, "fit")):
             raise ValueError(

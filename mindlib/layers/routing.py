@@ -15,7 +15,7 @@ these weights, and raises the logits of the behaviors that agree with an interes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -58,13 +58,13 @@ class RoutingConfig:
             with the coupling coefficients as constants.
     """
 
-    max_interests: int = 4
-    iterations: int = 3
+    max_interests: Annotated[int, SIZE] = 4
+    iterations: Annotated[int, SIZE] = 3
     initial_logits: Initialization = "farthest"
-    sigma: float = 1.0
+    sigma: Annotated[float, FACTOR_OR_0] = 1.0
     adaptive: bool = True
     agreement: Agreement = "cosine"
-    inverse_temperature: float = 4.0
+    inverse_temperature: Annotated[float, FACTOR] = 4.0
     capsule: CapsuleForm = "mean"
     identity_map: bool = True
     softmax_over: SoftmaxOver = "interests"
@@ -84,13 +84,7 @@ class RoutingConfig:
         return cls(**literal | changes)
 
     def __post_init__(self) -> None:
-        check_options(
-            self,
-            max_interests=SIZE,
-            iterations=SIZE,
-            sigma=FACTOR_OR_0,
-            inverse_temperature=FACTOR,
-        )
+        check_options(self)
 
 
 class Capsules(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -36,16 +36,15 @@ class WALSConfig:
         seed: seed of the initial factors.
     """
 
-    dim: int = 64
-    regularization: float = 30.0
-    alpha: float = 1.0
-    iterations: int = 15
-    seed: int = 0
+    dim: Annotated[int, SIZE] = 64
+    # Without a regularization, the factors of a user with few behaviors are not unique.
+    regularization: Annotated[float, FACTOR] = 30.0
+    alpha: Annotated[float, FACTOR] = 1.0
+    iterations: Annotated[int, SIZE] = 15
+    seed: Annotated[int, SEED] = 0
 
     def __post_init__(self) -> None:
-        # Without a regularization, the factors of a user with few behaviors are not unique.
-        factors = {"regularization": FACTOR, "alpha": FACTOR}
-        check_options(self, dim=SIZE, iterations=SIZE, seed=SEED, **factors)
+        check_options(self)
 
 
 @dataclass(frozen=True)

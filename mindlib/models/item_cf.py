@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -32,12 +32,12 @@ class ItemCFConfig:
     """
 
     similarity: Similarity = "cosine"
-    neighbors: int = 200
-    k1: float = 1.2
-    b: float = 0.75
+    neighbors: Annotated[int, ITEMS] = 200
+    k1: Annotated[float, AT_LEAST_0] = 1.2
+    b: Annotated[float, (0, 1)] = 0.75
 
     def __post_init__(self) -> None:
-        check_options(self, neighbors=ITEMS, k1=AT_LEAST_0, b=(0, 1))
+        check_options(self)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -44,24 +44,17 @@ class VectorConfig:
             that are summed up, not the weights of the sum.
     """
 
-    dim: int = 64
-    hidden: tuple[int, ...] | None = (128,)
-    history_length: int = 50
+    dim: Annotated[int, SIZE] = 64
+    hidden: Annotated[tuple[int, ...] | None, SIZE] = (128,)
+    history_length: Annotated[int, SIZE] = 50
     head: HeadKind = "residual"
     pooling: Pooling = "sum"
-    id_scale: float = 0.1
+    id_scale: Annotated[float, FACTOR] = 0.1
     title_words: bool = True
-    behavior_dropout: float = 0.5
+    behavior_dropout: Annotated[float, PROBABILITY] = 0.5
 
     def __post_init__(self) -> None:
-        check_options(
-            self,
-            dim=SIZE,
-            hidden=SIZE,
-            history_length=SIZE,
-            id_scale=FACTOR,
-            behavior_dropout=PROBABILITY,
-        )
+        check_options(self)
         if self.title_words and self.pooling == "mean":
             raise ValueError(
                 "title_words=True with pooling='mean': the words of a long title would dominate "
@@ -89,11 +82,7 @@ class MultiInterestConfig(VectorConfig):
         max_interests: K, the number of vectors.
     """
 
-    max_interests: int = 4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_options(self, max_interests=SIZE)
+    max_interests: Annotated[int, SIZE] = 4
 
 
 class Interests(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import faiss as untyped_faiss
 import numpy as np
@@ -38,12 +38,12 @@ class FaissConfig:
     """
 
     factory: str = "Flat"
-    nprobe: int = 64
-    ef_search: int = 64
-    refine: float = 2.0
+    nprobe: Annotated[int, AT_LEAST_1] = 64
+    ef_search: Annotated[int, ITEMS] = 64
+    refine: Annotated[float, ITEMS] = 2.0
 
     def __post_init__(self) -> None:
-        check_options(self, nprobe=AT_LEAST_1, ef_search=ITEMS, refine=ITEMS)
+        check_options(self)
 
     @staticmethod
     def for_size(num_items: int) -> FaissConfig:

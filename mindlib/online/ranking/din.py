@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
@@ -36,13 +37,13 @@ class DINConfig:
         history_length: number of most recent behaviors that are used.
     """
 
-    dim: int = 32
-    activation_units: int = 36
-    hidden: tuple[int, ...] = (200, 80)
-    history_length: int = 50
+    dim: Annotated[int, SIZE] = 32
+    activation_units: Annotated[int, SIZE] = 36
+    hidden: Annotated[tuple[int, ...], SIZE] = (200, 80)
+    history_length: Annotated[int, SIZE] = 50
 
     def __post_init__(self) -> None:
-        check_options(self, dim=SIZE, activation_units=SIZE, hidden=SIZE, history_length=SIZE)
+        check_options(self)
         if not self.hidden:
             raise ValueError("hidden=(): expected at least one layer")
 

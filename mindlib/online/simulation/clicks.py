@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -46,19 +47,17 @@ class ClickConfig:
             which no model was trained for; 0.02 is one user in eight a week.
     """
 
-    days: int = 7
-    visit: float = 2.0
-    position: float = 1.0
-    focus: float = 0.5
-    own: float = 0.2
-    other: float = 0.02
-    readiness: float = 4.0
-    drift: float = 0.02
+    days: Annotated[int, SIZE] = 7
+    visit: Annotated[float, FACTOR] = 2.0
+    position: Annotated[float, AT_LEAST_0] = 1.0
+    focus: Annotated[float, (0, 1)] = 0.5
+    own: Annotated[float, (0, 1)] = 0.2
+    other: Annotated[float, (0, 1)] = 0.02
+    readiness: Annotated[float, FACTOR] = 4.0
+    drift: Annotated[float, (0, 1)] = 0.02
 
     def __post_init__(self) -> None:
-        probabilities = dict.fromkeys(("focus", "own", "other", "drift"), (0, 1))
-        shapes = {"visit": FACTOR, "readiness": FACTOR}
-        check_options(self, days=SIZE, position=AT_LEAST_0, **probabilities, **shapes)
+        check_options(self)
 
 
 @dataclass(frozen=True)

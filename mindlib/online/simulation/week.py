@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -39,10 +40,10 @@ class PlantedRanker:
     """
 
     world: PlantedWorld
-    noise: float = 1.0
+    noise: Annotated[float, AT_LEAST_0] = 1.0
 
     def __post_init__(self) -> None:
-        check_options(self, noise=AT_LEAST_0)
+        check_options(self)
 
     def score_lists(
         self, histories: Histories, items: Int[Tensor, "users n"]
