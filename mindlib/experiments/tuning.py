@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mindlib.data.splits import Split
-from mindlib.experiments.cache import digest_of
+from mindlib.data.storage import digest_of
 from mindlib.experiments.execution import run_trial
 from mindlib.experiments.search_space import BUDGET
 from mindlib.experiments.trial import Trial, TrialRun
@@ -108,9 +108,7 @@ def run_seeds(
 ) -> list[TrialRun]:
     """Run each trial with the seeds 0, 1, ..., or once if it does not depend on the seed.
 
-    Args:
-        report: called with each run.
-        options: passed to `run_trial`: cutoffs, cache, parts, categories, device, progress.
+    `report` and `options`, which have the cutoffs and the parts too, are as in `tune_settings`.
 
     Raises:
         ValueError: fewer than one seed.
