@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -31,22 +31,6 @@ class Tuning(NamedTuple):
     candidates: tuple[Trial, ...]
     values: tuple[float, ...] = ()
     metric: str = ""
-
-
-def recorded_settings(
-    space: Mapping[str, Sequence[Trial]], results: Mapping[str, Any]
-) -> dict[str, Trial]:
-    """Return the trial of each row that has one candidate or a choice in recorded results.
-
-    Args:
-        space: the candidates of each row, as `search_space` returns them.
-    """
-    chosen = {row["name"]: row["tuned"]["chosen"] for row in results["rows"] if row.get("tuned")}
-    return {
-        name: candidates[chosen.get(name, 0)]
-        for name, candidates in space.items()
-        if name in chosen or len(candidates) == 1
-    }
 
 
 def tune_settings(
