@@ -24,22 +24,24 @@ SEED = (0, 2**32 - 1)  # of NumPy's and torch's generators
 NAMES = {bool: "True or False", int: "a whole number", float: "a number", NoneType: "None"}
 
 
-def check_options(config: Any) -> None:
-    """Check the fields of a dataclass of options, and convert their numbers to int and float.
+class Options:
+    """Base of the dataclasses of options, which check their fields when they are made.
 
-    Every field is checked as by `check_option`. NumPy scalars are accepted as the numbers that they
-    contain; tensors are not.
+    Every field is checked as by `check_option`, and its number converted to int or float. NumPy
+    scalars are accepted as the numbers that they contain; tensors are not.
 
     Raises:
         ValueError: the message names the field, its value and what is expected.
     """
-    hints = _hints(type(config), include_extras=True)
-    for field in dataclasses.fields(config):
-        value, hint = getattr(config, field.name), hints[field.name]
-        kind, *limits = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-        value = value.item() if isinstance(value, np.generic) else value
-        check_option(field.name, value, kind, *limits)
-        object.__setattr__(config, field.name, float(value) if kind is float else value)
+
+    def __post_init__(self) -> None:
+        hints = _hints(type(self), include_extras=True)
+        for field in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
+            value, hint = getattr(self, field.name), hints[field.name]
+            kind, *limits = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+            value = value.item() if isinstance(value, np.generic) else value
+            check_option(field.name, value, kind, *limits)
+            object.__setattr__(self, field.name, float(value) if kind is float else value)
 
 
 def check_option(

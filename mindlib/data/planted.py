@@ -16,7 +16,7 @@ import polars as pl
 from jaxtyping import Bool, Float, Int
 
 from mindlib.data.interactions import Interactions
-from mindlib.data.option_types import AT_LEAST_0, ITEMS, SIZE, check_options
+from mindlib.data.option_types import AT_LEAST_0, ITEMS, SIZE, Options
 
 CLUSTERS_PER_DEPARTMENT = 4
 BRANDS = 12
@@ -24,7 +24,7 @@ MINUTE = 60
 
 
 @dataclass(frozen=True)
-class PlantedConfig:
+class PlantedConfig(Options):
     """The size and difficulty of a planted world.
 
     Attributes:
@@ -47,7 +47,7 @@ class PlantedConfig:
     popularity: Annotated[float, AT_LEAST_0] = 0.5
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         for name in ("max_interests", "num_segments"):
             if not 1 <= getattr(self, name) <= self.num_clusters:
                 raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from mindlib.data.option_types import SEED, check_options
+from mindlib.data.option_types import SEED, Options
 from mindlib.evaluation import Evaluation
 from mindlib.experiments.cache import SCHEMA, describe_config
 from mindlib.models.popularity import Popularity, Random
@@ -17,7 +17,7 @@ PARTS: tuple[Part, ...] = ("validation", "test")
 
 
 @dataclass(frozen=True)
-class Trial:
+class Trial(Options):
     """A model with its configuration, its training and its seed.
 
     Attributes:
@@ -38,7 +38,7 @@ class Trial:
     seed: Annotated[int, SEED] = 0
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         baseline = self.model in (Popularity, Random)
         if not (baseline or self.is_trained or hasattr(self.model, "fit")):
             raise ValueError(

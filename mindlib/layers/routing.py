@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mindlib.data.option_types import FACTOR, FACTOR_OR_0, SIZE, check_option, check_options
+from mindlib.data.option_types import FACTOR, FACTOR_OR_0, SIZE, Options, check_option
 from mindlib.layers.initial_logits import farthest_point_logits, inverse_norms
 
 Initialization = Literal["farthest", "gaussian"]
@@ -38,7 +38,7 @@ MIN_WEIGHT = 1e-6
 
 
 @dataclass(frozen=True)
-class RoutingConfig:
+class RoutingConfig(Options):
     """Options of B2I routing. The defaults are the tuned ones; `paper()` returns Algorithm 1.
 
     Attributes:
@@ -82,9 +82,6 @@ class RoutingConfig:
             "gradient": "last",
         }
         return cls(**literal | changes)
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 class Capsules(NamedTuple):

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mindlib.data.option_types import AT_LEAST_1, ITEMS, check_options
+from mindlib.data.option_types import AT_LEAST_1, ITEMS, Options
 from mindlib.data.tensor_file import TensorFile
 from mindlib.retrieval.index import VectorIndex, check_items, digest_items
 from mindlib.retrieval.scores import Recommendations
@@ -24,7 +24,7 @@ MAX_FLAT_ITEMS = 50_000  # in a larger catalogue, `FaissConfig.for_size` does no
 
 
 @dataclass(frozen=True)
-class FaissConfig:
+class FaissConfig(Options):
     """The index that Faiss builds, and the effort of its searches.
 
     Attributes:
@@ -41,9 +41,6 @@ class FaissConfig:
     nprobe: Annotated[int, AT_LEAST_1] = 64
     ef_search: Annotated[int, ITEMS] = 64
     refine: Annotated[float, ITEMS] = 2.0
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
     @staticmethod
     def for_size(num_items: int) -> FaissConfig:

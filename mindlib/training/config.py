@@ -5,14 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from mindlib.data.option_types import (
-    AT_LEAST_0,
-    AT_LEAST_1,
-    FACTOR_OR_0,
-    ITEMS,
-    SEED,
-    check_options,
-)
+from mindlib.data.option_types import AT_LEAST_0, AT_LEAST_1, FACTOR_OR_0, ITEMS, SEED, Options
 
 Proposal = Literal["uniform", "log-uniform", "popularity"]
 Schedule = Literal["constant", "cosine"]
@@ -20,7 +13,7 @@ Loss = Literal["candidate", "label"]
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Options):
     """Options of a training run. To compare models, train them with the same options.
 
     Attributes:
@@ -86,7 +79,7 @@ class TrainingConfig:
         return cls(**literal | changes)
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if not 0 < self.learning_rate <= 100:  # larger steps of Adam overflow without a NaN loss
             raise ValueError(f"learning_rate={self.learning_rate}: expected above 0, at most 100")
         if self.hardness and self.loss != "label":

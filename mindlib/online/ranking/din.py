@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from mindlib.data.histories import Histories, History, check_items
 from mindlib.data.interactions import Interactions
-from mindlib.data.option_types import SIZE, check_options
+from mindlib.data.option_types import SIZE, Options
 from mindlib.layers.pooling import ItemEmbedding
 
 # Memory bounds of inference: pairs of a behavior and a candidate, and hidden units, at a time.
@@ -27,7 +27,7 @@ MAX_UNITS = 1 << 16
 
 
 @dataclass(frozen=True)
-class DINConfig:
+class DINConfig(Options):
     """Sizes of DIN.
 
     Attributes:
@@ -43,7 +43,7 @@ class DINConfig:
     history_length: Annotated[int, SIZE] = 50
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if not self.hidden:
             raise ValueError("hidden=(): expected at least one layer")
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mindlib.data.catalogue import Catalogue
 from mindlib.data.histories import Histories
-from mindlib.data.option_types import AT_LEAST_1, check_options
+from mindlib.data.option_types import AT_LEAST_1, Options
 from mindlib.evaluation import compare, evaluate
 from mindlib.online.refresh.days import HeldOutCases
 from mindlib.online.serving.bundle import Bundle
@@ -29,7 +29,7 @@ USERS_COMPARED = 256  # users whose lists are compared in the agreement checks
 
 
 @dataclass(frozen=True)
-class GateConfig:
+class GateConfig(Options):
     """Requirements of the gate.
 
     Attributes:
@@ -47,9 +47,6 @@ class GateConfig:
     reference_tolerance: Annotated[float, (0, 0.999)] = 0.1
     export_agreement: Annotated[float, (1e-6, 1)] = 0.98
     index_agreement: Annotated[float, (1e-6, 1)] = 0.9
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 @dataclass(frozen=True)

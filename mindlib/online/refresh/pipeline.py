@@ -17,7 +17,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 
 from mindlib.data.interactions import Interactions
-from mindlib.data.option_types import AT_LEAST_1, SEED, check_options
+from mindlib.data.option_types import AT_LEAST_1, SEED, Options
 from mindlib.data.splits import Split
 from mindlib.evaluation import evaluate
 from mindlib.models.mind import MIND, MINDConfig
@@ -36,7 +36,7 @@ BUNDLE, WEIGHTS = "bundle", "weights.safetensors"
 
 
 @dataclass(frozen=True)
-class RefreshConfig:
+class RefreshConfig(Options):
     """Configuration of a refresh.
 
     Attributes:
@@ -65,7 +65,7 @@ class RefreshConfig:
     seed: Annotated[int, SEED] = 0
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if isinstance(self.index, str):
             check_engine(self.index)
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mindlib.data.catalogue import ItemId
-from mindlib.data.option_types import ITEMS, SIZE, check_options
+from mindlib.data.option_types import ITEMS, SIZE, Options
 
 Stage = Literal["store", "extract", "recall", "rank", "rerank"]
 Order = Literal["ranking", "recall", "popularity"]
@@ -28,7 +28,7 @@ NO_INTEREST = -1  # of an item that comes from popularity
 
 
 @dataclass(frozen=True)
-class Timeouts:
+class Timeouts(Options):
     """Seconds for each stage: several times their duration, so that a timeout indicates a fault.
 
     The paper reports less than 15 ms for extract and recall together.
@@ -40,12 +40,9 @@ class Timeouts:
     rank: Seconds = 0.1
     rerank: Seconds = 0.05
 
-    def __post_init__(self) -> None:
-        check_options(self)
-
 
 @dataclass(frozen=True)
-class PlatformConfig:
+class PlatformConfig(Options):
     """The limits of a platform.
 
     Attributes:
@@ -65,7 +62,7 @@ class PlatformConfig:
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if self.max_candidates < self.max_slate_size:
             raise ValueError(
                 f"max_candidates={self.max_candidates}: expected at least "

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import torch
 
-from mindlib.data.option_types import SIZE, check_options
+from mindlib.data.option_types import SIZE, Options
 from mindlib.data.splits import Split
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models.item_cf import ItemCF, ItemCFConfig
@@ -29,7 +29,7 @@ def fixed_k(interests: int) -> str:
 
 
 @dataclass(frozen=True)
-class ArmsConfig:
+class ArmsConfig(Options):
     """One size and one training configuration for all, so that arms differ in the model alone.
 
     Attributes:
@@ -50,7 +50,7 @@ class ArmsConfig:
     )
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if not self.interests:
             raise ValueError("interests=(): expected at least one value of K")
 

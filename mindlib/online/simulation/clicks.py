@@ -22,7 +22,7 @@ from typing import Annotated
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from mindlib.data.option_types import AT_LEAST_0, FACTOR, SIZE, check_options
+from mindlib.data.option_types import AT_LEAST_0, FACTOR, SIZE, Options
 from mindlib.data.planted import PlantedWorld
 from mindlib.online.simulation.assignment import uniform
 
@@ -30,7 +30,7 @@ EXAMINATION, ATTRACTION = 0, 1  # two independent random numbers for each impres
 
 
 @dataclass(frozen=True)
-class ClickConfig:
+class ClickConfig(Options):
     """The parameters of visits and clicks; the defaults were fixed before the first run.
 
     Attributes:
@@ -55,9 +55,6 @@ class ClickConfig:
     other: Annotated[float, (0, 1)] = 0.02
     readiness: Annotated[float, FACTOR] = 4.0
     drift: Annotated[float, (0, 1)] = 0.02
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 @dataclass(frozen=True)
