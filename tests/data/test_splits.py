@@ -256,7 +256,9 @@ def test_every_part_of_a_split_and_its_log_decides_the_digest():
     split = leave_last_out(planted_interests(SMALL, seed=0).log)
     again = leave_last_out(planted_interests(SMALL, seed=0).log)
     assert again.digest == split.digest
-    log, features = split.log, split.log.item_features
+    log, features, titles = split.log, split.log.item_features, split.log.titles
+    assert features
+    assert titles
     codes = features.codes.copy()
     codes[1, 0] += 1
     of_the_log = {
@@ -264,7 +266,7 @@ def test_every_part_of_a_split_and_its_log_decides_the_digest():
         "items": log.items[::-1].copy(),
         "user_ids": np.r_[log.user_ids[:1], log.user_ids[:0:-1]],
         "item_ids": np.r_[log.item_ids[:1], log.item_ids[:0:-1]],
-        "titles": (*log.titles[:-1], "another title"),
+        "titles": (*titles[:-1], "another title"),
         "item_features": dataclasses.replace(features, codes=codes),
     }
     changes = [
