@@ -23,6 +23,7 @@ import os
 import platform
 import re
 import shlex
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,11 +42,10 @@ from mindlib.data.storage import atomic_file
 from mindlib.evaluation import compare_seeds, history_categories, trend
 from mindlib.experiments.cache import code_version, describe_config
 from mindlib.experiments.claims import CLAIMS
-from mindlib.experiments.results import result_row
 from mindlib.experiments.search_space import BUDGET, STUDIES, TRAINING, search_space
-from mindlib.experiments.tables import Values, stack_seeds
+from mindlib.experiments.tables import Values, stack_seeds, summarize
 from mindlib.experiments.trial import Trial, TrialRun
-from mindlib.experiments.tuning import Tuning, recorded_settings, run_seeds, tune_settings
+from mindlib.experiments.tuning import Tuning, run_seeds, tune_settings
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "bench"
 METRIC = "Recall@50"
@@ -115,6 +115,58 @@ class Row(NamedTuple):
     study: str | None
     facts: dict[str, Any]
     values: Values | None
+
+
+def recorded_settings(
+    space: Mapping[str, Sequence[Trial]], results: Mapping[str, Any]
+) -> dict[str, Trial]:
+    """Return the trial of each row that has one candidate or a choice in recorded results.
+
+    Args:
+        space: the candidates of each row, as `search_space` returns them.
+    """
+    chosen = {row["name"]: row["tuned"]["chosen"] for row in results["rows"] if row.get("tuned")}
+    return {
+        name: candidates[chosen.get(name, 0)]
+        for name, candidates in space.items()
+        if name in chosen or len(candidates) == 1
+    }
+
+
+def result_row(runs: Sequence[TrialRun], tuning: Tuning | None) -> dict[str, Any]:
+    """Describe a row of the results: one trial with its seeds, and how it was chosen."""
+    trial = runs[0].trial
+    row: dict[str, Any] = {
+        "name": trial.name,
+        "model": describe_config(trial.model),
+        "config": describe_config(trial.config),
+        "training": describe_config(trial.training) if trial.is_trained else None,
+        "tuned": tuning_facts(tuning) if tuning and tuning.values else None,
+        "seeds": [run.trial.seed for run in runs],
+        "seconds": statistics.fmean(run.seconds for run in runs),
+        "best_epochs": [run.fit.best_epoch for run in runs if run.fit],
+        "curves": [[e[trial.training.monitor] for e in run.fit.log] for run in runs if run.fit],
+        "commits": sorted({commit for run in runs for commit in run.commits}),
+    }
+    return row | {part: summarize(runs, part) for part in runs[0].evaluations}
+
+
+def tuning_facts(tuning: Tuning) -> dict[str, Any]:
+    """Describe the fields in which the candidates differ, and the value of each candidate."""
+    settings = [
+        {f"{part}.{name}": value for part in ("config", "training")
+         for name, value in describe_config(getattr(trial, part)).items()}
+        for trial in tuning.candidates
+    ]  # fmt: skip
+    differing = [n for n in settings[0] if len({repr(setting[n]) for setting in settings}) > 1]
+    return {
+        "on": f"validation {tuning.metric}",
+        "candidates": [
+            {name: setting[name] for name in differing} | {"value": value}
+            for setting, value in zip(settings, tuning.values, strict=True)
+        ],
+        "chosen": tuning.candidates.index(tuning.best),
+    }
 
 
 def make_rows(

@@ -6,7 +6,6 @@ may drop those pages again; all processes that open the folder share them.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from mindlib.data.feature_table import FeatureTable
-from mindlib.data.storage import atomic_folder, checksum
+from mindlib.data.storage import atomic_folder, checksum, digest_of
 
 FORMAT = "mindlib log 1"
 MANIFEST = "log.json"
@@ -50,7 +49,7 @@ def write_log(folder: Path, log: Mapping[str, Any]) -> None:
             "frames": {name: checksum(partial / f"{name}.parquet") for name in frames},
             "values": values,
         }
-        manifest["sha256"] = _digest(manifest)
+        manifest["sha256"] = digest_of(manifest)
         (partial / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
 
 
@@ -71,7 +70,7 @@ def read_log(folder: Path) -> dict[str, Any]:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
             raise ValueError(f"the format is {manifest['format']!r}; expected {FORMAT!r}")
-        if manifest.pop("sha256") != _digest(manifest):
+        if manifest.pop("sha256") != digest_of(manifest):
             raise ValueError(f"{MANIFEST} has another sha256 than when it was written")
         arrays = {
             name: _map_array(folder / f"{name}.npy", np.dtype(kind), tuple(shape))
@@ -94,10 +93,6 @@ def read_log(folder: Path) -> dict[str, Any]:
     except Exception as error:  # numpy raises any error for some damaged file
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         raise ValueError(f"{folder} is damaged or no log ({kind}{error}); {REMEDY}") from error
-
-
-def _digest(manifest: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _map_array(path: Path, kind: np.dtype, shape: tuple[int, ...]) -> np.ndarray:

@@ -6,11 +6,11 @@ import dataclasses
 import math
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-# Ranges of fields: the smallest and the largest value.
+# Ranges: the smallest and the largest value. A field has one by its type, `Annotated[int, SIZE]`.
 AT_LEAST_0 = (0, math.inf)
 AT_LEAST_1 = (1, math.inf)
 # Dimensions, history lengths, and numbers of layers or interests. No published model comes near
@@ -24,27 +24,24 @@ SEED = (0, 2**32 - 1)  # of NumPy's and torch's generators
 NAMES = {bool: "True or False", int: "a whole number", float: "a number", NoneType: "None"}
 
 
-def check_options(config: Any, **ranges: tuple[float | int, float | int]) -> None:
-    """Check the fields of a dataclass of options, and convert their numbers to int and float.
+class Options:
+    """Base of the dataclasses of options, which check their fields when they are made.
 
-    NumPy scalars are accepted as the numbers that they contain; tensors are not.
-
-    Args:
-        config: every field is checked as by `check_option`.
-        ranges: the range of some fields, for a tuple that of each of its values. None is in every
-            range, and an infinite value in none.
+    Every field is checked as by `check_option`, and its number converted to int or float. NumPy
+    scalars are accepted as the numbers that they contain; tensors are not.
 
     Raises:
         ValueError: the message names the field, its value and what is expected.
     """
-    hints = _hints(type(config))
-    for field in dataclasses.fields(config):
-        value, hint = getattr(config, field.name), hints[field.name]
-        value = value.item() if isinstance(value, np.generic) else value
-        check_option(field.name, value, hint)
-        object.__setattr__(config, field.name, float(value) if hint is float else value)
-    for name, limits in ranges.items():
-        check_option(name, getattr(config, name), Any, limits)
+
+    def __post_init__(self) -> None:
+        hints = _hints(type(self), include_extras=True)
+        for field in dataclasses.fields(self):  # pyright: ignore[reportArgumentType]
+            value, hint = getattr(self, field.name), hints[field.name]
+            kind, *limits = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+            value = value.item() if isinstance(value, np.generic) else value
+            check_option(field.name, value, kind, *limits)
+            object.__setattr__(self, field.name, float(value) if kind is float else value)
 
 
 def check_option(
@@ -55,7 +52,8 @@ def check_option(
     A bool is not a number, and NaN is none either; a whole number may be given for a float.
 
     Args:
-        limits: the range, as in `check_options`.
+        limits: the range, for a tuple that of each of its values. None is in every range, and an
+            infinite value in none.
     """
     if not _fits(value, hint):
         raise ValueError(f"{name}={value!r}: expected {_describe(hint)}")

@@ -9,13 +9,14 @@ model can do better.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Int
 
 from mindlib.data.interactions import Interactions
-from mindlib.data.option_types import AT_LEAST_0, ITEMS, SIZE, check_options
+from mindlib.data.option_types import AT_LEAST_0, ITEMS, SIZE, Options
 
 CLUSTERS_PER_DEPARTMENT = 4
 BRANDS = 12
@@ -23,7 +24,7 @@ MINUTE = 60
 
 
 @dataclass(frozen=True)
-class PlantedConfig:
+class PlantedConfig(Options):
     """The size and difficulty of a planted world.
 
     Attributes:
@@ -36,25 +37,17 @@ class PlantedConfig:
         popularity: exponent of the Zipf law within a cluster; 0 makes its items equally popular.
     """
 
-    num_users: int = 3000
-    num_clusters: int = 24
-    items_per_cluster: int = 40
+    num_users: Annotated[int, ITEMS] = 3000
+    num_clusters: Annotated[int, SIZE] = 24
+    items_per_cluster: Annotated[int, SIZE] = 40
     max_interests: int = 4
-    events: tuple[int, int] = (12, 60)
-    noise: float = 0.1
+    events: Annotated[tuple[int, int], SIZE] = (12, 60)
+    noise: Annotated[float, (0, 1)] = 0.1
     num_segments: int = 6
-    popularity: float = 0.5
+    popularity: Annotated[float, AT_LEAST_0] = 0.5
 
     def __post_init__(self) -> None:
-        check_options(
-            self,
-            num_users=ITEMS,
-            num_clusters=SIZE,
-            items_per_cluster=SIZE,
-            events=SIZE,
-            noise=(0, 1),
-            popularity=AT_LEAST_0,
-        )
+        super().__post_init__()
         for name in ("max_interests", "num_segments"):
             if not 1 <= getattr(self, name) <= self.num_clusters:
                 raise ValueError(

@@ -6,10 +6,13 @@ products of one basket share a timestamp, and none of them may reveal another.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,6 +67,30 @@ class Split:
             events = self.log.items[block][self.train_events[block]]
             counts += np.bincount(events, minlength=len(counts))
         return counts
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 of the log, its features, and the cases of each part."""
+        digest = hashlib.sha256()
+        _feed(digest, self)
+        return digest.hexdigest()
+
+
+def _feed(digest: Any, value: Any) -> None:
+    """Add every part of a value with its type and size, so that no two values look the same."""
+    if isinstance(value, torch.Tensor):
+        value = value.cpu().numpy()
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        digest.update(f"{value.dtype}{value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+    elif isinstance(value, np.ndarray | list | tuple):
+        digest.update(f"{len(value)} parts {json.dumps([str(x) for x in value])}".encode())
+    elif is_dataclass(value):
+        for field in fields(value):
+            digest.update(f"\0{field.name}\0".encode())
+            _feed(digest, getattr(value, field.name))
+    else:
+        digest.update(repr(value).encode())
 
 
 def leave_last_out(log: Interactions) -> Split:

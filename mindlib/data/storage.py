@@ -126,6 +126,11 @@ def read_object(path: Traversable, remedy: str = "") -> dict[str, Any]:
     return content
 
 
+def digest_of(facts: object) -> str:
+    """Compute the sha256 of a value that JSON can hold; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
 def checksum(path: Path) -> dict[str, Any]:
     """Compute the size and the sha256 of a file, as a manifest records them."""
     with path.open("rb") as file:

@@ -136,10 +136,9 @@ def _ranks(
     n = lists.shape[1]
     step = max(1, MAX_LIST_ENTRIES // n)
     parts = []
-    for start in range(0, len(targets), step):
-        part = slice(start, start + step)
+    for some_rows, some_targets in zip(rows.split(step), targets.split(step), strict=True):
         # A target is in a list at most once; the appended column matches if no other does.
-        matches = lists[rows[part]] == targets[part, None]
+        matches = lists[some_rows] == some_targets[:, None]
         parts.append(torch.nn.functional.pad(matches.to(torch.int8), (0, 1), value=1).argmax(1))
     return torch.cat(parts)
 

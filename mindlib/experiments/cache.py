@@ -1,4 +1,4 @@
-"""Files of cached runs, and the digests by which they are found.
+"""Files of cached runs, and the facts by which they are found.
 
     CACHE/<digest of configuration, seed, data and schema>/
         run                 the weights; configuration, training log, versions and commit as JSON
@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import json
 import math
 import subprocess
 import warnings
@@ -22,21 +20,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from mindlib.data.splits import Split
 from mindlib.data.tensor_file import TensorFile, read_tensors
 
 # Part of every key. Raise it when a change of the code changes the results of a configuration:
 # runs that were cached before are then not used again.
 SCHEMA = 1
 FORM = "mindlib run 1"
-
-
-def digest_of(facts: object) -> str:
-    """Compute the sha256 of a value that JSON can hold."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def describe_config(value: Any) -> Any:
@@ -67,13 +56,6 @@ def describe_config(value: Any) -> Any:
     )
 
 
-def data_digest(split: Split) -> str:
-    """Compute the sha256 of a split: the log, its features, and the cases of each part."""
-    digest = hashlib.sha256()
-    _feed(digest, split)
-    return digest.hexdigest()
-
-
 @functools.cache
 def code_version() -> str:
     """Return the git commit of the checkout that mindlib runs from, or else its version.
@@ -89,23 +71,6 @@ def code_version() -> str:
         return subprocess.run(commit, capture_output=True, check=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return version("mindlib")
-
-
-def _feed(digest: Any, value: Any) -> None:
-    """Add every part of a value with its type and size, so that no two values look the same."""
-    if isinstance(value, torch.Tensor):
-        value = value.cpu().numpy()
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        digest.update(f"{value.dtype}{value.shape}".encode())
-        digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
-    elif isinstance(value, np.ndarray | list | tuple):
-        digest.update(f"{len(value)} parts {json.dumps([str(x) for x in value])}".encode())
-    elif dataclasses.is_dataclass(value):
-        for field in dataclasses.fields(value):
-            digest.update(f"\0{field.name}\0".encode())
-            _feed(digest, getattr(value, field.name))
-    else:
-        digest.update(repr(value).encode())
 
 
 def read_entry(path: Path) -> TensorFile | None:

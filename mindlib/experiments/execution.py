@@ -18,9 +18,10 @@ import torch
 from filelock import FileLock
 
 from mindlib.data.splits import Split
+from mindlib.data.storage import digest_of
 from mindlib.data.tensor_file import TensorFile, write_tensors
 from mindlib.evaluation import Evaluation, evaluate
-from mindlib.experiments.cache import FORM, code_version, data_digest, digest_of, read_entry
+from mindlib.experiments.cache import FORM, code_version, read_entry
 from mindlib.experiments.trial import PARTS, Part, Trial, TrialRun
 from mindlib.models.popularity import Popularity, Random
 from mindlib.models.vector_model import VectorModel
@@ -107,7 +108,7 @@ def trained_model(split: Split, trial: Trial, cache: Path) -> Recommender:
 
 def _identity(split: Split, trial: Trial, cache: Path) -> tuple[dict[str, Any], Path]:
     """Return everything that decides the result apart from the code, and the run's folder."""
-    identity = trial.identity | {"data": data_digest(split)}
+    identity = trial.identity | {"data": split.digest}
     return identity, Path(cache).expanduser() / digest_of(identity)[:32]
 
 

@@ -1,56 +1,16 @@
-"""Recorded results: what `benchmarks/experiments.py` writes, and how it is read (§4)."""
+"""Recorded results, which `benchmarks/experiments.py` writes (§4)."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
 from mindlib.data.storage import read_object
 from mindlib.evaluation import Estimate
-from mindlib.experiments.cache import describe_config
-from mindlib.experiments.tables import results_table, summarize
-from mindlib.experiments.trial import TrialRun
-from mindlib.experiments.tuning import Tuning
+from mindlib.experiments.tables import results_table
 
 Results = Mapping[str, Any]
-
-
-def result_row(runs: Sequence[TrialRun], tuning: Tuning | None) -> dict[str, Any]:
-    """Describe a row of the results: one trial with its seeds, and how it was chosen."""
-    trial = runs[0].trial
-    row: dict[str, Any] = {
-        "name": trial.name,
-        "model": describe_config(trial.model),
-        "config": describe_config(trial.config),
-        "training": describe_config(trial.training) if trial.is_trained else None,
-        "tuned": _tuning_facts(tuning) if tuning and tuning.values else None,
-        "seeds": [run.trial.seed for run in runs],
-        "seconds": statistics.fmean(run.seconds for run in runs),
-        "best_epochs": [run.fit.best_epoch for run in runs if run.fit],
-        "curves": [[e[trial.training.monitor] for e in run.fit.log] for run in runs if run.fit],
-        "commits": sorted({commit for run in runs for commit in run.commits}),
-    }
-    return row | {part: summarize(runs, part) for part in runs[0].evaluations}
-
-
-def _tuning_facts(tuning: Tuning) -> dict[str, Any]:
-    """Describe the fields in which the candidates differ, and the value of each candidate."""
-    settings = [
-        {f"{part}.{name}": value for part in ("config", "training")
-         for name, value in describe_config(getattr(trial, part)).items()}
-        for trial in tuning.candidates
-    ]  # fmt: skip
-    differing = [n for n in settings[0] if len({repr(setting[n]) for setting in settings}) > 1]
-    return {
-        "on": f"validation {tuning.metric}",
-        "candidates": [
-            {name: setting[name] for name in differing} | {"value": value}
-            for setting, value in zip(settings, tuning.values, strict=True)
-        ],
-        "chosen": tuning.candidates.index(tuning.best),
-    }
 
 
 def load_recorded(name: str) -> dict[str, Any]:

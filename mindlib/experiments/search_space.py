@@ -77,11 +77,10 @@ def search_space(
     def vary(
         model: type[VectorModel],
         field: str = "behavior_dropout",
-        values: Sequence[float] = DROPOUTS,
         **changes: Any,
     ) -> list[VectorConfig]:
         config = model.config_class(**shape, **changes)
-        return [replace(config, **{field: value}) for value in values]
+        return [replace(config, **{field: value}) for value in DROPOUTS]
 
     default, one_interest = (training.learning_rate,), RoutingConfig(max_interests=1)
     paper_dnn, paper_mind = YouTubeDNN.config_class.paper(**shape), MINDConfig.paper(**shape)

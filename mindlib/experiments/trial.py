@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from mindlib.data.option_types import SEED, check_options
+from mindlib.data.option_types import SEED, Options
 from mindlib.evaluation import Evaluation
 from mindlib.experiments.cache import SCHEMA, describe_config
 from mindlib.models.popularity import Popularity, Random
@@ -17,7 +17,7 @@ PARTS: tuple[Part, ...] = ("validation", "test")
 
 
 @dataclass(frozen=True)
-class Trial:
+class Trial(Options):
     """A model with its configuration, its training and its seed.
 
     Attributes:
@@ -35,10 +35,10 @@ class Trial:
     model: type
     config: Any = None
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
 
     def __post_init__(self) -> None:
-        check_options(self, seed=SEED)
+        super().__post_init__()
         baseline = self.model in (Popularity, Random)
         if not (baseline or self.is_trained or hasattr(self.model, "fit")):
             raise ValueError(

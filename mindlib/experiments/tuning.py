@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mindlib.data.splits import Split
-from mindlib.experiments.cache import digest_of
+from mindlib.data.storage import digest_of
 from mindlib.experiments.execution import run_trial
 from mindlib.experiments.search_space import BUDGET
 from mindlib.experiments.trial import Trial, TrialRun
@@ -31,22 +31,6 @@ class Tuning(NamedTuple):
     candidates: tuple[Trial, ...]
     values: tuple[float, ...] = ()
     metric: str = ""
-
-
-def recorded_settings(
-    space: Mapping[str, Sequence[Trial]], results: Mapping[str, Any]
-) -> dict[str, Trial]:
-    """Return the trial of each row that has one candidate or a choice in recorded results.
-
-    Args:
-        space: the candidates of each row, as `search_space` returns them.
-    """
-    chosen = {row["name"]: row["tuned"]["chosen"] for row in results["rows"] if row.get("tuned")}
-    return {
-        name: candidates[chosen.get(name, 0)]
-        for name, candidates in space.items()
-        if name in chosen or len(candidates) == 1
-    }
 
 
 def tune_settings(
@@ -108,9 +92,7 @@ def run_seeds(
 ) -> list[TrialRun]:
     """Run each trial with the seeds 0, 1, ..., or once if it does not depend on the seed.
 
-    Args:
-        report: called with each run.
-        options: passed to `run_trial`: cutoffs, cache, parts, categories, device, progress.
+    `report` and `options`, which have the cutoffs and the parts too, are as in `tune_settings`.
 
     Raises:
         ValueError: fewer than one seed.

@@ -15,14 +15,14 @@ these weights, and raises the logits of the behaviors that agree with an interes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mindlib.data.option_types import FACTOR, FACTOR_OR_0, SIZE, check_option, check_options
+from mindlib.data.option_types import FACTOR, FACTOR_OR_0, SIZE, Options, check_option
 from mindlib.layers.initial_logits import farthest_point_logits, inverse_norms
 
 Initialization = Literal["farthest", "gaussian"]
@@ -38,7 +38,7 @@ MIN_WEIGHT = 1e-6
 
 
 @dataclass(frozen=True)
-class RoutingConfig:
+class RoutingConfig(Options):
     """Options of B2I routing. The defaults are the tuned ones; `paper()` returns Algorithm 1.
 
     Attributes:
@@ -58,13 +58,13 @@ class RoutingConfig:
             with the coupling coefficients as constants.
     """
 
-    max_interests: int = 4
-    iterations: int = 3
+    max_interests: Annotated[int, SIZE] = 4
+    iterations: Annotated[int, SIZE] = 3
     initial_logits: Initialization = "farthest"
-    sigma: float = 1.0
+    sigma: Annotated[float, FACTOR_OR_0] = 1.0
     adaptive: bool = True
     agreement: Agreement = "cosine"
-    inverse_temperature: float = 4.0
+    inverse_temperature: Annotated[float, FACTOR] = 4.0
     capsule: CapsuleForm = "mean"
     identity_map: bool = True
     softmax_over: SoftmaxOver = "interests"
@@ -82,15 +82,6 @@ class RoutingConfig:
             "gradient": "last",
         }
         return cls(**literal | changes)
-
-    def __post_init__(self) -> None:
-        check_options(
-            self,
-            max_interests=SIZE,
-            iterations=SIZE,
-            sigma=FACTOR_OR_0,
-            inverse_temperature=FACTOR,
-        )
 
 
 class Capsules(NamedTuple):

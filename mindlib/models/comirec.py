@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mindlib.data.histories import History
-from mindlib.data.option_types import SIZE, check_options
+from mindlib.data.option_types import SIZE
 from mindlib.layers.routing import dynamic_routing, squash
 from mindlib.models.vector_model import Interests, MultiInterestConfig, VectorModel, check_window
 
@@ -26,7 +27,7 @@ class ComiRecSAConfig(MultiInterestConfig):
         positions: whether position embeddings are added to the keys of the attention.
     """
 
-    hidden: tuple[int, ...] | None = None
+    hidden: Annotated[tuple[int, ...] | None, SIZE] = None
     positions: bool = True
 
 
@@ -41,12 +42,8 @@ class ComiRecDRConfig(MultiInterestConfig):
         iterations: r, the number of routing iterations.
     """
 
-    hidden: tuple[int, ...] | None = None
-    iterations: int = 3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_options(self, iterations=SIZE)
+    hidden: Annotated[tuple[int, ...] | None, SIZE] = None
+    iterations: Annotated[int, SIZE] = 3
 
 
 class ComiRecSA(VectorModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -15,14 +15,14 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from mindlib.data.histories import Histories
-from mindlib.data.option_types import FACTOR, SEED, SIZE, check_options
+from mindlib.data.option_types import FACTOR, SEED, SIZE, Options
 from mindlib.data.splits import Split
 from mindlib.models.interaction_counts import history_counts, training_counts
-from mindlib.retrieval import Recommendations, top_by_best_interest
+from mindlib.retrieval import ExactSearch
 
 
 @dataclass(frozen=True)
-class WALSConfig:
+class WALSConfig(Options):
     """Options of WALS.
 
     The defaults are the best of about twenty settings with d = 64 on the validation cases of *The
@@ -36,20 +36,16 @@ class WALSConfig:
         seed: seed of the initial factors.
     """
 
-    dim: int = 64
-    regularization: float = 30.0
-    alpha: float = 1.0
-    iterations: int = 15
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        # Without a regularization, the factors of a user with few behaviors are not unique.
-        factors = {"regularization": FACTOR, "alpha": FACTOR}
-        check_options(self, dim=SIZE, iterations=SIZE, seed=SEED, **factors)
+    dim: Annotated[int, SIZE] = 64
+    # Without a regularization, the factors of a user with few behaviors are not unique.
+    regularization: Annotated[float, FACTOR] = 30.0
+    alpha: Annotated[float, FACTOR] = 1.0
+    iterations: Annotated[int, SIZE] = 15
+    seed: Annotated[int, SEED] = 0
 
 
 @dataclass(frozen=True)
-class WALS:
+class WALS(ExactSearch):
     """Weighted matrix factorization of implicit feedback (Hu, Koren & Volinsky 2008).
 
     Unlike MIND it has one vector for a user, x_u = (Y'Y + sum_i alpha r_ui y_i y_i' + lambda 1)^-1
@@ -105,15 +101,6 @@ class WALS:
     def item_vectors(self) -> Float[Tensor, "items dim"]:
         """Return the item vectors y_i of the whole catalogue; row 0 is padding."""
         return torch.nn.functional.pad(torch.from_numpy(self.model.item_factors), (0, 0, 1, 0))
-
-    def recommend(
-        self, histories: Histories, n: int, *, exclude_history: bool = True
-    ) -> Recommendations:
-        """Recommend the n items with the highest score y_i' x_u."""
-        items, histories = self.item_vectors(), histories.to("cpu")
-        return top_by_best_interest(
-            self.interests, items, histories, n, exclude_history=exclude_history
-        )
 
 
 def _confidence(counts: csr_matrix, alpha: float) -> csr_matrix:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mindlib.data.histories import Histories
-from mindlib.data.option_types import AT_LEAST_0, ITEMS, check_options
+from mindlib.data.option_types import AT_LEAST_0, ITEMS, Options
 from mindlib.data.splits import Split
 from mindlib.models.interaction_counts import history_counts, training_counts
 from mindlib.retrieval import Recommendations, top_items
@@ -19,7 +19,7 @@ Similarity = Literal["cosine", "bm25"]
 
 
 @dataclass(frozen=True)
-class ItemCFConfig:
+class ItemCFConfig(Options):
     """Options of item-based collaborative filtering, tuned in the same way as `WALSConfig`.
 
     Attributes:
@@ -32,12 +32,9 @@ class ItemCFConfig:
     """
 
     similarity: Similarity = "cosine"
-    neighbors: int = 200
-    k1: float = 1.2
-    b: float = 0.75
-
-    def __post_init__(self) -> None:
-        check_options(self, neighbors=ITEMS, k1=AT_LEAST_0, b=(0, 1))
+    neighbors: Annotated[int, ITEMS] = 200
+    k1: Annotated[float, AT_LEAST_0] = 1.2
+    b: Annotated[float, (0, 1)] = 0.75
 
 
 @dataclass(frozen=True)

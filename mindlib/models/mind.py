@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mindlib.data.histories import History
-from mindlib.data.option_types import check_options
 from mindlib.layers.attention import PowerForm
 from mindlib.layers.initial_logits import gaussian_logits
 from mindlib.layers.routing import B2IRouting, RoutingConfig
@@ -32,11 +31,10 @@ class MINDConfig(VectorConfig):
     routing: RoutingConfig = field(default_factory=RoutingConfig)
     power: float = math.inf
     power_form: PowerForm = "scaled"
-    evaluation_seed: int = 0
+    evaluation_seed: Annotated[int, (0, 2**62 - 1)] = 0  # twice it is hashed as 64 bits
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_options(self, evaluation_seed=(0, 2**62 - 1))  # twice it is hashed as 64 bits
         if self.power < 0:
             raise ValueError(
                 f"power={self.power}: expected p >= 0; p = 0 is the mean, p = inf the argmax"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mindlib.data.histories import History
-from mindlib.data.option_types import SIZE, check_options
+from mindlib.data.option_types import SIZE
 from mindlib.models.vector_model import (
     PROBABILITY,
     Interests,
@@ -33,15 +34,14 @@ class SASRecConfig(VectorConfig):
         dropout: dropout probability of every layer.
     """
 
-    hidden: tuple[int, ...] | None = None
-    behavior_dropout: float = 0.0
-    layers: int = 2
+    hidden: Annotated[tuple[int, ...] | None, SIZE] = None
+    behavior_dropout: Annotated[float, PROBABILITY] = 0.0
+    layers: Annotated[int, SIZE] = 2
     heads: int = 1
-    dropout: float = 0.2
+    dropout: Annotated[float, PROBABILITY] = 0.2
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_options(self, layers=SIZE, dropout=PROBABILITY)
         if self.heads < 1 or self.dim % self.heads:
             raise ValueError(f"heads={self.heads}: expected a divisor of dim={self.dim}")
 

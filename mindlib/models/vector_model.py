@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from mindlib.data.histories import Histories, History
 from mindlib.data.interactions import Interactions
-from mindlib.data.option_types import FACTOR, SIZE, check_options
+from mindlib.data.option_types import FACTOR, SIZE, Options
 from mindlib.data.title_words import encode_titles
 from mindlib.layers.attention import PowerForm, label_aware_attention
 from mindlib.layers.pooling import ItemEmbedding, Pooling, ProfileEmbedding
 from mindlib.models.head import Head, HeadKind
-from mindlib.retrieval import Recommendations, top_by_best_interest
+from mindlib.retrieval import ExactSearch
 
 # The number of users encoded at once outside training.
 USERS_AT_ONCE = 4096
@@ -29,7 +29,7 @@ Config = TypeVar("Config", bound="VectorConfig")
 
 
 @dataclass(frozen=True)
-class VectorConfig:
+class VectorConfig(Options):
     """Options of every vector model. The defaults are the tuned ones, not those of the paper.
 
     Attributes:
@@ -44,24 +44,17 @@ class VectorConfig:
             that are summed up, not the weights of the sum.
     """
 
-    dim: int = 64
-    hidden: tuple[int, ...] | None = (128,)
-    history_length: int = 50
+    dim: Annotated[int, SIZE] = 64
+    hidden: Annotated[tuple[int, ...] | None, SIZE] = (128,)
+    history_length: Annotated[int, SIZE] = 50
     head: HeadKind = "residual"
     pooling: Pooling = "sum"
-    id_scale: float = 0.1
+    id_scale: Annotated[float, FACTOR] = 0.1
     title_words: bool = True
-    behavior_dropout: float = 0.5
+    behavior_dropout: Annotated[float, PROBABILITY] = 0.5
 
     def __post_init__(self) -> None:
-        check_options(
-            self,
-            dim=SIZE,
-            hidden=SIZE,
-            history_length=SIZE,
-            id_scale=FACTOR,
-            behavior_dropout=PROBABILITY,
-        )
+        super().__post_init__()
         if self.title_words and self.pooling == "mean":
             raise ValueError(
                 "title_words=True with pooling='mean': the words of a long title would dominate "
@@ -89,11 +82,7 @@ class MultiInterestConfig(VectorConfig):
         max_interests: K, the number of vectors.
     """
 
-    max_interests: int = 4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_options(self, max_interests=SIZE)
+    max_interests: Annotated[int, SIZE] = 4
 
 
 class Interests(NamedTuple):
@@ -120,7 +109,7 @@ class Interests(NamedTuple):
         return cls(vectors, active, coupling)
 
 
-class VectorModel(nn.Module):
+class VectorModel(ExactSearch, nn.Module):
     """Base class of models that encode a history as K vectors and score items by inner product.
 
     A subclass sets `config_class`, creates its own parameters in `build`, and computes a user's
@@ -230,16 +219,6 @@ class VectorModel(nn.Module):
     def item_vectors(self) -> Float[Tensor, "items dim"]:
         """Compute the item embeddings e_i of the whole catalogue (Eq. 2); row 0 is padding."""
         return self.items.all()
-
-    def recommend(
-        self, histories: Histories, n: int, *, exclude_history: bool = True
-    ) -> Recommendations:
-        """Recommend the n items with the best score of any interest (Eq. 3), by exact search."""
-        items = self.item_vectors()
-        histories = histories.to(items.device)
-        return top_by_best_interest(
-            self.interests, items, histories, n, exclude_history=exclude_history
-        )
 
 
 def check_window(behaviors: Float[Tensor, "batch length dim"], history_length: int) -> None:

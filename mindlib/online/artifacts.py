@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mindlib.data.storage import atomic_folder, checksum, explained, read_object
+from mindlib.data.storage import atomic_folder, checksum, digest_of, explained, read_object
 
 MANIFEST = "manifest.json"
 PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
@@ -82,8 +81,7 @@ def write_manifest(
 def seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Return a manifest with the checksum of its other entries, by which damage is detected."""
     content = {name: value for name, value in manifest.items() if name != "sha256"}
-    text = json.dumps(content, sort_keys=True)
-    return content | {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+    return content | {"sha256": digest_of(content)}
 
 
 def read_manifest(folder: Path, form: ArtifactFormat) -> dict[str, Any]:

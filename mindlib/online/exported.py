@@ -15,7 +15,7 @@ from mindlib.data.catalogue import Catalogue
 from mindlib.data.histories import Histories
 from mindlib.models.vector_model import USERS_AT_ONCE
 from mindlib.online.artifacts import ArtifactFormat, read_manifest
-from mindlib.retrieval import InterestModel, Recommendations, top_by_best_interest
+from mindlib.retrieval import ExactSearch, InterestModel
 
 GRAPH, ITEMS, CATALOGUE = "interests.onnx", "items.npy", "catalogue.json"
 TABLE = "item_vectors"  # the name of these vectors in the graph
@@ -23,7 +23,7 @@ FORMAT = ArtifactFormat("export", 2, "mindlib.online.export.export")
 
 
 @dataclass(frozen=True)
-class ExportedModel:
+class ExportedModel(ExactSearch):
     """An `InterestModel` that runs an exported graph; it has no state between calls.
 
     Attributes:
@@ -89,14 +89,6 @@ class ExportedModel:
     def item_vectors(self) -> Float[Tensor, "items dim"]:
         """Return e_i of the whole catalogue (Eq. 2); row 0 is padding."""
         return self.items
-
-    def recommend(
-        self, histories: Histories, n: int, *, exclude_history: bool = True
-    ) -> Recommendations:
-        """Return the n items with the best score of any interest (Eq. 3), by exact search."""
-        return top_by_best_interest(
-            self.interests, self.items, histories, n, exclude_history=exclude_history
-        )
 
 
 def measure_skew(model: InterestModel, exported: InterestModel, histories: Histories) -> float:

@@ -5,7 +5,7 @@ need optional packages, so nothing here imports them; `write_index` and `load_in
 """
 
 from mindlib.retrieval.engines import Engine, check_engine, load_index, write_index
-from mindlib.retrieval.exact import ExactIndex, top_by_best_interest
+from mindlib.retrieval.exact import ExactIndex, ExactSearch, top_by_best_interest
 from mindlib.retrieval.index import IndexRecommender, VectorIndex, catalogue, search
 from mindlib.retrieval.scores import (
     InterestModel,
@@ -20,6 +20,7 @@ from mindlib.retrieval.scores import (
 __all__ = [
     "Engine",
     "ExactIndex",
+    "ExactSearch",
     "IndexRecommender",
     "InterestModel",
     "Recommendations",

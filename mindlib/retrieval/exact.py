@@ -23,6 +23,7 @@ from mindlib.retrieval.int8 import Int8Items, has_fast_int8, top_in_float32
 from mindlib.retrieval.scores import (
     BLOCK_SIZE,
     MAX_SCORES,
+    InterestModel,
     Recommendations,
     concatenate,
     score_by_best_interest,
@@ -120,3 +121,16 @@ def top_by_best_interest(
                 excluded = torch.cat([excluded, torch.stack(part.pairs())], dim=1)
             parts.append(index.top(block, n, excluded))
     return concatenate(parts)
+
+
+class ExactSearch:
+    """Mixin of an `InterestModel` that recommends by exact search."""
+
+    def recommend(
+        self: InterestModel, histories: Histories, n: int, *, exclude_history: bool = True
+    ) -> Recommendations:
+        """Recommend the n items with the best score of any interest of each history (Eq. 3)."""
+        items = self.item_vectors()
+        return top_by_best_interest(
+            self.interests, items, histories.to(items.device), n, exclude_history=exclude_history
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import faiss as untyped_faiss
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mindlib.data.option_types import AT_LEAST_1, ITEMS, check_options
+from mindlib.data.option_types import AT_LEAST_1, ITEMS, Options
 from mindlib.data.tensor_file import TensorFile
 from mindlib.retrieval.index import VectorIndex, check_items, digest_items
 from mindlib.retrieval.scores import Recommendations
@@ -24,7 +24,7 @@ MAX_FLAT_ITEMS = 50_000  # in a larger catalogue, `FaissConfig.for_size` does no
 
 
 @dataclass(frozen=True)
-class FaissConfig:
+class FaissConfig(Options):
     """The index that Faiss builds, and the effort of its searches.
 
     Attributes:
@@ -38,12 +38,9 @@ class FaissConfig:
     """
 
     factory: str = "Flat"
-    nprobe: int = 64
-    ef_search: int = 64
-    refine: float = 2.0
-
-    def __post_init__(self) -> None:
-        check_options(self, nprobe=AT_LEAST_1, ef_search=ITEMS, refine=ITEMS)
+    nprobe: Annotated[int, AT_LEAST_1] = 64
+    ef_search: Annotated[int, ITEMS] = 64
+    refine: Annotated[float, ITEMS] = 2.0
 
     @staticmethod
     def for_size(num_items: int) -> FaissConfig:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from pymilvus import DataType, MilvusClient, MilvusException
 from torch import Tensor
 
-from mindlib.data.option_types import check_options
+from mindlib.data.option_types import Options
 from mindlib.data.tensor_file import TensorFile
 from mindlib.retrieval.index import VectorIndex, check_items, digest_items
 from mindlib.retrieval.scores import Recommendations
@@ -25,7 +25,7 @@ TOKEN = "MILVUS_TOKEN"
 
 
 @dataclass(frozen=True)
-class MilvusConfig:
+class MilvusConfig(Options):
     """The collection that holds the vectors.
 
     The credentials of a cluster are read from the environment variable MILVUS_TOKEN
@@ -40,7 +40,7 @@ class MilvusConfig:
     collection: str = field(default_factory=lambda: f"items_{uuid.uuid4().hex}")
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if "@" in self.uri:
             raise ValueError(
                 f"the uri of Milvus has credentials: remove them and set {TOKEN} in the environment"

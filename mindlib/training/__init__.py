@@ -1,7 +1,6 @@
 """Training (§3.5): `fit` for every vector model, with sampled softmax and Adam."""
 
 from mindlib.training.config import Proposal, TrainingConfig
-from mindlib.training.device import keep_freed_memory
 from mindlib.training.epochs import EpochRecord, Fit
 from mindlib.training.fitting import fit
 from mindlib.training.optimizers import make_optimizers
@@ -12,6 +11,7 @@ from mindlib.training.sampled_softmax import (
     target_probabilities,
 )
 from mindlib.training.step import batches, make_sampler, training_step
+from mindlib.training.threads import keep_freed_memory
 
 __all__ = [
     "EpochRecord",

@@ -13,25 +13,24 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import hashlib
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock, Timeout
 from torch import Tensor
 
 from mindlib.data.splits import Split
-from mindlib.data.storage import PARTIAL, explained, sweep
+from mindlib.data.storage import explained, sweep
 from mindlib.data.tensor_file import TensorFile, read_tensors, write_tensors
 from mindlib.models.vector_model import VectorModel
 from mindlib.training.config import TrainingConfig
 from mindlib.training.distributed import Workers
 from mindlib.training.epochs import EpochRecord, TrainingState
 
-FORMAT = "mindlib checkpoint 3"
+FORMAT = "mindlib checkpoint 4"
 
 
 class Checkpoints:
@@ -52,9 +51,7 @@ class Checkpoints:
         try:
             with explained(self.folder, what, "; pass a writable folder as checkpoints"):
                 self.folder.mkdir(parents=True, exist_ok=True)
-                probe = self.folder / f".probe{PARTIAL}"
-                probe.touch()
-                probe.unlink()
+                tempfile.TemporaryFile(dir=self.folder).close()
                 self.lock.acquire(timeout=0)
                 sweep(self.folder, "epoch-*")
         except Timeout as error:
@@ -167,7 +164,7 @@ def run_identity(
     identity = {
         "model": type(model).__name__,
         **_fields("model", model.config),
-        "data": _digest(split),
+        "data": split.digest,
         **_fields("training", config),
         "device": model.items.weight.device.type,
         "processes": workers.size,
@@ -200,19 +197,3 @@ def _fields(name: str, value: Any) -> dict[str, Any]:
     for field in dataclasses.fields(value):
         fields |= _fields(f"{name}.{field.name}", getattr(value, field.name))
     return fields
-
-
-def _digest(split: Split) -> str:
-    """Compute the sha256 of what training and validation read of a split."""
-    log, cases, train = split.log, split.validation, split.train
-    tables = [table for table in (log.item_features, log.profiles) if table]
-    names = [(table.fields, table.vocabularies) for table in tables]
-    digest = hashlib.sha256(repr([log.item_ids.tolist(), *names]).encode())
-    tensors = [*vars(cases.histories).values(), cases.targets, cases.offsets]
-    tensors += [train[:0].histories.items, train[:0].histories.profiles]
-    arrays = [tensor.numpy() for tensor in tensors] + [table.codes for table in tables]
-    arrays += [log.offsets, train.first.words, train.last.words, split.train_counts]
-    for array in arrays:
-        digest.update(repr(array.shape).encode())
-        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from mindlib.data.option_types import (
-    AT_LEAST_0,
-    AT_LEAST_1,
-    FACTOR_OR_0,
-    ITEMS,
-    SEED,
-    check_options,
-)
+from mindlib.data.option_types import AT_LEAST_0, AT_LEAST_1, FACTOR_OR_0, ITEMS, SEED, Options
 
 Proposal = Literal["uniform", "log-uniform", "popularity"]
 Schedule = Literal["constant", "cosine"]
@@ -20,7 +13,7 @@ Loss = Literal["candidate", "label"]
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Options):
     """Options of a training run. To compare models, train them with the same options.
 
     Attributes:
@@ -59,25 +52,25 @@ class TrainingConfig:
         ValueError: a value is out of range; the message names it and the allowed range.
     """
 
-    epochs: int = 10
-    batch_size: int = 1024
-    pairs_per_user: int = 0
-    length_bucket_batches: int = 1
-    negatives: int = 2048
+    epochs: Annotated[int, AT_LEAST_1] = 10
+    batch_size: Annotated[int, ITEMS] = 1024
+    pairs_per_user: Annotated[int, AT_LEAST_0] = 0
+    length_bucket_batches: Annotated[int, ITEMS] = 1
+    negatives: Annotated[int, ITEMS] = 2048
     proposal: Proposal = "uniform"
-    alpha: float = 0.75
+    alpha: Annotated[float, (-10, 10)] = 0.75
     logq: bool = True
     in_batch: bool = False
     loss: Loss = "candidate"
-    hardness: float = 0.0
-    routing_penalty: float = 0.0
+    hardness: Annotated[float, FACTOR_OR_0] = 0.0
+    routing_penalty: Annotated[float, FACTOR_OR_0] = 0.0
     learning_rate: float = 2e-3
-    warmup_steps: int = 0
+    warmup_steps: Annotated[int, AT_LEAST_0] = 0
     schedule: Schedule = "constant"
     monitor: str = "Recall@50"
-    patience: int = 2
+    patience: Annotated[int, AT_LEAST_1] = 2
     exclude_history: bool = True
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
 
     @classmethod
     def paper(cls, **changes: Any) -> TrainingConfig:
@@ -86,20 +79,7 @@ class TrainingConfig:
         return cls(**literal | changes)
 
     def __post_init__(self) -> None:
-        check_options(
-            self,
-            epochs=AT_LEAST_1,
-            batch_size=ITEMS,
-            pairs_per_user=AT_LEAST_0,
-            length_bucket_batches=ITEMS,
-            negatives=ITEMS,
-            hardness=FACTOR_OR_0,
-            routing_penalty=FACTOR_OR_0,
-            warmup_steps=AT_LEAST_0,
-            patience=AT_LEAST_1,
-            alpha=(-10, 10),
-            seed=SEED,
-        )
+        super().__post_init__()
         if not 0 < self.learning_rate <= 100:  # larger steps of Adam overflow without a NaN loss
             raise ValueError(f"learning_rate={self.learning_rate}: expected above 0, at most 100")
         if self.hardness and self.loss != "label":

@@ -120,6 +120,31 @@ class Workers:
 SINGLE_PROCESS = Workers()
 
 
+def choose_device(device: str) -> torch.device:
+    """Return the device with this name; "auto" is a GPU if there is one, otherwise the CPU.
+
+    "cuda" without an index is the GPU that torchrun assigned to this process.
+
+    Raises:
+        ValueError: the device does not exist, or torchrun started more processes than this
+            machine has GPUs.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+        local_rank = os.environ.get("LOCAL_RANK")
+        if chosen.type == "cuda" and chosen.index is None and local_rank is not None:
+            chosen = torch.device("cuda", int(local_rank))
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device={device!r} cannot be used here ({str(error).splitlines()[0]}); expected "
+            f'"auto", "cpu" or, with a GPU for each process, "cuda" (lower --nproc-per-node)'
+        ) from error
+    return chosen
+
+
 def join_process_group(device: torch.device) -> Workers:
     """Join torch's process group, which is created under torchrun if necessary.
 

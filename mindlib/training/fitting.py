@@ -18,11 +18,11 @@ from mindlib.layers.pooling import ItemEmbedding
 from mindlib.models.vector_model import VectorModel
 from mindlib.training.checkpoints import Checkpoints, resume, run_identity, save_state
 from mindlib.training.config import TrainingConfig
-from mindlib.training.device import choose_device, keep_freed_memory
-from mindlib.training.distributed import join_process_group
+from mindlib.training.distributed import choose_device, join_process_group
 from mindlib.training.epochs import Fit, TrainingState, run_epochs
 from mindlib.training.optimizers import dense_parameters, make_schedulers
 from mindlib.training.step import batches, make_sampler, pairs_in_epoch, training_step
+from mindlib.training.threads import keep_freed_memory
 
 
 def fit(

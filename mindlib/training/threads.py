@@ -1,9 +1,11 @@
-"""The number of threads of a training run: all of PyTorch's, or one while the machine is busy."""
+"""The threads of a training run, all of PyTorch's or one on a busy machine, and its memory."""
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
+import platform
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -93,3 +95,17 @@ def is_crowded(threads: int) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep large freed blocks for the next step instead of returning them to the system.
+
+    By default glibc unmaps every block above 128 kB when it is freed, so that the next step has to
+    map each page again. The setting applies to the whole process. It has no effect without glibc.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    trim_threshold, mmap_threshold, limit = -1, -3, 1 << 30
+    libc = ctypes.CDLL(None)
+    libc.mallopt(trim_threshold, limit)
+    libc.mallopt(mmap_threshold, limit)

@@ -1,5 +1,6 @@
 """No leakage: targets and their steps never occur in a history too early."""
 
+import dataclasses
 from collections import defaultdict
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from mindlib.data.histories import Histories
 from mindlib.data.interactions import Interactions
+from mindlib.data.planted import PlantedConfig, planted_interests
 from mindlib.data.splits import (
     SPLITS,
     Cases,
@@ -20,6 +22,7 @@ from mindlib.data.splits import (
     random_interactions,
 )
 
+SMALL = PlantedConfig(num_users=40, num_clusters=4, items_per_cluster=5, num_segments=2)
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -247,3 +250,31 @@ def test_logs_too_small_to_split_are_refused():
         held_out_users(log_of(steps=1, users=10), 0)
     with pytest.raises(ValueError, match="needs a larger log"):
         random_interactions(log_of(steps=1, users=20), 0)
+
+
+def test_every_part_of_a_split_and_its_log_decides_the_digest():
+    split = leave_last_out(planted_interests(SMALL, seed=0).log)
+    again = leave_last_out(planted_interests(SMALL, seed=0).log)
+    assert again.digest == split.digest
+    log, features, titles = split.log, split.log.item_features, split.log.titles
+    assert features
+    assert titles
+    codes = features.codes.copy()
+    codes[1, 0] += 1
+    of_the_log = {
+        "timestamps": log.timestamps + 1,
+        "items": log.items[::-1].copy(),
+        "user_ids": np.r_[log.user_ids[:1], log.user_ids[:0:-1]],
+        "item_ids": np.r_[log.item_ids[:1], log.item_ids[:0:-1]],
+        "titles": (*titles[:-1], "another title"),
+        "item_features": dataclasses.replace(features, codes=codes),
+    }
+    changes = [
+        {"name": "another"},
+        {"train_events": np.r_[~split.train_events[:1], split.train_events[1:]]},
+        {"validation": split.validation.head(len(split.validation) - 1)},
+        {"test": split.test.head(len(split.test) - 1)},
+        *({"log": dataclasses.replace(log, **{name: x})} for name, x in of_the_log.items()),
+    ]
+    for change in changes:
+        assert dataclasses.replace(split, **change).digest != split.digest, change

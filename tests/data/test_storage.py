@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from mindlib.data.storage import atomic_file, atomic_folder, checksum, make_cache_folder, sync
+from mindlib.data.storage import (
+    atomic_file,
+    atomic_folder,
+    checksum,
+    digest_of,
+    make_cache_folder,
+    sync,
+)
 from mindlib.data.tensor_file import TensorFile, write_tensors
 from tests.reliability import behaves
 
@@ -182,3 +189,8 @@ def test_a_cache_that_cannot_be_written_names_the_variable(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"MINDLIB_CACHE.*file/cache"):
         make_cache_folder(tmp_path / "file" / "cache")
+
+
+def test_the_order_of_facts_does_not_matter():
+    assert digest_of({"a": 1, "b": [1]}) == digest_of({"b": [1], "a": 1})
+    assert digest_of({"a": 1}) != digest_of({"a": "1"})

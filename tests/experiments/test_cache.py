@@ -7,31 +7,15 @@ import re
 import subprocess
 import warnings
 
-import numpy as np
 import pytest
 import torch
 
-from mindlib.data import PlantedConfig, leave_last_out, planted_interests
 from mindlib.data.tensor_file import TensorFile, write_tensors
 from mindlib.experiments import cache
-from mindlib.experiments.cache import (
-    FORM,
-    code_version,
-    data_digest,
-    describe_config,
-    digest_of,
-    read_entry,
-)
+from mindlib.experiments.cache import FORM, code_version, describe_config, read_entry
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models import MINDConfig
 from tests.reliability import behaves
-
-SMALL = PlantedConfig(num_users=40, num_clusters=4, items_per_cluster=5, num_segments=2)
-
-
-@pytest.fixture(scope="module")
-def split():
-    return leave_last_out(planted_interests(SMALL, seed=0).log)
 
 
 def test_a_configuration_in_json_has_every_field_of_every_dataclass_in_it():
@@ -48,31 +32,6 @@ def test_a_configuration_in_json_has_every_field_of_every_dataclass_in_it():
 def test_a_value_without_a_lasting_representation_is_refused():
     with pytest.raises(TypeError, match="is a function: a run's configuration may hold"):
         describe_config({"build": lambda: None})
-
-
-def test_every_part_of_a_split_and_its_log_decides_the_digest(split):
-    again = leave_last_out(planted_interests(SMALL, seed=0).log)
-    assert data_digest(again) == data_digest(split)
-    log, features = split.log, split.log.item_features
-    codes = features.codes.copy()
-    codes[1, 0] += 1
-    of_the_log = {
-        "timestamps": log.timestamps + 1,
-        "items": log.items[::-1].copy(),
-        "user_ids": np.r_[log.user_ids[:1], log.user_ids[:0:-1]],
-        "item_ids": np.r_[log.item_ids[:1], log.item_ids[:0:-1]],
-        "titles": (*log.titles[:-1], "another title"),
-        "item_features": dataclasses.replace(features, codes=codes),
-    }
-    changes = [
-        {"name": "another"},
-        {"train_events": np.r_[~split.train_events[:1], split.train_events[1:]]},
-        {"validation": split.validation.head(len(split.validation) - 1)},
-        {"test": split.test.head(len(split.test) - 1)},
-        *({"log": dataclasses.replace(log, **{name: x})} for name, x in of_the_log.items()),
-    ]
-    for change in changes:
-        assert data_digest(dataclasses.replace(split, **change)) != data_digest(split), change
 
 
 def test_the_version_is_the_commit_of_a_checkout_or_else_the_packages(monkeypatch):
@@ -143,8 +102,3 @@ def test_any_flipped_bit_is_reported_or_changes_nothing(tmp_path):
             assert found.tensors.keys() == entry.tensors.keys()
             assert torch.equal(found.tensors["a"], entry.tensors["a"])
     assert reported > len(content) / 2
-
-
-def test_the_order_of_facts_does_not_matter():
-    assert digest_of({"a": 1, "b": [1]}) == digest_of({"b": [1], "a": 1})
-    assert digest_of({"a": 1}) != digest_of({"a": "1"})

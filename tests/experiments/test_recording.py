@@ -1,5 +1,6 @@
 """The script of the recorded tables: complete, in any order, and again from the cache."""
 
+import dataclasses
 import importlib.util
 import json
 import math
@@ -12,12 +13,17 @@ import pytest
 import torch
 
 from mindlib.data import held_out_users, leave_last_out
-from mindlib.evaluation import compare_seeds
+from mindlib.evaluation import Evaluation, compare_seeds
 from mindlib.experiments import execution, tuning
 from mindlib.experiments.cache import code_version
 from mindlib.experiments.claims import CLAIMS
 from mindlib.experiments.results import recorded_table
+from mindlib.experiments.search_space import search_space
+from mindlib.experiments.tables import summarize
+from mindlib.experiments.trial import Trial, TrialRun
+from mindlib.experiments.tuning import Tuning
 from mindlib.lessons.n05_experiments.gains import recorded_groups, study_changes
+from mindlib.models import ItemCF, ItemCFConfig
 
 pytestmark = pytest.mark.slow
 
@@ -312,3 +318,53 @@ def test_a_wrong_command_is_refused_before_any_work(script, tmp_path, capsys, ch
     with pytest.raises(SystemExit):
         script.parse([word for pair in options.items() if pair[1] for word in pair])
     assert message in capsys.readouterr().err
+
+
+def test_recorded_settings_are_the_recorded_choices_and_the_single_candidates(script):
+    rows = [
+        {"name": "Popularity", "tuned": None},
+        {"name": "WALS", "tuned": {"chosen": 3}},
+        {"name": "a row that is no longer in the space", "tuned": {"chosen": 0}},
+        {"name": "MIND-1", "failed": "NaN"},
+    ]
+    space = search_space()
+    found = script.recorded_settings(space, {"rows": rows})
+    assert found == {name: space[name][0] for name in ("Random", "Popularity")} | {
+        "WALS": space["WALS"][3]
+    }
+
+
+def made_up(seed: int) -> TrialRun:
+    generator = torch.Generator().manual_seed(seed)
+    parts = {
+        part: Evaluation(
+            {"Recall@50": torch.rand(cases, generator=generator)}, {"Coverage@50": 0.25}
+        )
+        for part, cases in (("validation", 5), ("test", 11))
+    }
+    trial = Trial("ItemCF", ItemCF, ItemCFConfig(neighbors=7), seed=seed)
+    return TrialRun(trial, parts, None, float(seed), ("c" * 40,))  # pyright: ignore[reportArgumentType]
+
+
+RUNS = [made_up(seed) for seed in range(3)]
+
+
+def test_a_row_has_the_configuration_the_tuning_and_the_summaries(script):
+    other = dataclasses.replace(RUNS[0].trial, config=ItemCFConfig("bm25", neighbors=7))
+    tuning = Tuning(RUNS[0].trial, (other, RUNS[0].trial), (0.1, 0.2), "Recall@50")
+    row = script.result_row(RUNS, tuning)
+    assert (row["name"], row["model"], row["seeds"]) == ("ItemCF", "ItemCF", [0, 1, 2])
+    assert row["seconds"] == 1.0
+    assert row["commits"] == ["c" * 40]
+    assert row["config"]["neighbors"] == 7
+    assert row["tuned"] == {
+        "on": "validation Recall@50",
+        "candidates": [
+            {"config.similarity": "bm25", "value": 0.1},
+            {"config.similarity": "cosine", "value": 0.2},
+        ],
+        "chosen": 1,
+    }
+    assert row["test"] == summarize(RUNS, "test")
+    assert row["validation"] == summarize(RUNS, "validation")
+    assert script.result_row(RUNS, Tuning(other, (other,)))["tuned"] is None

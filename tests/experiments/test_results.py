@@ -1,57 +1,12 @@
 """Recorded results: the rows that are written, and how they are read."""
 
-import dataclasses
-
 import pytest
-import torch
 
-from mindlib.evaluation import Evaluation
 from mindlib.experiments.results import (
     load_recorded,
     recorded_rows,
     recorded_table,
-    result_row,
 )
-from mindlib.experiments.tables import summarize
-from mindlib.experiments.trial import Trial, TrialRun
-from mindlib.experiments.tuning import Tuning
-from mindlib.models import ItemCF, ItemCFConfig
-
-
-def made_up(seed: int) -> TrialRun:
-    generator = torch.Generator().manual_seed(seed)
-    parts = {
-        part: Evaluation(
-            {"Recall@50": torch.rand(cases, generator=generator)}, {"Coverage@50": 0.25}
-        )
-        for part, cases in (("validation", 5), ("test", 11))
-    }
-    trial = Trial("ItemCF", ItemCF, ItemCFConfig(neighbors=7), seed=seed)
-    return TrialRun(trial, parts, None, float(seed), ("c" * 40,))  # pyright: ignore[reportArgumentType]
-
-
-RUNS = [made_up(seed) for seed in range(3)]
-
-
-def test_a_row_has_the_configuration_the_tuning_and_the_summaries():
-    other = dataclasses.replace(RUNS[0].trial, config=ItemCFConfig("bm25", neighbors=7))
-    tuning = Tuning(RUNS[0].trial, (other, RUNS[0].trial), (0.1, 0.2), "Recall@50")
-    row = result_row(RUNS, tuning)
-    assert (row["name"], row["model"], row["seeds"]) == ("ItemCF", "ItemCF", [0, 1, 2])
-    assert row["seconds"] == 1.0
-    assert row["commits"] == ["c" * 40]
-    assert row["config"]["neighbors"] == 7
-    assert row["tuned"] == {
-        "on": "validation Recall@50",
-        "candidates": [
-            {"config.similarity": "bm25", "value": 0.1},
-            {"config.similarity": "cosine", "value": 0.2},
-        ],
-        "chosen": 1,
-    }
-    assert row["test"] == summarize(RUNS, "test")
-    assert row["validation"] == summarize(RUNS, "validation")
-    assert result_row(RUNS, Tuning(other, (other,)))["tuned"] is None
 
 
 def row(name, value, study=None):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mindlib.data import PlantedConfig, planted_interests
-from mindlib.experiments.cache import digest_of
+from mindlib.data.storage import digest_of
 from mindlib.experiments.search_space import (
     BUDGET,
     FACTORS,

@@ -14,7 +14,6 @@ from mindlib.experiments.execution import run_trial
 from mindlib.experiments.search_space import TRAINING, search_space
 from mindlib.experiments.tuning import (
     Tuning,
-    recorded_settings,
     run_seeds,
     tune_settings,
 )
@@ -28,19 +27,6 @@ OPTIONS = {"cutoffs": (5, 10), "metric": "Recall@10", "device": "cpu"}
 def split():
     config = PlantedConfig(num_users=60, num_clusters=6, items_per_cluster=8)
     return leave_last_out(planted_interests(config).log)
-
-
-def test_recorded_settings_are_the_recorded_choices_and_the_single_candidates():
-    rows = [
-        {"name": "Popularity", "tuned": None},
-        {"name": "WALS", "tuned": {"chosen": 3}},
-        {"name": "a row that is no longer in the space", "tuned": {"chosen": 0}},
-        {"name": "MIND-1", "failed": "NaN"},
-    ]
-    found = recorded_settings(SPACE, {"rows": rows})
-    assert found == {name: SPACE[name][0] for name in ("Random", "Popularity")} | {
-        "WALS": SPACE["WALS"][3]
-    }
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ MAXMF = "models/maxmf.py"
 MIND = "models/mind.py"
 SASREC = "models/sasrec.py"
 VECTOR = "models/vector_model.py"
+EXACT = "retrieval/exact.py"
 YOUTUBE = "models/youtube_dnn.py"
 IN_VECTOR = "models/test_vector_model.py::"
 IN_MODELS = "models/test_models.py::"
@@ -146,9 +147,9 @@ MUTANTS = [
         IN_MODELS + "test_youtube_dnn_takes_the_mean_over_behaviors_and_not_over_places",
     ),
     mutant(
-        "history always excluded", VECTOR,
-        "items, histories, n, exclude_history=exclude_history",
-        "items, histories, n, exclude_history=True",
+        "history always excluded", EXACT,
+        "items, histories.to(items.device), n, exclude_history=exclude_history",
+        "items, histories.to(items.device), n, exclude_history=True",
         IN_MIND_RULES + "test_the_history_may_be_recommended_where_that_is_asked_for",
     ),
     # §4.2: what MIND is compared with

@@ -16,8 +16,7 @@ from safetensors.torch import load_file
 
 import mindlib.training.distributed
 from mindlib.training.checkpoints import Checkpoints
-from mindlib.training.device import choose_device
-from mindlib.training.distributed import SINGLE_PROCESS, Workers, join_process_group
+from mindlib.training.distributed import SINGLE_PROCESS, Workers, choose_device, join_process_group
 from tests.training import distributed_child
 from tests.training.distributed_child import CONFIG, SCENARIOS, made_split, train
 

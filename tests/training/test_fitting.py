@@ -17,7 +17,7 @@ from mindlib.training import (
     proposal_probabilities,
     sampled_softmax_loss,
 )
-from mindlib.training.device import choose_device
+from mindlib.training.distributed import choose_device
 from tests.conftest import unchecked
 from tests.recovery import recovered_interests
 from tests.reliability import refuses

@@ -80,7 +80,9 @@ def movielens_1m(
     log = build_interactions(
         source,
         filter_by_rating(ratings, min_rating, source),
-        items=films.with_columns(_natural_title(), _decade()),
+        items=films.with_columns(
+            _natural_title(), decade=pl.col("title").str.extract(YEAR).str.head(3) + "0s"
+        ),
         users=users.with_columns(
             pl.col("age").replace(AGES),
             pl.col("occupation").replace(dict(zip(map(str, range(21)), OCCUPATIONS, strict=True))),
@@ -128,7 +130,3 @@ def _natural_title() -> pl.Expr:
     for _ in range(2):  # a match ends where the translation in brackets begins
         title = title.str.replace_all(ARTICLE, "${1}${3} ${2}${4}")
     return title.str.replace_all("L' ", "L'", literal=True).alias("title")
-
-
-def _decade() -> pl.Expr:
-    return (pl.col("title").str.extract(YEAR).str.head(3) + "0s").alias("decade")

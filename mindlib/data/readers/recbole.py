@@ -44,7 +44,14 @@ def recbole(
         FileNotFoundError, ValueError: a file or field is missing, or has the wrong format.
     """
     check_option("min_rating", min_rating, float | None)
-    inter = _find_inter(Path(os.path.expanduser(path)))
+    path = Path(os.path.expanduser(path))
+    found = sorted(path.glob("*.inter")) if os.path.isdir(path) else [check_file(path)]
+    if len(found) != 1:
+        raise ValueError(
+            f"{path} has {len(found)} .inter files "
+            f"({', '.join(file.name for file in found) or 'none'}); name the one to read"
+        )
+    inter = found[0]
     arguments: dict[str, Any] = {}
     for key, fields in (("item", "item_fields"), ("user", "profile_fields")):
         side, own_id = inter.with_suffix(f".{key}"), f"{key}_id"
@@ -67,16 +74,6 @@ def recbole(
     time = pl.col("timestamp") if "timestamp" in types else pl.int_range(pl.len())
     log = log.select(timestamp=time, user="user_id", item="item_id")
     return build_interactions(inter, log, missing=missing, name=inter.stem, **arguments)
-
-
-def _find_inter(path: Path) -> Path:
-    found = sorted(path.glob("*.inter")) if os.path.isdir(path) else [check_file(path)]
-    if len(found) != 1:
-        raise ValueError(
-            f"{path} has {len(found)} .inter files "
-            f"({', '.join(file.name for file in found) or 'none'}); name the one to read"
-        )
-    return found[0]
 
 
 def _read_atomic(path: Path, *wanted: str) -> tuple[pl.DataFrame, dict[str, str]]:

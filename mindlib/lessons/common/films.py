@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -97,14 +98,8 @@ def reference_model(
         config: the configuration of a model that is compared with it; `MINDConfig()` by default.
         changes: to the training configuration.
     """
-    settings: dict[str, Any] = {
-        "epochs": 3,
-        "pairs_per_user": 20,
-        "schedule": "cosine",
-        "learning_rate": 8e-3,
-    }
-    training = TrainingConfig(**settings | changes)
-    trial = Trial("MIND", MIND, config or MINDConfig(), training, seed)
+    training = TrainingConfig(epochs=3, pairs_per_user=20, schedule="cosine", learning_rate=8e-3)
+    trial = Trial("MIND", MIND, config or MINDConfig(), replace(training, **changes), seed)
     cache = output_folder() / "runs"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -6,7 +6,7 @@ import ast
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from mindlib.data.storage import atomic_file
 from mindlib.evaluation import Estimate
 
 
@@ -98,23 +99,23 @@ def write_metrics(name: str, metrics: Mapping[str, Any]) -> Path:
     Raises:
         ValueError: a number is NaN or infinite; the message names it.
     """
-    metrics = _plain(metrics)
-    for key, value in _leaves(metrics):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"the metric {key} is {value}; a metric must be a finite number")
     path = output_folder() / f"{name}.metrics.json"
-    text = json.dumps(metrics, indent=1, allow_nan=False) + "\n"
-    _write(path, lambda part: part.write_text(text, encoding="utf-8"))
+    text = json.dumps(_plain(metrics), indent=1, allow_nan=False) + "\n"
+    with atomic_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
     return path
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, name: str = "") -> Any:
+    """Convert metrics to JSON; the name of a part is its path."""
     if isinstance(value, Estimate):
-        return [value.value, value.low, value.high]
+        value = [value.value, value.low, value.high]
     if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: _plain(part, f"{name}/{key}".strip("/")) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [_plain(part, f"{name}/{n}") for n, part in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"the metric {name} is {value}; a metric must be a finite number")
     return value
 
 
@@ -125,32 +126,6 @@ def save_figure(figure: Figure, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     metadata = {"Date": None} if path.suffix == ".svg" else {}  # the same picture, the same file
-    with mpl.rc_context({"svg.hashsalt": "mindlib"}):
-        _write(
-            path,
-            lambda part: figure.savefig(
-                part,
-                format=path.suffix[1:],
-                transparent=True,
-                bbox_inches="tight",
-                metadata=metadata,
-            ),
-        )
+    with mpl.rc_context({"svg.hashsalt": "mindlib"}), atomic_file(path) as partial:
+        figure.savefig(partial, transparent=True, bbox_inches="tight", metadata=metadata)
     return path
-
-
-def _leaves(value: object, path: str = "") -> list[tuple[str, object]]:
-    if isinstance(value, Mapping):
-        return [leaf for k, v in value.items() for leaf in _leaves(v, f"{path}/{k}".strip("/"))]
-    if isinstance(value, list | tuple):
-        return [leaf for n, v in enumerate(value) for leaf in _leaves(v, f"{path}/{n}")]
-    return [(path, value)]
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from mindlib.lessons.common.staged import Exercise
@@ -32,23 +33,6 @@ def _padded(found: list[int], n: int) -> Tensor:
     return torch.tensor([*found[:n], *[0] * (n - len(found))])
 
 
-def _waited(items: Tensor, scores: Tensor, milliseconds: Tensor, budget: float, n: int) -> Tensor:
-    return _merged(items, scores, n)
-
-
-def _one_by_one(
-    items: Tensor, scores: Tensor, milliseconds: Tensor, budget: float, n: int
-) -> Tensor:
-    arrived = milliseconds.cumsum(0) <= budget
-    return _merged(items[arrived], scores[arrived], n)
-
-
-def _none_if_late(
-    items: Tensor, scores: Tensor, milliseconds: Tensor, budget: float, n: int
-) -> Tensor:
-    return _in_time(items, scores, milliseconds, budget, n) * (milliseconds <= budget).all()
-
-
 def _twice(items: Tensor, scores: Tensor, milliseconds: Tensor, budget: float, n: int) -> Tensor:
     arrived = milliseconds <= budget
     order = scores[arrived].flatten().argsort(descending=True)
@@ -62,10 +46,6 @@ def _last_score(
     pairs = zip(items[arrived].flatten().tolist(), scores[arrived].flatten().tolist(), strict=True)
     found = dict(pairs)
     return _padded(sorted(found, key=found.__getitem__, reverse=True), n)
-
-
-def _chained(items: Tensor, scores: Tensor, milliseconds: Tensor, budget: float, n: int) -> Tensor:
-    return _padded(list(dict.fromkeys(items[milliseconds <= budget].flatten().tolist())), n)
 
 
 def _searches(seed: int, interests: int, m: int, items: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -93,54 +73,41 @@ IN_TIME = Exercise(
     ),
     mistakes={
         "a list that arrived after the budget is used. Merge only the lists that arrived in "
-        "time.": _waited,
+        "time.": lambda items, scores, milliseconds, budget, n: _merged(items, scores, n),
         "the durations are summed. The searches run in parallel, so each has the whole budget.": (
-            _one_by_one
+            lambda items, scores, milliseconds, budget, n: _in_time(
+                items, scores, milliseconds.cumsum(0), budget, n
+            )
         ),
         "one late search leaves the user without a list. Use the lists that did arrive.": (
-            _none_if_late
+            lambda items, scores, milliseconds, budget, n: (
+                _in_time(items, scores, milliseconds, budget, n) * (milliseconds <= budget).all()
+            )
         ),
         "an item that two interests retrieved occurs twice.": _twice,
         "an item keeps the score of the last list that has it. Its score is the best one "
         "(Eq. 3).": _last_score,
-        "the lists are concatenated. Sort by score across all of them.": _chained,
+        "the lists are concatenated. Sort by score across all of them.": (
+            lambda items, scores, milliseconds, budget, n: _padded(
+                list(dict.fromkeys(items[milliseconds <= budget].flatten().tolist())), n
+            )
+        ),
     },
 )
 
 
 def _sample_ratio(
-    counts: Int[Tensor, " arms"], shares: Float[Tensor, " arms"]
+    counts: Shaped[Tensor, " arms"],
+    shares: Float[Tensor, " arms"],
+    *,
+    fixed: int = 1,
+    by_observed: bool = False,
 ) -> Float[Tensor, ""]:
+    """Compute the p-value, with variations that are mistakes; `fixed` counts are known."""
     expected = shares.double() * counts.sum()
-    return _tail(((counts - expected) ** 2 / expected).sum(), len(counts) - 1)
-
-
-def _tail(chi_square: Tensor, degrees: int) -> Tensor:
-    half = torch.tensor(degrees / 2, dtype=torch.float64)
-    return torch.special.gammaincc(half, chi_square.double() / 2)
-
-
-def _as_if_equal(counts: Tensor, shares: Tensor) -> Tensor:
-    return _sample_ratio(counts, torch.full_like(shares, 1 / len(shares)))
-
-
-def _too_free(counts: Tensor, shares: Tensor) -> Tensor:
-    expected = shares.double() * counts.sum()
-    return _tail(((counts - expected) ** 2 / expected).sum(), len(counts))
-
-
-def _by_observed(counts: Tensor, shares: Tensor) -> Tensor:
-    expected = shares.double() * counts.sum()
-    return _tail(((counts - expected) ** 2 / counts).sum(), len(counts) - 1)
-
-
-def _of_shares(counts: Tensor, shares: Tensor) -> Tensor:
-    observed = counts.double() / counts.sum()
-    return _tail(((observed - shares) ** 2 / shares).sum(), len(counts) - 1)
-
-
-def _other_tail(counts: Tensor, shares: Tensor) -> Tensor:
-    return 1 - _sample_ratio(counts, shares)
+    chi_square = ((counts - expected) ** 2 / (counts if by_observed else expected)).sum()
+    half = torch.tensor((len(counts) - fixed) / 2, dtype=torch.float64)
+    return torch.special.gammaincc(half, chi_square / 2)
 
 
 SAMPLE_RATIO = Exercise(
@@ -151,15 +118,19 @@ SAMPLE_RATIO = Exercise(
         (torch.tensor([940, 2080, 2050]), torch.tensor([0.2, 0.4, 0.4], dtype=torch.float64)),
     ),
     mistakes={
-        "the arms are compared with equal shares. The expected shares are `shares`.": _as_if_equal,
+        "the arms are compared with equal shares. The expected shares are `shares`.": (
+            lambda counts, shares: _sample_ratio(counts, torch.full_like(shares, 1 / len(shares)))
+        ),
         "there is one degree of freedom too many. The sum of the counts is known, so subtract 1 "
-        "from the number of arms.": _too_free,
-        "the squares are divided by the observed counts. Divide by the expected ones.": (
-            _by_observed
+        "from the number of arms.": partial(_sample_ratio, fixed=0),
+        "the squares are divided by the observed counts. Divide by the expected ones.": partial(
+            _sample_ratio, by_observed=True
         ),
         "shares are compared instead of counts. A deviation of one percent is likely among a "
-        "hundred users and unlikely among a million: compare counts.": _of_shares,
+        "hundred users and unlikely among a million: compare counts.": lambda counts, shares: (
+            _sample_ratio(counts.double() / counts.sum(), shares)
+        ),
         "this is the probability of a smaller deviation. The p-value is that of one at least as "
-        "large.": _other_tail,
+        "large.": lambda counts, shares: 1 - _sample_ratio(counts, shares),
     },
 )

@@ -77,11 +77,8 @@ def learners_split(world: PlantedWorld, learners: int) -> Split:
 
 def train_runs(split: Split, runs: int, seed: int) -> dict[str, Recommender]:
     """Train every arm `runs` times from different seeds; the keys are "ARM / RUN"."""
-    trained: dict[str, Recommender] = {}
-    for run in range(runs):
-        models = train_arms(split, ARMS, seed=seed + run)
-        trained |= {f"{name} / {run}": models[name] for name in NAMES}
-    return {f"{name} / {run}": trained[f"{name} / {run}"] for name in NAMES for run in range(runs)}
+    by_run = [train_arms(split, ARMS, seed=seed + run) for run in range(runs)]
+    return {f"{name} / {run}": by_run[run][name] for name in NAMES for run in range(runs)}
 
 
 def assign(world: PlantedWorld, runs: int) -> tuple[Users, Users, Bool[np.ndarray, "cells padded"]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 
 from mindlib.data.histories import Histories, History, check_items
 from mindlib.data.interactions import Interactions
-from mindlib.data.option_types import SIZE, check_options
+from mindlib.data.option_types import SIZE, Options
 from mindlib.layers.pooling import ItemEmbedding
 
 # Memory bounds of inference: pairs of a behavior and a candidate, and hidden units, at a time.
@@ -26,7 +27,7 @@ MAX_UNITS = 1 << 16
 
 
 @dataclass(frozen=True)
-class DINConfig:
+class DINConfig(Options):
     """Sizes of DIN.
 
     Attributes:
@@ -36,13 +37,13 @@ class DINConfig:
         history_length: number of most recent behaviors that are used.
     """
 
-    dim: int = 32
-    activation_units: int = 36
-    hidden: tuple[int, ...] = (200, 80)
-    history_length: int = 50
+    dim: Annotated[int, SIZE] = 32
+    activation_units: Annotated[int, SIZE] = 36
+    hidden: Annotated[tuple[int, ...], SIZE] = (200, 80)
+    history_length: Annotated[int, SIZE] = 50
 
     def __post_init__(self) -> None:
-        check_options(self, dim=SIZE, activation_units=SIZE, hidden=SIZE, history_length=SIZE)
+        super().__post_init__()
         if not self.hidden:
             raise ValueError("hidden=(): expected at least one layer")
 

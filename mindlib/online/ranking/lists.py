@@ -74,12 +74,12 @@ class TwoTower:
         vectors, active = self.model.interests(histories)
         table = self.model.item_vectors()
         rows = max(1, MAX_SCORES // max(1, items.shape[1] * table.shape[1]))
-        parts = [table.new_empty((0, items.shape[1]))]
-        for start in range(0, len(items), rows):
-            part = slice(start, start + rows)
-            products = table[items[part]] @ vectors[part].mT
-            parts.append(products.masked_fill(~active[part, None], -torch.inf).amax(2))
-        return torch.cat(parts)
+        parts = zip(items.split(rows), vectors.split(rows), active.split(rows), strict=True)
+        scores = (
+            (table[candidates] @ own.mT).masked_fill(~is_active[:, None], -torch.inf).amax(2)
+            for candidates, own, is_active in parts
+        )
+        return torch.cat(list(scores))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mindlib.data.histories import Histories
-from mindlib.data.option_types import AT_LEAST_0, ITEMS, check_options
+from mindlib.data.option_types import AT_LEAST_0, ITEMS, Options
 from mindlib.data.splits import Split
 from mindlib.online.ranking.din import DIN
 from mindlib.online.ranking.lists import build_candidate_lists, evaluate_ranker
@@ -33,7 +33,7 @@ from mindlib.training.step import sample_targets
 
 
 @dataclass(frozen=True)
-class RankingConfig:
+class RankingConfig(Options):
     """How the ranker is trained; the other fields are those of `mindlib.training.TrainingConfig`.
 
     Attributes:
@@ -47,8 +47,8 @@ class RankingConfig:
     epochs: int = 10
     batch_size: int = 256
     negatives: int = 4
-    recalled: int = 3
-    candidates: int = 200
+    recalled: Annotated[int, AT_LEAST_0] = 3
+    candidates: Annotated[int, ITEMS] = 200
     proposal: Proposal = "popularity"
     alpha: float = 0.75
     learning_rate: float = 1e-2
@@ -56,7 +56,7 @@ class RankingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_options(self, recalled=AT_LEAST_0, candidates=ITEMS)
+        super().__post_init__()
         shared = vars(self).keys() - {"recalled", "candidates"}
         TrainingConfig(**{name: getattr(self, name) for name in shared})  # checks their ranges
         if self.recalled > self.negatives:

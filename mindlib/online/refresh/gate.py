@@ -11,6 +11,7 @@ The version is read back from disk, and its exported model and its index are che
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from mindlib.data.catalogue import Catalogue
 from mindlib.data.histories import Histories
-from mindlib.data.option_types import AT_LEAST_1, check_options
+from mindlib.data.option_types import AT_LEAST_1, Options
 from mindlib.evaluation import compare, evaluate
 from mindlib.online.refresh.days import HeldOutCases
 from mindlib.online.serving.bundle import Bundle
@@ -28,7 +29,7 @@ USERS_COMPARED = 256  # users whose lists are compared in the agreement checks
 
 
 @dataclass(frozen=True)
-class GateConfig:
+class GateConfig(Options):
     """Requirements of the gate.
 
     Attributes:
@@ -41,16 +42,11 @@ class GateConfig:
         index_agreement: the same for the lists from the index and those by exact search.
     """
 
-    cutoff: int = 50
-    tolerance: float = 0.1
-    reference_tolerance: float = 0.1
-    export_agreement: float = 0.98
-    index_agreement: float = 0.9
-
-    def __post_init__(self) -> None:
-        tolerances = dict.fromkeys(("tolerance", "reference_tolerance"), (0, 0.999))
-        agreements = dict.fromkeys(("export_agreement", "index_agreement"), (1e-6, 1))
-        check_options(self, cutoff=AT_LEAST_1, **tolerances, **agreements)
+    cutoff: Annotated[int, AT_LEAST_1] = 50
+    tolerance: Annotated[float, (0, 0.999)] = 0.1
+    reference_tolerance: Annotated[float, (0, 0.999)] = 0.1
+    export_agreement: Annotated[float, (1e-6, 1)] = 0.98
+    index_agreement: Annotated[float, (1e-6, 1)] = 0.9
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 
 from mindlib.data.interactions import Interactions
-from mindlib.data.option_types import AT_LEAST_1, SEED, check_options
+from mindlib.data.option_types import AT_LEAST_1, SEED, Options
 from mindlib.data.splits import Split
 from mindlib.evaluation import evaluate
 from mindlib.models.mind import MIND, MINDConfig
@@ -36,7 +36,7 @@ BUNDLE, WEIGHTS = "bundle", "weights.safetensors"
 
 
 @dataclass(frozen=True)
-class RefreshConfig:
+class RefreshConfig(Options):
     """Configuration of a refresh.
 
     Attributes:
@@ -57,15 +57,15 @@ class RefreshConfig:
     model: MINDConfig = field(default_factory=MINDConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     warm_start: TrainingConfig | None = field(default_factory=lambda: TrainingConfig(epochs=2))
-    held_out: float = 0.2
+    held_out: Annotated[float, (1e-6, 0.999)] = 0.2
     gate: GateConfig = field(default_factory=GateConfig)
-    reference: int | None = None
+    reference: Annotated[int | None, AT_LEAST_1] = None
     index: Engine = "exact"
     category: str | None = None
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
 
     def __post_init__(self) -> None:
-        check_options(self, held_out=(1e-6, 0.999), reference=AT_LEAST_1, seed=SEED)
+        super().__post_init__()
         if isinstance(self.index, str):
             check_engine(self.index)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)  # seconds
@@ -13,27 +15,18 @@ class Metrics:
     def __init__(self) -> None:
         # A registry of its own, so that several platforms in one process count separately.
         self._registry = registry = CollectorRegistry()
-        self.requests = Histogram(
-            "mindlib_request_seconds",
-            "Duration of one recommendation request.",
-            buckets=BUCKETS,
-            registry=registry,
-        )
-        self.stages = Histogram(
-            "mindlib_stage_seconds",
-            "Duration of one stage of a request, up to its timeout.",
-            ["stage"],
-            buckets=BUCKETS,
-            registry=registry,
-        )
-
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"mindlib_{name}", text, labels, registry=registry)
-
-        self.fallbacks = counter("fallbacks", "Fallbacks used.", "stage", "reason", "fallback")
-        self.clicks = counter("clicks", "Clicks by outcome.", "outcome")
-        self.responses = counter("responses", "HTTP responses by status.", "status")
-        self.swaps = counter("swaps", "Versions taken into service since the start.")
+        histogram = partial(Histogram, buckets=BUCKETS, registry=registry)
+        text = "Duration of one recommendation request."
+        self.requests = histogram("mindlib_request_seconds", text)
+        text = "Duration of one stage of a request, up to its timeout."
+        self.stages = histogram("mindlib_stage_seconds", text, ["stage"])
+        counter = partial(Counter, registry=registry)
+        labels = ("stage", "reason", "fallback")
+        self.fallbacks = counter("mindlib_fallbacks", "Fallbacks used.", labels)
+        self.clicks = counter("mindlib_clicks", "Clicks by outcome.", ["outcome"])
+        self.responses = counter("mindlib_responses", "HTTP responses by status.", ["status"])
+        text = "Versions taken into service since the start."
+        self.swaps = counter("mindlib_swaps", text)
         self._version = Gauge(
             "mindlib_version_info", "The version in service.", ["version"], registry=registry
         )

@@ -10,42 +10,39 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from mindlib.data.catalogue import ItemId
-from mindlib.data.option_types import ITEMS, SIZE, check_options
+from mindlib.data.option_types import ITEMS, SIZE, Options
 
 Stage = Literal["store", "extract", "recall", "rank", "rerank"]
 Order = Literal["ranking", "recall", "popularity"]
 Reason = Literal["timeout", "failed", "absent", "no behaviors"]
 Replacement = Literal["popularity", "profile", "recall order", "first n"]
-
+Seconds = Annotated[float, (1e-6, 60)]
 
 NO_INTEREST = -1  # of an item that comes from popularity
 
 
 @dataclass(frozen=True)
-class Timeouts:
+class Timeouts(Options):
     """Seconds for each stage: several times their duration, so that a timeout indicates a fault.
 
     The paper reports less than 15 ms for extract and recall together.
     """
 
-    store: float = 0.05
-    extract: float = 0.05
-    recall: float = 0.05
-    rank: float = 0.1
-    rerank: float = 0.05
-
-    def __post_init__(self) -> None:
-        check_options(self, **dict.fromkeys(vars(self), (1e-6, 60)))
+    store: Seconds = 0.05
+    extract: Seconds = 0.05
+    recall: Seconds = 0.05
+    rank: Seconds = 0.1
+    rerank: Seconds = 0.05
 
 
 @dataclass(frozen=True)
-class PlatformConfig:
+class PlatformConfig(Options):
     """The limits of a platform.
 
     Attributes:
@@ -57,16 +54,15 @@ class PlatformConfig:
         workers: number of threads of each stage.
     """
 
-    max_candidates: int = 1000
-    max_slate_size: int = 100
-    max_history: int = 2000
-    category_share: float = 0.3
-    workers: int = 4
+    max_candidates: Annotated[int, ITEMS] = 1000
+    max_slate_size: Annotated[int, ITEMS] = 100
+    max_history: Annotated[int, ITEMS] = 2000
+    category_share: Annotated[float, (1e-6, 1)] = 0.3
+    workers: Annotated[int, SIZE] = 4
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def __post_init__(self) -> None:
-        items = dict.fromkeys(("max_candidates", "max_slate_size", "max_history"), ITEMS)
-        check_options(self, **items, category_share=(1e-6, 1), workers=SIZE)
+        super().__post_init__()
         if self.max_candidates < self.max_slate_size:
             raise ValueError(
                 f"max_candidates={self.max_candidates}: expected at least "

@@ -95,8 +95,14 @@ class SqliteStore(Database):
         key = None if key is None else str(validate_id(key, "key"))
         # A clock that is set back while the process runs does not refuse the clicks after that.
         now = max(time(), self._clock_offset + monotonic())
-        if at is not None:
-            _check_time(at, now)
+        if at is not None and at < 0:
+            raise InvalidRequest(f"time {at}: expected seconds since 1970, 0 or more")
+        if at is not None and at > now + CLOCK_TOLERANCE:
+            hint = "; divide milliseconds by 1000" if at >= MILLISECONDS_FROM else ""
+            raise InvalidRequest(
+                f"time {at} lies in the future (it is {now:.0f}): expected the seconds since 1970 "
+                f"at which the click happened{hint}"
+            )
         with self._writing() as connection:
             if key is not None and (row := connection.execute(BY_KEY, (user, key)).fetchone()):
                 if row[0] != item:
@@ -197,17 +203,6 @@ class SqliteStore(Database):
         with self._connection() as connection:
             rows = connection.execute("SELECT DISTINCT user FROM behaviors LIMIT ?", (n,))
             return [user for (user,) in rows.fetchall()]
-
-
-def _check_time(at: int, now: float) -> None:
-    if at < 0:
-        raise InvalidRequest(f"time {at}: expected seconds since 1970, 0 or more")
-    if at > now + CLOCK_TOLERANCE:
-        hint = "; divide milliseconds by 1000" if at >= MILLISECONDS_FROM else ""
-        raise InvalidRequest(
-            f"time {at} lies in the future (it is {now:.0f}): expected the seconds since 1970 at "
-            f"which the click happened{hint}"
-        )
 
 
 def _profiles(log: Interactions, users: list[str]) -> Iterator[tuple[str, str]]:

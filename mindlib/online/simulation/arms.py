@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import torch
 
-from mindlib.data.option_types import SIZE, check_options
+from mindlib.data.option_types import SIZE, Options
 from mindlib.data.splits import Split
 from mindlib.layers.routing import RoutingConfig
 from mindlib.models.item_cf import ItemCF, ItemCFConfig
@@ -28,7 +29,7 @@ def fixed_k(interests: int) -> str:
 
 
 @dataclass(frozen=True)
-class ArmsConfig:
+class ArmsConfig(Options):
     """One size and one training configuration for all, so that arms differ in the model alone.
 
     Attributes:
@@ -38,10 +39,10 @@ class ArmsConfig:
             planted world, for YouTube DNN and MIND with K = 4 together.
     """
 
-    interests: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
-    dim: int = 32
-    hidden: tuple[int, ...] = (64,)
-    history_length: int = 32
+    interests: Annotated[tuple[int, ...], SIZE] = (1, 2, 3, 4, 5, 6, 7)
+    dim: Annotated[int, SIZE] = 32
+    hidden: Annotated[tuple[int, ...], SIZE] = (64,)
+    history_length: Annotated[int, SIZE] = 32
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(
             epochs=4, batch_size=256, negatives=512, learning_rate=1e-2, schedule="cosine"
@@ -49,7 +50,7 @@ class ArmsConfig:
     )
 
     def __post_init__(self) -> None:
-        check_options(self, interests=SIZE, dim=SIZE, hidden=SIZE, history_length=SIZE)
+        super().__post_init__()
         if not self.interests:
             raise ValueError("interests=(): expected at least one value of K")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt64
 
-from mindlib.data.option_types import check_options
+from mindlib.data.option_types import Options
 
 # SplitMix64 (Steele, Lea and Flood, 2014): an increment, and a finalizer of two multiplications.
 INCREMENT = 0x9E3779B97F4A7C15
@@ -21,7 +21,7 @@ FIRST, SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Options):
     """An A/B test. Its name salts the hash, so that two tests split the users independently.
 
     Attributes:
@@ -35,7 +35,7 @@ class Experiment:
     shares: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if not self.arms or len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms={self.arms}: expected at least one arm, each name once")
         if not self.shares:

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from mindlib.data.option_types import AT_LEAST_0, FACTOR, SIZE, check_options
+from mindlib.data.option_types import AT_LEAST_0, FACTOR, SIZE, Options
 from mindlib.data.planted import PlantedWorld
 from mindlib.online.simulation.assignment import uniform
 
@@ -29,7 +30,7 @@ EXAMINATION, ATTRACTION = 0, 1  # two independent random numbers for each impres
 
 
 @dataclass(frozen=True)
-class ClickConfig:
+class ClickConfig(Options):
     """The parameters of visits and clicks; the defaults were fixed before the first run.
 
     Attributes:
@@ -46,19 +47,14 @@ class ClickConfig:
             which no model was trained for; 0.02 is one user in eight a week.
     """
 
-    days: int = 7
-    visit: float = 2.0
-    position: float = 1.0
-    focus: float = 0.5
-    own: float = 0.2
-    other: float = 0.02
-    readiness: float = 4.0
-    drift: float = 0.02
-
-    def __post_init__(self) -> None:
-        probabilities = dict.fromkeys(("focus", "own", "other", "drift"), (0, 1))
-        shapes = {"visit": FACTOR, "readiness": FACTOR}
-        check_options(self, days=SIZE, position=AT_LEAST_0, **probabilities, **shapes)
+    days: Annotated[int, SIZE] = 7
+    visit: Annotated[float, FACTOR] = 2.0
+    position: Annotated[float, AT_LEAST_0] = 1.0
+    focus: Annotated[float, (0, 1)] = 0.5
+    own: Annotated[float, (0, 1)] = 0.2
+    other: Annotated[float, (0, 1)] = 0.02
+    readiness: Annotated[float, FACTOR] = 4.0
+    drift: Annotated[float, (0, 1)] = 0.02
 
 
 @dataclass(frozen=True)

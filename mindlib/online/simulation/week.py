@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mindlib.data.histories import Histories
-from mindlib.data.option_types import AT_LEAST_0, check_options
+from mindlib.data.option_types import AT_LEAST_0, Options
 from mindlib.data.planted import PlantedWorld
 from mindlib.online.ranking.lists import CandidateScorer, Reranked
 from mindlib.online.simulation.assignment import uniform
@@ -24,7 +25,7 @@ SEED = 0  # of the noise
 
 
 @dataclass(frozen=True)
-class PlantedRanker:
+class PlantedRanker(Options):
     """A stand-in for DIN that has the true item distribution but must infer the user's interests.
 
     The score of an item is the logarithm of its probability as the next event, given the history,
@@ -39,10 +40,7 @@ class PlantedRanker:
     """
 
     world: PlantedWorld
-    noise: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_options(self, noise=AT_LEAST_0)
+    noise: Annotated[float, AT_LEAST_0] = 1.0
 
     def score_lists(
         self, histories: Histories, items: Int[Tensor, "users n"]
@@ -64,7 +62,7 @@ class PlantedRanker:
 
 
 @dataclass(frozen=True)
-class SlateConfig:
+class SlateConfig(Options):
     """Sizes of the stages of a request.
 
     Attributes:
@@ -76,7 +74,7 @@ class SlateConfig:
     length: int = 20
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if not 1 <= self.length <= self.candidates:
             raise ValueError(
                 f"length={self.length}, candidates={self.candidates}: expected 1 <= length <= "
