@@ -203,8 +203,7 @@ for name, pairs in {
 # probably a smaller norm?
 #
 # The paper gives no reason for the mean. We see two: items need the dimension $d$ of the user vectors for the inner
-# product, and $d$ should not grow with the number of features, because a billion such vectors are stored. An additional
-# feature, such as the director, adds a table and a term, and both 3s in the code become 4; $\vec e_i$ keeps its shape.
+# product, and $d$ should not grow with the number of features, because a billion such vectors are stored.
 #
 # ### Exercise 1: features with gaps
 #
@@ -233,7 +232,7 @@ assert POOLING.check(pool)
 #
 # The embedded fields of the profile are **concatenated** to $\vec p_u$ (§3.2). It enters only the ReLU layers, which can
 # weigh each field separately, and never an inner product. With three fields of 8 numbers, $\vec p_u$ has 24 numbers and
-# the first ReLU layer $d+24$ inputs; later shapes do not depend on the number of fields.
+# the first ReLU layer $d+24$ inputs.
 
 
 # %%
@@ -326,8 +325,8 @@ model = reference_model(split, seed)
 catalogue = model.item_vectors()
 
 # %% [markdown]
-# The collapsed cell trains the series' MIND model. Row $i$ of `catalogue` is $\vec e_i$. For each of the user's films,
-# `taste` is 0, 1 or 2, or −1 if it belongs to none.
+# The collapsed cell trains the series' MIND model. Row $i$ of `catalogue` is $\vec e_i$; `taste` is 0, 1 or 2 for each
+# of the user's films, or −1 (none).
 
 # %%
 chosen = films[taste >= 0]
@@ -358,10 +357,10 @@ for name, part in {"one vector": scores[:1], "three vectors": scores[1:]}.items(
 
 # %% [markdown]
 # **Measured here**, for this user only: three vectors change 21 of the best 50 films, but the label moves only from
-# rank 75 to 63. The five best films of the first vector are science fiction rather than film noir, those of the second
-# comedies, most of them animated, and those of the third dramas rather than war films. Notebook 05 compares one and
-# several vectors over all users. In [the demo](../docs/demo.md) (run `make demo site`), you can choose films in the
-# browser and compare several vectors with one.
+# rank 75 to 63. The five best films of the first vector are science fiction rather than film noir, of the second
+# comedies, mostly animated, and of the third dramas rather than war films. Notebook 05 compares one and several vectors
+# over all users. In [the demo](../docs/demo.md) (run `make demo site`), you can choose films in the browser and compare
+# several vectors with one.
 #
 # ## 4. Why one vector fails
 #
@@ -515,8 +514,8 @@ for name, v in [*zip(curves, user_vectors[32], strict=True)][1:]:
 # $d = 8$ on, the fitted vector from 24 and the mean from 48, which is three and six times as much. The mean needs more
 # than the rule's 33, because random directions are orthogonal only on average: at $d = 32$, its cosine with the farthest
 # liked cluster is 0.37 rather than $1/\sqrt 4$. The fitted vector needs less, because it turns away from the other
-# clusters: the nearest has a cosine of 0.22, instead of 0.40 with the mean. At $d = 2$, all vectors fail, and four cover
-# the fewest clusters, because the items nearest to each of them belong mostly to other clusters.
+# clusters: the nearest has a cosine of 0.22, instead of 0.40 with the mean. At $d = 2$, four cover the fewest clusters,
+# because the items nearest to each vector belong mostly to other clusters.
 #
 # A larger $d$ therefore also works, but it is expensive. For $10^9$ items in float32, $d = 256$ instead of 64 raises the
 # item store from 256 to 1,024 GB and the cost of each inner product fourfold. $K = 4$ vectors of $d = 64$ leave the store
