@@ -57,7 +57,6 @@ from mindlib.lessons.n00_problem import costs, figures
 from mindlib.lessons.n00_problem.crowded import (
     CLUSTERS,
     PER_CLUSTER,
-    chance,
     covered,
     crowded_worlds,
     fit_vector,
@@ -73,9 +72,8 @@ show_architecture()
 _ = save_figure(architecture(), "00_architecture.svg")
 
 # %% [markdown]
-# **Figure 0.1.** MIND computes several vectors from a user's history and profile; the label item is needed only in
-# training (purple boxes). Blue, orange and green are interests; this label belongs to the orange one. (After the paper's
-# Fig. 2.)
+# **Figure 0.1.** MIND computes several vectors (interests: blue, orange, green) from a user's history and profile.
+# Training (purple) needs a label item; serving (teal) searches all items. (After the paper's Fig. 2.)
 #
 # All items (behaviors, label and index) share the embedding tables. *B2I routing* groups a user's $n$ behaviors into
 # $K'_u$ interest capsules (notebooks 01 and 02). ReLU layers map each, with the profile vector $\vec p_u$, to a user
@@ -92,7 +90,7 @@ _ = save_figure(architecture(), "00_architecture.svg")
 # An instance is a triple $(\mathcal I_u, \mathcal P_u, \mathcal F_i)$: the user's **behaviors** and **profile**, and
 # the **features** of a target item, the label (§3.1). All notebooks follow the same real user. A film belongs to a taste
 # if it has exactly one of the genres Film-Noir, Animation and War. Among users with at most 50 films, we choose the one
-# in whose history the rarest taste has the largest share, so that all three are well represented.
+# in whose history the rarest taste has the largest share.
 
 # %%
 log = load("movielens-1m")
@@ -201,17 +199,16 @@ for name, pairs in {
 #
 # This is how features help a **cold** item, which is the paper's reason for using them. If the id row of a new film is
 # set to zero (a random row would only add noise), its vector $\tfrac13(\text{genre}+\text{decade})$ points in roughly
-# the direction of films with the same genres and decade, so a matching interest can retrieve it. However, its norm is
-# smaller, and it tends to score lower than known films.
+# the direction of films with the same genres and decade. **Open**: is it retrieved although it has one term less, and
+# probably a smaller norm?
 #
 # The paper gives no reason for the mean. We see two: items need the dimension $d$ of the user vectors for the inner
-# product, and $d$ should not grow with the number of features, because a billion such vectors are stored. An additional
-# feature, such as the director, adds a table and a term, and both 3s in the code become 4; $\vec e_i$ keeps its shape.
+# product, and $d$ should not grow with the number of features, because a billion such vectors are stored.
 #
 # ### Exercise 1: features with gaps
 #
-# `table` has shape (rows, d), `codes` (items, fields). Return the mean of the rows of each item, shape (items, d),
-# without the fields of code 0 ("unknown"). An item without known fields is zero.
+# `table` has shape (rows, d), `codes` (items, fields). Return each item's mean row, shape (items, d), ignoring fields
+# with code 0 ("unknown"). Items without known fields are zero.
 
 
 # %%
@@ -235,8 +232,7 @@ assert POOLING.check(pool)
 #
 # The embedded fields of the profile are **concatenated** to $\vec p_u$ (§3.2). It enters only the ReLU layers, which can
 # weigh each field separately, and never an inner product. With three fields of 8 numbers, $\vec p_u$ has 24 numbers and
-# the first ReLU layer $d+24$ inputs. A fourth field adds a table and makes these 32 and $d+32$; later shapes do not
-# change.
+# the first ReLU layer $d+24$ inputs.
 
 
 # %%
@@ -265,7 +261,7 @@ print(f"ProfileTables equals mindlib's ProfileEmbedding on all {log.num_users:,}
 # %% [markdown]
 # ## 3. A user is several vectors
 #
-# **An item's score is that of the user's best interest.** For example, let a user have the vectors $\vec v^1 = (2, 0)$
+# **An item's score is its maximum over the interests.** For example, let a user have the vectors $\vec v^1 = (2, 0)$
 # and $\vec v^2 = (0, 1)$. Item $a = (1, 0)$ scores $\max(2, 0) = 2$, $b = (0, 1)$ scores 1, and $c = (0.8, 0.8)$ scores
 # $\max(1.6, 0.8) = 1.6$, so the order is $a, c, b$. The mean of the two vectors, $(1, 0.5)$, scores them 1, 0.5 and 1.2:
 # it ranks $c$ first, although $c$ lies between the interests and belongs to neither. In general,
@@ -280,7 +276,7 @@ print(f"ProfileTables equals mindlib's ProfileEmbedding on all {log.num_users:,}
 
 # %%
 def score(V, active, e):
-    """Eq. 3: the score of each item is that of the user's best interest."""
+    """Eq. 3: the score of each item is its maximum over the user's interests."""
     scores = V @ e.T  # (B, K, items)
     return scores.masked_fill(~active[:, :, None], -torch.inf).amax(1)
 
@@ -312,7 +308,8 @@ print("score equals mindlib's score_by_best_interest, and the merged lists are i
 # ### The real user, with one vector and with three
 #
 # YouTube DNN, a model with one vector per user, averages all behaviors; MIND averages *groups* of behaviors, which
-# routing determines. Here, the user's three tastes are the groups, and we omit the ReLU layers of both models.
+# routing determines. Here, the user's three tastes are the groups, the one vector averages the films of all three, and
+# we omit the ReLU layers of both models.
 
 
 # %%
@@ -328,8 +325,8 @@ model = reference_model(split, seed)
 catalogue = model.item_vectors()
 
 # %% [markdown]
-# The collapsed cell trains the MIND of all notebooks. Row $i$ of `catalogue` is its $\vec e_i$, and `taste` numbers the
-# tastes of the user's films 0, 1 and 2.
+# The collapsed cell trains the series' MIND model. Row $i$ of `catalogue` is $\vec e_i$; `taste` is 0, 1 or 2 for each
+# of the user's films, or −1 (none).
 
 # %%
 chosen = films[taste >= 0]
@@ -359,10 +356,11 @@ for name, part in {"one vector": scores[:1], "three vectors": scores[1:]}.items(
     print(f"the label, {log.titles[label]}: rank {rank} of {int(unseen.sum()):,} with {name}")
 
 # %% [markdown]
-# Three vectors change 21 of the best 50 films, but the label moves only from rank 75 to 63. The first vector retrieves
-# science fiction rather than film noir (half of the user's film noir is both), the second animation and comedy, and the
-# third dramas rather than war films. This is one user; notebook 05 has the measurement. In [the demo](../docs/demo.md)
-# (run `make demo site`), you can choose films in the browser and compare several vectors with one.
+# **Measured here**, for this user only: three vectors change 21 of the best 50 films, but the label moves only from
+# rank 75 to 63. The five best films of the first vector are science fiction rather than film noir, of the second
+# comedies, mostly animated, and of the third dramas rather than war films. Notebook 05 compares one and several vectors
+# over all users. In [the demo](../docs/demo.md) (run `make demo site`), you can choose films in the browser and compare
+# several vectors with one.
 #
 # ## 4. Why one vector fails
 #
@@ -411,10 +409,9 @@ frames(
 
 # %% [markdown]
 # **Figure 0.2.** In two dimensions, a single vector covers at most two of three tastes; three vectors cover all.
-# Filled: the six films in the list. Grey: other films.
+# Filled: the six films in the list; a taste counts if both of its films are filled. Grey: other films.
 
 # %%
-print(f"length of the sum of the user's six films: {points[place_of < 3].sum(0).norm():.3f}")
 print("most tastes covered by any of 3,600 directions:",
       max(covered_tastes(on_circle([angle / 10]))[1] for angle in range(3600)))  # fmt: skip
 
@@ -446,7 +443,7 @@ print("most tastes covered by any of 3,600 directions:",
 #
 # With one vector for each interest, $c$ is 1: **a single vector needs about $c$ times the dimension.** We test the rule
 # in a crowded world of $M = 60$ clusters of eight items, of which the user likes $c = 4$: it predicts $d > 33$ for one
-# vector and $d > 8$ for four. The list has 32 items, as many as the liked clusters. From here on, a cluster is
+# vector and $d > 8$ for four. The list has 32 items, as many as the liked clusters contain. From here on, a cluster is
 # **covered** if at least half of its items are in the list.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -456,12 +453,14 @@ LIKED = 4
 def draw_scores(d):
     items = crowded_worlds(d, 1, seed=seed)
     means = items[:, :LIKED].mean(2)
-    vectors = {"one vector": means.mean(1, keepdim=True), "four vectors": means}
-    vectors = {name: F.normalize(v, dim=2) for name, v in vectors.items()}
-    rows = {n: (v @ items.flatten(1, 2).mT).amax(1)[0].numpy() for n, v in vectors.items()}
-    one, four = (int(covered(v, items, LIKED)) for v in vectors.values())
-    title = f"d = {d}: one vector covers {one} of 4 clusters, four vectors cover {four}"
-    return figures.strips(rows, LIKED, PER_CLUSTER, title)
+    vectors = {"one vector, the mean": means.mean(1, keepdim=True), "four vectors": means}
+    rows = {}
+    for name, v in vectors.items():
+        v = F.normalize(v, dim=2)
+        count = int(covered(v, items, LIKED))
+        scores = (v @ items.flatten(1, 2).mT).amax(1)[0]
+        rows[f"{name}:\n{count} of {LIKED} covered"] = scores.numpy()
+    return figures.strips(rows, LIKED, PER_CLUSTER, f"d = {d}")
 
 
 frames(
@@ -472,52 +471,51 @@ frames(
 )
 
 # %% [markdown]
-# **Figure 0.3.** With a larger dimension $d$, the liked items stand out; four vectors need a much smaller $d$. One
-# random world for each $d$. Colored: the liked clusters, a row each; left of the line, items are missed. Grey: other
-# items, at arbitrary heights.
+# **Figure 0.3.** With a larger dimension $d$, the liked items stand out; four vectors need a much smaller $d$ than one,
+# their mean. One random world for each $d$. Filled: in the list, right of the line. Colored: the liked clusters, a row
+# each. Grey: other items, at arbitrary heights.
 #
-# At $d = 2$ even four vectors fail, because the items nearest to each vector belong mostly to other clusters.
-#
-# Figure 0.4 averages over many worlds. One vector is the mean of the four; another is *fitted to the answer*, which no
-# recommender knows, by a softmax loss.
+# Figure 0.4 averages over many worlds. Another single vector is *fitted to the answer*, which no recommender knows, by a
+# softmax loss.
 
 # %%
 dims = (2, 4, 8, 12, 16, 24, 32, 48, 64)
 curves = {"four vectors": [], "one vector, fitted to the answer": [], "one vector, the mean": []}
+user_vectors = {}
 for d in dims:
     clusters = crowded_worlds(d, worlds, seed=seed)  # (worlds, 60, 8, d)
     means = F.normalize(clusters[:, :LIKED].mean(2), dim=2)  # (worlds, 4, d)
-    vectors = [means, fit_vector(clusters, LIKED), means.mean(1, keepdim=True)]
-    for row, v in zip(curves.values(), vectors, strict=True):
+    user_vectors[d] = [means, fit_vector(clusters, LIKED), means.mean(1, keepdim=True)]
+    for row, v in zip(curves.values(), user_vectors[d], strict=True):
         row.append(mean_estimate(covered(v, clusters, LIKED)))
-rule = {"four vectors": 2 * math.log(CLUSTERS), "one vector": 2 * LIKED * math.log(CLUSTERS)}
-figure = figures.coverage(curves, dims, LIKED, chance(LIKED), rule)
+liked = {"four vectors": 1, "one vector, the mean": LIKED}  # clusters for each vector
+rule = {name: 2 * c * math.log(CLUSTERS) for name, c in liked.items()}
+figure = figures.coverage(curves, dims, LIKED, rule)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 _ = save_figure(figure, "00_dimensions.svg")
-show_table(
-    ("d", *map(str, dims)),
-    [(name, *(f"{e.value:.1f}" for e in row)) for name, row in curves.items()],
-)
-enough = {
-    name: next(d for d, e in zip(dims, row, strict=True) if e.value > 0.9 * LIKED)
-    for name, row in curves.items()
-}
-for name, d in enough.items():
-    print(f"{name}: nine tenths of the clusters are covered from d = {d} on")
-means = F.normalize(crowded_worlds(32, worlds, seed=seed)[:, :LIKED].mean(2), dim=2)
-cosines = (means * F.normalize(means.mean(1, keepdim=True), dim=2)).sum(2)  # (worlds, 4)
-print(f"d = 32, cosine of the mean with a liked cluster: {cosines.mean():.2f} on average, "
-      f"{cosines.amin(1).mean():.2f} with the farthest of the four")  # fmt: skip
+enough = {}
+for name, row in curves.items():
+    first = next(k for k, estimate in enumerate(row) if estimate.value > 0.9 * LIKED)
+    enough[name] = dims[first]
+    print(f"{name}: covers {row[dims.index(8)]} clusters at d = 8 "
+          f"and nine tenths from d = {dims[first]} on, {row[first]}")  # fmt: skip
+centers = F.normalize(crowded_worlds(32, worlds, seed=seed).mean(2), dim=2)  # (worlds, 60, d)
+for name, v in [*zip(curves, user_vectors[32], strict=True)][1:]:
+    cosines = (centers * F.normalize(v, dim=2)).sum(2)
+    print(f"d = 32, {name}: cosine of {cosines[:, :LIKED].amin(1).mean():.2f} with the farthest liked "
+          f"cluster, {cosines[:, LIKED:].amax(1).mean():.2f} with the nearest other cluster")  # fmt: skip
 
 # %% [markdown]
-# **Figure 0.4.** At $d = 8$, four vectors cover all clusters, whereas even the fitted vector covers only 1.6 of four.
+# **Figure 0.4.** At $d = 8$, four vectors cover all clusters, whereas even the fitted vector covers only 1.57 of four.
 # Error bars: 95 % intervals over 100 worlds.
 #
-# **Measured here**: of the tested dimensions, four vectors cover nine tenths of the clusters from $d = 8$ on, the
-# fitted vector from 24 and the mean from 48. The mean needs more than the rule's 33, because random directions are
-# orthogonal only on average: at $d = 32$, its cosine with the farthest liked cluster is 0.37 rather than $1/\sqrt 4$.
-# The fitted vector balances the clusters.
+# **Measured here** (intervals above): of the tested dimensions, four vectors cover nine tenths of the clusters from
+# $d = 8$ on, the fitted vector from 24 and the mean from 48, which is three and six times as much. The mean needs more
+# than the rule's 33, because random directions are orthogonal only on average: at $d = 32$, its cosine with the farthest
+# liked cluster is 0.37 rather than $1/\sqrt 4$. The fitted vector needs less, because it turns away from the other
+# clusters: the nearest has a cosine of 0.22, instead of 0.40 with the mean. At $d = 2$, four cover the fewest clusters,
+# because the items nearest to each vector belong mostly to other clusters.
 #
 # A larger $d$ therefore also works, but it is expensive. For $10^9$ items in float32, $d = 256$ instead of 64 raises the
 # item store from 256 to 1,024 GB and the cost of each inner product fourfold. $K = 4$ vectors of $d = 64$ leave the store
@@ -554,16 +552,17 @@ assert SMALLEST_DIMENSION.check(smallest_dimension)
 print([int(smallest_dimension(liked)) for liked in (2, 4, 8)])
 
 # %% [markdown]
-# The dimension doubles with $c$, as the rule predicts. For $c = 4$ it is 64, because 48 is not among the `DIMENSIONS`.
+# The dimension doubles with $c$, which is consistent with the rule; the `DIMENSIONS` are powers of two, so $c = 4$ gives
+# 64, not 48.
 #
 # ## 5. What it costs to score a billion items
 #
-# MIND is a model for **matching**, which selects thousands of all items; **ranking** then scores each with a larger
-# network. **Paper**: matching takes less than 15 ms for a billion items (§5).
+# MIND is a model for **matching**, which selects thousands of items; **ranking** then scores each with a larger
+# network. **Paper**: matching takes less than 15 ms for a billion items (§5). We use this time as a limit.
 #
-# A request takes as long as the slower of two processes: reading from memory and computing. A scan of $n$ vectors of
-# $d$ numbers with $b$ bytes each reads $n\,d\,b$ bytes. For $K$ user vectors it computes $2Kn\,d$ FLOP, a
-# multiplication and an addition for each number, and still reads each item once. With $n=10^9$, $d=64$ and float32:
+# We assume that a request takes as long as the slower of two processes: reading from memory and computing. A scan of
+# $n$ vectors of $d$ numbers with $b$ bytes each reads $n\,d\,b$ bytes. For $K$ user vectors it computes $2Kn\,d$ FLOP,
+# a multiplication and an addition for each number, and still reads each item once. With $n=10^9$, $d=64$ and float32:
 
 # %%
 bandwidth, speed = 2e12, 20e12  # assumed bytes and FLOP per second: a GPU with enough memory
@@ -580,14 +579,14 @@ for K in (1, 4):
           f"{flop:.2g} FLOP in {1000 * flop / speed:.1f} ms")  # fmt: skip
 
 # %% [markdown]
-# **Memory bandwidth is the limit.** With $K = 1$ a scan performs half a FLOP for each byte, whereas the assumed machine
-# can perform ten. Four queries therefore share one pass and take no longer than one. The scan takes 8.5 times the limit;
-# nine machines that share the items would just meet it.
+# **The scan is memory-bound.** With $K = 1$ it performs half a FLOP for each byte, whereas the assumed machine can
+# perform ten. Four queries in one pass therefore take no longer than one. At 8.5 times the allowed 15 ms, the scan would
+# need the items split over nine machines.
 #
 # In Figure 0.5, an **inverted file** (an index) has $\sqrt n$ lists of items; each query is compared with all centers and
-# with the items of the 32 nearest lists. An **attention network** like DIN weights 50 behaviors for each candidate by a
-# network of $4d$ inputs and 36 hidden units, $2\cdot50\,(4d\cdot36+36+d)\approx0.93$ million FLOP. **TDM** searches a
-# tree with this network (section 6): a beam of 1,000 scores 2,000 nodes on each of $\log_2(10^9/10^3)\approx20$ levels.
+# with the items of the 32 nearest lists. An **attention network** like DIN weights 50 behaviors per candidate, using $4d$
+# inputs and 36 hidden units, $2\cdot50\,(4d\cdot36+36+d)\approx0.93$ million FLOP. **TDM** searches a tree with this
+# network (section 6): a beam of 1,000 scores 2,000 nodes on each of $\log_2(10^9/10^3)\approx20$ levels.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 n, d = 10**9, 64
@@ -596,22 +595,22 @@ work = {
     "scan, one vector, d = 256": scan(n, 256),
     "scan, four vectors, d = 64": scan(n, d, K=4),
     "scan, one vector, d = 64": scan(n, d),
-    "inverted file, four vectors": costs.inverted_file(n, d, K=4),
     "attention network, tree of items (TDM)": costs.tree(n, d),
-    "ranking: attention network, 1,000 items": costs.attention_network(1000, d),
+    "inverted file, four vectors": costs.inverted_file(n, d, K=4),
+    "for comparison, ranking 1,000 items": costs.attention_network(1000, d),
 }
 times = {name: (1000 * b / bandwidth, 1000 * f / speed) for name, (b, f) in work.items()}
 _ = save_figure(figures.costs(times, limit=15), "00_costs.svg")
 
 # %% [markdown]
-# **Figure 0.5.** Only methods that read a small part of the items meet the limit of 15 ms. The slower process is reading
-# for inner products and computing for attention networks. The times are computed, not measured, and ignore an index's
-# loss of accuracy.
+# **Figure 0.5.** Only methods that read a small part of the items meet the limit of 15 ms. Reading dominates for inner
+# products, computing for attention networks. Printed: the slower of the two. The times are computed, not measured, and
+# ignore an index's loss of accuracy.
 #
-# ### Exercise 3: when computing becomes the limit
+# ### Exercise 3: when computing becomes the bottleneck
 #
-# For which number of vectors $K$ does a scan take as long to compute as to read? Return $K$ as a tensor, not rounded. A
-# number has `size` bytes.
+# For which $K$ does computing a scan take as long as reading it? Return $K$ as a tensor, not rounded. A number has
+# `size` bytes.
 
 
 # %%

@@ -42,7 +42,7 @@ from torch.nn import functional as F
 
 import mindlib.layers.routing
 from mindlib.data import leave_last_out, load
-from mindlib.evaluation import share_estimate
+from mindlib.evaluation import mean_estimate, share_estimate
 from mindlib.lessons.common.architecture import show_architecture
 from mindlib.lessons.common.page import show_table
 from mindlib.lessons.common.style import use_style
@@ -58,7 +58,7 @@ show_architecture("routing")
 
 # %% [markdown]
 # **Figure 1.1.** Routing (B2I: behavior to interest) is the layer between the embeddings of a user's behaviors and the
-# user's interest vectors. Notebook 00 explains the other symbols.
+# user's interest vectors. Notebook 00 explains the other symbols, notebook 02 Eqs. 8 and 9 and $K'_u$.
 #
 # ## 1. A capsule is a vector whose norm is a confidence
 #
@@ -94,7 +94,7 @@ show_table(["norm of $z$", *norms], [["norm of squash($z$)", *(f"{x:.4f}" for x 
 
 # %% [markdown]
 # Squash is quadratic for short vectors and saturates for long ones, so a weak sum nearly vanishes, and every capsule
-# has a norm below 1. Norms of 3 and 0.1, a ratio of 30, become 0.9 and 0.0099, a ratio of 91.
+# has a norm below 1.
 #
 # ## 2. Routing with a pencil
 #
@@ -151,7 +151,7 @@ _ = save_figure(figures.loop(), "01_loop.svg")
 
 # %% [markdown]
 # **Figure 1.2.** One iteration turns logits into weights, weights into capsules, and capsules into new logits. The
-# votes never change.
+# votes never change. The thick box is the start.
 #
 # **Iteration 1.** All logits are 0, so all weights are 1/2, and $z_1$ is half of $(2, 1) + (2, -1) + (-2, 0)$, that is,
 # $(1, 0)$. Squash maps its norm from 1 to 1/2, so $u_1 = (\frac12, 0)$. Its agreements with the three votes are
@@ -172,7 +172,7 @@ _ = save_figure(figures.loop(), "01_loop.svg")
 #
 # ## 3. The loop in code
 #
-# The shapes are those of Figure 1.2:
+# Each equation is one line:
 
 
 # %%
@@ -224,7 +224,7 @@ _ = save_figure(
 # ### Exercise 1: a batch of users
 #
 # Write the loop for votes of shape `(B, K, L, d)`, one entry for each of `B` users, and return the capsules
-# `(B, K, d)`. Note for each sum which axis it removes, because every axis number changes.
+# `(B, K, d)`. For each sum, note which axis it removes: every axis number changes.
 
 
 # %%
@@ -286,26 +286,26 @@ seen = follow(dynamic_routing, votes, 8)
 _ = save_figure(figures.iterations(seen, titles, interests), "01_rounds.svg")
 
 # %% [markdown]
-# **Figure 1.4.** From iteration 3 on, every film keeps the interest with its largest weight, and further iterations
-# sharpen the weights. The mean logit of a film, which the softmax ignores, is subtracted; colors end at ±5.
+# **Figure 1.4.** Every film has its final interest (frame: its largest weight) by iteration 3, ten of eleven by
+# iteration 2; later iterations sharpen the weights.
 #
 # The capsules differ from the first iteration on, because their matrices do. *A Close Shave* and *The Wrong Trousers*
 # have an audience that differs from those of the other films and go to animation in iteration 2. *Schindler's List*
-# remains divided: in iteration 3 it gives 0.48 to film noir and 0.52 to war (Figure 1.6). *Who Framed Roger Rabbit?*
-# gives 0.71 to film noir, because votes come from audiences, not genres.
+# is still divided in iteration 3, between film noir (0.48) and war (0.52). *Who Framed Roger Rabbit?* gives 0.71 to film
+# noir, because votes come from audiences, not genres.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 frames(
     lambda iteration: figures.one_iteration(seen, e, titles, interests, iteration),
-    "Films and capsules in the plane, and the weights of each film, in one iteration",
+    "Numbered films and capsules in the plane, and the weights of each film, in one iteration",
     {"iteration": 3},
     iteration=range(1, 9),
 )
 
 # %% [markdown]
-# **Figure 1.5.** Capsules (arrows) turn towards the films that agree with them, and each film gives most of its weight
-# to the capsule that fits best. Each point is a film, colored by its largest weight (grey: undecided); a line joins it
-# to its bar of weights.
+# **Figure 1.5.** The capsules of film noir and war move apart from their directions in iteration 1 (pale), and from
+# iteration 3 on, each film gives its largest weight (its color; grey: undecided) to the capsule nearest in direction.
+# The points are the films' $c_i$, not their votes.
 #
 # **Try**: in the loop of section 3, write `b = (u[:, None, :] * votes).sum(2)`, so that the agreement replaces the
 # logit, and run this section again. The heat maps hardly change after iteration 3; section 5 explains why. Then restore
@@ -364,7 +364,7 @@ capsules_settled, weights_settled = settled(seen)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 at = (1, 2, 3, 5, 10, 20)
-gap = (seen.logits.amax(2) - seen.logits.amin(2)).mean((1, 2))
+gap = (seen.logits.amax(2) - seen.logits.amin(2)).mean(2)  # (iterations, draws)
 shares = {
     name: {t: share_estimate(found[t - 1]) for t in at}
     for name, found in (("capsules", capsules_settled), ("weights", weights_settled))
@@ -374,7 +374,7 @@ show_table(
     [
         *([f"all {name} settled, share of examples", *(x.percent() for x in row.values())]
           for name, row in shares.items()),
-        ["largest difference of two logits, mean", *(f"{gap[t - 1]:.1f}" for t in at)],
+        ["largest difference of two logits, mean", *(str(mean_estimate(gap[t - 1])) for t in at)],
     ],
 )  # fmt: skip
 
@@ -384,8 +384,7 @@ show_table(
 #
 # **Measured here**: the capsules settle first, in nearly all examples by iteration 3. The weights of most examples need
 # more than five iterations, and the logits keep growing. Convergence is therefore judged by the capsules or the
-# weights, but not by the logits. More iterations are not always better: weights near 0 or 1 freeze early decisions and
-# divide no film between two interests.
+# weights, but not by the logits.
 #
 # **Paper**: three iterations are usual. **Open**: the paper neither reports nor varies the number in its experiments.
 #
@@ -434,40 +433,16 @@ show_table(
     ["iteration", *at],
     [[f"largest weight of a film, mean: {name}", *(f"{x:.3f}" for x in row)] for name, row in sharpness.items()],
 )  # fmt: skip
-longest = votes.norm(dim=2).amax(0)
-final = routing_as_printed(votes, 30)[1].amax(0)
-show_table(
-    ["logits replaced, iteration 30", *(titles[i] for i in longest.argsort(descending=True)[:4])],
-    [["norm of the longest vote", *(f"{x:.1f}" for x in longest.sort(descending=True).values[:4])],
-     ["largest weight", *(f"{final[i]:.3f}" for i in longest.argsort(descending=True)[:4])]],
-)  # fmt: skip
 
 # %% [markdown]
-# They first differ in iteration 3, where the loop uses the sum of two agreements, and the printed version only the
-# last. A replaced logit stays below the norm of the vote, because $\|u_j\| < 1$. So the weights stop sharpening, and
-# only the two films with the longest votes get a weight near 1. The differences of added logits keep growing, so the
-# columns of the heat map approach one-hot vectors.
+# Weights first differ in iteration 3, where the loop sums two agreements; the printed version uses only the last. A
+# replaced logit stays below the norm of the vote, because $\|u_j\| < 1$, so the weights stop sharpening. The
+# differences of added logits keep growing, so the weights of each film approach a one-hot vector.
 #
-# The agreement is the derivative of $G(w) = \sum_j (\|z_j\| - \arctan \|z_j\|)$ with respect to $w_{ij}$. Every
-# iteration with added logits that changes the weights raises $G$, which is bounded, so routing cannot oscillate
-# ([appendix B](appendix/B_routing.ipynb)). Replaced logits instead raise $G$ plus the entropy of the weights, which
-# therefore stay soft. For the planted votes, $G$ falls in neither version, but only the printed one keeps the entropy:
-
-# %% jupyter={"source_hidden": true} tags=["hide-input"]
-printed = follow(torch.vmap(routing_as_printed, in_dims=(0, None)), examples, 60)
-table = []
-for name, weights in (("added", seen.weights), ("replaced", printed.weights)):
-    norms = (weights[..., None] * examples).sum(3).norm(dim=3)
-    G, entropy = (norms - norms.atan()).sum(2), torch.special.entr(weights).sum((2, 3))
-    fell = [int((x.diff(dim=0) < -1e-4).any(0).sum()) for x in (G, G + entropy)]
-    changes = (f"{part[-1].mean():.2f}" for part in (G, entropy))
-    table.append([f"logits {name}", *(f"{count} of {draws}" for count in fell), *changes])
-show_table(
-    ["", "G fell", "G plus entropy fell", "mean G, iteration 60", "mean entropy, iteration 60"],
-    table,
-)
-
-# %% [markdown]
+# Routing with added logits cannot oscillate, because each iteration that changes the weights raises a bounded
+# objective, whose derivative is the agreement; replaced logits raise this objective plus the entropy of the weights,
+# which therefore stay soft ([appendix B](appendix/B_routing.ipynb)).
+#
 # ## 6. Along which axis does the softmax run?
 #
 # In Eq. 6, either the weights of each *behavior* over the interests sum to 1, so that a film is divided among the
@@ -475,8 +450,8 @@ show_table(
 #
 # **Paper**: Algorithm 1 takes the softmax for each behavior $i$, and in Eq. 6 the index $k$ of the sum replaces the
 # interest $j$: both mean *over the interests*. However, the sum's upper bound is printed as $m$, the number of
-# behaviors; we wrote $K$. In code the difference is one character, and several public implementations have the other
-# axis ([appendix B](appendix/B_routing.ipynb)):
+# behaviors; we wrote $K$. In code the axes differ by one character, and several public implementations use the other
+# one ([appendix B](appendix/B_routing.ipynb)):
 
 
 # %%
@@ -500,12 +475,12 @@ both = {
 _ = save_figure(figures.sums_of_weights(both, titles, interests), "01_axis.svg")
 
 # %% [markdown]
-# **Figure 1.6.** The sums (Σ), here of iteration 3, reveal the axis. Over the interests every film has one unit to
-# divide, 11 in total; over the behaviors every interest has one, 3 in total.
+# **Figure 1.6.** The sums (Σ, iteration 3) reveal the axis. Over the interests, each film's weights sum to 1 (11 in
+# all); over the behaviors, each interest's do (3 in all).
 #
-# The axis matters because **only the softmax over the interests makes the interests compete**. Over the behaviors each
-# row is a softmax of its own, so no interest influences another. To test this, we give interest 2 the votes of interest
-# 1, so that they could compete:
+# The axis matters because **only the softmax over the interests makes the interests compete**. Over the behaviors, rows
+# are normalized separately, so no interest influences another. To test this, we copy interest 1's votes to interest 2,
+# so that the two can compete:
 
 # %%
 changed = votes.clone()
@@ -515,9 +490,9 @@ for route in (dynamic_routing, routing_over_behaviors):
     print(f"{route.__name__}: the weights of interest 1 change by up to {moved:.3f}")
 
 # %% [markdown]
-# Without competition, two interests may become nearly equal, and some films get no weight. In the lower half of Figure
+# Without competition, two interests may favor the same films, and some films get no weight. In the lower half of Figure
 # 1.6, film noir and war both give their largest weight to *Saving Private Ryan*, and *Watership Down* gets 0.00.
-# Moreover, padded positions take part of each interest's weight unless they are masked *before* this softmax.
+# Moreover, padded positions absorb some of each interest's weight unless masked *before* the softmax.
 #
 # ## 7. With one shared matrix, zero logits fail
 #
@@ -538,7 +513,8 @@ print("capsules", u, "weights of the first film", w[:, 0], sep="\n")
 #
 # - An iteration takes a softmax over the interests, a weighted sum and squash, and **adds** the agreement to the
 #   logits.
-# - Capsules settle within a few iterations if the votes are long enough; weights become sharper with every iteration.
+# - For planted votes of norm 2, the directions of the capsules settle within three iterations; the weights usually
+#   become sharper with every iteration.
 # - The softmax over the interests makes them compete. Each column of the weight matrix then sums to 1.
 # - Different matrices $S_{ij}$ make the interests differ; with a shared matrix and equal logits they stay equal.
 
@@ -548,7 +524,7 @@ path = write_metrics(
     "01_dynamic_routing",
     {
         "settled": shares,
-        "logit_gap": {t: float(gap[t - 1]) for t in (1, 2, 3, 5, 10, 20)},
+        "logit_gap": {t: float(gap[t - 1].mean()) for t in (1, 2, 3, 5, 10, 20)},
         "largest_weight": sharpness,
         "seconds": seconds,
     },

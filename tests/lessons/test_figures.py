@@ -63,7 +63,6 @@ def test_every_figure_draws_and_reads_on_both_pages(name: str) -> None:
     texts = [t for t in figure.findobj(Text) if isinstance(t, Text) and t.get_text().strip()]
     used = {to_hex(t.get_color()) for t in texts}
     assert used
-    on_filled = (
-        ON_FILLED if name.endswith(("-gallery", "-map_figure", "-sums_of_weights")) else set()
-    )
+    filled = ("-gallery", "-iterations", "-map_figure", "-sums_of_weights")
+    on_filled = ON_FILLED if name.endswith(filled) else set()
     assert used <= {INK, *COLORS, *GENRE_COLORS} | on_filled

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -33,19 +32,13 @@ def covered(
 ) -> Float[Tensor, " worlds"]:
     """Count the covered clusters among the first `liked` ones, which the user likes.
 
-    The list has as many items as the liked clusters. A cluster is covered if the list contains at
-    least half of its items.
+    The list has as many items as the liked clusters contain. A cluster is covered if at least half
+    of its items are in the list.
     """
     scores = (vectors @ items.flatten(1, 2).mT).amax(1)  # Eq. 3
     top = scores.topk(liked * PER_CLUSTER).indices
     in_list = torch.zeros_like(scores).scatter(1, top, 1).unflatten(1, (CLUSTERS, PER_CLUSTER))
     return (in_list[:, :liked].mean(2) >= 0.5).float().sum(1)
-
-
-def chance(liked: int) -> float:
-    """Return the expected number of liked clusters that a random list covers."""
-    total, length = CLUSTERS * PER_CLUSTER, liked * PER_CLUSTER
-    return liked * float(stats.hypergeom.sf(PER_CLUSTER / 2 - 1, total, PER_CLUSTER, length))
 
 
 def fit_vector(

@@ -45,20 +45,20 @@ def circles(
 def strips(
     rows: Mapping[str, Float[np.ndarray, " items"]], liked: int, of_each: int, title: str
 ) -> Figure:
-    """Draw the score of each item, for two ways to score, and a line where the list begins."""
+    """Draw the score of each item, for two ways to score: listed items right of a line, filled."""
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
     for y, (name, scores) in zip((0, 1.25), rows.items(), strict=True):
         cut = np.sort(scores)[-liked * of_each]
-        axis.plot([cut, cut], [y - 0.48, y + 0.36], color=INK, lw=1.5)
-        axis.text(cut, y + 0.38, "list →", color=INK, ha="left", va="bottom")
+        axis.plot([cut, cut], [y - 0.48, y + 0.38], color=INK, lw=1, zorder=0)
         spread = 0.1 + 0.35 * (np.arange(len(scores)) * 0.618 % 1)  # so that fewer dots overlap
-        color = np.array([*COLORS[:liked], INK])
         cluster = np.minimum(np.arange(len(scores)) // of_each, liked)
+        edges = np.array([*COLORS[:liked], INK])[cluster]
         height = np.where(cluster < liked, 0.1 * cluster, -spread)
-        size = np.where(cluster < liked, 22, 6)
-        axis.scatter(scores, y + height, s=size, c=color[cluster], lw=0)
+        size = np.where(cluster < liked, 26, 9)
+        faces = np.where(scores >= cut, edges, "none")
+        axis.scatter(scores, y + height, s=size, c=faces, edgecolors=edges.tolist(), lw=size / 26)
         axis.text(-1.05, y, name, color=INK, ha="right", va="center")
-    axis.set(xlim=(-1, 1.25), ylim=(-0.6, 1.9), yticks=[], title=title)
+    axis.set(xlim=(-1, 1.03), ylim=(-0.6, 1.75), yticks=[], title=title)
     axis.set(xticks=(-1, -0.5, 0, 0.5, 1), xlabel="score of each item (cosine)")
     axis.spines["left"].set_visible(False)
     return figure
@@ -68,14 +68,12 @@ def coverage(
     curves: Mapping[str, Sequence[Estimate]],
     dims: Sequence[int],
     liked: int,
-    chance: float,
     rule: Mapping[str, float] | None = None,
 ) -> Figure:
     """Draw how many liked clusters are covered in each dimension, with intervals.
 
     Args:
-        chance: the number that a random list covers.
-        rule: dimensions at which to draw a named vertical line.
+        rule: dimensions at which to draw a vertical line in the color of the named curve.
     """
     figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
     for (name, row), color in zip(curves.items(), COLORS, strict=False):
@@ -89,11 +87,9 @@ def coverage(
             at = int(abs(values - 0.7 * liked).argmin())
             axis.text(1.08 * dims[at], values[at], name, color=color, va="top")
     for name, d in (rule or {}).items():
-        axis.axvline(d, 0.1, 0.5, color=INK, ls="--", lw=0.8)
-        axis.text(0.97 * d, 0.25, f"rule, {name}: {d:.0f}", color=INK, ha="right", va="bottom")
-    axis.axhline(chance, color=INK, ls=":")
-    text = f"random list: {chance:.3f}"
-    axis.text(dims[-1], chance + 0.05, text, color=INK, ha="right", va="bottom")
+        color = COLORS[[*curves].index(name)]
+        axis.axvline(d, 0, 0.5, color=color, ls="--", lw=1.2)
+        axis.text(0.97 * d, 0.1, f"rule, {name}: {d:.0f}", color=color, ha="right", va="bottom")
     axis.set(xscale="log", xticks=dims, xticklabels=dims, xlabel="dimension d")
     axis.set(ylim=(-0.1, liked + 0.5), yticks=range(liked + 1))
     axis.set_ylabel(f"covered clusters, of {liked}")

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import ConnectionPatch
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from mindlib.lessons.common.style import COLORMAP, COLORS, INK
@@ -24,13 +24,14 @@ def loop() -> Figure:
     for x, y, text in (
         (14, 38, "weights $w$\n$(K, L)$"),
         (86, 38, "sums $z$\n$(K, d)$"),
-        (86, 6, "capsules $u$ $(K, d)$\noutput after $r$"),
-        (14, 6, "logits $b$ $(K, L)$\ninitially 0"),
+        (86, 6, "capsules $u$ $(K, d)$\noutput after $r$ iterations"),
+        (14, 6, "start: logits $b$\n$(K, L)$, all 0"),
         (50, 22, "votes $S_{ij}\\,c_i$\n$(K, L, d)$"),
     ):
-        box = {"boxstyle": "round,pad=0.5", "fc": "none", "ec": INK, "lw": 1.3}
+        width = 3 if text.startswith("start") else 1.3
+        box = {"boxstyle": "round,pad=0.5", "fc": "none", "ec": INK, "lw": width}
         axis.text(x, y, text, ha="center", va="center", size=11, bbox=box)
-    steps = ((14, 11, 14, 33), (23, 38, 77, 38), (86, 33, 86, 11), (74, 6, 26, 6))
+    steps = ((14, 11, 14, 33), (23, 38, 77, 38), (86, 33, 86, 11), (71, 6, 26, 6))
     for x, y, to_x, to_y in (*steps, (50, 27, 50, 37), (50, 17, 50, 7)):
         arrow = {"arrowstyle": "-|>", "color": INK if x == 50 else COLORS[0], "lw": 1.6}
         axis.annotate("", (to_x, to_y), (x, y), arrowprops=arrow)
@@ -62,8 +63,8 @@ def by_hand(
             axis = axes[j, t]
             for i, weight in enumerate(weights[t, j].tolist()):
                 x, y = votes[j, i].tolist()
-                arrow(axis, x, y, COLORS[3 + i], 0.004 + 0.02 * weight)
-                y += 0.25 if y > 0 else -0.25
+                arrow(axis, x, y, COLORS[3 + i], 0.009 + 0.016 * weight)
+                x, y = x + 0.25 * np.sign(x), y + (0.25 if y > 0 else -0.25)
                 axis.text(x, y, f"{weight:.3f}", color=COLORS[3 + i], ha="center", va="center")
             ends = np.stack([np.zeros(2), capsules[t, j]]).T
             axis.plot(*ends, "-o", color=INK, lw=4, ms=9, markevery=[1], zorder=4)
@@ -85,22 +86,16 @@ def by_hand(
 def iterations(
     seen: Iterations, titles: Sequence[str], interests: Sequence[str], count: int = 5
 ) -> Figure:
-    """Draw logits and weights as heat maps: a row for each of the first `count` iterations."""
-    figure, axes = plt.subplots(count, 2, figsize=(9, 1.1 * count + 1.8), layout="constrained")
-    for c, name, values, low, top, colors, ends in (
-        (0, "logits $b$, less their mean over the interests", seen.logits, -5, 5, "RdBu_r", "both"),
-        (1, "weights $w$", seen.weights, 0, 1, COLORMAP, "neither"),
-    ):
-        for axis, picture in zip(axes[:, c], values[:count].numpy(), strict=True):
-            drawn = axis.imshow(picture, vmin=low, vmax=top, cmap=colors, aspect="auto")
-            axis.set(xticks=[], yticks=[])
-        figure.colorbar(drawn, ax=axes[:, c], location="top", label=name, aspect=40, extend=ends)  # pyright: ignore[reportPossiblyUnboundVariable]
-        axes[-1, c].set_xticks(range(len(titles)), titles, rotation=90)
-    for t, axis in enumerate(axes[:, 0], start=1):
+    """Draw the weights of the first `count` iterations, with each film's largest one framed."""
+    size = (9, 0.95 * count + 1.6)
+    figure, axes = plt.subplots(count, 1, figsize=size, layout="constrained", sharex=True)
+    for t, (axis, w) in enumerate(zip(axes, seen.weights.numpy(), strict=False), start=1):
+        weight_matrix(axis, w, titles, interests)
         axis.set_ylabel(f"iteration {t}")
-        axis.set_yticks(range(len(interests)), interests)
-        for k, label in enumerate(axis.get_yticklabels()):
-            label.set_color(COLORS[k])
+        for i in np.flatnonzero(np.ptp(w, axis=0) > 1e-6):
+            k = w[:, i].argmax()
+            color = "#222222" if w[k, i] > 0.5 else "#ffffff"
+            axis.add_patch(Rectangle((i - 0.45, k - 0.4), 0.9, 0.8, fill=False, ec=color, lw=2))
     return figure
 
 
@@ -111,9 +106,9 @@ def one_iteration(
     interests: Sequence[str],
     t: int,
 ) -> Figure:
-    """Draw iteration t: films and capsules in the plane, and below them the weights of each film.
+    """Draw iteration t: numbered films and capsules in the plane, and the weights of each film.
 
-    A line joins each film to its bar of weights. The figures of all iterations have one layout.
+    Pale arrows are the capsules of iteration 1. The figures of all iterations have one layout.
     """
     figure, (top, bottom) = plt.subplots(
         2, 1, figsize=(9, 6.4), layout="constrained", height_ratios=(3, 1)
@@ -122,25 +117,26 @@ def one_iteration(
     for i, (x, y) in enumerate(films.tolist()):
         shares = weights[:, i].tolist()
         color = INK if max(shares) - min(shares) < 1e-6 else COLORS[shares.index(max(shares))]
-        line = ConnectionPatch(
-            (x, y), (i, 1), top.transData, bottom.transData, color=color, lw=0.6, zorder=-1
-        )
-        line.set_in_layout(False)
-        figure.add_artist(line)
         top.plot(x, y, "o", color=color, ms=7)
+        top.text(x + 0.04, y, i + 1, color=color, va="center")
         for k, share in enumerate(shares):
             bottom.bar(i, share, 0.6, sum(shares[:k]), color=COLORS[k])
     for k, (x, y) in enumerate(capsules.tolist()):
+        first_x, first_y = seen.capsules[0, k].tolist()
+        arrow(top, first_x, first_y, COLORS[k], 0.004, alpha=0.45)
         arrow(top, x, y, COLORS[k], 0.006)
-        side = "right" if x < 0 else "left"
+        side = "left" if x == capsules[:, 0].max() else "right"
+        if capsules[:, 0].min() < x < capsules[:, 0].max():  # between two arrows: in the middle
+            x, y = min(x, first_x) / 2, y / 2
         text = f" $u_{k + 1}$ {interests[k]} "
-        label = top.text(x, y, text, color=COLORS[k], weight="bold", ha=side)
-        label.set_in_layout(False)
-    top.set(title=f"iteration {t}", xticks=[], yticks=[], ylim=(-0.05, 1.3), aspect="equal")
+        top.text(x, y, text, color=COLORS[k], weight="bold", ha=side, va="center")
+    top.plot(0, 0, "o", color=INK)
+    top.text(0, -0.04, "origin", ha="center", va="top")
+    top.set(title=f"iteration {t}", xticks=[], yticks=[], ylim=(-0.15, 1.3), aspect="equal")
     top.margins(x=0.1)
-    top.axhline(0, color=INK, lw=0.5, zorder=0)
     top.spines[:].set_visible(False)
-    bottom.set_xticks(range(len(titles)), titles, rotation=60, ha="right")
+    names = [f"{number} {title}" for number, title in enumerate(titles, start=1)]
+    bottom.set_xticks(range(len(titles)), names, rotation=60, ha="right")
     xlim = (-0.5, len(titles) - 0.5)
     bottom.set(ylabel="weights $w$", yticks=(0, 1), xlim=xlim, ylim=(0, 1))
     return figure
@@ -157,21 +153,36 @@ def sums_of_weights(
         len(weights), 1, figsize=size, layout="constrained", sharex=True, squeeze=False
     )
     for axis, (name, w) in zip(axes[:, 0], weights.items(), strict=True):
-        axis.imshow(w, vmin=0, vmax=1, cmap=COLORMAP, aspect="auto")
-        for (k, i), value in np.ndenumerate(w):
-            color = "#222222" if value > 0.5 else "#ffffff"
-            axis.text(i, k, f"{value:.2f}", color=color, ha="center", va="center")
-        for i, total in enumerate(w.sum(0)):
-            axis.text(i, -0.65, f"Σ {total:.2f}", ha="center", va="bottom")
-        for k, total in enumerate(w.sum(1)):
-            axis.text(w.shape[1] - 0.4, k, f"Σ {total:.2f}", va="center")
+        weight_matrix(axis, w, titles, interests)
+        sums = [(i, -0.8, total) for i, total in enumerate(w.sum(0))]
+        sums += [(w.shape[1], k, total) for k, total in enumerate(w.sum(1))]
+        for x, y, total in sums:
+            weight = "bold" if np.isclose(total, 1, atol=1e-4) else "normal"
+            axis.text(x, y, f"Σ {total:.2f}", ha="center", va="center", weight=weight)
         axis.set_title(f"{name}: all weights sum to {w.sum():.0f}", pad=20)
-        axis.set_yticks(range(len(interests)), interests)
-        axis.spines[:].set_visible(False)
-    axes[-1, 0].set_xticks(range(len(titles)), titles, rotation=90)
     return figure
 
 
-def arrow(axis: Axes, x: float, y: float, color: str, width: float) -> None:
+def weight_matrix(
+    axis: Axes,
+    w: Float[np.ndarray, "interests behaviors"],
+    titles: Sequence[str],
+    interests: Sequence[str],
+) -> None:
+    """Draw the weights as a heat map, with their values in the cells."""
+    axis.imshow(w, vmin=0, vmax=1, cmap=COLORMAP, aspect="auto")
+    for (k, i), value in np.ndenumerate(w):
+        color = "#222222" if value > 0.5 else "#ffffff"
+        axis.text(i, k, f"{value:.2f}", color=color, ha="center", va="center")
+    axis.set_yticks(range(len(interests)), interests)
+    for k, label in enumerate(axis.get_yticklabels()):
+        label.set_color(COLORS[k])
+    axis.set_xticks(range(len(titles)), titles, rotation=90)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+
+
+def arrow(axis: Axes, x: float, y: float, color: str, width: float, alpha: float = 1) -> None:
     """Draw an arrow from the origin to (x, y), in the units of the axes."""
-    axis.quiver(0, 0, x, y, color=color, width=width, angles="xy", scale_units="xy", scale=1)
+    style = {"color": color, "width": width, "alpha": alpha}
+    axis.quiver(0, 0, x, y, **style, angles="xy", scale_units="xy", scale=1)

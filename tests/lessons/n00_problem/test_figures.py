@@ -26,7 +26,7 @@ FIGURES = {
         [*COLORS[:2], INK],
     ),
     "strips": lambda: figures.strips({"one": SCORES, "two": SCORES / 2}, 2, 2, "d = 8"),
-    "coverage": lambda: figures.coverage(CURVES, (8, 64), 4, 0.01, {"one": 33.0}),
+    "coverage": lambda: figures.coverage(CURVES, (8, 64), 4, {"one": 33.0}),
     "costs": lambda: figures.costs(TIMES, limit=15),
 }
 
@@ -38,9 +38,12 @@ def test_on_the_circle_the_films_of_the_list_are_filled():
         assert (faces[:, 3] > 0).tolist() == in_list.tolist()
 
 
-def test_the_list_ends_at_the_score_of_its_last_item():
+def test_the_list_ends_at_the_score_of_its_last_item_and_its_items_are_filled():
     (axis,) = FIGURES["strips"]().axes
     assert [line.get_xdata()[0] for line in axis.lines] == [0.4, 0.2]  # pyright: ignore[reportIndexIssue]
+    for dots in axis.collections:
+        faces = np.asarray(dots.get_facecolor())
+        assert (faces[:, 3] > 0).tolist() == (SCORES >= 0.4).tolist()
 
 
 def test_the_curves_have_their_values_and_intervals():

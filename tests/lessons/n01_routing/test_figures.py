@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from matplotlib.patches import ConnectionPatch, Rectangle
+from matplotlib.patches import Rectangle
 from matplotlib.quiver import Quiver
 
 from mindlib.lessons.n01_routing import figures
@@ -47,26 +47,29 @@ def test_by_hand_writes_the_weights_and_draws_votes_and_capsules():
             assert np.argsort(widths).tolist() == np.argsort(weights[t, j]).tolist()
 
 
-def test_iterations_shows_logits_and_weights_of_the_first_iterations():
-    figure = figures.iterations(seen(), TITLES, INTERESTS, count=2)
-    maps = [np.asarray(axis.images[0].get_array()) for axis in figure.axes if axis.images]
-    expected = [seen()[part][t] for t in (0, 1) for part in (0, 1)]
-    for drawn, values in zip(maps, expected, strict=True):
-        np.testing.assert_array_equal(drawn, values)
+def test_iterations_shows_the_weights_and_frames_the_largest_of_each_film():
+    weights = seen().weights.numpy()
+    for t, axis in enumerate(figures.iterations(seen(), TITLES, INTERESTS, count=2).axes):
+        np.testing.assert_array_equal(np.asarray(axis.images[0].get_array()), weights[t])
+        frames = [part for part in axis.patches if isinstance(part, Rectangle)]
+        assert [round(part.get_center()[1]) for part in frames] == weights[t].argmax(0).tolist()
 
 
-def test_one_iteration_joins_each_film_to_its_bar_and_all_iterations_have_one_layout():
+def test_films_and_their_bars_have_one_number_and_all_iterations_have_one_layout():
     layouts = []
     for t in (1, 6):
         films = torch.from_numpy(random(3, 2))
         figure = figures.one_iteration(seen(), films, TITLES, INTERESTS, t)
         figure.canvas.draw()
         layouts.append([axis.get_position().bounds for axis in figure.axes])
-        lines = [part for part in figure.artists if isinstance(part, ConnectionPatch)]
-        assert [line.xy1 for line in lines] == [(x, y) for x, y in films.tolist()]
-        assert [line.xy2 for line in lines] == [(i, 1) for i in range(3)]
-        bars = [part for part in figure.axes[1].patches if isinstance(part, Rectangle)]
-        centers = [bar.get_x() + bar.get_width() / 2 for bar in bars]
+        plane, bars = figure.axes
+        numbers = [text.get_text() for text in plane.texts[:3]]
+        assert numbers == [label.get_text().split()[0] for label in bars.get_xticklabels()]
+        np.testing.assert_array_equal(
+            [text.get_position()[1] for text in plane.texts[:3]], films[:, 1]
+        )
+        boxes = [part for part in bars.patches if isinstance(part, Rectangle)]
+        centers = [bar.get_x() + bar.get_width() / 2 for bar in boxes]
         np.testing.assert_allclose(centers, np.repeat(range(3), 2))
     np.testing.assert_allclose(*layouts)
 
