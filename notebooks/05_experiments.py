@@ -579,7 +579,13 @@ ordered = ("MIND-1", "MIND-4", "ComiRec-SA, no positions", "ComiRec-SA", "SASRec
 show_table(
     ["HitRate@50, %", *ordered],
     [
-        [title, *(f"{100 * r[n]['test']['HitRate@50']['mean']:.1f}" if n in r else "–" for n in ordered)]
+        [
+            title,
+            *(
+                f"{100 * r[n]['test']['HitRate@50']['mean']:.1f}" if n in r else "–"
+                for n in ordered
+            ),
+        ]
         for title, r in ((title, recorded_rows(recorded[title])) for title in (films, shop))
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
+from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -39,6 +40,12 @@ def covered(
     top = scores.topk(liked * PER_CLUSTER).indices
     in_list = torch.zeros_like(scores).scatter(1, top, 1).unflatten(1, (CLUSTERS, PER_CLUSTER))
     return (in_list[:, :liked].mean(2) >= 0.5).float().sum(1)
+
+
+def chance(liked: int) -> float:
+    """Return the expected number of liked clusters that a random list covers."""
+    total, length = CLUSTERS * PER_CLUSTER, liked * PER_CLUSTER
+    return liked * float(stats.hypergeom.sf(PER_CLUSTER / 2 - 1, total, PER_CLUSTER, length))
 
 
 def fit_vector(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mindlib.lessons.n00_problem.crowded import covered, crowded_worlds, fit_vector
+from mindlib.lessons.n00_problem.crowded import chance, covered, crowded_worlds, fit_vector
 
 
 def test_items_have_norm_one_and_are_near_their_center():
@@ -28,6 +28,12 @@ def test_half_of_a_clusters_items_cover_it():
     assert covered(vectors, items, 3).tolist() == [1]
     items[0, 1, 4] = items[0, 1, 5]
     assert covered(vectors, items, 3).tolist() == [2]
+
+
+def test_chance_is_that_of_random_vectors_in_many_dimensions():
+    items = crowded_worlds(2, 400, scatter=1e3)
+    random = torch.randn(400, 1, 2, generator=torch.Generator().manual_seed(0))
+    assert covered(random, items, 20).mean() == pytest.approx(chance(20), rel=0.2)
 
 
 def test_the_fitted_vector_covers_more_than_the_mean_and_finds_a_perfect_one():
