@@ -56,7 +56,7 @@ def films_and_interests(
         coupling: the weight of each film in each interest.
         names: the label of each interest.
     """
-    order = np.lexsort((-coupling.max(0), coupling.argmax(0)))
+    order: list[int] = np.lexsort((-coupling.max(0), coupling.argmax(0))).tolist()
     weights, rows = coupling[:, order], np.arange(len(order))
     figure, axis = plt.subplots(figsize=(9.5, 0.19 * len(order) + 1), layout="constrained")
     for k, (w, name) in enumerate(zip(weights, names, strict=True)):
