@@ -16,8 +16,9 @@
 # collapse.
 #
 # MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) retrieves items with several vectors per user. Section
-# and equation numbers are the paper's; the data are MovieLens-1M. The last cell prints the running time. Claims are
-# marked **Paper**, **Measured here** (95 % intervals in parentheses) or **Open** (not settled by the paper).
+# and equation numbers are the paper's; the data are MovieLens-1M. The last cell prints the running time (on shared
+# cores). Claims are marked **Paper**, **Measured here** (95 % intervals in parentheses) or **Open** (not settled by the
+# paper).
 
 # %% tags=["parameters"]
 draws: int = 300  # simulated users behind each point of the collapse map, at least 100
