@@ -16,9 +16,8 @@
 # collapse.
 #
 # MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) retrieves items with several vectors per user. Section
-# and equation numbers are the paper's; the data are MovieLens-1M. The last cell prints the running time (on shared
-# cores). Claims are marked **Paper**, **Measured here** (95 % intervals in parentheses) or **Open** (not settled by the
-# paper).
+# and equation numbers are the paper's; the data are MovieLens-1M. The last cell prints the running time. Claims are
+# marked **Paper**, **Measured here** (95 % intervals in parentheses) or **Open** (not settled by the paper).
 
 # %% tags=["parameters"]
 draws: int = 300  # simulated users behind each point of the collapse map, at least 100
@@ -335,8 +334,8 @@ print(f"baseline, the mean of the behaviors in place of the second call: {repeat
 # **Measured here**, on 100 simulated users with three clusters of seven behaviors: at $\sigma = 1$, repeatability (0.92)
 # is about halfway between the baseline (0.82) and identical interests (1).
 #
-# **Open**: how to make serving repeatable. Noise that is fixed for each position makes them depend on the order of
-# the films. `mindlib` derives each initial logit from a hash of the item and the interest, so the
+# **Open**: how to make serving repeatable. Noise fixed for each position is repeatable, but makes the interests
+# depend on the order of the films. `mindlib` derives each initial logit from a hash of the item and the interest, so the
 # same films give the same interests in any order.
 
 # %% [markdown]
@@ -612,7 +611,7 @@ for r, sigma in ((1, 0), (3, 1), (10, 5)):
 
 # %% [markdown]
 # The same holds in any MIND model with this softmax for users with $K'_u = 1$ (rounded down: at most three behaviors).
-# Any such gain must come from $\mathbf S$, from sum and squash in place of the mean, from the head, or from a softmax
+# Any gain of MIND-1 must come from $\mathbf S$, from sum and squash in place of the mean, from the head, or from a softmax
 # over behaviors in the authors' code (**Open**).
 #
 # The sum also matters for $K > 1$, because it grows with the history. Ten times as many films in the same directions and
@@ -731,7 +730,7 @@ show_table(
 # - Equal logits then give equal interests. Random logits can separate them; the result is repeatable, in any order of
 #   the films, only if the logits are a function of the items.
 # - Eq. 9 gives short histories fewer interests; inactive ones are masked in every later step.
-# - Cosine and entropy are both needed: neither alone suffices.
+# - Neither cosine nor entropy alone suffices.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 seconds = time.perf_counter() - started

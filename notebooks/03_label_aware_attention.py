@@ -58,7 +58,8 @@ show_architecture("attention")
 # %% [markdown]
 # **Figure 3.1.** Label-aware attention (highlighted) exists only in training; at serving, one search per interest
 # replaces it. Its output $\mathbf v_u$ is the sum of the interests $\mathbf V_u$ with the weights in the box. Orange
-# marks the label $\mathbf e_i$, its best interest and $\mathbf v_u$ (which equals this interest only for $p = \infty$).
+# marks the label $\mathbf e_i$, its best interest and $\mathbf v_u$ (which equals this interest only for $p = \infty$). The
+# box *Label item* also stands for the $m$ negatives.
 #
 # ## 1. The label chooses among the interests
 #
@@ -437,8 +438,8 @@ show_table(
 # **Figure 3.5.** Trained with Eq. 10, MIND-4 retrieves the target less often at serving than MIND-1 (dotted line); if
 # every candidate attends, it is level. (Grey: up to 200 films. Bars: 95 % intervals.)
 #
-# **Measured here** (one seed; 95 % intervals over the test cases, not over retraining): with Eq. 10, MIND-4 is 5.3 points
-# [4.2, 6.4] of HitRate@50 below MIND-1. If every candidate attends, it is 5.3 points [4.2, 6.4] better, but four
+# **Measured here** (one seed; 95 % intervals over the test cases, not over retraining): with Eq. 10, MIND-4 is 5.3
+# points [4.2, 6.4] of HitRate@50 below MIND-1. If every candidate attends, it is 5.3 points [4.2, 6.4] better, but four
 # interests do not beat one here (notebook 05).
 #
 # The *oracle interest* is the interest that ranks the target best. With Eq. 10 its HitRate@50 is 55.3 %, but this is not
