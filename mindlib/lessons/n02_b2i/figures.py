@@ -43,43 +43,36 @@ def rounds_in_the_plane(
     return figure
 
 
-def films_and_interests(titles: Sequence[str], coupling: Coupling, names: Sequence[str]) -> Figure:
-    """Draw the coupling of films to interests as a heat map, and large weights as lines.
+def films_and_interests(
+    titles: Sequence[str], genres: Sequence[str], coupling: Coupling, names: Sequence[str]
+) -> Figure:
+    """Draw the coupling of films to interests as bars, a row for each film.
 
     The films are in the order of their heaviest interest, and their titles in its color.
 
     Args:
         titles: a title for each film.
+        genres: the genres of each film.
         coupling: the weight of each film in each interest.
         names: the label of each interest.
     """
-    order = np.lexsort((-coupling.max(0), coupling.argmax(0)))
+    order: list[int] = np.lexsort((-coupling.max(0), coupling.argmax(0))).tolist()
     weights, rows = coupling[:, order], np.arange(len(order))
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(9.5, 0.19 * len(order) + 1), layout="constrained",
-        width_ratios=(1, 2.4), sharey=True,
-    )  # fmt: skip
-    image = left.imshow(
-        weights.T, aspect="auto", cmap=COLORMAP, vmin=0, vmax=1, interpolation="nearest"
-    )
-    left.set_yticks(rows, [titles[i] for i in order], fontsize=9)
-    for label, k in zip(left.get_yticklabels(), weights.argmax(0), strict=True):
+    figure, axis = plt.subplots(figsize=(9.5, 0.19 * len(order) + 1), layout="constrained")
+    for k, (w, name) in enumerate(zip(weights, names, strict=True)):
+        axis.barh(rows, 0.8 * w, left=k, height=0.75, color=COLORS[k])
+        axis.axvline(k, color=INK, lw=0.8)
+        axis.text(k, -0.9, f"{k + 1}: {name}".replace(", ", ",\n"), color=COLORS[k], weight="bold")
+    axis.set_yticks(rows, [titles[i] for i in order])
+    for label, k in zip(axis.get_yticklabels(), weights.argmax(0), strict=True):
         label.set_color(COLORS[k])
-    left.set_xticks(range(len(names)), range(1, len(names) + 1))
-    left.set_xlabel("interest $j$")
-    for color, label in zip(COLORS, left.get_xticklabels(), strict=False):
-        label.set(color=color, fontsize=11, weight="bold")
-    figure.colorbar(image, ax=left, location="top", label="coupling $w_{ij}$", aspect=12)
-    for k, (w, label) in enumerate(zip(weights, names, strict=True)):
-        is_own = weights.argmax(0) == k
-        center = rows[is_own].mean() if is_own.any() else (w * rows).sum() / w.sum()
-        for row in rows[w >= 0.25]:
-            line = {"lw": 4 * w[row], "alpha": 0.75, "solid_capstyle": "butt"}
-            right.plot((0, 1), (row, center), color=COLORS[k], **line)
-        right.plot(1, center, "o", color=COLORS[k], ms=14)
-        right.text(1.06, center, f"{k + 1}: {label}", color=COLORS[k], va="center", fontsize=11)
-    right.set(xlim=(0, 2), ylim=(len(rows) - 0.5, -0.5))
-    right.set_axis_off()
+    for row, i in enumerate(order):
+        axis.text(len(names), row, genres[i], va="center")
+    ticks = [(k + 0.8 * w, f"{w:g}") for k in range(len(names)) for w in (0, 0.5, 1)]
+    axis.set_xticks(*zip(*ticks, strict=True), fontsize=8)
+    axis.set(xlim=(0, len(names)), ylim=(len(rows) - 0.5, -0.7), xlabel="coupling $w_{ij}$")
+    axis.tick_params(length=0)
+    axis.spines["left"].set_visible(False)
     return figure
 
 
@@ -87,7 +80,7 @@ def collapse_map(
     paths: Mapping[str, Sequence[tuple[float, float]]],
     labels: Mapping[str, Sequence[str]],
     healthy: tuple[float, float],
-    examples: Mapping[str, Coupling],
+    examples: Mapping[str, tuple[tuple[float, float], Coupling]],
 ) -> Figure:
     """Draw both kinds of collapse as two axes, and the coupling of some cases beside them.
 
@@ -95,7 +88,7 @@ def collapse_map(
         paths: for each name a path of (cosine, entropy).
         labels: the label of each point, for each name.
         healthy: the point of interests that each hold one cluster.
-        examples: the coupling of one user, by name.
+        examples: by name, a point of a path, which gets a letter, and one user's coupling there.
     """
     figure = plt.figure(figsize=(9.5, 4.4), layout="constrained")
     grid = figure.add_gridspec(len(examples), 2, width_ratios=(2.6, 1))
@@ -103,8 +96,9 @@ def collapse_map(
     colors = (COLORS[0], COLORS[1], COLORS[3])
     places = {0: ((-3, 6), "right"), 1: ((-7, -4), "right"), 2: ((7, -3), "left")}
     # Where the paths meet, the labels go to other sides of their points.
-    places |= {(1, "0.05"): ((7, -4), "left"), (1, "1"): ((3, -12), "left")}
-    places |= {(2, "σ = 1"): ((7, -7), "left"), (2, "σ = 2"): ((-7, 2), "right")}
+    places |= {(0, "0.05"): ((6, -4), "left"), (1, "0.05"): ((7, -4), "left")}
+    places |= {(1, "1"): ((3, -12), "left"), (2, "σ = 1"): ((-3, 6), "right")}
+    places |= {(2, "σ = 2"): ((-7, 2), "right")}
     for number, (color, (name, path)) in enumerate(zip(colors, paths.items(), strict=True)):
         axis.plot(*np.array(path).T, "o-", color=color, ms=5, lw=1.5)
         for point, label in zip(path, labels[name], strict=True):
@@ -122,21 +116,24 @@ def collapse_map(
     axis.plot(*healthy, "*", color=COLORS[2], ms=16, zorder=0)
     x, y = healthy
     axis.text(x - 0.06, y - 0.16, "one cluster\nper interest", color=COLORS[2])
-    for x, y, name in ((0.88, 1.06, "interest collapse"), (0.48, 0, "routing collapse")):
+    for x, y, name in ((0.8, 1.05, "interest collapse"), (0.48, 0, "routing collapse")):
         axis.text(x, y, name, color=INK, ha="center", weight="bold", fontsize=10)
     axis.set(
         xlabel="mean cosine between a user's interests", ylabel="normalized entropy of the weights",
         xlim=(-0.1, 1.1), ylim=(-0.05, 1.12),
     )  # fmt: skip
     small = [figure.add_subplot(grid[row, 1]) for row in range(len(examples))]
-    for panel, (name, coupling) in zip(small, examples.items(), strict=True):
+    beside = (("A", (0, 7)), ("B", (0, -14)), ("C", (10, -4)), ("D", (-10, -4)))
+    for panel, (letter, at), name in zip(small, beside, examples, strict=False):
+        point, coupling = examples[name]
+        axis.annotate(letter, point, at, textcoords="offset points", weight="bold", ha="center")
         image = panel.imshow(
             coupling / coupling.sum(1, keepdims=True), aspect="auto", cmap=COLORMAP,
             vmin=0, vmax=0.4, interpolation="nearest",
         )  # fmt: skip
         panel.set_xticks([])
         panel.set_yticks(range(len(coupling)), [str(j + 1) for j in range(len(coupling))])
-        panel.set_title(name, fontsize=9)
+        panel.set_title(f"{letter}: {name}", fontsize=9)
         panel.set_ylabel("interest $j$")
     small[-1].set_xlabel("behavior $i$, by cluster")
     figure.colorbar(image, ax=small, label="share of the interest's weight", extend="max")  # pyright: ignore[reportPossiblyUnboundVariable]

@@ -13,9 +13,9 @@ from torch import Tensor
 
 
 def show_diff(before: Callable[..., Any], after: Callable[..., Any]) -> None:
-    """Show how `after` differs from `before`, as the cells define them now."""
+    """Show the lines that distinguish `after` from `before`, as the cells define them now."""
     old, new = (inspect.getsource(version).splitlines() for version in (before, after))
-    lines = [line for line in difflib.ndiff(old, new) if not line.startswith("?")]
+    lines = [line for line in difflib.ndiff(old, new) if line[0] in "-+"]
     display(Markdown("\n".join(["```diff", *lines, "```"])))
 
 

@@ -108,12 +108,14 @@ def two_scores(
         axis.annotate(text, (x, y), offset, textcoords="offset points", color=color, size=10,
                       ha=side, va="top")  # fmt: skip
     best = np.argsort(np.where(overtakes, -serving, np.inf))[: min(4, overtakes.sum())]
+    best = best[training[best].argsort()]  # so that no two lines cross
     right = training[overtakes].max(initial=low) + 0.06 * np.ptp(training)
     top = serving.max() + 3.5 * step
     axis.text(right, top, f"{overtakes.sum()} films overtake the label at serving", size=11,
               color=COLORS[5], weight="bold", va="center")  # fmt: skip
     for place, film in enumerate(best, 1):
-        line = {"arrowstyle": "-", "lw": 0.6, "color": COLORS[5], "relpos": (0, 0.5)}
+        line = {"arrowstyle": "-", "lw": 0.6, "color": COLORS[5], "relpos": (0, 0.5), "shrinkB": 3,
+                "connectionstyle": "angle,angleA=0,angleB=90"}  # fmt: skip
         point, text = (training[film], serving[film]), (right, top - place * step)
         axis.annotate(titles[int(film)], point, text, color=COLORS[5], size=10, va="center",
                       arrowprops=line)  # fmt: skip
@@ -132,10 +134,11 @@ def served_and_oracle(rates: Mapping[str, tuple[Estimate, Estimate]], longer: Es
     """
     figure, axis = plt.subplots(figsize=(8, 0.72 * len(rates) + 0.8), layout="constrained")
     for row, (served, oracle) in enumerate(rates.values()):
-        other = (oracle, "oracle, four lists of 50") if row else (longer, "one list of 200")
-        for (estimate, name), color, marker, offset, side in (
-            ((served, "served, 50 films"), COLORS[5], "o", (-14, -4), "right"),
-            (other, INK, "D", (0, 9), "center"),
+        bound = oracle, "oracle, four lists of 50", "D"
+        other = bound if row else (longer, "one list of 200", "s")
+        for (estimate, name, marker), color, offset, side in (
+            ((served, "served, 50 films", "o"), COLORS[5], (-14, -4), "right"),
+            (other, INK, (0, 9), "center"),
         ):
             value, low, high = (100 * x for x in (estimate.value, estimate.low, estimate.high))
             axis.plot([low, high], [row, row], color=color, lw=2.5)
@@ -145,6 +148,6 @@ def served_and_oracle(rates: Mapping[str, tuple[Estimate, Estimate]], longer: Es
     reference = 100 * next(iter(rates.values()))[0].value
     axis.axvline(reference, color=COLORS[5], ls=":", lw=1, zorder=0)
     axis.set_yticks(range(len(rates)), list(rates), size=10)
-    axis.set(xlabel="test cases with a target in the list, %", xlim=(0, 78),
+    axis.set(xlabel="test cases with the target in the list, %", xlim=(0, 78),
              ylim=(len(rates) - 0.6, -0.7))  # fmt: skip
     return figure

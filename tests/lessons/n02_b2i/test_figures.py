@@ -2,6 +2,8 @@
 
 import numpy as np
 from matplotlib.colors import to_rgb
+from matplotlib.patches import Rectangle
+from matplotlib.text import Annotation
 
 from mindlib.lessons.common.style import COLORS
 from mindlib.lessons.n02_b2i import figures
@@ -13,17 +15,17 @@ COUPLING = RNG.dirichlet(np.ones(3), 6).T
 RESULT = (INTERESTS, COUPLING)
 PATHS = {name: [(1.0, 1.0), (0.5, 0.8), (0.1, 0.2)] for name in ("a", "b", "c")}
 LABELS = {name: ["1", "2", "3"] for name in PATHS}
-TITLES = list("abcdef")
+TITLES, GENRES = list("abcdef"), list("uvwxyz")
 
 FIGURES = {
     "rounds_in_the_plane": lambda: figures.rounds_in_the_plane(
         PLANE, {"zero": [RESULT] * 2, "random": [RESULT] * 2}, [1, 3]
     ),
     "films_and_interests": lambda: figures.films_and_interests(
-        TITLES, COUPLING, ["Film-Noir", "Animation", "War"]
+        TITLES, GENRES, COUPLING, ["Film-Noir", "Animation", "War"]
     ),
     "collapse_map": lambda: figures.collapse_map(
-        PATHS, LABELS, (0.0, 0.64), {"one": COUPLING, "other": COUPLING}
+        PATHS, LABELS, (0.0, 0.64), {"one": ((0.5, 0.8), COUPLING), "other": ((0.1, 0.2), COUPLING)}
     ),
 }
 
@@ -44,16 +46,16 @@ def test_there_is_a_panel_for_each_number_of_iterations_and_each_case():
 
 
 def test_films_are_in_the_order_of_their_heaviest_interest():
-    left, right, _ = FIGURES["films_and_interests"]().axes
-    shown = np.asarray(left.images[0].get_array())
+    (axis,) = FIGURES["films_and_interests"]().axes
+    bars = [bar for bar in axis.patches if isinstance(bar, Rectangle)]
+    shown = np.array([bar.get_width() / 0.8 for bar in bars]).reshape(3, 6).T
     assert sorted(shown.argmax(1)) == list(shown.argmax(1))
-    order = [TITLES.index(label.get_text()) for label in left.get_yticklabels()]
+    order = [TITLES.index(label.get_text()) for label in axis.get_yticklabels()]
     np.testing.assert_allclose(shown, COUPLING.T[order])
-    colors = [to_rgb(label.get_color()) for label in left.get_yticklabels()]
+    colors = [to_rgb(label.get_color()) for label in axis.get_yticklabels()]
     assert colors == [to_rgb(COLORS[k]) for k in shown.argmax(1)]
-    widths = [line.get_linewidth() for line in right.lines if line.get_marker() == "None"]
-    np.testing.assert_allclose(widths, 4 * shown.T[shown.T >= 0.25])
-    assert [text.get_text() for text in right.texts] == ["1: Film-Noir", "2: Animation", "3: War"]
+    texts = [text.get_text() for text in axis.texts]
+    assert texts == ["1: Film-Noir", "2: Animation", "3: War", *(GENRES[i] for i in order)]
 
 
 def test_the_collapse_map_has_a_labelled_path_for_each_name_and_the_examples():
@@ -62,6 +64,8 @@ def test_the_collapse_map_has_a_labelled_path_for_each_name_and_the_examples():
     for line, path in zip(paths, PATHS.values(), strict=True):
         assert np.column_stack(line.get_data()).tolist() == [list(p) for p in path]
     assert np.column_stack(star.get_data()).tolist() == [[0.0, 0.64]]
-    assert [axis.get_title() for axis in small[:2]] == ["one", "other"]
+    assert [axis.get_title() for axis in small[:2]] == ["A: one", "B: other"]
+    letters = {text.get_text(): text.xy for text in axis.texts if isinstance(text, Annotation)}
+    assert (letters["A"], letters["B"]) == ((0.5, 0.8), (0.1, 0.2))
     shares = np.asarray(small[0].images[0].get_array())
     np.testing.assert_allclose(shares.sum(1), 1)

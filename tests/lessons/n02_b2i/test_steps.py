@@ -26,8 +26,9 @@ def test_changed_lines_are_marked(monkeypatch):
     monkeypatch.setattr(steps, "display", shown.append)
     steps.show_diff(before, after)
     assert shown[0].data.splitlines() == [
-        "```diff", "- def before(x):", "+ def after(x):", "-     y = x + 1", "+     y = x + 2",
-        "      return y", "```",
+        "```diff",
+        "- def before(x):", "+ def after(x):", "-     y = x + 1", "+     y = x + 2",
+        "```",
     ]  # fmt: skip
 
 
