@@ -73,8 +73,9 @@ rcParams["figure.dpi"] = 85  # the pictures on this page; the saved ones are vec
 show_architecture("softmax", "index", "merge")
 
 # %% [markdown]
-# The filled blocks are new; $n$ is the number of behaviors, $m$ that of sampled items. The next cell repeats what
-# notebooks 00 to 03 defined, such as `score` and `b2i_routing`.
+# The filled blocks and their dark arrows are new; $n$ is the number of behaviors, $m$ that of sampled items. The fields
+# of our films are id, genres and decade. The next cell repeats what notebooks 00 to 03 defined, such as `score` and
+# `b2i_routing`.
 
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -171,7 +172,7 @@ print({title: round(p, 2) for title, p in zip(titles, probability.tolist(), stri
 print(f"loss of Fargo: {-probability[1].log():.2f}")
 
 # %% [markdown]
-# **Paper**: for training pairs $\mathcal D$ of a user $u$ and a label $i$ from the catalogue $\mathcal I$, with the user
+# **Paper**: for training pairs $\mathcal D$ of a user $u$ and a label $i$ from the catalog $\mathcal I$, with the user
 # vector $\mathbf v_u$ that the label selects (§3.4), the probability and the loss are (the paper maximizes $-L$):
 #
 # $$ \Pr(i \mid u) = \frac{\exp(\mathbf v_u^\top \mathbf e_i)}{\sum_{j \in \mathcal I} \exp(\mathbf v_u^\top \mathbf e_j)}
@@ -179,9 +180,9 @@ print(f"loss of Fargo: {-probability[1].log():.2f}")
 #
 # $$ L = -\sum_{(u,i) \in \mathcal D} \log \Pr(i \mid u) \tag{11} $$
 #
-# A model with equal scores everywhere has the loss $\ln |\mathcal I|$, for our films $\ln 3{,}125 = 8.05$. With 10
-# negatives and no correction, the same model has $\ln 11 = 2.40$. Uncorrected losses with different numbers of
-# negatives therefore cannot be compared, but hit rates over the whole catalogue can.
+# A model that scores all films equally has loss $\ln |\mathcal I|$, for our films $\ln 3{,}125 = 8.05$. With 10
+# negatives and no correction, its loss is $\ln 11 = 2.40$. Uncorrected losses with different numbers of negatives
+# therefore cannot be compared, but hit rates over the whole catalog can.
 #
 # ### Estimating the denominator
 #
@@ -255,32 +256,32 @@ print(f"mean loss {means[1]:.2f}, exact {-probability[1].log():.2f}")
 small = sampled.zipf_problem()
 numbers = (16, 64, 256, 1024, 4096)
 found = {
-    f"{proposal}{'' if logq else ', no logQ'}": [
+    f"{proposal}, {'logQ' if logq else 'no logQ'}": [
         sampled.measure_bias(sampled_softmax, small, proposal, m, logq=logq, samples=samples)
         for m in numbers
     ]
     for proposal in ("uniform", "popularity")
     for logq in (True, False)
 }
-figure = plots.bias_by_number(numbers, found, [name for name in found if "no" in name])
+figure = plots.bias_by_number(numbers, found, len(small.items) - 1)
 _ = save_figure(figure, "04_bias.svg")
 
 # %% [markdown]
-# **Figure 4.1.** With the logQ correction (solid), loss and gradient approach those of the full softmax as $m$
-# grows; without it (dashed) they do not. Bars are 95 % intervals.
+# **Figure 4.1.** With the logQ correction (solid), loss and gradient approach those of the full softmax as $m$ grows.
+# Without it (dashed), the loss drifts; uniform sampling is right only near $m = 1000$.
 #
 # **Measured here**: at $m = 4096$ the corrected losses are within 0.02 nats of the full one, and their mean
 # gradients within 3 %. Without the correction, the gradient of popularity sampling is wrong by more than 70 % at every
-# $m$. Uniform sampling without the correction does less harm, because every negative lacks the same constant
+# $m$. Uniform sampling without the correction biases the gradient less, because every negative lacks the same constant
 # $\log(m / 1000)$, which is zero at $m = 1000$.
 #
 # ### Why the label's own logit is not corrected
 #
 # Each candidate's correction is the logarithm of its expected number of terms in the sum: $m q_j$ for a negative, and
 # 1 for the label, where $\log 1 = 0$. TensorFlow's `sampled_softmax_loss` and in-batch training
-# ([Yi et al., 2019](https://doi.org/10.1145/3298689.3346996)) correct the label too, because they ask which film of a
-# given set of candidates is the label. With a uniform sampler, this subtracts the same constant from every logit and
-# has no effect.
+# ([Yi et al., 2019](https://doi.org/10.1145/3298689.3346996)) correct the label too, because they model which of the
+# given candidates is the label. Under uniform sampling, their correction subtracts one constant from every logit,
+# which has no effect.
 #
 # ### What a wrong loss teaches
 #
@@ -291,7 +292,7 @@ _ = save_figure(figure, "04_bias.svg")
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 truth = np.array([0.5, 0.2, 0.15, 0.1, 0.05])
 learned = {
-    "right": sampled.learned_shares(truth, truth, 4),
+    "corrected": sampled.learned_shares(truth, truth, 4),
     "hits not masked": sampled.learned_shares(truth, truth, 4, hits_stay=True),
     "no logQ": sampled.learned_shares(truth, truth, 4, logq=False),
     "no logQ, hits not masked": sampled.learned_shares(truth, truth, 4, logq=False, hits_stay=True),
@@ -427,10 +428,10 @@ for each_its_own, expected in (
 print("V_u and both losses equal mindlib's, with the same weights and random numbers")
 
 # %% [markdown]
-# The settings are those of `MINDConfig.paper()`: Gaussian initial logits with $\sigma = 1$, $r = 3$, a ReLU head,
-# and the attention power $p = 2$ with Eq. 10. **Open**: the paper states neither batch size nor learning rate nor the
-# number of negatives; these are ours. For large catalogs, mindlib's `RowAdam` updates only the item rows of the batch
-# ([docs/speed.md](../docs/speed.md#large-catalogs)).
+# The settings are those of `MINDConfig.paper()`: Gaussian initial logits with $\sigma = 1$, $r = 3$, a
+# Linear–ReLU–Linear head, and the attention exponent $p = 2$ with Eq. 10. **Open**: the paper states no batch size,
+# learning rate or number of negatives; these are ours. For large catalogs, mindlib's `RowAdam` updates only the item
+# rows of the batch ([docs/speed.md](../docs/speed.md#large-catalogs)).
 #
 # **Predict**: which of the two losses gives better lists, and by how many points of HitRate@50, the share of
 # users whose held-out last film is among the top 50 of the films that they have not seen?
@@ -480,23 +481,27 @@ def fitted(name, p):
 reference = reference_model(split)
 rates = {
     "popularity": hits(Popularity(split.train_counts)),
-    "Eq. 10, by hand": hits(recommender(label_selects)),
-    "Eq. 10, mindlib.fit": hits(fitted("label", 2.0)),
-    "each candidate, by hand": hits(recommender(candidate)),
-    "each candidate, mindlib.fit": hits(fitted("candidate", math.inf)),
+    "Eq. 10 loss, by hand": hits(recommender(label_selects)),
+    "Eq. 10 loss, mindlib.fit": hits(fitted("label", 2.0)),
+    "candidate loss, by hand": hits(recommender(candidate)),
+    "candidate loss, mindlib.fit": hits(fitted("candidate", math.inf)),
     "MIND (ours)": hits(reference),
 }
-figure = plots.hit_rates(
-    {name: share_estimate(values > 0) for name, values in rates.items()},
-    [name for name in rates if "fit" in name],
-)
+figure = plots.hit_rates({name: share_estimate(values > 0) for name, values in rates.items()})
 _ = save_figure(figure, "04_hit_rates.svg")
 pairs = {
-    "Eq. 10: by hand − mindlib.fit": ("Eq. 10, by hand", "Eq. 10, mindlib.fit"),
-    "candidate: by hand − mindlib.fit": ("each candidate, by hand", "each candidate, mindlib.fit"),
-    "Eq. 10 − popularity": ("Eq. 10, by hand", "popularity"),
-    "candidate − Eq. 10": ("each candidate, by hand", "Eq. 10, by hand"),
-    "MIND (ours) − candidate": ("MIND (ours)", "each candidate, by hand"),
+    "Eq. 10 loss: by hand − mindlib.fit": ("Eq. 10 loss, by hand", "Eq. 10 loss, mindlib.fit"),
+    "candidate loss: by hand − mindlib.fit": (
+        "candidate loss, by hand",
+        "candidate loss, mindlib.fit",
+    ),
+    "Eq. 10 loss − popularity": ("Eq. 10 loss, by hand", "popularity"),
+    "candidate loss − Eq. 10 loss": ("candidate loss, by hand", "Eq. 10 loss, by hand"),
+    "candidate loss − Eq. 10 loss, mindlib.fit": (
+        "candidate loss, mindlib.fit",
+        "Eq. 10 loss, mindlib.fit",
+    ),
+    "MIND (ours) − candidate loss": ("MIND (ours)", "candidate loss, by hand"),
 }
 gaps = {name: compare(rates[a], rates[b]) for name, (a, b) in pairs.items()}
 show_table(
@@ -505,12 +510,12 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 4.2.** Scoring each candidate as in serving gives better lists than Eq. 10, and *MIND (ours)*, mindlib's tuned
-# form, gives the best. Rings: `mindlib.fit` with the settings of the row above.
+# **Figure 4.2.** Scoring each candidate as in serving, with the maximum in place of $p = 2$, gives better lists than
+# Eq. 10; *MIND (ours)*, mindlib's tuned configuration, gives the best. Rings: `mindlib.fit` with the same settings.
 #
 # **Measured here**: the 80-line model trained with Eq. 10 scores about 7 points above the popularity baseline. The
-# candidate loss, which also replaces $p = 2$ by the maximum, adds about 2 points. No difference from `mindlib.fit` can be
-# shown: both intervals contain zero. *MIND (ours)* adds about 7 points;
+# candidate loss adds 1 to 2 points. No difference between the model by hand and `mindlib.fit` can be shown: both
+# intervals contain zero. *MIND (ours)* adds about 7 points;
 # [docs/library.md](../docs/library.md#ours-against-the-paper) lists its differences. The intervals cover the sampling of
 # users, not retraining: each model was trained once.
 #
@@ -540,7 +545,7 @@ assert LOG_EXPECTED.check(log_expected_counts)
 
 # %% [markdown]
 # Both samplers below draw by popularity; the second keeps the correction of the uniform sampler. **Predict**: how does
-# the wrong correction change the hit rate, and which films leave the lists?
+# the wrong correction change the hit rate, and which films drop off the lists?
 
 # %%
 counts = torch.from_numpy(split.train_counts)
@@ -557,7 +562,7 @@ def half_changed(m):
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 sampler_rows = []
-for name, sampler in (("both changed", popular), ("only the draw", half_changed)):
+for name, sampler in (("draw and correction", popular), ("draw only", half_changed)):
     model, _ = train(True, math.inf, sampler, epochs=1)
     lists = recommender(model).recommend(split.test.histories, 50).items
     rank = (counts[lists].float().mean()).item()
@@ -601,20 +606,19 @@ leaking, leak_losses = train(True, math.inf, see=leak)
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 rates["leak"] = hits(recommender(leaking))
 show_table(
-    ["each candidate, by hand", "loss of the last 10 steps", "HitRate@50"],
+    ["candidate loss, by hand", "loss of the last 10 steps", "HitRate@50"],
     [
         (name, f"{np.mean(values[-10:]):.2f}", share_estimate(rates[key] > 0).percent(1))
         for name, values, key in (
-            ("without the leak", candidate_losses, "each candidate, by hand"),
+            ("without the leak", candidate_losses, "candidate loss, by hand"),
             ("with the leak", leak_losses, "leak"),
         )
     ],
 )
 
 # %% [markdown]
-# The loss is lower, but the lists are not better. Routing carries the label itself into an interest, so the model
-# learns to copy; in serving the target is never in the history. Therefore behaviors must be strictly older than the
-# label.
+# The loss is lower, but the lists are not better. Routing carries the label itself into an interest, so the model can
+# copy it; in serving the target is never in the history. Therefore behaviors must be strictly older than the label.
 #
 # ## 3. Serving: K searches, one list
 #
@@ -729,11 +733,11 @@ show_table(
 )
 popularity_of_norm = spearmanr(e[1:].norm(dim=1), counts[1:]).statistic
 print(
-    f"rank correlation of an item vector's length with its number of ratings: {popularity_of_norm:.2f}"
+    f"rank correlation of an item vector's norm with its number of ratings: {popularity_of_norm:.2f}"
 )
 
 # %% [markdown]
-# **An approximate index** looks at a part of the catalogue. An inverted file (IVF) groups the item vectors
+# **An approximate index** looks at a part of the catalog. An inverted file (IVF) groups the item vectors
 # around centers, and each query scans the `nprobe` groups whose centers score highest. *Recall* is the share of
 # the exact list that is found.
 
@@ -765,9 +769,9 @@ show_table(
 # %% [markdown]
 # A user's best films lie in several groups, so one probe finds less than half of them.
 #
-# **Latency**: retrieval with `ExactIndex` takes less than 15 ms in 99 % of the requests, up to $K = 5$. (**Paper**: less
-# than 15 ms for extraction and retrieval from a billion items.) These are recorded times for one user on one core,
-# without extraction ([docs/speed.md](../docs/speed.md)):
+# **Latency**: up to $K = 5$, mindlib's exact index, `ExactIndex`, answers 99 % of the requests within 15 ms.
+# (**Paper**: less than 15 ms for extraction and retrieval from a billion items.) These are recorded times for one user
+# on one core, without extraction ([docs/speed.md](../docs/speed.md)):
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 kept = records.record("serving")
@@ -776,7 +780,8 @@ if kept:
     chosen = [
         row
         for row in kept.rows
-        if row["num_items"] == largest and (row["default"] or row["interests"] == 5)
+        if row["num_items"] == largest
+        and row["interests"] in ((1, 5, 6) if row["default"] else (5,))
         if row["default"] or row["index"] in ("torch.topk", "ExactIndex")
     ]
     chosen.sort(key=lambda row: (row["default"], row["interests"]))
@@ -790,7 +795,7 @@ if kept:
     print(kept.source)
 
 # %% [markdown]
-# ## 4. Is what is served what was evaluated?
+# ## 4. Training–serving skew
 #
 # **Skew** is a difference between the vectors that are served and those that were evaluated. Algorithm 1 has a source
 # of it built in: it draws new logits $b_{ij}$ in every call. **Predict**: how far apart are two answers of the hand-made
@@ -806,48 +811,45 @@ redrawn = ((first - second).norm(dim=2) / first.norm(dim=2))[active]
 with tempfile.TemporaryDirectory() as folder:
     exported = ExportedModel.load(export(reference, log, Path(folder) / "mind"))
     skew = measure_skew(reference, exported, split.test.histories)
-print(f"by hand, asked twice: {redrawn.median():.0%} of a vector's length (median)")
-print(
-    f"mindlib, exported: at most {skew:.0e}; inputs {[x.name for x in exported.session.get_inputs()]}"
-)
+print(f"by hand, two calls: vectors differ by {redrawn.median():.0%} of their norm (median)")
+print(f"mindlib, model and export: vectors differ by at most {skew:.0e} of their norm")
+print(f"inputs of the export: {[x.name for x in exported.session.get_inputs()]}")
 
 # %% [markdown]
-# mindlib's logits are deterministic: farthest points in *MIND (ours)*, a hash of item and seed in the paper's form. The
-# effect of skew on the hit rate is not measured.
+# Two calls by hand differ by 22 % of the norm (median). mindlib's logits are deterministic: farthest points in *MIND
+# (ours)*, a hash of item and seed in the paper's form. The effect of skew on the hit rate is not measured.
 #
 # ## 5. One more click
 #
-# A click changes the interests at the next request, although no parameter changes: only routing runs again
-# (**Paper**: real-time personalization). Suppose that an interest, before the head and with $S = I$, is the sum of $c$
-# films of one direction and equal norm. An orthogonal film of the same norm that belongs wholly to this interest
-# turns it by $\arctan(1/c)$: 18° for $c = 3$, 2° for $c = 30$. If the click raises $K'_u$ (Eq. 9; for $K \geq 5$ from
-# four to five with the 32nd film), all films are redistributed, and *all* interests can change.
+# A click changes the interests at the next request, although no parameter changes: only `f_user` runs again
+# (**Paper**: real-time personalization). Suppose that an interest, before the head and with $S = I$, sums $c$ films
+# with equal direction and norm. An orthogonal film of the same norm routed wholly to this interest rotates it by
+# $\arctan(1/c)$: 18° for $c = 3$, 2° for $c = 30$. If the click raises $K'_u$ (Eq. 9; for $K \geq 5$ from four to five
+# with the 32nd film), all films are redistributed, and all interests can change.
 #
-# **Predict**: how far do the example user's interests turn after a click on one western, and how far after two?
+# **Predict**: how far do the example user's interests rotate after a click on one western, and how far after two?
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
-view = clicking.click_map(reference, split, case, ("Western", "Musical", "War"))
+viewer = clicking.make_viewer(reference, split, case, ("Western", "Musical", "War"))
 
 
-def clicked(genre, clicks):
-    return plots.clicked(view, names, genre, clicks)
+def clicked(genre):
+    return plots.rotations(viewer, names, genre)
 
 
 frames(
     clicked,
-    "A map of films with the interests of a user before and after some clicks, and their angles.",
-    first={"clicks": 2},
-    genre=list(view.offered),
-    clicks=(1, 2, 4),
+    "Bars: the rotation of each of a user's interests after one and after two clicks.",
+    genre=list(viewer.offered),
 )
-_ = save_figure(clicked("Western", 2), "04_click.svg")
+_ = save_figure(clicked("Western"), "04_click.svg")
 plt.close("all")
 rows = []
 for clicks in (1, 2):
-    after = view.after("Western", clicks)
-    turned = clicking.match_interests(view.after("Western", 0).vectors, after.vectors)
+    after = viewer.after("Western", clicks)
+    turned = clicking.match_interests(viewer.after("Western", 0).vectors, after.vectors)
     order = [turn.after for turn in sorted(turned, key=lambda turn: turn.before)]
-    films = view.offered["Western"][:clicks]
+    films = viewer.offered["Western"][:clicks]
     for film, shares in zip(films, after.coupling[order, -clicks:].T, strict=True):
         rows.append((clicks, log.titles[film], *(f"{share:.0%}" for share in shares)))
 show_table(["clicks", "clicked film, and its share in each interest", *names], rows, text_columns=2)
@@ -855,25 +857,24 @@ show_table(["clicks", "clicked film, and its share in each interest", *names], r
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 turns = clicking.turns_of_next_click(reference, split.test, 1000, (16, 49))
 show_table(
-    [f"degrees, {len(turns)} users", "most turned interest", "2nd", "3rd", "4th"],
-    [("median turn after the next film", *(f"{x:.0f}" for x in np.median(turns, axis=0)))],
+    [f"degrees, {len(turns)} users", "most rotated interest", "2nd", "3rd", "4th"],
+    [("median rotation after the next film", *(f"{x:.0f}" for x in np.median(turns, axis=0)))],
 )
 
 # %% [markdown]
-# **Figure 4.3.** One western turns no interest by more than 4°; after two, *Drama, War* has turned by 15°. Dots are the
-# user's films, colored by interest. The map has two dimensions; the bars show the angles in all 64.
+# **Figure 4.3.** One western rotates no interest by more than 4°; after two, *Drama, War* has rotated by 15°.
 #
 # **Measured here**: the first western is shared by two interests. The second belongs to *Drama, War* and draws half of
-# the first there. Over 1,000 users with 16 to 49 films, who keep $K'_u = K = 4$, the next film that they watched turns
-# one interest by 5° (median), and the others by 2°, 1° and 1°.
+# the first there. Over 1,000 users with 16 to 49 films, who keep $K'_u = K = 4$, the next film that they watched
+# rotates one interest by 5° (median), and the others by 2°, 1° and 1°.
 #
 # ## What to remember
 #
 # - The softmax's denominator is estimated: each negative counts $1/(m q)$ times, the label once, accidental hits not at
 #   all.
-# - Changing the sampler means changing two lines. If the correction is forgotten, the model learns about
+# - Changing the sampler means changing two lines. If the correction is forgotten, the model learns roughly
 #   $\log \Pr - \log q$.
-# - Serving: one search for each active interest, $N + h$ results each, merged by the maximum; exact if the index is.
+# - Each active interest fetches $N + h$ results; merging by maximum score is exact if the index is.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 path = write_metrics(

@@ -1,4 +1,4 @@
-"""The effect of further clicks on a user's interests and list (§3.5)."""
+"""The effect of further clicks on a user's interests (§3.5)."""
 
 from __future__ import annotations
 
@@ -45,54 +45,39 @@ def match_interests(
 
 
 class State(NamedTuple):
-    """A user's interests and list after some clicks.
-
-    Attributes:
-        vectors: the active interests.
-        coupling: their coupling to the behaviors.
-        listed: the ids of the top films.
-    """
+    """A user's active interests after some clicks, and their coupling to the behaviors."""
 
     vectors: Float[Tensor, "interests dim"]
     coupling: Float[Tensor, "interests behaviors"]
-    listed: list[int]
 
 
 @dataclass(frozen=True)
-class ClickMap:
-    """A user, the films that they may click, and a map of the films.
+class Viewer:
+    """A user, and the films that they may click.
 
     Attributes:
         model: computes the user's interests.
         past: the ids of the user's films, oldest first.
         profile: the codes of the user's profile.
         offered: for each genre its most frequent films that the user has not seen.
-        directions: the map shows unit vectors along these two principal directions of the past.
     """
 
     model: MIND
     past: list[int]
     profile: list[int]
     offered: dict[str, list[int]]
-    directions: Float[Tensor, "dim 2"]
 
-    def after(self, genre: str, clicks: int, top: int = 20) -> State:
-        """Compute the interests and the list after so many clicks on films of a genre."""
+    def after(self, genre: str, clicks: int) -> State:
+        """Compute the interests after so many clicks on films of a genre."""
         behaviors = [*self.past, *self.offered[genre][:clicks]]
-        history = Histories.from_lists([behaviors], [self.profile])
-        interests = self.model.encode_histories(history)
+        interests = self.model.encode_histories(Histories.from_lists([behaviors], [self.profile]))
         active, coupling = interests.active[0], interests.coupling
         assert coupling is not None
-        listed = self.model.recommend(history, top).items[0].tolist()
-        return State(interests.vectors[0, active], coupling[0, active, : len(behaviors)], listed)
-
-    def project(self, vectors: Float[Tensor, "n dim"]) -> Float[np.ndarray, "n 2"]:
-        """Return the positions of some vectors on the map."""
-        return (F.normalize(vectors, dim=1) @ self.directions).numpy()
+        return State(interests.vectors[0, active], coupling[0, active, : len(behaviors)])
 
 
-def click_map(model: MIND, split: Split, case: int, genres: tuple[str, ...]) -> ClickMap:
-    """Make the map of one test case."""
+def make_viewer(model: MIND, split: Split, case: int, genres: tuple[str, ...]) -> Viewer:
+    """Make the user of one test case, to whom films of some genres are offered."""
     histories, (has, names) = split.test.histories, genre_matrix(split.log)
     past = histories.items[histories.starts[case] : histories.ends[case]].tolist()
     by_count = np.argsort(-split.train_counts, kind="stable")
@@ -100,10 +85,7 @@ def click_map(model: MIND, split: Split, case: int, genres: tuple[str, ...]) -> 
         genre: [int(f) for f in by_count if has[f, names.index(genre)] and f not in past][:10]
         for genre in genres
     }
-    vectors = F.normalize(model.item_vectors()[past], dim=1)
-    directions = torch.linalg.svd(vectors - vectors.mean(0), full_matrices=False).Vh[:2].T
-    profile = histories.profiles[histories.users[case]].tolist()
-    return ClickMap(model, past, profile, offered, directions)
+    return Viewer(model, past, histories.profiles[histories.users[case]].tolist(), offered)
 
 
 def turns_of_next_click(

@@ -37,7 +37,7 @@ LOG_EXPECTED = Exercise(
         "that the negatives are sampled from.": _expected(power=1.0),
         "m is missing. A film is expected m q times among m negatives.": _expected(count=False),
         "q is divided by the sum over the sampled films. It is a distribution over the whole "
-        "catalogue: divide by the sum over all films.": _expected(whole=False),
+        "catalog: divide by the sum over all films.": _expected(whole=False),
         "the sign is wrong. Return log(m q); the loss subtracts it.": _expected(sign=-1.0),
     },
 )

@@ -11,33 +11,45 @@ from matplotlib.figure import Figure
 
 from mindlib.evaluation import Estimate
 from mindlib.lessons.common.style import COLORS, INK
-from mindlib.lessons.n04_training.clicks import ClickMap, match_interests
+from mindlib.lessons.n04_training.clicks import Viewer, match_interests
 from mindlib.lessons.n04_training.sampled import Bias
 
 
 def bias_by_number(
-    numbers: Sequence[int], found: Mapping[str, Sequence[Bias]], dashed: Sequence[str] = ()
+    numbers: Sequence[int], found: Mapping[str, Sequence[Bias]], num_items: int
 ) -> Figure:
-    """Draw the bias of each way of sampling over the numbers of negatives, some of them dashed."""
+    """Draw the bias of each "sampler, correction" over the numbers of negatives."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.3), layout="constrained")
     left.axhline(0, color=INK, lw=0.8)
-    for color, (name, row) in zip(COLORS, found.items(), strict=False):
-        style = "--" if name in dashed else "-"
+    samplers = list(dict.fromkeys(name.partition(", ")[0] for name in found))
+    for name, row in found.items():
+        sampler, _, correction = name.partition(", ")
+        index = samplers.index(sampler)
+        style = {
+            "color": (COLORS[0], COLORS[2])[index], "marker": "os"[index], "ms": 4,
+            "ls": "--" if correction.startswith("no") else "-",
+        }  # fmt: skip
         estimates = [b.loss for b in row]
         left.errorbar(
-            numbers, [e.value for e in estimates], yerr=_reach(estimates), color=color,
-            ls=style, marker="o", ms=3.5, capsize=2, label=name,
-        )  # fmt: skip
-        errors = [100 * b.gradient for b in row]
-        right.plot(numbers, errors, color=color, ls=style, marker="o", ms=3.5)
+            numbers, [e.value for e in estimates], yerr=_reach(estimates), label=name, **style
+        )
+        right.plot(numbers, [100 * b.gradient for b in row], **style)
     noise = 100 * np.max([[b.noise for b in row] for row in found.values()], axis=0)
     right.fill_between(numbers, 0, noise, color=INK, alpha=0.25, lw=0)
-    right.annotate("sampling noise", (numbers[1], noise[1]), color=INK, va="bottom", fontsize=9)
+    right.annotate(
+        "noise of an unbiased estimate", (numbers[0], noise[0]), color=INK, va="bottom", fontsize=9
+    )
     left.set(xscale="log", xlabel="negatives m", ylabel="sampled loss − full loss, nats")
     right.set(
         xscale="log", xlabel="negatives m", ylim=(0, None),
         ylabel="error of the mean gradient,\n% of the full gradient's norm",
     )  # fmt: skip
+    for axis, y, va in ((left, 0.01, "bottom"), (right, 0.62, "center")):
+        axis.axvline(num_items, color=INK, lw=0.8, ls=":")
+        axis.annotate(
+            "m = number of items", (num_items, y), (-4, 0), xycoords=("data", "axes fraction"),
+            textcoords="offset points", color=INK, ha="right", va=va, fontsize=9,
+        )  # fmt: skip
     figure.legend(
         *left.get_legend_handles_labels(), fontsize=9, loc="outside upper center", ncols=4
     )
@@ -48,69 +60,61 @@ def _reach(estimates: Sequence[Estimate]) -> Float[np.ndarray, "2 n"]:
     return np.array([[e.value - e.low, e.high - e.value] for e in estimates]).T
 
 
-def hit_rates(rows: Mapping[str, Estimate], hollow: Sequence[str] = ()) -> Figure:
-    """Draw the hit rate of each model with its interval, from top to bottom, some as rings."""
-    figure, axis = plt.subplots(figsize=(8, 0.6 + 0.42 * len(rows)), layout="constrained")
-    for place, (name, estimate) in enumerate(rows.items()):
-        color = COLORS[1] if name in hollow else COLORS[0]
+def hit_rates(rows: Mapping[str, Estimate]) -> Figure:
+    """Draw the hit rates with their intervals; "loss, program" names a dot in the row of a loss."""
+    labels = list(dict.fromkeys(name.partition(", ")[0] for name in rows))
+    figure, axis = plt.subplots(figsize=(8, 0.6 + 0.6 * len(labels)), layout="constrained")
+    for name, estimate in rows.items():
+        label, _, program = name.partition(", ")
+        is_ring = program.startswith("mindlib")
+        color = COLORS[1] if is_ring else COLORS[0]
+        place = labels.index(label) + (0.2 if is_ring else -0.2 if program else 0)
         value = 100 * estimate.value
         axis.errorbar(
             value, place, xerr=100 * _reach([estimate]), color=color, marker="o", ms=7, capsize=3,
-            mfc="none" if name in hollow else color, mew=1.8,
+            mfc="none" if is_ring else color, mew=1.8,
         )  # fmt: skip
         axis.annotate(
-            f"{value:.1f}", (100 * estimate.high, place), (8, 0), textcoords="offset points",
-            color=color, va="center", fontsize=10,
+            f"{value:.1f}  {program}", (100 * estimate.high, place), (8, 0),
+            textcoords="offset points", color=color, va="center", fontsize=10,
         )  # fmt: skip
-    axis.set_yticks(range(len(rows)), list(rows), fontsize=10)
+    axis.set_yticks(range(len(labels)), labels, fontsize=10)
     axis.invert_yaxis()
     axis.margins(y=0.12)
-    most = 100 * max(estimate.high for estimate in rows.values())
-    axis.set(xlabel="HitRate@50 on the last films, % (95 % interval)", xlim=(0, 1.15 * most))
+    low = 100 * min(estimate.low for estimate in rows.values())
+    high = 100 * max(estimate.high for estimate in rows.values())
+    axis.set(
+        xlabel="HitRate@50 on the last films, % (95 % interval)", xlim=(min(15, low), high + 4)
+    )
     return figure
 
 
-def clicked(view: ClickMap, names: Sequence[str], genre: str, clicks: int) -> Figure:
-    """Draw a user's named interests before and after one or more clicks, and the angles."""
-    before, after = view.after(genre, 0), view.after(genre, clicks)
-    turns = match_interests(before.vectors, after.vectors)
-    figure, (axis, bars) = plt.subplots(
-        1, 2, figsize=(9.5, 4), layout="constrained", width_ratios=(1.5, 1)
+def rotations(viewer: Viewer, names: Sequence[str], genre: str) -> Figure:
+    """Draw the angle by which one click, and two, rotate each of a user's named interests."""
+    before, once, twice = (viewer.after(genre, clicks).vectors for clicks in range(3))
+    first, second = (
+        {turn.before: turn.degrees for turn in match_interests(before, after)}
+        for after in (once, twice)
     )
-    items = view.model.item_vectors()
-    axis.plot(*view.project(items[1:]).T, ".", ms=2, color=INK, alpha=0.3, mew=0)
-    films = view.project(items[view.past])
-    owners = before.coupling.argmax(0).numpy()
-    axis.scatter(*films.T, s=26, c=[COLORS[k] for k in owners], lw=0)
-    new = view.project(items[view.offered[genre][:clicks]])
-    axis.plot(*new.T, "X", ms=9, color=COLORS[5], mec="none", label=f"clicked: {genre}")
-    starts, ends = view.project(before.vectors), view.project(after.vectors)
-    for turn in turns:
-        color = COLORS[turn.after if turn.before is None else turn.before]
-        if turn.before is not None:
-            start, end = starts[turn.before], ends[turn.after]
-            axis.plot(*start, "o", ms=15, mfc="none", mew=2, color=color)
-            axis.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": color, "lw": 2})
-        axis.plot(*ends[turn.after], "*", ms=11, color=color, mec="none")
-    axis.plot([], [], "o", ms=9, mfc="none", mew=2, color=INK, label="interest before the clicks")
-    axis.plot([], [], "*", ms=11, color=INK, mec="none", label="after them")
-    axis.set(
-        xticks=[],
-        yticks=[],
-        xlabel="films and interests in two principal directions of the user's films",
-    )
-    axis.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, 1.13), ncols=3)
-    known = sorted((t for t in turns if t.before is not None), key=lambda t: t.before or 0)
-    places = range(len(known))
-    colors = [COLORS[t.before or 0] for t in known]
-    drawn = bars.barh(places, [t.degrees for t in known], 0.6, color=colors)
-    bars.bar_label(drawn, fmt="%.0f°", padding=3, color=INK, fontsize=10)
-    bars.set_yticks(places, [names[t.before or 0].replace(", ", ",\n") for t in known])
-    for label, color in zip(bars.get_yticklabels(), colors, strict=True):
+    order = sorted(range(len(before)), key=lambda k: -second[k])
+    figure, axis = plt.subplots(figsize=(8, 3.4), layout="constrained")
+    places = np.arange(len(order))
+    colors = [COLORS[k] for k in order]
+    for shift, degrees, face, words in (
+        (-0.2, first, "none", "after one click"),
+        (0.2, second, colors, "after two clicks"),
+    ):
+        drawn = axis.barh(
+            places + shift, [degrees[k] for k in order], 0.34, color=face, edgecolor=colors, lw=1.5
+        )
+        texts = [f"{degrees[k]:.0f}°" for k in order]
+        texts[0] += f"  {words}"
+        axis.bar_label(drawn, texts, padding=4, color=INK, fontsize=10)
+    axis.set_yticks(places, [names[k] for k in order], fontsize=10)
+    for label, color in zip(axis.get_yticklabels(), colors, strict=True):
         label.set_color(color)
-    bars.invert_yaxis()
-    bars.set(
-        xlabel="turned by the clicks, degrees",
-        xlim=(0, max(20, 1.2 * max(t.degrees for t in known))),
-    )
+    axis.invert_yaxis()
+    most = max(20.0, 1.3 * max(second.values()))
+    axis.set(xlabel=f"rotation, degrees (clicked genre: {genre})", xlim=(0, most))
+    axis.set_xticks(np.arange(0, most, 5))
     return figure

@@ -22,7 +22,7 @@ Loss = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Problem:
-    """A catalogue that is small enough for the full softmax; row 0 is padding.
+    """A catalog that is small enough for the full softmax; row 0 is padding.
 
     The user vectors, the item vectors, the target of each user, and the count of each item.
     """
