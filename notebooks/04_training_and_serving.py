@@ -133,11 +133,10 @@ def num_interests(n, K):
 def b2i_routing(e, mask, active, S, b, r):
     present = active[:, :, None] & mask[:, None, :]
     votes = e @ S.T
-    for iteration in range(r):
+    for _ in range(r):
         w = b.masked_fill(~present, -1e9).softmax(1) * present  # Eq. 6: over the interests
-        flow = votes if iteration == r - 1 else votes.detach()  # gradients of the last sum only
-        u = squash(w @ flow)  # Eq. 7
-        b = b + u.detach() @ votes.detach().transpose(1, 2)  # Eq. 8
+        u = squash(w @ votes)  # Eq. 7
+        b = b + u.detach() @ votes.detach().transpose(1, 2)  # Eq. 8, without gradient: w is constant
     return u, w
 
 
