@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,7 @@ def name_interests(
     log: Interactions,
     items: Int[np.ndarray, " films"],
     coupling: Float[np.ndarray, "interests films"],
+    field: str = "genre",
 ) -> list[str]:
     """Return the two genres of which each interest has more than the user's other interests.
 
@@ -78,7 +80,7 @@ def name_interests(
         items: the films of the user.
         coupling: their weights in each interest.
     """
-    has, names = genre_matrix(log)
+    has, names = genre_matrix(log, field)
     share = coupling @ has[items] / coupling.sum(1, keepdims=True)
     excess = share - share.mean(0)
     return [", ".join(names[g] for g in row) for row in np.argsort(-excess)[:, :2]]
@@ -97,14 +99,8 @@ def reference_model(
         config: the configuration of a model that is compared with it; `MINDConfig()` by default.
         changes: to the training configuration.
     """
-    settings: dict[str, Any] = {
-        "epochs": 3,
-        "pairs_per_user": 20,
-        "schedule": "cosine",
-        "learning_rate": 8e-3,
-    }
-    training = TrainingConfig(**settings | changes)
-    trial = Trial("MIND", MIND, config or MINDConfig(), training, seed)
+    usual = TrainingConfig(epochs=3, pairs_per_user=20, schedule="cosine", learning_rate=8e-3)
+    trial = Trial("MIND", MIND, config or MINDConfig(), replace(usual, **changes), seed)
     cache = output_folder() / "runs"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
