@@ -24,19 +24,18 @@
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 from mindlib.lessons.common.architecture import show_architecture
 
-show_architecture("routing", "attention", "softmax", "merge")
+show_architecture(A="embedding", B="routing", C="head", D="attention", E="softmax")
 
 # %% [markdown]
-# **Figure 5.1.** *The main experiments change the highlighted blocks.*
+# **Figure 5.1.** *The paper's form of MIND and ours differ in five blocks, A to E.* The gray blocks are the same in both.
 #
-# | experiment | where | what changes |
-# |---|---|---|
-# | number of interests K, dynamic $K'_u$ | routing: number of rows of the logits $b$ (Eq. 9) | how many vectors a user has |
-# | one vector | $\mathbf V_u$ | K = 1: every coupling weight is 1, and Eq. 3 has nothing to maximize over |
-# | σ | routing: initial logits (Algorithm 1) | the scale of the noise |
-# | iterations r | routing: the loop (Eqs. 6–8) | how often agreement updates the logits (r = 1: no routing) |
-# | power p | label-aware attention (§3.4) | what a label sees in training; serving has no p |
-# | loss | sampled softmax (Eqs. 10–11) | which interest scores a negative |
+# | block | paper | ours | experiments |
+# |---|---|---|---|
+# | **A** Embedding and pooling | mean of the fields | sum, with title words and dropout | Figure 5.5 |
+# | **B** B2I dynamic routing | Gaussian initial logits (σ), inner products, squashing | farthest-point initialization, cosines, means | K, r and σ: §2–§4 |
+# | **C** ReLU layers | ReLU | residual | Figure 5.5 |
+# | **D** Label-aware attention | p = 2 | p = ∞ | p: §4 |
+# | **E** Sampled softmax loss | the label's interest scores the negatives (Eq. 10) | each item is scored by its best interest | §2 |
 
 # %% tags=["parameters"]
 dataset: str = "movielens-1m"  # a name that mindlib.data.load knows, or a path
@@ -90,7 +89,7 @@ from mindlib.experiments.tables import compare_models, summarize_models
 from mindlib.experiments.trial import Trial
 from mindlib.experiments.tuning import run_seeds
 from mindlib.layers.routing import RoutingConfig, num_interests
-from mindlib.lessons.common.films import example_case
+from mindlib.lessons.common.films import example_case, name_interests
 from mindlib.lessons.common.page import show_table, spread
 from mindlib.lessons.common.style import COLORS, INK, use_style
 from mindlib.lessons.n05_experiments import item_map as maps
@@ -177,17 +176,14 @@ for name, (dnn, one, several) in table_2.items():
 # the paper calls more diverse. The first changes pooling and head but keeps one vector. The paper attributes it to
 # routing, but with K = 1 every weight is 1 (notebook 02), so routing cannot be the cause.
 #
-# We train these models with the same sampler, epochs and learning rate; MIND (paper) also differs in routing and in the parts of Figure 5.5:
+# We train these models with the same sampler, epochs and learning rate:
 #
 # | row | user representation |
 # |---|---|
 # | Popularity, item-based CF | none; they see no item features |
 # | YouTube DNN (ours) | the **mean** of the behaviors, a residual head: one vector |
-# | MIND-1, MIND-K (ours) | `MINDConfig()`: farthest-point initialization, cosine agreement, mean capsules, residual head |
-# | MIND-1, MIND-K (paper) | `MINDConfig.paper()`: Gaussian initialization, inner products, squashing, ReLU head, p = 2 |
-#
-# The losses differ, too. Rows (paper) use Eq. 10: the label's vector scores the negatives (`loss="label"`).
-# Rows (ours) use `loss="candidate"`: every item is scored by its own best interest, as in serving (notebook 03).
+# | MIND-1, MIND-K (ours) | `MINDConfig()`, `loss="candidate"`: every item is scored by its own best interest, as in serving (notebook 03) |
+# | MIND-1, MIND-K (paper) | `MINDConfig.paper()`, `loss="label"`: Eq. 10 |
 
 # %%
 ours = TrainingConfig(epochs=epochs, pairs_per_user=15, learning_rate=8e-3, schedule="cosine")
@@ -260,9 +256,9 @@ for a, b in pairs:
 show_table(["points [95 % interval]", *(f"HitRate@{n}" for n in cutoffs if n != 100)], rows)
 
 # %% [markdown]
-# **Measured here**: in HitRate@50, four interests differ from one by −0.08 [−1.16, +0.99] points in our form and by −2.77 [−5.12, −0.42]
+# **Measured here**: in HitRate@50, four interests differ from one by +0.05 [−0.99, +1.09] points in our form and by −2.74 [−5.03, −0.45]
 # in the paper's, which is inconclusive after correction (§8); its loss is a likely cause (notebook 03). Our form and loss
-# together are worth 5.5 points at K = 4.
+# together are worth 5.6 points at K = 4.
 #
 # Why paired? Independent values of 20.1 ± 0.4 and 20.5 ± 0.4 differ by 0.4 ± 0.57, because the errors add as squares:
 # *inconclusive*. On the same users the variation that both models share cancels, so
@@ -412,7 +408,7 @@ runs += run_seeds(split, [no_routing], **options)
 print(compare_models(runs, f"MIND-{K} (paper)", no_routing.name, "HitRate@50").points(), "points")
 
 # %% [markdown]
-# **Measured here**: the effect of routing in the paper's form is inconclusive: −1.39 [−4.19, +1.40] points.
+# **Measured here**: the effect of routing in the paper's form is inconclusive: −1.36 [−4.10, +1.38] points.
 #
 # **Try**: run our trained model with other numbers of iterations, without training it again. **Predict**: does the hit rate
 # drop at r = 1, where only the farthest-point initialization remains?
@@ -622,13 +618,18 @@ window = split.test.histories.window(50)
 seen = np.minimum(split.test.histories.lengths.numpy(), 50)  # the model sees at most 50
 entropy = category_entropy(window, torch.from_numpy(codes))
 frequent = np.argsort(-split.train_counts[1:], kind="stable")[:2000] + 1
-common = [genre_names[code] for code in np.argsort(-np.bincount(codes[frequent]))]
-tastes = [name for name in ("Film-Noir", "Animation", "War", "Western", "Horror") if name in common]
-named = (tastes + [name for name in common if name not in tastes and name != "unknown"])[:8]
+models = [trained_model(split, replace(trial, seed=seed), cache) for seed in range(seeds)]
+item_vectors = models[0].item_vectors().detach()
+# The map colors the six purest of the twelve most frequent genres.
+of_films = codes[frequent]
+purity = maps.purity(item_vectors.numpy()[frequent], of_films)
+counts = np.bincount(of_films)
+common = [code for code in np.argsort(-counts) if code and counts[code]][:12]
+purest = sorted(common, key=lambda code: -purity[of_films == code].mean())[:6]
+named = [genre_names[code] for code in purest]
 allowed = num_interests(torch.from_numpy(seen), K).numpy()
 case = example_case(split) if field == "genre" else int(np.where(seen < 40, entropy, 0).argmax())
 narrow = int(np.where((allowed == allowed.max()) & (seen <= 25), entropy, np.inf).argmin())
-models = [trained_model(split, replace(trial, seed=seed), cache) for seed in range(seeds)]
 
 
 def inside(row):
@@ -676,9 +677,10 @@ print(f"mean cosine between a user's interests: {cosine:.2f}")
 print(f"mean entropy of an interest's weights: {routing_spread:.2f}")
 
 # %% [markdown]
-# **Figure 5.8.** *In seed 0, interest 1 takes most of the broad user's horror films; in seed 1 interests 1 and 4 share them.*
-# The color at the right is the film's
-# genre as on the map (gray: not colored there), the rarest if it has several. Runs are aligned.
+# **Figure 5.8.** *One interest takes most of the broad user's horror films; all four interests share the narrow user's war films.*
+# The box holds a user's most frequent genre (a film with several counts for the rarest); above it is the largest share of one
+# interest (an even share is 25 %). The narrow user has one taste, 16 war films of 17, so each interest is
+# led by a few of them. Genres in color are those of the map. Runs are aligned.
 #
 # **Paper.** User D of Fig. 5 buys only clothes and gets three interests: sweaters, overcoats and down jackets. This is
 # no collapse: an interest is not a category. Two measures distinguish two failures. *Interest collapse*: equal vectors,
@@ -686,7 +688,7 @@ print(f"mean entropy of an interest's weights: {routing_spread:.2f}")
 # the behaviors (normalized) is near 0. **Measured here** (500 users):
 # the cosine of 0.71 is below 1, but interests overlap: all probably share a direction
 # towards popular films. The mean entropy of 0.83 shows no routing collapse. Two training runs agree on the
-# groups by an adjusted Rand index of 0.37 (0: chance).
+# groups by an adjusted Rand index of 0.35 (0: chance).
 #
 # ### What each interest retrieves
 
@@ -694,7 +696,6 @@ print(f"mean entropy of an interest's weights: {routing_spread:.2f}")
 person, items, couplings, explained = inside(case)
 had = person.pairs()[1]
 vectors = explained.vectors[0][explained.active[0]]
-item_vectors = models[0].item_vectors().detach()
 n = min(50, log.num_items // 8)
 own_items, own_cosine = retrieved_by_each(vectors, item_vectors, n, had)
 dnn_model = trained_model(split, trials[0], cache)
@@ -706,33 +707,38 @@ unit = torch.nn.functional.normalize
 generator = torch.Generator().manual_seed(0)
 drawn = torch.randperm(log.num_items, generator=generator)[:n] + 1
 chance = (unit(vectors, dim=1) @ unit(item_vectors[drawn], dim=1).T).amax(0)
-words = [cut(log.label(int(item)).partition(" (")[0], 20) for item in items[couplings[0].argmax(1)]]
+words = name_interests(log, items, couplings[0], field)
 
 
 def titles(codes):
     return " · ".join(cut(log.label(int(item)).partition(" (")[0], 24) for item in codes[:3])
 
 
-vector_rows = [
-    Strip(f"{k + 1} {words[k]}", own_cosine[k].tolist(), titles(own_items[k]), COLORS[k])
-    for k in range(len(vectors))
-]
-vector_rows += [
-    Strip("YouTube DNN", single_cosine[0].tolist(), titles(single_items[0]), INK),
-    Strip("random items", chance.tolist(), titles(drawn), INK),
-]
-figure = strips(vector_rows, "cosine of item and vector")
+lists, single = [set(own.tolist()) for own in own_items], set(single_items[0].tolist())
+bars = []
+for k, own in enumerate(lists):
+    others = set().union(*lists[:k], *lists[k + 1 :])
+    counts = [len(own - others - single), len(own & others - single), len(own & single)]
+    bars.append(Strip(f"{k + 1} {words[k]}", counts, titles(own_items[k]), COLORS[k]))
+figure = strips(
+    bars,
+    f"films, of the {n} that each interest retrieves",
+    (
+        "retrieved by this interest only",
+        "by another interest, too",
+        "by YouTube DNN's single vector, too",
+    ),
+)
 _ = save_figure(figure, "05_strips.svg")
-distinct = len(set(own_items.flatten().tolist())) / own_items.numel()
+distinct = len(set().union(*lists)) / own_items.numel()
 print(
     f"mean cosine: interests {float(own_cosine.mean()):.2f}, YouTube DNN {float(single_cosine.mean()):.2f}, random {float(chance.mean()):.2f}"
 )
 print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are different")
 
 # %% [markdown]
-# **Figure 5.9.** *The first films of interest 1 are horror films; interests 2 and 4 share Terminator 2.* The 50
-# best items of each vector, and the titles of the first. Each
-# interest is named after the user's film with the largest weight.
+# **Figure 5.9.** *Interests 1 and 3 retrieve mostly films that no other vector retrieves; interests 2 and 4 mostly repeat YouTube DNN's list.*
+# Right: the first titles. An interest is named by the two genres of which it has more than the user's others.
 #
 # **Paper** (Fig. 6): MIND's items are closer to their interest than YouTube DNN's to its vector. **Measured here**, for
 # this user: 0.55 against 0.63, which neither confirms nor refutes it, because cosines of different models are not comparable.
@@ -756,12 +762,33 @@ average = everyone[0].vectors[everyone[0].active].mean(0)  # what all users' int
 stars = maps.place_interests(vectors.numpy(), average.numpy(), space, plane)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
+shuffled_items = np.random.default_rng(0).permutation(log.items)
+shuffled = leave_last_out(replace(log, items=shuffled_items, name=f"{log.name}, shuffled"))
+run_trial(shuffled, trial, cutoffs, cache, parts=("test",))
+untrained = MIND(log, trial.config, generator=torch.Generator().manual_seed(0)).eval()
+spaces = {
+    "trained": space,
+    "trained, shuffled histories": trained_model(shuffled, trial, cache)
+    .item_vectors()
+    .detach()
+    .numpy()[shown],
+    "untrained": untrained.item_vectors().detach().numpy()[shown],
+}
+groups = codes[shown]
+pure = {name: maps.purity(vectors_, groups) for name, vectors_ in spaces.items()}
+purities = {name: f"{values.mean():.2f}" for name, values in pure.items()}
+chance_purity = float(((np.bincount(groups) / len(groups)) ** 2).sum())
 view = maps.ItemMap(plane, genres, named, stars, words, interest)
-figure = maps.map_figure(view)
+figure = maps.map_figure(
+    view,
+    f"Share of a film's ten nearest neighbors with its genre: {purities['trained']} trained, "
+    f"{purities['untrained']} untrained, {chance_purity:.2f} chance",
+)
 _ = save_figure(figure, "05_map.png")
 
 # %% [markdown]
-# **Figure 5.10.** *Films of a genre are often neighbors; the example user's interest 1 is placed among the horror films.* Points: the 2,000 most frequent films, eight genres in color. Lines join the user's films to the interest that takes most of each. A
+# **Figure 5.10.** *Films of a genre are often neighbors, after training more often than before; the user's interest 1 lies among the horror films.*
+# Points: the 2,000 most frequent films; in color, the six purest of the twelve largest genres. Lines join the user's films to the interest that takes most of each. A
 # star is at the median place of the ten films nearest to its interest, less the average interest of 500 users, because all
 # interests share a direction towards popular films. UMAP, cosine metric. Do not read distances between far groups, or
 # the sizes of groups: UMAP does not preserve them.
@@ -775,23 +802,9 @@ labels_shown = [log.label(int(item)) for item in shown]
 display(HTML(live_map(view, labels_shown, split.train_counts[shown], titles=map_titles)))
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
-shuffled_items = np.random.default_rng(0).permutation(log.items)
-shuffled = leave_last_out(replace(log, items=shuffled_items, name=f"{log.name}, shuffled"))
-run_trial(shuffled, trial, cutoffs, cache, parts=("test",))
-untrained = MIND(log, trial.config, generator=torch.Generator().manual_seed(0)).eval()
-spaces = {
-    "trained": space,
-    "trained, shuffled histories": trained_model(shuffled, trial, cache)
-    .item_vectors()
-    .detach()
-    .numpy()[shown],
-    "untrained": untrained.item_vectors().detach().numpy()[shown],
-}
 planes = {"trained": view.points} | {
     name: maps.project(spaces[name], seed=0) for name in list(spaces)[1:]
 }
-groups = codes[shown]
-pure = {name: maps.purity(vectors_, groups) for name, vectors_ in spaces.items()}
 quality = {
     name: {
         "purity": float(pure[name].mean()),
@@ -800,13 +813,16 @@ quality = {
     }
     for name in spaces
 }
-chance_purity = float(((np.bincount(groups) / len(groups)) ** 2).sum())
+controls = {
+    "trained": ("trained, another seed of UMAP", maps.project(space, seed=1)),
+    "untrained": ("untrained", planes["untrained"]),
+    "trained, shuffled histories": (
+        "trained on shuffled histories",
+        planes["trained, shuffled histories"],
+    ),
+}
 figure = maps.small_maps(
-    {
-        "trained, another seed of UMAP": maps.project(space, seed=1),
-        "trained on shuffled histories": planes["trained, shuffled histories"],
-        "untrained": planes["untrained"],
-    },
+    {f"{caption}\npurity {purities[name]}": points for name, (caption, points) in controls.items()},
     genres,
     named,
 )
@@ -831,14 +847,14 @@ for name, estimate in improved.items():
     print(f"purity, trained − {name}: {estimate.points()} points")
 
 # %% [markdown]
-# **Figure 5.11.** *The untrained map has genres, too; training on real histories makes neighbors purer.* Left: another seed of UMAP. Middle: histories whose films were permuted among all users.
-# Purity is the share of an item's ten nearest neighbors with its genre (the rarest, if it has several), in the
-# original space and on the map; chance is the purity of random neighbors. Trustworthiness is 1 if neighbors on the map are neighbors in the space.
+# **Figure 5.11.** *Genres form groups before training; real histories make them purer, and shuffled histories dissolve them.* Left: the map of Figure 5.10 with another seed. Right: histories whose films were permuted among all users.
+# Purity is the share of an item's ten nearest neighbors with its genre, in the
+# original space and, in the table, on the map; chance is the purity of random neighbors. Trustworthiness is 1 if neighbors on the map are neighbors in the space.
 #
 # Genre groups in the untrained map are expected. In the paper's form, $\mathbf e = (\text{id} + \text{genre})/2$, two films of a genre
 # share one of two random vectors, so their expected cosine is 0.5, against 0 across genres. Our form, with more fields, prints 0.48 and 0.22.
 # A trained map must therefore show purer neighborhoods. **Measured here**:
-# training raises the purity from 0.63 to 0.71, by 8.1 [6.9, 9.3] points; training on shuffled histories lowers it to
+# training raises the purity from 0.63 to 0.71, by 8.1 [7.0, 9.3] points; training on shuffled histories lowers it to
 # 0.45. The gain comes from what users watch.
 #
 # ## 8. The claims, one by one

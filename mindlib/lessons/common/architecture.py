@@ -153,13 +153,14 @@ ARROWS = (
 )  # fmt: skip
 
 
-def architecture(*highlighted: str) -> Figure:
+def architecture(*highlighted: str, **lettered: str) -> Figure:
     """Draw MIND from its inputs, at the bottom, to the loss and the retrieved list.
 
     Args:
         highlighted: names of the `BLOCKS` that keep their colours; all of them if none is named.
+        lettered: further ones, by the letter that marks each for a table beside the figure.
     """
-    shown = set(highlighted or BLOCKS)
+    shown = {*highlighted, *lettered.values()} or set(BLOCKS)
     figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=200)
     axis = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, HEIGHT))
     axis.set_axis_off()
@@ -167,16 +168,21 @@ def architecture(*highlighted: str) -> Figure:
         _draw_arrow(axis, arrow, shown)
     for name, block in BLOCKS.items():
         _draw_block(axis, block, active=name in shown)
+    for letter, block in ((letter, BLOCKS[name]) for letter, name in lettered.items()):
+        style = {"boxstyle": "circle,pad=0.25", "fc": "#ffffff", "ec": block.color, "lw": 1.8}
+        place = block.x + block.width / 2 - 8, block.y + block.height / 2
+        axis.text(*place, letter, color=block.color, size=11, weight="bold", ha="center",
+                  va="center", bbox=style)  # fmt: skip
     for x, phase, color in ((6, "Serving", SERVING), (322, "Training", TRAINING)):
         axis.text(x, HEIGHT - 14, phase, color=color, size=11, weight="bold", va="center")
     return figure
 
 
-def show_architecture(*highlighted: str) -> None:
-    """Show `architecture(*highlighted)` on the page, with its text alternative."""
-    figure = architecture(*highlighted)
-    titles = ", ".join(BLOCKS[name].title for name in highlighted)
-    alt = f"{ALT_TEXT} Highlighted: {titles}." if highlighted else ALT_TEXT
+def show_architecture(*highlighted: str, **lettered: str) -> None:
+    """Show `architecture(*highlighted, **lettered)` on the page, with its text alternative."""
+    figure = architecture(*highlighted, **lettered)
+    titles = ", ".join(BLOCKS[name].title for name in (*highlighted, *lettered.values()))
+    alt = f"{ALT_TEXT} Highlighted: {titles}." if titles else ALT_TEXT
     display(figure, metadata={"image/png": {"alt": alt, "width": WIDTH}})
 
 

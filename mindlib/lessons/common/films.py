@@ -72,6 +72,7 @@ def name_interests(
     log: Interactions,
     items: Int[np.ndarray, " films"],
     coupling: Float[np.ndarray, "interests films"],
+    field: str = "genre",
 ) -> list[str]:
     """Return the two genres of which each interest has more than the user's other interests.
 
@@ -79,7 +80,7 @@ def name_interests(
         items: the films of the user.
         coupling: their weights in each interest.
     """
-    has, names = genre_matrix(log)
+    has, names = genre_matrix(log, field)
     share = coupling @ has[items] / coupling.sum(1, keepdims=True)
     excess = share - share.mean(0)
     return [", ".join(names[g] for g in row) for row in np.argsort(-excess)[:, :2]]

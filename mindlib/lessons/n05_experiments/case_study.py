@@ -36,5 +36,4 @@ def retrieved_by_each(
     scores[:, 0] = -torch.inf
     scores[:, exclude] = -torch.inf
     best = scores.topk(n).indices
-    cosine = F.normalize(interests, dim=1) @ F.normalize(items, dim=1).T
-    return best, cosine.gather(1, best)
+    return best, F.cosine_similarity(interests[:, None], items[best], dim=2)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
 
 from mindlib.lessons.common.style import COLORMAP, COLORS, INK
 from mindlib.lessons.n05_experiments.gains import Groups, Rows
-from mindlib.lessons.n05_experiments.item_map import GENRE_COLORS
+from mindlib.lessons.n05_experiments.item_map import GENRE_COLORS, MAP_COLORS
 
 
 def intervals(panels: Mapping[str, Mapping[str, Rows]], label: str) -> Figure:
@@ -97,61 +98,57 @@ class RoutedUser(NamedTuple):
 def coupling_heatmaps(users: Sequence[RoutedUser], named: Sequence[str]) -> Figure:
     """Draw the coupling of each user, a heat map for each training run (Fig. 5).
 
-    Behaviors run down in one order for all runs: by category, within it by the strongest interest
-    of the first run. The categories in `named` have the colors of the map.
+    Behaviors run down in one order for all runs: by category, the most frequent one first, within
+    it by the strongest interest of the first run. The first category is boxed, with the largest
+    share of its weight that one interest has. The categories in `named` have the map's colors.
     """
     longest = max(len(user.labels) for user in users)
-    # The last column of each user is the strip of categories.
-    widths = [w for user in users for w in (*(len(c) for c in user.couplings), 0.5)]
-    size = 0.22 * sum(widths) + 3.2 * len(users), 0.155 * longest + 1.7
+    widths = [len(coupling) for user in users for coupling in user.couplings]
+    size = 0.29 * sum(widths) + 2.4 * len(users), 0.17 * longest + 1.9
     figure, axes = plt.subplots(
         1, len(widths), figsize=size, layout="constrained", width_ratios=widths
     )
-    picture, places = None, iter(axes)
+    colors, places = dict(zip(named, MAP_COLORS, strict=False)), iter(axes)
     for user in users:
-        best, strength = user.couplings[0].argmax(0), user.couplings[0].max(0)
-        keys = list(zip(user.groups, best, -strength, strict=True))
-        order = sorted(range(len(keys)), key=keys.__getitem__)
+        first, counts = user.couplings[0], Counter(user.groups)
+        keys = -first.max(0), first.argmax(0), user.groups, [-counts[g] for g in user.groups]
+        order: list[int] = np.lexsort(keys).tolist()
+        groups = [user.groups[i] for i in order]
+        starts = {group: groups.index(group) for group in dict.fromkeys(groups)}
         maps = [next(places) for _ in user.couplings]
         for run, (axis, coupling) in enumerate(zip(maps, user.couplings, strict=True)):
-            picture = axis.imshow(coupling[:, order].T, aspect="auto", cmap=COLORMAP, vmin=0,
-                                  vmax=1, interpolation="nearest")  # fmt: skip
+            rows, boxed = coupling[:, order].T, counts[groups[0]]
+            axis.imshow(rows, aspect="auto", cmap=COLORMAP, vmin=0, vmax=1, interpolation="nearest")
+            for start in starts.values():
+                axis.axhline(start - 0.5, color="#ffffff", lw=1.2)
+            box = Rectangle((-0.5, -0.5), len(coupling), boxed, fill=False, clip_on=False, zorder=3)
+            axis.add_patch(box).set(edgecolor=COLORS[5], lw=3)  # no color of the colormap
+            axis.tick_params(labeltop=True, labelbottom=False)
             axis.set_xticks(range(len(coupling)), [str(k + 1) for k in range(len(coupling))])
             for k, tick in enumerate(axis.get_xticklabels()):
                 tick.set(color=COLORS[k], weight="bold")
-            axis.set_title(f"seed {run}", fontsize=8.5, loc="left")
-            axis.set_yticks([])
-        maps[0].set_yticks(range(len(order)), [cut(user.labels[i], 34) for i in order], fontsize=7)
-        maps[0].set_title(f"{user.heading}\n\nseed 0", fontsize=8.5, loc="left")
-        strip = next(places)
-        _category_strip(strip, [user.groups[i] for i in order], named)
-        for axis in (*maps, strip):
-            axis.set_ylim(longest - 0.5, -0.5)  # rows of the same height for every user
+            share = rows[:boxed].mean(0)
+            title = f"seed {run}: {100 * share.max():.0f} % in {share.argmax() + 1}"
+            about = f"{user.heading}\nBox: the largest share of\n{groups[0]} in one interest\n\n"
+            axis.set_title(title if run else about + title, fontsize=9, loc="left")
+            axis.set(yticks=[], ylim=(longest - 0.5, -0.5))  # rows of one height for every user
+        maps[0].set_yticks(range(len(order)), [cut(user.labels[i], 25) for i in order], fontsize=8)
+        right = maps[-1].secondary_yaxis("right")
+        centers = [start + (counts[group] - 1) / 2 for group, start in starts.items()]
+        right.set_yticks(centers, [cut(group, 20) for group in starts], fontsize=8)
+        for tick, group in zip(right.get_yticklabels(), starts, strict=True):
+            tick.set(color=colors.get(group, INK), weight="bold")
+        for axis in (*maps, right):
             axis.spines[:].set_visible(False)
             axis.tick_params(length=0)
-    if picture is not None:
-        label = "coupling $w_{ij}$ of behavior i and interest j"
-        figure.colorbar(picture, ax=axes, label=label, location="bottom", shrink=0.4, aspect=40)
+    label = "coupling $w_{ij}$ of behavior i and interest j"
+    figure.colorbar(ScalarMappable(cmap=COLORMAP), ax=axes, label=label, location="bottom",
+                    shrink=0.4, aspect=40)  # fmt: skip
     return figure
 
 
-def _category_strip(axis: Axes, groups: Sequence[str], named: Sequence[str]) -> None:
-    """Draw a cell for each behavior in the color of its category, with the category's name."""
-    colors = dict(zip(named, GENRE_COLORS, strict=False))
-    centers, names, top = [], [], 0
-    for name, own in groupby(groups):
-        size, color = len(list(own)), colors.get(name, INK)
-        axis.bar(0, size - 0.15, bottom=top - 0.425, width=1.0, color=color)
-        centers.append(top + (size - 1) / 2)
-        names.append(cut(name, 20))
-        top += size
-    axis.yaxis.tick_right()
-    axis.set_yticks(centers, names, fontsize=7.5)
-    axis.set(xlim=(-0.5, 0.5), xticks=[])
-
-
 class Strip(NamedTuple):
-    """A row of dots with a text beside it, such as the cosines and titles of retrieved items."""
+    """A row of dots or a bar with a text beside it, such as titles of retrieved items."""
 
     name: str
     values: Sequence[float]
@@ -159,14 +156,28 @@ class Strip(NamedTuple):
     color: str
 
 
-def strips(rows: Sequence[Strip], label: str) -> Figure:
-    """Draw a dot for each value of each row on one axis, and the rows' texts on the right."""
-    figure, axis = plt.subplots(figsize=(10, 0.42 * len(rows) + 0.8), layout="constrained")
+def strips(rows: Sequence[Strip], label: str, parts: Sequence[str] = ()) -> Figure:
+    """Draw a dot for each value of each row on one axis, and the rows' texts on the right.
+
+    Args:
+        parts: names of the values, which then become a full, a pale and an empty bar end to end.
+    """
+    high, opacity = 0.52 if parts else 0.42, (1.0, 0.45, 0.0)
+    figure, axis = plt.subplots(figsize=(10, high * len(rows) + 0.8), layout="constrained")
     for place, row in enumerate(rows):
-        axis.axhline(place, color=INK, lw=0.6, alpha=0.5, zorder=0)
-        axis.scatter(row.values, [place] * len(row.values), s=42, color=row.color, alpha=0.5, lw=0)
+        if not parts:
+            axis.axhline(place, color=INK, lw=0.6, alpha=0.5, zorder=0)
+            style = {"s": 42, "color": row.color, "alpha": 0.5, "lw": 0}
+            axis.scatter(row.values, [place] * len(row.values), **style)
+        for value, end, alpha in zip(row.values, np.cumsum(row.values), opacity, strict=False):
+            if parts and value:
+                axis.barh(place, value, 0.46, end - value, fc=(row.color, alpha), ec=row.color)
+                axis.text(end - value / 2, place - 0.27, f"{value}", ha="center", va="bottom")
         text = cut(row.text, 74)
         axis.text(1.02, place, text, transform=axis.get_yaxis_transform(), va="center", size=8.5)
+    if parts:
+        shades = [Patch(fc=(INK, alpha), ec=INK) for alpha in opacity]
+        figure.legend(shades, parts, loc="outside upper left", ncols=3)
     axis.set_yticks(range(len(rows)), [row.name for row in rows])
     for tick, row in zip(axis.get_yticklabels(), rows, strict=True):
         tick.set_color(row.color)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +20,7 @@ from mindlib.lessons.common.style import COLORS, INK
 # Interests have the first colors of COLORS, genres the others and some more of the same lightness.
 GENRE_COLORS = (*COLORS[4:], "#9a6a4f", "#c8609f", "#6d82b0", "#5f9440")
 LABEL, ON_LABEL = "#e8e8e8", "#222222"  # legible on light and dark pages, above points of any color
+MAP_COLORS = tuple(GENRE_COLORS[n] for n in (0, 5, 2, 1, 4, 6))  # no two of them similar
 NEIGHBORS, MIN_DIST, METRIC = 30, 0.4, "cosine"
 
 
@@ -28,12 +28,10 @@ def project(vectors: Float[np.ndarray, "n dim"], seed: int) -> Float[np.ndarray,
     """Place vectors in the plane by UMAP, deterministically for a seed."""
     import umap  # compiles for seconds
 
-    with warnings.catch_warnings():  # that a seed costs parallelism
-        warnings.filterwarnings("ignore", message="n_jobs value", category=UserWarning)
-        mapping = umap.UMAP(
-            n_neighbors=NEIGHBORS, min_dist=MIN_DIST, metric=METRIC, random_state=seed
-        )
-        return np.asarray(mapping.fit_transform(vectors), dtype=np.float64)
+    mapping = umap.UMAP(
+        n_neighbors=NEIGHBORS, min_dist=MIN_DIST, metric=METRIC, random_state=seed, n_jobs=1
+    )
+    return np.asarray(mapping.fit_transform(vectors), dtype=np.float64)
 
 
 def place_interests(
@@ -103,10 +101,13 @@ class ItemMap:
         return [any((abs(s - t) < near).all() for t in stars[:k]) for k, s in enumerate(stars)]
 
     def centers(self) -> Float[np.ndarray, "named 2"]:
-        """Return for each named genre its point in the densest place."""
+        """Return for each named genre its point in the densest place that no star covers."""
+        near = np.ptp(self.points, axis=0) * (0.14, 0.07)
+        covered = (abs(self.points[:, None] - self.stars) < near).all(2).any(1)
         centers = []
         for name in self.named:
-            own = self.points[np.array(self.genres) == name]
+            own = np.array(self.genres) == name
+            own = self.points[own & ~covered if (own & ~covered).any() else own]
             distances = np.linalg.norm(own[:, None] - own[None], axis=2)
             centers.append(own[np.sort(distances, axis=1)[:, len(own) // 5].argmin()])
         return np.array(centers)
@@ -118,17 +119,18 @@ def draw_items(axis: Axes, points: np.ndarray, genres: Sequence[str], named: Seq
     others = ~np.isin(names, named)
     size = axis.get_window_extent().width / 70
     axis.scatter(*points[others].T, s=0.7 * size, color=INK, alpha=0.4, lw=0)
-    for color, name in zip(GENRE_COLORS, named, strict=False):
+    for color, name in zip(MAP_COLORS, named, strict=False):
         axis.scatter(*points[names == name].T, s=size, color=color, alpha=0.5, lw=0)
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
 
 
-def map_figure(view: ItemMap) -> Figure:
+def map_figure(view: ItemMap, title: str = "") -> Figure:
     """Draw the map with genre names, the user's items, and lines to the interests (stars)."""
     figure, axis = plt.subplots(figsize=(9, 7.2), layout="constrained")
+    axis.set_title(title, fontsize=11)
     draw_items(axis, view.points, view.genres, view.named)
-    for color, name, (x, y) in zip(GENRE_COLORS, view.named, view.centers(), strict=False):
+    for color, name, (x, y) in zip(MAP_COLORS, view.named, view.centers(), strict=False):
         axis.text(x, y, name, color=color, size=13, weight="bold", ha="center", va="bottom")
     stars = zip(view.stars, view.words, view.is_below(), strict=True)
     for k, (star, words, is_below) in enumerate(stars):
@@ -148,14 +150,13 @@ def map_figure(view: ItemMap) -> Figure:
 def small_maps(
     maps: Mapping[str, np.ndarray], genres: Sequence[str], named: Sequence[str]
 ) -> Figure:
-    """Draw several maps of the same items side by side, by caption."""
-    figure, axes = plt.subplots(
-        1, len(maps), figsize=(3.4 * len(maps), 3.5), layout="constrained", squeeze=False
-    )
+    """Draw several maps of the same items side by side, by the caption below each."""
+    size = 3.4 * len(maps), 3.6
+    figure, axes = plt.subplots(1, len(maps), figsize=size, layout="constrained", squeeze=False)
     for axis, (caption, points) in zip(axes[0], maps.items(), strict=True):
         draw_items(axis, points, genres, named)
-        axis.set_title(caption, fontsize=9)
-    for color, name in zip(GENRE_COLORS, named, strict=False):
+        axis.set_xlabel(caption, fontsize=10)
+    for color, name in zip(MAP_COLORS, named, strict=False):
         axes[0][0].scatter([], [], s=30, color=color, label=name)
     figure.legend(loc="outside lower center", ncols=len(named))
     return figure

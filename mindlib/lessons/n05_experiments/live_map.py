@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mindlib.lessons.common.style import COLORS, INK
-from mindlib.lessons.n05_experiments.item_map import GENRE_COLORS, LABEL, ON_LABEL, ItemMap
+from mindlib.lessons.n05_experiments.item_map import LABEL, MAP_COLORS, ON_LABEL, ItemMap
 
 WIDTH, HEIGHT = 900, 720
 PAGE = """\
@@ -92,7 +92,7 @@ def live_map(
     genres = [*view.named, *sorted(set(view.genres) - set(view.named))]
     facts = {
         "genres": genres,
-        "colors": GENRE_COLORS[: len(view.named)],
+        "colors": MAP_COLORS[: len(view.named)],
         "own": COLORS[: len(view.stars)],
         "items": [
             [x, y, genres.index(genre), title, k]

@@ -87,6 +87,18 @@ def test_highlighting_greys_the_other_blocks() -> None:
     assert fills(architecture(*BLOCKS)) == everything
 
 
+def test_lettered_blocks_are_highlighted_and_have_their_letters() -> None:
+    figure = architecture("head", A="embedding", B="softmax")
+    assert fills(figure) == fills(architecture("head", "embedding", "softmax"))
+    figure.canvas.draw()
+    for letter, name in (("A", "embedding"), ("B", "softmax")):
+        (text,) = (text for text in texts(figure) if text.get_text() == letter)
+        assert text.get_color() == BLOCKS[name].color  # on white
+        box = text.get_window_extent()
+        assert box.x1 < figure.bbox.x1
+        assert not any(box.overlaps(t.get_window_extent()) for t in texts(figure) if t is not text)
+
+
 def test_blocks_read_on_both_pages() -> None:
     for fill in (DATA, USER, TRAINING, SERVING):
         assert contrast("#ffffff", fill) >= 4.5

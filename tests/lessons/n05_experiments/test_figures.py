@@ -29,7 +29,8 @@ PANELS = {"K": {"Beauty": ROWS, "films": ROWS[:1]}, "p": {"films": [("p = 0", RO
 def routed(name: str, interests: int, behaviors: int) -> RoutedUser:
     labels = [f"{name} {i} {'a long name ' * (i % 3)}" for i in range(behaviors)]
     couplings = [RNG.dirichlet(np.ones(interests), behaviors).T for _ in range(2)]
-    return RoutedUser(name, labels, [f"category {i % 3}" for i in range(behaviors)], couplings)
+    groups = [f"category {2 - i % 4 % 3}" for i in range(behaviors)]  # the last name most often
+    return RoutedUser(name, labels, groups, couplings)
 
 
 USERS = [routed("ann", 4, 9), routed("bob", 3, 5)]
@@ -40,6 +41,7 @@ MAP = ItemMap(POINTS, GENRES, NAMED, POINTS[:2], ["war", "noir"], np.repeat([-1,
 GROUPS = [("1–2", Estimate(-0.02, -0.03, -0.01)), ("3–9", Estimate(0.0, -0.01, 0.01))]
 MORE = [GROUPS[1], ("10–", Estimate(0.03, 0.02, 0.04))]
 GAINS = {"interests": {"d = 8": GROUPS, "d = 64": MORE}, "length": {"d = 64": GROUPS}}
+BARS = [Strip("1 war", [5, 0, 3], "Glory", COLORS[0]), Strip("2 noir", [1, 2, 5], "M", COLORS[1])]
 FIGURES = {
     "gain_lines": lambda: gain_lines(GAINS, "points"),
     "intervals": lambda: intervals(PANELS, "points"),
@@ -47,7 +49,8 @@ FIGURES = {
     "strips": lambda: strips(
         [Strip(str(k), RNG.random(50).tolist(), "Laura", COLORS[k]) for k in range(3)], "cosine"
     ),
-    "map_figure": lambda: map_figure(MAP),
+    "bars": lambda: strips(BARS, "films", ("only", "another, too", "the other model, too")),
+    "map_figure": lambda: map_figure(MAP, "purity 0.71"),
     "small_maps": lambda: small_maps({"one": POINTS, "two": -POINTS}, GENRES, NAMED),
 }
 
@@ -86,9 +89,35 @@ def test_all_of_a_users_heat_maps_have_the_order_of_the_first():
         for label in labels
     ]
     assert sorted(order) == list(range(9))
-    assert [user.groups[i] for i in order] == sorted(user.groups)
+    names = [user.groups[i] for i in order]
+    assert names == ["category 2"] * 5 + ["category 0"] * 2 + ["category 1"] * 2
     for axis, coupling in zip(maps, user.couplings, strict=True):
         np.testing.assert_array_equal(axis.images[0].get_array(), coupling[:, order].T)
+
+
+def test_the_most_frequent_category_is_boxed_with_the_largest_share_of_an_interest():
+    user = USERS[0]
+    boxed = np.array(user.groups) == "category 2"
+    maps: Any = [axis for axis in FIGURES["coupling_heatmaps"]().axes if axis.images][:2]
+    for axis, coupling in zip(maps, user.couplings, strict=True):
+        (box,) = axis.patches
+        assert (box.get_y(), box.get_height(), box.get_width()) == (-0.5, boxed.sum(), 4)
+        share = coupling[:, boxed].mean(1)
+        text = f"{100 * share.max():.0f} % in {share.argmax() + 1}"
+        assert axis.get_title("left").endswith(text)
+
+
+def test_bars_lie_end_to_end_and_have_their_numbers_but_no_zero():
+    (axis,) = FIGURES["bars"]().axes
+    bars: Any = axis.patches
+    assert [(bar.get_x(), bar.get_width()) for bar in bars] == [
+        (0, 5),
+        (5, 3),
+        (0, 1),
+        (1, 2),
+        (3, 5),
+    ]
+    assert [text.get_text() for text in axis.texts] == ["5", "3", "Glory", "1", "2", "5", "M"]
 
 
 def test_a_label_stands_at_the_densest_place_of_its_genre():
@@ -103,3 +132,13 @@ def test_the_label_of_a_star_avoids_that_of_an_earlier_one():
     stars = np.array([[50.0, 50.0], [60.0, 52.0], [60.0, 80.0]])
     view = ItemMap(points, ["a", "a"], ["a"], stars, ["x", "y", "z"], np.array([-1, -1]))
     assert view.is_below() == [False, True, False]
+
+
+def test_the_label_of_a_genre_avoids_a_star_unless_that_covers_the_whole_genre():
+    dense, loose = RNG.normal(5, 0.01, (20, 2)), RNG.normal(-5, 1, (20, 2))
+    points = np.concatenate([dense, loose])
+    star, nowhere = np.array([[5.0, 5.0]]), np.full(40, -1)
+    (center,) = ItemMap(points, ["a"] * 40, ["a"], star, ["x"], nowhere).centers()
+    assert (center < 0).all()
+    alone = ItemMap(points, ["a"] * 20 + ["b"] * 20, ["a"], star, ["x"], nowhere)
+    np.testing.assert_allclose(alone.centers(), [[5, 5]], atol=0.1)
