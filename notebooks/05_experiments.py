@@ -17,7 +17,7 @@
 # Amazon Beauty's last items, and make no measurable difference at N = 50 on six other settings: films, groceries, CDs, unseen users
 # of films and of Beauty, Beauty's random split.
 # With the paper's Eq. 10, in which the label's interest scores the negatives, they lose five points on films and three on groceries.
-# Users gain whose next item has one of several categories of their history; one vector that sees their order gains more (§5).
+# Users gain most whose next item has one of several categories of their history; one vector that sees their order gains more (§5).
 #
 # Reading takes 25 minutes; the computation takes five on two cores.
 
@@ -588,7 +588,7 @@ show_table(
 # the paper's motivation: one vector is near the most frequent category, and several keep the others. On the films the two differences
 # are 1.07 [−0.42, 2.56] and −1.62 [−3.30, 0.06]; a loss seems to cancel the gain.
 #
-# Accordingly, Taobao's gain disappears without the items' categories (−0.15 [−0.43, 0.14]), and users with two or three behaviors, who
+# Taobao's gain disappears without the items' categories (−0.15 [−0.43, 0.14]), and users with two or three behaviors, who
 # have one active interest, gain nothing measurable. The number of categories shows no trend at equal length. On Taobao the gain
 # grows with d: 0.04 points at d = 8, 1.36 at 64. On the films it is measurable only at d = 16.
 #
