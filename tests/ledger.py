@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mindlib.data.storage import atomic_file
-from mindlib.experiments.__main__ import EQ_10, RECORDED
+from mindlib.experiments.__main__ import RECORDED
 from mindlib.experiments.claims import CLAIMS, claim_verdicts
 from mindlib.experiments.results import load_recorded, recorded_difference
 from mindlib.experiments.tables import markdown_table
@@ -190,7 +190,7 @@ def _words(text: str) -> str:
 def _recorded(study: str | None, a: str, b: str) -> str:
     """Describe a recorded difference on each data set on which the comparison was made."""
     found = []
-    for title, name in (RECORDED | EQ_10).items():
+    for title, name in RECORDED.items():
         estimate = recorded_difference(load_recorded(name), a, b, "HitRate@50", study)
         if estimate is not None:
             found.append(f"{estimate.points()} ({title})")

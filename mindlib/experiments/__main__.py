@@ -38,8 +38,6 @@ BY_DIMENSION = {
         ("Taobao favourites without categories", "experiments-taobao-last-ids", (64,)),
     )
 }
-# An earlier table with more of the ablation: all models are trained by Eq. 10.
-EQ_10 = {"Amazon Beauty, unseen users, Eq. 10": "eq10-beauty-users"}
 METRICS = ("HitRate@10", "HitRate@50", "HitRate@500", "Recall@50", "Recall@500")
 PAGE = """# Results
 
@@ -88,8 +86,7 @@ of Amazon Beauty those of its unseen users, who are left out of these tests, and
 Journey and Amazon CDs those of MovieLens-1M. (CDs had those of Amazon Beauty first, where MIND-4
 has another dropout than MIND-1; seed 0 then had lower validation Recall@50 for both, and MIND-4 was
 worse than MIND-1 on the test cases.) All vector models share items, loss, negatives and trainer,
-apart from rows that name Eq. 10 or the paper; the latter are trained by Eq. 10, too. All models of
-the last table are trained by Eq. 10.
+apart from rows that name Eq. 10 or the paper; the latter are trained by Eq. 10, too.
 
 {tables}
 """
@@ -97,11 +94,11 @@ the last table are trained by Eq. 10.
 
 def results_page() -> str:
     """Render the recorded results as a Markdown page."""
-    recorded = {title: load_recorded(name) for title, name in (RECORDED | EQ_10).items()}
+    recorded = {title: load_recorded(name) for title, name in RECORDED.items()}
     gains = gains_by_dimension()
     columns = sorted({d for row in gains.values() for d in row})
     return PAGE.format(
-        claims=claims_table({title: recorded[title] for title in RECORDED}),
+        claims=claims_table(recorded),
         dimensions=markdown_table(
             ["", *(f"d = {d}" for d in columns)],
             [
