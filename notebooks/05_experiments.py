@@ -530,14 +530,14 @@ show_table(
 films, shop = list(recorded)[:2]
 dimensions = gains_by_dimension()
 lengths = recorded_groups(recorded[shop], "MIND-4", "MIND-1", "length of the history")[:-1]
-places = ("in no behavior", "one of several", "most frequent")
+places = ("absent", "one of several", "most frequent")
 of_target = {
     title: [(place, e) for place, (_, e) in zip(places, found, strict=False)]
     for title, results in recorded.items()
     if (found := recorded_groups(results, "MIND-4", "MIND-1", "category of the target"))
 }
 panels = {
-    "category of the target in the history": of_target,
+    "the target's category in the history": of_target,
     "behaviors of a user (2 or 3: one interest)": {shop: lengths},
     "d": {title: [(f"{d}", e) for d, e in dimensions[title].items()] for title in (films, shop)},
 }
@@ -581,7 +581,7 @@ show_table(
 
 # %% [markdown]
 # **Figure 5.7.** *Several interests pay where the target's category is one of several in the history.* Left: the target's category is in no
-# behavior, in some, or in more than any other (known only afterwards). Table: slope of the gain over log₂(1 + value), for categories at equal length; * after Holm's correction.
+# behavior (absent), in some, or in more than any other. Table: slope of the gain over log₂(1 + value), for categories at equal length; * after Holm's correction.
 #
 # **Measured here**: users whose target has one of several categories of their history gain most, 5.84 [4.72, 6.95] points on Taobao
 # and 3.82 [2.77, 4.87] on Beauty. If it has the most frequent one, the gain is 1.63 [0.39, 2.88] and not measurable. This agrees with
