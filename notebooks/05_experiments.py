@@ -11,13 +11,13 @@
 # %% [markdown]
 # # 05 · Experiments
 #
-# After this page you can decide whether several interests help on your own data: which comparison isolates which
-# part of MIND, which difference counts, and how to look inside a trained model. In short: if training scores
-# every item by its best interest, as serving does, four interests are worth 25 % of HitRate@50 on Taobao and 10 % on
-# Amazon Beauty's last items, and make no measurable difference at N = 50 on six other settings: films, groceries, CDs, unseen users
-# of films and of Beauty, Beauty's random split.
-# With the paper's Eq. 10, in which the label's interest scores the negatives, they lose five points on films and three on groceries.
-# Users gain most whose next item has one of several categories of their history; one vector that sees their order gains more (§5).
+# After this page you can decide whether several interests help on your own data: which comparison isolates which part
+# of MIND, which difference counts, and how to look inside a trained model. In short: if training scores every item by
+# its best interest, as serving does, four interests are worth 25 % of HitRate@50 on Taobao and 10 % on Amazon Beauty's
+# last items, and make no measurable difference at N = 50 on six other settings: films, groceries, CDs, unseen users of
+# films and of Beauty, Beauty's random split. With the paper's Eq. 10, in which the label's interest scores the
+# negatives, they lose five points on films and three on groceries. Users gain most whose next item has one of several
+# categories of their history; one vector that sees their order gains more (§5).
 #
 # Reading takes 25 minutes; the computation takes five on two cores.
 
@@ -27,12 +27,13 @@ from mindlib.lessons.common.architecture import show_architecture
 show_architecture(A="embedding", B="routing", C="head", D="attention", E="softmax")
 
 # %% [markdown]
-# **Figure 5.1.** *The paper's form of MIND and ours differ in five blocks, A to E.* The gray blocks are the same in both.
+# **Figure 5.1.** *The paper's form of MIND and ours differ in five blocks, A to E.* The gray blocks are the same in
+# both.
 #
 # | block | paper | ours | experiments |
 # |---|---|---|---|
 # | **A** Embedding and pooling | mean of the fields | sum, with title words and dropout | Figure 5.5 |
-# | **B** B2I dynamic routing | Gaussian initial logits (σ), inner products, squashing | farthest-point initialization, cosines, means | K, r and σ: §2–§4 |
+# | **B** B2I dynamic routing | Gaussian initial logits (σ), inner products, squashing | farthest-point initialization, cosines, means | Figure 5.5; K, r and σ: §2–§4 |
 # | **C** ReLU layers | ReLU | residual | Figure 5.5 |
 # | **D** Label-aware attention | p = 2 | p = ∞ | p: §4 |
 # | **E** Sampled softmax loss | the label's interest scores the negatives (Eq. 10) | each item is scored by its best interest | §2 |
@@ -132,8 +133,8 @@ recorded = {title: load_recorded(name) for title, name in RECORDED.items()}
 # %% [markdown]
 # ## 1. Data and protocol
 #
-# The paper uses Amazon Books and TmallData; the second is not public. Here an interaction is a rating of at least 4
-# in MovieLens-1M. The films that a user rated at the last timestamp are the test targets, those at the timestamp before it
+# The paper uses Amazon Books and TmallData; the second is not public. Here an interaction is a rating of at least 4 in
+# MovieLens-1M. The films that a user rated at the last timestamp are the test targets, those at the timestamp before it
 # the validation targets, and everything earlier is the training data (*leave-last-out*).
 
 # %%
@@ -146,8 +147,8 @@ print(
 
 # %% [markdown]
 # ComiRec's protocol instead holds out users, whom the model has never seen, and predicts the last fifth of their
-# sequences. The paper divides interactions 19:1 at random, so a user's later interactions may
-# train the model that predicts an earlier one. **All three leak time**: the training data contain what *other* users did after a test case.
+# sequences. The paper divides interactions 19:1 at random, so a user's later interactions may train the model that
+# predicts an earlier one. **All three leak time**: the training data contain what *other* users did after a test case.
 #
 # HitRate@N (Eq. 12) is the share of users with a target among the N best items of the whole catalogue, without
 # those of the history.
@@ -256,9 +257,9 @@ for a, b in pairs:
 show_table(["points [95 % interval]", *(f"HitRate@{n}" for n in cutoffs if n != 100)], rows)
 
 # %% [markdown]
-# **Measured here**: in HitRate@50, four interests differ from one by +0.05 [−0.99, +1.09] points in our form and by −2.74 [−5.03, −0.45]
-# in the paper's, which is inconclusive after correction (§8); its loss is a likely cause (notebook 03). Our form and loss
-# together are worth 5.6 points at K = 4.
+# **Measured here**: in HitRate@50, four interests differ from one by +0.05 [−0.99, +1.09] points in our form and by
+# −2.74 [−5.03, −0.45] in the paper's, which is inconclusive after correction (§8); its loss is a likely cause (notebook
+# 03). Our form and loss together are worth 5.6 points at K = 4.
 #
 # Why paired? Independent values of 20.1 ± 0.4 and 20.5 ± 0.4 differ by 0.4 ± 0.57, because the errors add as squares:
 # *inconclusive*. On the same users the variation that both models share cancels, so
@@ -266,8 +267,8 @@ show_table(["points [95 % interval]", *(f"HitRate@{n}" for n in cutoffs if n != 
 #
 # ### Exercise 1: a paired interval
 #
-# Write `paired_interval(a, b)` for a metric of two models, each `(seeds, users)`. Return the mean of $a-b$ and the ends of
-# its 95 % interval over users (mean ± 1.96 standard errors).
+# Write `paired_interval(a, b)` for a metric of two models, each `(seeds, users)`. Return the mean of $a-b$ and the ends
+# of its 95 % interval over users (mean ± 1.96 standard errors).
 
 
 # %%
@@ -290,9 +291,9 @@ assert PAIRED_INTERVAL.check(paired_interval)
 # %% [markdown]
 # ### The answer depends on the data, on N and on the loss
 #
-# The rows of the next table and figure were recorded with three seeds. For each model we chose among four
-# settings on validation cases, so tuned rows exceed those of Figure 5.2. [docs/results.md](../docs/results.md) has every metric
-# and setting, and says which settings took over the choices of others.
+# The rows of the next table and figure were recorded with three seeds. For each model we chose among four settings on
+# validation cases, so tuned rows exceed those of Figure 5.2. [docs/results.md](../docs/results.md) has every metric and
+# setting, and says which settings took over the choices of others.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 live = as_results(runs)
@@ -328,20 +329,20 @@ for title, results in recorded.items():
           "points at N = 10, 50, 500:", *(e.points() for e in gains if e))  # fmt: skip
 
 # %% [markdown]
-# **Figure 5.3.** *Trained as they serve, four interests gain on the last items of Taobao and Beauty, and elsewhere at single N; their only measurable
-# loss is that on CDs at N = 500. By Eq. 10 they lose on films and, at N = 50 and 500, on groceries.* Bars are 95 % intervals over users and seeds;
-# three settings have no run by Eq. 10.
+# **Figure 5.3.** *Trained as they serve, four interests gain on the last items of Taobao and Beauty, and elsewhere at
+# single N; their only measurable loss is that on CDs at N = 500. By Eq. 10 they lose on films and, at N = 50 and 500,
+# on groceries.* Bars are 95 % intervals over users and seeds; three settings have no run by Eq. 10.
 #
-# **Measured here.** At N = 50, four interests gain 25 % over MIND-1 on Taobao and 10 % on Beauty's last items; the other six differences
-# are inconclusive. N matters: on CDs they gain 0.44 [0.14, 0.74] points at 10 and lose 1.93 [1.39, 2.47] at 500. With Eq. 10 the same
-# model is 4.96 [3.97, 5.94] points below MIND-1 on the films and 3.18 [1.49, 4.86] on the groceries, whereas on
-# the last items of Taobao and Beauty it still gains 1.20 and 1.62.
+# **Measured here.** At N = 50, four interests gain 25 % over MIND-1 on Taobao and 10 % on Beauty's last items; the
+# other six differences are inconclusive. N matters: on CDs they gain 0.44 [0.14, 0.74] points at 10 and lose 1.93
+# [1.39, 2.47] at 500. With Eq. 10 the same model is 4.96 [3.97, 5.94] points below MIND-1 on the films and 3.18 [1.49,
+# 4.86] on the groceries, whereas on the last items of Taobao and Beauty it still gains 1.20 and 1.62.
 #
-# MIND-4 is two points ahead of MaxMF-4 on Taobao, inconclusive on the films. WALS, a weighted
-# matrix factorization, and item-based CF see the whole history but no item features, the vector models 50 behaviors with features.
+# MIND-4 is two points ahead of MaxMF-4 on Taobao, inconclusive on the films. WALS, a weighted matrix factorization, and
+# item-based CF see the whole history but no item features, the vector models 50 behaviors with features.
 #
-# **Paper.** MIND-K is ahead of MaxMF-K on Tmall by 54.8, 14.3 and 5.1 % at N = 10, 50 and 100. The advantage shrinks as N grows. At 1,000, which the
-# paper's system retrieves, it was not measured and may be gone.
+# **Paper.** MIND-K is ahead of MaxMF-K on Tmall by 54.8, 14.3 and 5.1 % at N = 10, 50 and 100. The advantage shrinks as
+# N grows. At 1,000, which the paper's system retrieves, it was not measured and may be gone.
 #
 # ### Exercise 2 (experiment): lists that are not merged
 #
@@ -410,8 +411,8 @@ print(compare_models(runs, f"MIND-{K} (paper)", no_routing.name, "HitRate@50").p
 # %% [markdown]
 # **Measured here**: the effect of routing in the paper's form is inconclusive: −1.36 [−4.10, +1.38] points.
 #
-# **Try**: run our trained model with other numbers of iterations, without training it again. **Predict**: does the hit rate
-# drop at r = 1, where only the farthest-point initialization remains?
+# **Try**: run our trained model with other numbers of iterations, without training it again. **Predict**: does the hit
+# rate drop at r = 1, where only the farthest-point initialization remains?
 
 # %%
 for r in (1, 2, 3, 6):
@@ -462,22 +463,23 @@ for text, a, b, study, n in (
         print(f"{text}, N = {n} (Taobao): {found.points()}")
 
 # %% [markdown]
-# **Figure 5.4.** *On Taobao two interests give most of the gain and eight no more than four; r, σ and p matter less. On the films K makes no
-# measurable difference.* r, σ and p were studied on Taobao only.
+# **Figure 5.4.** *On Taobao two interests give most of the gain and eight no more than four; r, σ and p matter less. On
+# the films K makes no measurable difference.* r, σ and p were studied on Taobao only.
 #
-# - **K.** **Paper**: 3 on Books, 5 on Tmall. **Measured here**: on Taobao one interest is 1.34 [1.00, 1.68] points below
-#   four, two are 0.31 [0.07, 0.54] below, all with the settings of MIND-4.
+# - **K.** **Paper**: 3 on Books, 5 on Tmall. **Measured here**: on Taobao one interest is 1.34 [1.00, 1.68] points
+#   below four, two are 0.31 [0.07, 0.54] below, all with the settings of MIND-4.
 # - **r.** **Measured here**: r = 1 does not differ measurably from 3, and r = 5 is 0.27 [0.07, 0.46] points worse.
-# - **Dynamic K.** **Paper**: comparable online, at less cost. **Measured here**: four interests for every user instead of K'_u are inconclusive at
-#   N = 50 and gain 0.46 [0.18, 0.75] points at 500.
-# - **σ.** **Paper**: 0.1, 1 and 5 give the same curve (Fig. 3). **Measured here**: neither 0.1 nor 5 differs measurably from 1,
-#   but farthest-point initialization gains 0.73 [0.45, 1.00] points over σ = 1.
-# - **p.** **Paper**: p = 0 is by far the worst and p = ∞ the best. **Measured here**: p = 0 is 0.24 [0.00, 0.48] points below
-#   ∞, and p = 1 does not differ measurably.
+# - **Dynamic K.** **Paper**: comparable online, at less cost. **Measured here**: four interests for every user instead
+#   of K'_u are inconclusive at N = 50 and gain 0.46 [0.18, 0.75] points at 500.
+# - **σ.** **Paper**: 0.1, 1 and 5 give the same curve (Fig. 3). **Measured here**: neither 0.1 nor 5 differs measurably
+#   from 1, but farthest-point initialization gains 0.73 [0.45, 1.00] points over σ = 1.
+# - **p.** **Paper**: p = 0 is by far the worst and p = ∞ the best. **Measured here**: p = 0 is 0.24 [0.00, 0.48] points
+#   below ∞, and p = 1 does not differ measurably.
 #
 # ### Which other parts matter
 #
-# Each row below is MIND-4 (ours) with one part as in the paper, the last one with all, routing included, but trained with our loss.
+# Each row below is MIND-4 (ours) with one part as in the paper, the last one with all, routing included, but trained
+# with our loss.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 panels = {
@@ -494,14 +496,15 @@ if panels:
     _ = save_figure(figure, "05_ablation.svg")
 
 # %% [markdown]
-# **Figure 5.5.** *Summing the item fields instead of averaging them is worth most; the residual head and title words help, too,
-# and dropout at N = 500* (Beauty, last item, three seeds).
-# Agreement, squashing and the gradient were not studied with this loss.
+# **Figure 5.5.** *Summing the item fields instead of averaging them is worth most, then the residual head and an
+# identity S; agreement, gradient and p make no measurable difference at N = 50* (Beauty, last item, three seeds).
 #
 # ## 5. Why do several interests pay?
 #
-# If diversity of taste is the cause, users with several interests gain and users with one do not. No real log records interests. A planted world does: each of 3,000 users likes one to four of 60 clusters of 20 items and has 16 to 40 behaviors, a tenth of them random. A list
-# of 50 can hold two clusters but not three, so one vector leaves users with one interest little to gain. Learning rate and dropout were tuned for each d.
+# If diversity of taste is the cause, users with several interests gain and users with one do not. No real log records
+# interests. A planted world does: each of 3,000 users likes one to four of 60 clusters of 20 items and has 16 to 40
+# behaviors, a tenth of them random. A list of 50 can hold two clusters but not three, so one vector leaves users with
+# one interest little to gain. Learning rate and dropout were tuned for each d.
 #
 # **Predict** the gain of four vectors for a user with one interest.
 
@@ -520,11 +523,12 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 5.6.** *Users with several planted interests gain, and users with one do not measurably; from d = 16 on, the gain shrinks as d grows.*
+# **Figure 5.6.** *Users with several planted interests gain, and users with one do not measurably; from d = 16 on, the
+# gain shrinks as d grows.*
 #
-# **Measured here**: users with three interests gain 35.8 points at d = 8 and 17.8 at d = 64, users with two 26.8 and 2.0. A likely
-# reason is that one vector of many dimensions can serve several tastes (notebook 00). For users with one interest no interval excludes zero; at
-# d = 4, which hardly separates 60 clusters, it is too wide to show equality.
+# **Measured here**: users with three interests gain 35.8 points at d = 8 and 17.8 at d = 64, users with two 26.8 and
+# 2.0. A likely reason is that one vector of many dimensions can serve several tastes (notebook 00). For users with one
+# interest no interval excludes zero; at d = 4, which hardly separates 60 clusters, it is too wide to show equality.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 films, shop = list(recorded)[:2]
@@ -580,22 +584,24 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 5.7.** *Several interests pay where the target's category is one of several in the history.* Left: the target's category is in no
-# behavior (absent), in some, or in more than any other. Table: slope of the gain over log₂(1 + value), for categories at equal length; * after Holm's correction.
+# **Figure 5.7.** *Several interests pay where the target's category is one of several in the history.* Left: the
+# target's category is in no behavior (absent), in some, or in more than any other. Table: slope of the gain over log₂(1
+# + value), for categories at equal length; * after Holm's correction.
 #
-# **Measured here**: users whose target has one of several categories of their history gain most, 5.84 [4.72, 6.95] points on Taobao
-# and 3.82 [2.77, 4.87] on Beauty. If it has the most frequent one, the gain is 1.63 [0.39, 2.88] and not measurable. This agrees with
-# the paper's motivation: one vector is near the most frequent category, and several keep the others. On the films the two differences
-# are 1.07 [−0.42, 2.56] and −1.62 [−3.30, 0.06]; a loss seems to cancel the gain.
+# **Measured here**: users whose target has one of several categories of their history gain most, 5.84 [4.72, 6.95]
+# points on Taobao and 3.82 [2.77, 4.87] on Beauty. If it has the most frequent one, the gain is 1.63 [0.39, 2.88] and
+# not measurable. This agrees with the paper's motivation: one vector is near the most frequent category, and several
+# keep the others. On the films the two differences are 1.07 [−0.42, 2.56] and −1.62 [−3.30, 0.06]; a loss seems to
+# cancel the gain.
 #
-# Taobao's gain disappears without the items' categories (−0.15 [−0.43, 0.14]), and users with two or three behaviors, who
-# have one active interest, gain nothing measurable. The number of categories shows no trend at equal length. On Taobao the gain
-# grows with d: 0.04 points at d = 8, 1.36 at 64. On the films it is measurable only at d = 16.
+# Taobao's gain disappears without the items' categories (−0.15 [−0.43, 0.14]), and users with two or three behaviors,
+# who have one active interest, gain nothing measurable. The number of categories shows no trend at equal length. On
+# Taobao the gain grows with d: 0.04 points at d = 8, 1.36 at 64. On the films it is measurable only at d = 16.
 #
-# **Order is worth more.** MIND does not see the order of the behaviors. SASRec does, and its single vector reaches 48.9 % on the films
-# and 9.2 % on Taobao, against MIND-4's 36.7 % and 6.8 %. ComiRec-SA, with four, reaches 47.5 % and 8.5 %, but without its position
-# embeddings only 35.7 % and 6.9 %. SASRec's lead on Taobao lies in the same group of users, where it is 10.1 points: several
-# interests cover the categories of a history, and order tells which comes next.
+# **Order is worth more.** MIND does not see the order of the behaviors. SASRec does, and its single vector reaches 48.9
+# % on the films and 9.2 % on Taobao, against MIND-4's 36.7 % and 6.8 %. ComiRec-SA, with four, reaches 47.5 % and 8.5
+# %, but without its position embeddings only 35.7 % and 6.9 %. SASRec's lead on Taobao lies in the same group of users,
+# where it is 10.1 points: several interests cover the categories of a history, and order tells which comes next.
 #
 # On the groceries Popularity (26.6 %) and WALS (28.9 %) reach more households than MIND-4 (24.1 %).
 #
@@ -603,9 +609,9 @@ show_table(
 #
 # ### Inside two users
 #
-# The broad user is the example of these notebooks. The narrow user has the least entropy of genres among the test users with K interests
-# and at most 25 films. Routing gives each behavior i a weight $w_{ij}$ for each interest j (Eq. 6); over
-# the interests the weights sum to 1.
+# The broad user is the example of these notebooks. The narrow user has the least entropy of genres among the test users
+# with K interests and at most 25 films. Routing gives each behavior i a weight $w_{ij}$ for each interest j (Eq. 6);
+# over the interests the weights sum to 1.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 codes, genre_names = maps.primary_genres(log, field)
@@ -672,18 +678,17 @@ print(f"mean cosine between a user's interests: {cosine:.2f}")
 print(f"mean entropy of an interest's weights: {routing_spread:.2f}")
 
 # %% [markdown]
-# **Figure 5.8.** *One interest takes most of the broad user's horror films; all four interests share the narrow user's war films.*
-# The box holds a user's most frequent genre (a film with several counts for the rarest); above it is the largest share of one
-# interest (an even share is 25 %). The narrow user has one taste, 16 war films of 17, so each interest is
-# led by a few of them. Genres in color are those of the map. Runs are aligned.
+# **Figure 5.8.** *One interest takes most of the broad user's horror films; all four interests share the narrow user's
+# war films.* The box holds a user's most frequent genre (a film with several counts for the rarest); above it is the
+# largest share of one interest (an even share is 25 %). The narrow user has one taste, 16 war films of 17, so each
+# interest is led by a few of them. Genres in color are those of the map. Runs are aligned.
 #
 # **Paper.** User D of Fig. 5 buys only clothes and gets three interests: sweaters, overcoats and down jackets. This is
 # no collapse: an interest is not a category. Two measures distinguish two failures. *Interest collapse*: equal vectors,
-# whose mean cosine is near 1. *Routing collapse* (REMI): each interest copies one item, and the entropy of its weights over
-# the behaviors (normalized) is near 0. **Measured here** (500 users):
-# the cosine of 0.71 is below 1, but interests overlap: all probably share a direction
-# towards popular films. The mean entropy of 0.83 shows no routing collapse. Two training runs agree on the
-# groups by an adjusted Rand index of 0.35 (0: chance).
+# whose mean cosine is near 1. *Routing collapse* (REMI): each interest copies one item, and the entropy of its weights
+# over the behaviors (normalized) is near 0. **Measured here** (500 users): the cosine of 0.71 is below 1, but interests
+# overlap: all probably share a direction towards popular films. The mean entropy of 0.83 shows no routing collapse. Two
+# training runs agree on the groups by an adjusted Rand index of 0.35 (0: chance).
 #
 # ### What each interest retrieves
 
@@ -732,11 +737,13 @@ print(
 print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are different")
 
 # %% [markdown]
-# **Figure 5.9.** *Interests 1 and 3 retrieve mostly films that no other vector retrieves; interests 2 and 4 mostly repeat YouTube DNN's list.*
-# Right: the first titles. An interest is named by the two genres of which it has more than the user's others.
+# **Figure 5.9.** *Interests 1 and 3 retrieve mostly films that no other vector retrieves; interests 2 and 4 mostly
+# repeat YouTube DNN's list.* Right: the first titles. An interest is named by the two genres of which it has more than
+# the user's others.
 #
 # **Paper** (Fig. 6): MIND's items are closer to their interest than YouTube DNN's to its vector. **Measured here**, for
-# this user: 0.55 against 0.63, which neither confirms nor refutes it, because cosines of different models are not comparable.
+# this user: 0.55 against 0.63, which neither confirms nor refutes it, because cosines of different models are not
+# comparable.
 #
 # ## 7. The map of the films
 #
@@ -782,15 +789,16 @@ figure = maps.map_figure(
 _ = save_figure(figure, "05_map.png")
 
 # %% [markdown]
-# **Figure 5.10.** *Films of a genre are often neighbors, after training more often than before; the user's interest 1 lies among the horror films.*
-# Points: the 2,000 most frequent films; in color, the six purest of the twelve largest genres. Lines join the user's films to the interest that takes most of each. A
-# star is at the median place of the ten films nearest to its interest, less the average interest of 500 users, because all
-# interests share a direction towards popular films. UMAP, cosine metric. Do not read distances between far groups, or
-# the sizes of groups: UMAP does not preserve them.
+# **Figure 5.10.** *Films of a genre are often neighbors, after training more often than before; the user's interest 1
+# lies among the horror films.* Points: the 2,000 most frequent films; in color, the six purest of the twelve largest
+# genres. Lines join the user's films to the interest that takes most of each. A star is at the median place of the ten
+# films nearest to its interest, less the average interest of 500 users, because all interests share a direction towards
+# popular films. UMAP, cosine metric. Do not read distances between far groups, or the sizes of groups: UMAP does not
+# preserve them.
 #
-# The same map with titles: hover over a larger point for its title, or search for one. Only the example user's films and the 100 most
-# popular ones have titles here, because the data's license forbids redistributing more; with
-# `make report ARGS="-p map_titles 2000"` your own copy of the page has all.
+# The same map with titles: hover over a larger point for its title, or search for one. Only the example user's films
+# and the 100 most popular ones have titles here, because the data's license forbids redistributing more; with `make
+# report ARGS="-p map_titles 2000"` your own copy of the page has all.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 labels_shown = [log.label(int(item)) for item in shown]
@@ -842,25 +850,28 @@ for name, estimate in improved.items():
     print(f"purity, trained − {name}: {estimate.points()} points")
 
 # %% [markdown]
-# **Figure 5.11.** *Genres form groups before training; real histories make them purer, and shuffled histories dissolve them.* Left: the map of Figure 5.10 with another seed. Right: histories whose films were permuted among all users.
-# Purity is the share of an item's ten nearest neighbors with its genre, in the
-# original space and, in the table, on the map; chance is the purity of random neighbors. Trustworthiness is 1 if neighbors on the map are neighbors in the space.
+# **Figure 5.11.** *Genres form groups before training; real histories make them purer, and shuffled histories dissolve
+# them.* Left: the map of Figure 5.10 with another seed. Right: histories whose films were permuted among all users.
+# Purity is the share of an item's ten nearest neighbors with its genre, in the original space and, in the table, on the
+# map; chance is the purity of random neighbors. Trustworthiness is 1 if neighbors on the map are neighbors in the
+# space.
 #
-# Genre groups in the untrained map are expected. In the paper's form, $\mathbf e = (\text{id} + \text{genre})/2$, two films of a genre
-# share one of two random vectors, so their expected cosine is 0.5, against 0 across genres. Our form, with more fields, prints 0.48 and 0.22.
-# A trained map must therefore show purer neighborhoods. **Measured here**:
+# Genre groups in the untrained map are expected. In the paper's form, $\mathbf e = (\text{id} + \text{genre})/2$, two
+# films of a genre share one of two random vectors, so their expected cosine is 0.5, against 0 across genres. Our form,
+# with more fields, prints 0.48 and 0.22. A trained map must therefore show purer neighborhoods. **Measured here**:
 # training raises the purity from 0.63 to 0.71, by 8.1 [7.0, 9.3] points; training on shuffled histories lowers it to
 # 0.45. The gain comes from what users watch.
 #
 # ## 8. The claims, one by one
 #
-# - **Several interests pay for the last items of Taobao and Beauty** and in the planted world for users with several interests.
-#   With Eq. 10 they lose on films and groceries; in the paper's form they gain nothing measurable, neither on films nor on Taobao.
+# - **Several interests pay for the last items of Taobao and Beauty** and in the planted world for users with several
+#   interests. With Eq. 10 they lose on films and groceries; in the paper's form they gain nothing measurable, neither
+#   on films nor on Taobao.
 # - **At N = 50, MIND-1 is not measurably ahead of YouTube DNN** on any data set.
 #
-# "A > B" **holds here** or is **reversed here**, by the sign of the difference, if its p-value is at most 0.05 after Holm's
-# correction for all such claims in the table, and is **inconclusive** otherwise. "Does not matter" **holds here** if the
-# interval lies within a tenth of the first row's gain. Points of HitRate@50.
+# "A > B" **holds here** or is **reversed here**, by the sign of the difference, if its p-value is at most 0.05 after
+# Holm's correction for all such claims in the table, and is **inconclusive** otherwise. "Does not matter" **holds
+# here** if the interval lies within a tenth of the first row's gain. Points of HitRate@50.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 everything = {f"{log.name} (this page)": live} | recorded
