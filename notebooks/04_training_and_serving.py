@@ -136,9 +136,7 @@ def b2i_routing(e, mask, active, S, b, r):
     for _ in range(r):
         w = b.masked_fill(~present, -1e9).softmax(1) * present  # Eq. 6: over the interests
         u = squash(w @ votes)  # Eq. 7
-        b = b + u.detach() @ votes.detach().transpose(
-            1, 2
-        )  # Eq. 8, without gradient: w is constant
+        b = b + u.detach() @ votes.detach().transpose(1, 2)  # Eq. 8, without gradient
     return u, w
 
 

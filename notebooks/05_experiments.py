@@ -598,8 +598,8 @@ show_table(
 # who have one active interest, gain nothing measurable. The number of categories shows no trend at equal length. On
 # Taobao the gain grows with d: 0.04 points at d = 8, 1.36 at 64. On the films it is measurable only at d = 16.
 #
-# **Order is worth more.** MIND does not see the order of the behaviors. SASRec does, and its single vector reaches 48.9
-# % on the films and 9.2 % on Taobao, against MIND-4's 36.7 % and 6.8 %. ComiRec-SA, with four, reaches 47.5 % and 8.5
+# **Order is worth more.** MIND does not see the order of the behaviors. SASRec does, and its single vector reaches
+# 48.9 % on the films and 9.2 % on Taobao, against MIND-4's 36.7 % and 6.8 %. ComiRec-SA, with four, reaches 47.5 % and 8.5
 # %, but without its position embeddings only 35.7 % and 6.9 %. SASRec's lead on Taobao lies in the same group of users,
 # where it is 10.1 points: several interests cover the categories of a history, and order tells which comes next.
 #

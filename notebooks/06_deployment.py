@@ -373,8 +373,8 @@ print(
 
 # %% [markdown]
 # **A/A tests** check this first. A thousand times, we divide last week's users at random into two halves, which had the
-# same method; `half_scores` returns $z$, the difference of the means over its standard error. If the method is sound, 5
-# % of the p-values are below 0.05. Of 1,000 tests these are 50 with a standard deviation of $\sqrt{0.05 \cdot 0.95
+# same method; `half_scores` returns $z$, the difference of the means over its standard error. If the method is sound,
+# 5 % of the p-values are below 0.05. Of 1,000 tests these are 50 with a standard deviation of $\sqrt{0.05 \cdot 0.95
 # \cdot 1000} \approx 7$, so 80 would be an alarm. The first suspect is a variance that treats a user's clicks as
 # independent, which makes every A/B interval too narrow as well.
 #
