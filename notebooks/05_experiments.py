@@ -257,9 +257,9 @@ for a, b in pairs:
 show_table(["points [95 % interval]", *(f"HitRate@{n}" for n in cutoffs if n != 100)], rows)
 
 # %% [markdown]
-# **Measured here**: in HitRate@50, four interests differ from one by +0.05 [−0.99, +1.09] points in our form and by
-# −2.74 [−5.03, −0.45] in the paper's, which is inconclusive after correction (§8); its loss is a likely cause (notebook
-# 03). Our form and loss together are worth 5.6 points at K = 4.
+# **Measured here**: in HitRate@50, four interests differ from one by −0.08 [−1.16, +0.99] points in our form and by
+# −2.77 [−5.12, −0.42] in the paper's, which is inconclusive after correction (§8); its loss is a likely cause (notebook
+# 03). Our form and loss together are worth 5.5 points at K = 4.
 #
 # Why paired? Independent values of 20.1 ± 0.4 and 20.5 ± 0.4 differ by 0.4 ± 0.57, because the errors add as squares:
 # *inconclusive*. On the same users the variation that both models share cancels, so
@@ -409,7 +409,7 @@ runs += run_seeds(split, [no_routing], **options)
 print(compare_models(runs, f"MIND-{K} (paper)", no_routing.name, "HitRate@50").points(), "points")
 
 # %% [markdown]
-# **Measured here**: the effect of routing in the paper's form is inconclusive: −1.36 [−4.10, +1.38] points.
+# **Measured here**: the effect of routing in the paper's form is inconclusive: −1.39 [−4.19, +1.40] points.
 #
 # **Try**: run our trained model with other numbers of iterations, without training it again. **Predict**: does the hit
 # rate drop at r = 1, where only the farthest-point initialization remains?
@@ -688,7 +688,7 @@ print(f"mean entropy of an interest's weights: {routing_spread:.2f}")
 # whose mean cosine is near 1. *Routing collapse* (REMI): each interest copies one item, and the entropy of its weights
 # over the behaviors (normalized) is near 0. **Measured here** (500 users): the cosine of 0.71 is below 1, but interests
 # overlap: all probably share a direction towards popular films. The mean entropy of 0.83 shows no routing collapse. Two
-# training runs agree on the groups by an adjusted Rand index of 0.35 (0: chance).
+# training runs agree on the groups by an adjusted Rand index of 0.37 (0: chance).
 #
 # ### What each interest retrieves
 
@@ -859,7 +859,7 @@ for name, estimate in improved.items():
 # Genre groups in the untrained map are expected. In the paper's form, $\mathbf e = (\text{id} + \text{genre})/2$, two
 # films of a genre share one of two random vectors, so their expected cosine is 0.5, against 0 across genres. Our form,
 # with more fields, prints 0.48 and 0.22. A trained map must therefore show purer neighborhoods. **Measured here**:
-# training raises the purity from 0.63 to 0.71, by 8.1 [7.0, 9.3] points; training on shuffled histories lowers it to
+# training raises the purity from 0.63 to 0.71, by 8.1 [6.9, 9.3] points; training on shuffled histories lowers it to
 # 0.45. The gain comes from what users watch.
 #
 # ## 8. The claims, one by one
