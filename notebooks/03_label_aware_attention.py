@@ -13,7 +13,7 @@
 #
 # After this notebook you can compute by hand which interest of a user learns from a training pair, explain where
 # training and serving of MIND ([Li et al., 2019](https://arxiv.org/abs/1904.08030)) differ, and remove the difference.
-# Reading takes 20 minutes; the last cell prints the running time (on shared cores).
+# Reading takes 20 minutes; the last cell prints the running time.
 #
 # From a user's films, MIND-$K$ computes up to $K$ *interest vectors*. Training scores all films with one mixture of
 # them, which depends on the film to be predicted (Eq. 10); serving scores each film with the interest that fits it best

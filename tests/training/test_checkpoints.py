@@ -7,7 +7,6 @@ import math
 import os
 import shutil
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -421,14 +420,12 @@ def test_a_file_in_place_of_the_folder_is_refused(split, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_refused_before_training(split, tmp_path, monkeypatch):
     """Permissions do not bind root, who runs the tests in many a container: simulated."""
-    original = Path.touch
 
-    def read_only(path, *arguments, **options):
-        if path.parent == tmp_path:
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        original(path, *arguments, **options)
+    def read_only(*, dir):
+        assert dir == tmp_path
+        raise PermissionError(errno.EACCES, "Permission denied", str(dir))
 
-    monkeypatch.setattr(Path, "touch", read_only)
+    monkeypatch.setattr("mindlib.training.checkpoints.tempfile.TemporaryFile", read_only)
     monkeypatch.setattr("mindlib.training.fitting.training_step", lambda *_: pytest.fail("trained"))
     with refuses(
         "Training and checkpoints",
