@@ -98,6 +98,8 @@ def search_space(
         row("MIND-1", MIND, vary(MIND, routing=one_interest)),
         row("MIND-4", MIND, vary(MIND)),
         row("MIND-4, Eq. 10", MIND, vary(MIND), loss="label"),
+        row("MIND-1, recency", MIND, vary(MIND, routing=one_interest, recency=True)),
+        row("MIND-4, recency", MIND, vary(MIND, recency=True)),
         row("YouTube DNN (paper)", YouTubeDNN, [paper_dnn], PAPER_RATES),
         row("MIND-1 (paper)", MIND, [paper_mind_1], PAPER_RATES, loss="label"),
         row("MIND-4 (paper)", MIND, [paper_mind], PAPER_RATES, loss="label"),

@@ -117,6 +117,7 @@ class B2IRouting(nn.Module):
         initial_logits: Float[Tensor, "batch interests length"] | None = None,
         *,
         values: Float[Tensor, "batch length dim"] | None = None,
+        weights: Float[Tensor, "batch length"] | None = None,
     ) -> Capsules:
         """Compute the interest capsules of each user.
 
@@ -127,13 +128,15 @@ class B2IRouting(nn.Module):
             values: the embeddings that the capsules sum up; `behaviors` by default. With dropout,
                 these are the embeddings after dropout, whereas the coupling is computed from
                 `behaviors`, the embeddings before dropout.
+            weights: factors of the coupling in that sum; 1 by default.
         """
         config, bilinear_map = self.config, self.bilinear_map
         active = active_interests(mask.sum(1), config.max_interests, adaptive=config.adaptive)
         with torch.set_grad_enabled(torch.is_grad_enabled() and config.gradient == "all"):
             coupling, logits = route(behaviors, bilinear_map, mask, active, initial_logits, config)
         values = behaviors if values is None else values
-        interests = compute_interests(coupling, values, bilinear_map, config.capsule)
+        shares = coupling if weights is None else coupling * weights[:, None, :]
+        interests = compute_interests(shares, values, bilinear_map, config.capsule)
         return Capsules(interests, active, coupling, logits)
 
 

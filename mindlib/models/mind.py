@@ -8,13 +8,19 @@ from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from mindlib.data.histories import History
 from mindlib.layers.attention import PowerForm
 from mindlib.layers.initial_logits import gaussian_logits
 from mindlib.layers.routing import B2IRouting, RoutingConfig
-from mindlib.models.vector_model import Interests, VectorConfig, VectorModel
+from mindlib.models.vector_model import (
+    Interests,
+    VectorConfig,
+    VectorModel,
+    check_window,
+    recency_ranks,
+)
 
 
 @dataclass(frozen=True)
@@ -26,12 +32,15 @@ class MINDConfig(VectorConfig):
         power: the exponent p of label-aware attention (§3.4).
         power_form: see `attention_weights`.
         evaluation_seed: seed of the Gaussian initial logits in evaluation.
+        recency: whether the capsules also weight a behavior by its place from the end of the
+            history, with one learned weight for each place (not in the paper).
     """
 
     routing: RoutingConfig = field(default_factory=RoutingConfig)
     power: float = math.inf
     power_form: PowerForm = "scaled"
     evaluation_seed: Annotated[int, (0, 2**62 - 1)] = 0  # twice it is hashed as 64 bits
+    recency: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,9 +65,11 @@ class MIND(VectorModel):
     config_class = MINDConfig
 
     def build(self, generator: torch.Generator) -> None:
-        """Create the routing layer, whose parameter is the bilinear map S."""
+        """Create the routing layer with its bilinear map S, and the recency weights, all 1."""
         self.power, self.power_form = self.config.power, self.config.power_form
         self.routing = B2IRouting(self.config.dim, self.config.routing, generator=generator)
+        if self.config.recency:
+            self.recency = nn.Parameter(torch.zeros(self.config.history_length))
 
     def encode(
         self,
@@ -70,7 +81,11 @@ class MIND(VectorModel):
         """Apply B2I routing (Algorithm 1), then the head."""
         logits = self.initial_logits(behaviors, history, generator)
         values = self.apply_dropout(behaviors, generator)
-        capsules = self.routing(behaviors, history.mask, logits, values=values)
+        weights = None
+        if self.config.recency:
+            check_window(behaviors, self.config.history_length)
+            weights = self.recency[recency_ranks(history.mask)].exp()
+        capsules = self.routing(behaviors, history.mask, logits, values=values, weights=weights)
         # The head maps zeros to a vector: mask inactive interests again.
         vectors = self.user_vectors(capsules.vectors, history) * capsules.active[:, :, None]
         return Interests(vectors, capsules.active, capsules.coupling)

@@ -18,6 +18,7 @@ from mindlib.models.vector_model import (
     VectorConfig,
     VectorModel,
     check_window,
+    recency_ranks,
 )
 
 
@@ -93,9 +94,8 @@ class SASRec(VectorModel):
         """
         check_window(behaviors, self.config.history_length)
         length = behaviors.shape[1]
-        last = (history.mask.sum(1) - 1).clamp(min=0)
         order = torch.arange(length, device=behaviors.device)
-        positions = (last[:, None] - order).clamp(min=0)
+        positions = recency_ranks(history.mask)
         is_later = order > order[:, None]
         behaviors = self.apply_dropout(behaviors, generator)
         states = behaviors * math.sqrt(self.config.dim) + self.positions[positions]
@@ -108,5 +108,5 @@ class SASRec(VectorModel):
                 seed = torch.randint(1 << 62, (), generator=generator, device=generator.device)
                 torch.manual_seed(int(seed))
             states = self.blocks(self.dropout(states), mask=is_later, is_causal=True)
-        latest = states[torch.arange(len(last), device=last.device), last]
+        latest = states[torch.arange(len(states), device=states.device), positions[:, 0]]
         return Interests.all_active(self.user_vectors(latest[:, None, :], history))

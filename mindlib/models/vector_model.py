@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mindlib.data.histories import Histories, History
@@ -229,3 +229,9 @@ def check_window(behaviors: Float[Tensor, "batch length dim"], history_length: i
             f"a window of {length} behaviors is too long for a model that was built with "
             f"history_length={history_length}; pass the last {history_length} behaviors"
         )
+
+
+def recency_ranks(mask: Bool[Tensor, "batch length"]) -> Int[Tensor, "batch length"]:
+    """Return the place of each behavior from the end, 0 for the most recent; 0 at padding."""
+    order = torch.arange(mask.shape[1], device=mask.device)
+    return (mask.sum(1, keepdim=True) - 1 - order).clamp(min=0)

@@ -25,7 +25,20 @@ REPRODUCIBLE = IN_MODELS + "test_evaluation_is_reproducible_whatever_else_is_in_
 REDRAWS = IN_MODELS + "test_training_redraws_the_logits_and_evaluation_does_not"
 DEVIATION = IN_MODELS + "test_training_logits_have_the_deviation_sigma"
 
+RECENCY = IN_MIND_RULES + "test_recency_weights_multiply_the_coupling_by_the_place_from_the_end"
+
 MUTANTS = [
+    mutant(
+        "recency counted from the oldest behavior", VECTOR,
+        "(mask.sum(1, keepdim=True) - 1 - order).clamp(min=0)", "order.expand(mask.shape)",
+        RECENCY,
+        IN_SASREC + "test_the_user_vector_equals_the_blocks_by_hand",
+    ),
+    mutant(
+        "recency weights without effect on the capsules", MIND,
+        "values=values, weights=weights)", "values=values)",
+        RECENCY,
+    ),
     mutant(
         "zero initial logits in training", MIND,
         "return routing.sigma * noise", "return 0 * noise",
@@ -55,8 +68,8 @@ MUTANTS = [
     ),
     mutant(
         "coupling decided on dropped behaviours", MIND,
-        "self.routing(behaviors, history.mask, logits, values=values)",
-        "self.routing(values, history.mask, logits)",
+        "self.routing(behaviors, history.mask, logits, values=values, weights=weights)",
+        "self.routing(values, history.mask, logits, weights=weights)",
         DECIDED,
     ),
     mutant(

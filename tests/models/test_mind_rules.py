@@ -62,3 +62,35 @@ def test_the_history_may_be_recommended_where_that_is_asked_for(log):
         assert sorted(with_history[0].tolist()) == everything
         without = model.recommend(histories, log.num_items).items
         assert set(everything) - set(without[0].tolist()) == {3, 5, 8}
+
+
+def test_recency_weights_multiply_the_coupling_by_the_place_from_the_end(log):
+    """v_k = S sum_i c_ik g_i e_i / sum_i c_ik g_i, where g is counted back from the last one."""
+    length = 12
+    options = {"dim": 8, "hidden": None, "history_length": length, "recency": True}
+    model = MIND(log, MINDConfig(**options), generator=torch.Generator().manual_seed(0))
+    histories = Histories.from_lists([list(range(1, 13)), [4, 9, 2]], [[1]] * 2)
+    equal = MIND(
+        log, MINDConfig(**options | {"recency": False}), generator=torch.Generator().manual_seed(0)
+    )
+    torch.testing.assert_close(model.interests(histories)[0], equal.interests(histories)[0])
+    with torch.no_grad():
+        model.recency.copy_(torch.linspace(1, -3, length))
+    found = model.encode_histories(histories)
+    assert found.coupling is not None
+    for row, items in enumerate(([*range(1, 13)], [4, 9, 2])):
+        vectors = model.items(torch.tensor(items)) @ model.routing.bilinear_map.T
+        places = range(len(items) - 1, -1, -1)  # of the oldest behavior first
+        weights = torch.tensor([math.exp(1 - 4 * place / (length - 1)) for place in places])
+        for k in range(int(found.active[row].sum())):
+            shares = found.coupling[row, k, : len(items)] * weights
+            expected = (shares[:, None] * vectors).sum(0) / shares.sum()
+            torch.testing.assert_close(found.vectors[row, k], expected)
+    torch.testing.assert_close(found.coupling, equal.encode_histories(histories).coupling)
+
+
+def test_a_window_without_a_recency_weight_for_each_place_is_refused(log):
+    model = mind(log, history_length=4, recency=True)
+    history = Histories.from_lists([[1, 2, 3, 4, 5]], [[1]]).window(5)
+    with pytest.raises(ValueError, match="a window of 5 behaviors is too long"):
+        model.encode(model.items(history.items[0])[None], history, generator=None)
