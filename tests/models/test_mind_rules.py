@@ -1,6 +1,7 @@
 """The power of the attention, Gaussian initial logits, and the exclusion of the history."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -67,12 +68,11 @@ def test_the_history_may_be_recommended_where_that_is_asked_for(log):
 def test_recency_weights_multiply_the_coupling_by_the_place_from_the_end(log):
     """v_k = S sum_i c_ik g_i e_i / sum_i c_ik g_i, where g is counted back from the last one."""
     length = 12
-    options = {"dim": 8, "hidden": None, "history_length": length, "recency": True}
-    model = MIND(log, MINDConfig(**options), generator=torch.Generator().manual_seed(0))
+    config = MINDConfig(dim=8, hidden=None, history_length=length, recency=True)
+    model = MIND(log, config, generator=torch.Generator().manual_seed(0))
     histories = Histories.from_lists([list(range(1, 13)), [4, 9, 2]], [[1]] * 2)
-    equal = MIND(
-        log, MINDConfig(**options | {"recency": False}), generator=torch.Generator().manual_seed(0)
-    )
+    generator = torch.Generator().manual_seed(0)
+    equal = MIND(log, replace(config, recency=False), generator=generator)
     torch.testing.assert_close(model.interests(histories)[0], equal.interests(histories)[0])
     with torch.no_grad():
         model.recency.copy_(torch.linspace(1, -3, length))
