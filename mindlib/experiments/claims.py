@@ -86,7 +86,7 @@ CLAIMS = (
 
 
 def claims_table(recorded: Mapping[str, Results], metric: str = "HitRate@50") -> str:
-    """Render a row for each tested claim and data set: difference in percentage points, verdict.
+    """Render a row for each tested claim, and below it the verdict on each data set.
 
     Raises:
         ValueError: none of the results has a comparison for any claim.
@@ -96,12 +96,11 @@ def claims_table(recorded: Mapping[str, Results], metric: str = "HitRate@50") ->
         raise ValueError(f"no recorded comparison in {metric} tests any of the claims")
     rows: list[list[str]] = []
     for claim, group in groupby(verdicts, key=itemgetter(0)):
-        texts = [claim.text, claim.paper]
+        rows.append([f"**{claim.text}** (paper: {claim.paper})", "", ""])
         for _, title in group:
             found, word = verdicts[claim, title]
-            rows.append([*texts, title, found.points(), word])
-            texts = ["", ""]  # once for all rows of a claim
-    header = ["claim", "the paper, Δ HitRate@50", "data", "here, points", "verdict"]
+            rows.append([title, found.points(), word])
+    header = ["claim and data", "here, points", "verdict"]
     return markdown_table(header, rows, text_columns=len(header))
 
 

@@ -19,7 +19,7 @@ def test_the_committed_page_is_what_the_command_writes(tmp_path, monkeypatch):
 def test_the_page_has_every_claim_every_row_and_where_they_come_from():
     text = PAGE.read_text(encoding="utf-8")
     for claim in CLAIMS:
-        assert f"| {claim.text} |" in text
+        assert f"| **{claim.text}** (paper: {claim.paper})" in text
     for name in page.RECORDED.values():
         results = load_recorded(name)
         assert results["command"] in text
