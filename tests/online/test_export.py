@@ -68,15 +68,20 @@ def youtube() -> YouTubeDNN:
     return as_if_trained(YouTubeDNN(LOG, config, generator=torch.Generator().manual_seed(1)))
 
 
-def found(log, interests=4, **routing) -> MIND:
+def found(log, interests=4, recency=False, **routing) -> MIND:
     """Of the form that was found: its start chooses seeds, and its head adds."""
     config = MINDConfig(
         dim=16,
         hidden=(24,),
         history_length=LENGTH,
         routing=RoutingConfig(max_interests=interests, **routing),
+        recency=recency,
     )
-    return as_if_trained(MIND(log, config, generator=torch.Generator().manual_seed(5)))
+    model = as_if_trained(MIND(log, config, generator=torch.Generator().manual_seed(5)))
+    if recency:
+        with torch.no_grad():
+            model.recency.copy_(torch.linspace(1, -2, LENGTH))
+    return model
 
 
 def comirec() -> ComiRecSA:
@@ -96,6 +101,7 @@ MODELS = {
     "youtube-dnn": lambda: (youtube(), LOG),
     "found-4": lambda: (found(LOG), LOG),
     "found-6-bare": lambda: (found(BARE, 6, adaptive=False, iterations=2), BARE),
+    "found-4-recency": lambda: (found(LOG, recency=True), LOG),
     "comirec-sa": lambda: (comirec(), LOG),
 }
 
