@@ -45,21 +45,25 @@ def circles(
 def strips(
     rows: Mapping[str, Float[np.ndarray, " items"]], liked: int, of_each: int, title: str
 ) -> Figure:
-    """Draw the score of each item, for two ways to score: listed items right of a line, filled."""
+    """Draw each item at its rank, for two ways to score: listed items left of a line, filled."""
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
-    for y, (name, scores) in zip((0, 1.25), rows.items(), strict=True):
-        cut = np.sort(scores)[-liked * of_each]
-        axis.plot([cut, cut], [y - 0.48, y + 0.38], color=INK, lw=1, zorder=0)
-        spread = 0.1 + 0.35 * (np.arange(len(scores)) * 0.618 % 1)  # so that fewer dots overlap
+    for y, (name, scores) in zip((0, 1.05), rows.items(), strict=True):
+        rank = 1 + (-scores).argsort().argsort()
+        spread = 0.1 + 0.3 * (np.arange(len(scores)) * 0.618 % 1)  # so that fewer dots overlap
         cluster = np.minimum(np.arange(len(scores)) // of_each, liked)
         edges = np.array([*COLORS[:liked], INK])[cluster]
         height = np.where(cluster < liked, 0.1 * cluster, -spread)
         size = np.where(cluster < liked, 26, 9)
-        faces = np.where(scores >= cut, edges, "none")
-        axis.scatter(scores, y + height, s=size, c=faces, edgecolors=edges.tolist(), lw=size / 26)
-        axis.text(-1.05, y, name, color=INK, ha="right", va="center")
-    axis.set(xlim=(-1, 1.03), ylim=(-0.6, 1.75), yticks=[], title=title)
-    axis.set(xticks=(-1, -0.5, 0, 0.5, 1), xlabel="score of each item (cosine)")
+        faces = np.where(rank <= liked * of_each, edges, "none")
+        axis.scatter(rank, y + height, s=size, c=faces, edgecolors=edges.tolist(), lw=size / 26)
+        axis.text(0.9, y, name, color=INK, ha="right", va="center")
+    axis.axvline(liked * of_each + 0.5, 0, 0.93, color=INK, lw=1, zorder=0)
+    axis.text(liked * of_each, 1.55, f"the list: {liked * of_each} items", color=INK, ha="right")
+    axis.set_title(title, loc="left")
+    axis.set(xscale="log", xlim=(0.95, 530), ylim=(-0.48, 1.7), yticks=[])
+    ticks = [2**k for k in range(9)]
+    axis.set(xticks=ticks, xticklabels=ticks, xlabel="rank of each item, best first")
+    axis.minorticks_off()
     axis.spines["left"].set_visible(False)
     return figure
 
@@ -90,6 +94,8 @@ def coverage(
         color = COLORS[[*curves].index(name)]
         axis.axvline(d, 0, 0.5, color=color, ls="--", lw=1.2)
         axis.text(0.97 * d, 0.1, f"rule, {name}: {d:.0f}", color=color, ha="right", va="bottom")
+    axis.axhline(0.9 * liked, color=INK, lw=0.8, ls=":")
+    axis.text(dims[0], 0.92 * liked, "nine tenths", color=INK)
     axis.set(xscale="log", xticks=dims, xticklabels=dims, xlabel="dimension d")
     axis.set(ylim=(-0.1, liked + 0.5), yticks=range(liked + 1))
     axis.set_ylabel(f"covered clusters, of {liked}")
@@ -98,25 +104,18 @@ def coverage(
 
 
 def costs(times: Mapping[str, tuple[float, float]], limit: int | float) -> Figure:
-    """Draw the milliseconds for reading and for computing of each row, and the time limit.
-
-    The limit does not apply to the last row, which is below a line.
-    """
+    """Draw the milliseconds for reading and for computing of each row, and the time limit."""
     figure, axis = plt.subplots(figsize=(7, 1.1 + 0.36 * len(times)), layout="constrained")
-    limited = len(times) - 1
-    rows = [row + 0.6 * (row >= limited) for row in range(len(times))]
+    rows = range(len(times))
     values = np.array(list(times.values())).T
     limiting = [f"{float(f'{ms:.3g}' if ms >= 10 else f'{ms:.2g}'):,g} ms" for ms in values.max(0)]
     labels = [f"{name}: {text}" for name, text in zip(times, limiting, strict=True)]
     axis.hlines(rows, *values, color=INK, lw=0.8)
-    for kind, ms, marker, color in zip(
-        ("reading", "computing"), values, "os", COLORS, strict=False
-    ):
-        axis.scatter(ms, rows, s=36, marker=marker, color=color, zorder=3)
-        axis.text(ms[0], -0.45, kind, color=color, ha="center", va="bottom")
-    axis.plot([limit, limit], [-1.1, limited - 0.4], color=INK, ls=":")
-    axis.text(limit, limited - 1, f"  limit: {limit:g} ms", color=INK, va="center")
-    axis.axhline(limited - 0.2, color=INK, lw=0.8)
+    for kind, x, marker, color in zip(("reading", "computing"), values, "os", COLORS, strict=False):
+        axis.scatter(x, rows, s=36, marker=marker, color=color, zorder=3)
+        axis.text(x[0], -0.45, kind, color=color, ha="center", va="bottom")
+    axis.axvline(limit, color=INK, ls=":")
+    axis.text(limit, rows[-1], f"  limit: {limit:g} ms", color=INK, va="center")
     axis.set(xscale="log", xlabel="milliseconds per request", yticks=rows, yticklabels=labels)
-    axis.set_ylim(rows[-1] + 0.6, -1.1)
+    axis.set_ylim(len(times) - 0.4, -1.1)
     return figure

@@ -38,10 +38,11 @@ def test_on_the_circle_the_films_of_the_list_are_filled():
         assert (faces[:, 3] > 0).tolist() == in_list.tolist()
 
 
-def test_the_list_ends_at_the_score_of_its_last_item_and_its_items_are_filled():
+def test_each_item_is_at_its_rank_and_the_items_of_the_list_are_filled():
     (axis,) = FIGURES["strips"]().axes
-    assert [line.get_xdata()[0] for line in axis.lines] == [0.4, 0.2]  # pyright: ignore[reportIndexIssue]
+    assert [np.asarray(line.get_xdata()).tolist() for line in axis.lines] == [[4.5, 4.5]]
     for dots in axis.collections:
+        assert np.asarray(dots.get_offsets())[:, 0].tolist() == [1, 4, 2, 5, 3, 8, 6, 7]
         faces = np.asarray(dots.get_facecolor())
         assert (faces[:, 3] > 0).tolist() == (SCORES >= 0.4).tolist()
 
@@ -61,12 +62,6 @@ def test_the_costs_have_a_mark_for_reading_and_one_for_computing():
     (axis,) = FIGURES["costs"]().axes
     marks = [c for c in axis.collections if isinstance(c, PathCollection)]
     shown = [np.asarray(mark.get_offsets()).tolist() for mark in marks]
-    assert shown == [[[128, 0], [0.1, 1.6]], [[6.4, 0], [0.005, 1.6]]]
-
-
-def test_the_limit_ends_above_the_last_row():
-    (axis,) = FIGURES["costs"]().axes
-    limit, _ = axis.lines
+    assert shown == [[[128, 0], [0.1, 1]], [[6.4, 0], [0.005, 1]]]
+    (limit,) = axis.lines
     assert np.asarray(limit.get_xdata()).tolist() == [15, 15]
-    within, apart = axis.get_yticks()
-    assert within < max(limit.get_ydata()) < apart  # pyright: ignore[reportArgumentType]
