@@ -12,12 +12,12 @@
 # # 00 · The problem: one user, several interests
 #
 # After this notebook you can state MIND's problem in three functions, turn films and users into vectors, explain why
-# one vector per user needs a large dimension, and compute why the first stage of a recommender searches by inner
-# products. Reading takes about 20 minutes, running one to three.
+# one vector per user needs a large dimension, and compute why the first stage of a recommender searches an index.
+# Reading takes about 20 minutes, running one to three.
 #
 # *The paper* is "Multi-Interest Network with Dynamic Routing for Recommendation at Tmall" (CIKM 2019, arXiv
 # 1904.08030), and **MIND** is its model. Our data are the ratings of MovieLens-1M; a rating of 4 or more counts as an
-# interaction. Claims carry a badge: **Paper** (stated there), **Measured here** (with a 95 % interval) or **Open**.
+# interaction. Claims carry a badge: **Paper** (stated there), **Measured here** (means with 95 % intervals), **Open**.
 
 # %% tags=["parameters"]
 worlds: int = 100  # random worlds for each dimension in section 4
@@ -88,10 +88,10 @@ _ = save_figure(architecture(), "00_architecture.svg")
 #
 # ## 1. One user and one label item
 #
-# An instance is a triple $(\mathcal I_u, \mathcal P_u, \mathcal F_i)$: the user's **behaviors** and **profile**, and
-# the **features** of a target item, the label (§3.1). All notebooks follow the same real user. A film belongs to a taste
-# if it has exactly one of the genres Film-Noir, Animation and War. Among users with at most 50 films, we choose the one
-# in whose history the rarest taste has the largest share.
+# An instance is a triple $(\mathcal I_u, \mathcal P_u, \mathcal F_i)$: the user's **behaviors** (a set, without order or
+# recency) and **profile**, and the **features** of a target item, the label (§3.1). All notebooks follow the same real
+# user. A film belongs to a taste if it has exactly one of the genres Film-Noir, Animation and War. Among users with at
+# most 50 films, we choose the one whose least frequent taste has the largest share.
 
 # %%
 log = load("movielens-1m")
@@ -105,7 +105,7 @@ label = int(split.test.targets[split.test.offsets[case]])
 has, genre_names = genre_matrix(log)
 of_taste = torch.from_numpy(has[:, [genre_names.index(taste) for taste in TASTES]])
 is_pure = of_taste.sum(1) == 1
-taste_of = torch.where(is_pure, of_taste.int().argmax(1), -1)  # of each film of the catalogue
+taste_of = torch.where(is_pure, of_taste.int().argmax(1), -1)  # of each film of the catalog
 taste = taste_of[films]
 number = int(split.test.histories.users[case])
 profile_text = ", ".join(log.profiles.names(field)[number] for field in log.profiles.columns)
@@ -200,8 +200,8 @@ for name, pairs in {
 #
 # This is how features help a **cold** item, which is the paper's reason for using them. If the id row of a new film is
 # set to zero (a random row would only add noise), its vector $\tfrac13(\text{genre}+\text{decade})$ points in roughly
-# the direction of films with the same genres and decade. **Open**: is it retrieved although it has one term less, and
-# probably a smaller norm?
+# the direction of films with the same genres and decade, and equals that of any other such new film. **Open**: is it
+# retrieved despite one fewer term and probably a smaller norm?
 #
 # The paper gives no reason for the mean. We see two: items need the dimension $d$ of the user vectors for the inner
 # product, and $d$ should not grow with the number of features, because a billion such vectors are stored.
@@ -231,7 +231,7 @@ assert POOLING.check(pool)
 # %% [markdown]
 # ### 2.2 A profile is a concatenation
 #
-# The embedded fields of the profile are **concatenated** to $\vec p_u$ (§3.2). It enters only the ReLU layers, which can
+# The embedded profile fields are **concatenated** into $\vec p_u$ (§3.2). It enters only the ReLU layers, which can
 # weigh each field separately, and never an inner product. With three fields of 8 numbers, $\vec p_u$ has 24 numbers and
 # the first ReLU layer $d+24$ inputs.
 
@@ -263,9 +263,10 @@ print(f"ProfileTables equals mindlib's ProfileEmbedding on all {log.num_users:,}
 # ## 3. A user is several vectors
 #
 # **An item's score is its maximum over the interests.** For example, let a user have the vectors $\vec v^1 = (2, 0)$
-# and $\vec v^2 = (0, 1)$. Item $a = (1, 0)$ scores $\max(2, 0) = 2$, $b = (0, 1)$ scores 1, and $c = (0.8, 0.8)$ scores
-# $\max(1.6, 0.8) = 1.6$, so the order is $a, c, b$. The mean of the two vectors, $(1, 0.5)$, scores them 1, 0.5 and 1.2:
-# it ranks $c$ first, although $c$ lies between the interests and belongs to neither. In general,
+# and $\vec v^2 = (0, 2)$. Item $a = (1, 0)$ scores $\max(2, 0) = 2$, $b = (0, 1)$ scores 2, and $c = (0.8, 0.8)$ only
+# $\max(1.6, 1.6) = 1.6$. The mean of the two vectors, $(1, 1)$, scores them 1, 1 and 1.6: it ranks $c$ first, although
+# $c$ belongs to neither interest. So does the mean of an item's two scores, which is its score by the mean vector.
+# In general,
 #
 # $$\mathbf V_u=f_{user}(\mathcal I_u,\mathcal P_u)=(\vec v_u^{\,1},\dots,\vec v_u^{\,K})\in\mathbb R^{d\times K},\tag{1}$$
 #
@@ -282,7 +283,7 @@ def score(V, active, e):
     return scores.masked_fill(~active[:, :, None], -torch.inf).amax(1)
 
 
-V = torch.tensor([[[2.0, 0.0], [0.0, 1.0]]])  # (1, 2, 2): one user
+V = torch.tensor([[[2.0, 0.0], [0.0, 2.0]]])  # (1, 2, 2): one user
 items = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.8, 0.8]])  # a, b, c
 print(score(V, torch.tensor([[True, True]]), items))
 
@@ -298,13 +299,14 @@ assert torch.equal(merged.items - 1, top_n(exact, 10).items)
 print("score equals mindlib's score_by_best_interest, and the merged lists are its top 10.")
 
 # %% [markdown]
-# **Try**: multiply the second vector by 3 (`V[0, 1] *= 3`) and rank again. The order becomes $b$, $c$, $a$. With a
-# single vector, a positive factor changes no ranking. With several, **the norms of the vectors decide how the interests
+# **Try**: multiply the second vector by 3 (`V[0, 1] *= 3`) and rank again. The order becomes $b$, $c$, $a$. With one
+# vector, positive scaling preserves the ranking. With several, **the norms of the vectors decide how the interests
 # share the list**.
 #
-# To find the $N$ best items by Eq. 3, search an ordinary index once per vector and merge the lists, keeping each item's
-# best score (checked above). An additional vector cannot lower any item's score, but it can lower the hit rate, because
-# items near it rise and may push the target out of the top $N$.
+# To find the $N$ best items by Eq. 3, search an ordinary index for $N$ items per vector and merge the lists, keeping
+# each item's best score (checked above). None is missed: an item outside the list of its best vector scores less than
+# the $N$ items there. An additional vector cannot lower any score, but it can lower the hit rate, because items near it
+# may push the target out of the top $N$.
 #
 # ### The real user, with one vector and with three
 #
@@ -323,20 +325,20 @@ def f_user(e, group, K):
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 # Item vectors of a MIND that notebooks share; 04 explains the training, which takes half a minute.
 model = reference_model(split, seed)
-catalogue = model.item_vectors()
+catalog = model.item_vectors()
 
 # %% [markdown]
-# The collapsed cell trains the series' MIND model. Row $i$ of `catalogue` is $\vec e_i$; `taste` is 0, 1 or 2 for each
+# The collapsed cell trains the series' MIND model. Row $i$ of `catalog` is $\vec e_i$; `taste` is 0, 1 or 2 for each
 # of the user's films, or −1 (none).
 
 # %%
 chosen = films[taste >= 0]
-e, group = catalogue[chosen], taste[taste >= 0]
+e, group = catalog[chosen], taste[taste >= 0]
 one_vector = f_user(e, torch.zeros_like(group), K=1)
 three_vectors = f_user(e, group, K=3)
-unseen = torch.ones(len(catalogue), dtype=torch.bool)
+unseen = torch.ones(len(catalog), dtype=torch.bool)
 unseen[films] = unseen[0] = False  # row 0 is padding
-scores = torch.cat([one_vector, three_vectors]) @ catalogue.T
+scores = torch.cat([one_vector, three_vectors]) @ catalog.T
 scores = scores.masked_fill(~unseen, -torch.inf)  # (4, items)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -359,9 +361,8 @@ for name, part in {"one vector": scores[:1], "three vectors": scores[1:]}.items(
 # %% [markdown]
 # **Measured here**, for this user only: three vectors change 21 of the best 50 films, but the label moves only from
 # rank 75 to 63. The five best films of the first vector are science fiction rather than film noir, of the second
-# comedies, mostly animated, and of the third dramas rather than war films. Notebook 05 compares one and several vectors
-# over all users. In [the demo](../docs/demo.md) (run `make demo site`), you can choose films in the browser and compare
-# several vectors with one.
+# comedies, mostly animated, and of the third dramas, one of them a war film. Notebook 05 compares one and several
+# vectors over all users, and [the demo](../docs/demo.md) (`make demo site`) for films that you choose.
 #
 # ## 4. Why one vector fails
 #
@@ -410,7 +411,7 @@ frames(
 
 # %% [markdown]
 # **Figure 0.2.** In two dimensions, a single vector covers at most two of three tastes; three vectors cover all.
-# Filled: the six films in the list; a taste counts if both of its films are filled. Grey: other films.
+# Filled: the six films in the list; a taste counts if both of its films are filled. Gray: other films.
 
 # %%
 print("most tastes covered by any of 3,600 directions:",
@@ -442,8 +443,8 @@ print("most tastes covered by any of 3,600 directions:",
 #
 # $$\frac{1}{\sqrt c}>\sqrt{\frac{2\ln M}{d}}\quad\Longleftrightarrow\quad d>2\,c\ln M.$$
 #
-# With one vector for each interest, $c$ is 1: **a single vector needs about $c$ times the dimension.** We test the rule
-# in a crowded world of $M = 60$ clusters of eight items, of which the user likes $c = 4$: it predicts $d > 33$ for one
+# With one vector for each interest, $c$ is 1: **by this rule, a single vector needs $c$ times the dimension.** We test
+# it in a crowded world of $M = 60$ clusters of eight items, of which the user likes $c = 4$: it predicts $d > 33$ for one
 # vector and $d > 8$ for four. The list has 32 items, as many as the liked clusters contain. From here on, a cluster is
 # **covered** if at least half of its items are in the list.
 
@@ -466,15 +467,15 @@ def draw_scores(d):
 
 frames(
     draw_scores,
-    "Scores of the liked items and of all others, for one user vector and for four.",
+    "Ranks of the liked items and of all others, for one user vector and for four.",
     {"d": 8},
     d=[2, 4, 8, 16, 32, 64, 128],
 )
 
 # %% [markdown]
-# **Figure 0.3.** With a larger dimension $d$, the liked items stand out; four vectors need a much smaller $d$ than one,
-# their mean. One random world for each $d$. Filled: in the list, right of the line. Colored: the liked clusters, a row
-# each. Grey: other items, at arbitrary heights.
+# **Figure 0.3.** With a larger dimension $d$, the liked items fill the list; four vectors need a much smaller $d$ than
+# their mean. One random world for each $d$. Filled: in the list. Colored: the liked clusters, a row of eight each,
+# covered if at least four are filled. Gray: other items.
 #
 # Figure 0.4 averages over many worlds. Another single vector is *fitted to the answer*, which no recommender knows, by a
 # softmax loss.
@@ -514,20 +515,20 @@ for name, v in [*zip(curves, user_vectors[32], strict=True)][1:]:
 #
 # **Measured here** (intervals above): of the tested dimensions, four vectors cover nine tenths of the clusters from
 # $d = 8$ on, the fitted vector from 24 and the mean from 48, which is three and six times as much. The mean needs more
-# than the rule's 33, because random directions are orthogonal only on average: at $d = 32$, its cosine with the farthest
-# liked cluster is 0.37 rather than $1/\sqrt 4$. The fitted vector needs less, because it turns away from the other
-# clusters: the nearest has a cosine of 0.22, instead of 0.40 with the mean. At $d = 2$, four cover the fewest clusters,
-# because the items nearest to each vector belong mostly to other clusters.
+# than the rule's 33: at $d = 32$, its cosine with the farthest liked cluster is 0.37 rather than $1/\sqrt 4$, because
+# random directions are orthogonal only on average, and the nearest other cluster has 0.40. The fitted vector needs
+# less, because it turns away from other clusters (0.22). At $d = 2$, four vectors cover the fewest, because the items
+# nearest to them belong mostly to other clusters.
 #
-# A larger $d$ therefore also works, but it is expensive. For $10^9$ items in float32, $d = 256$ instead of 64 raises the
-# item store from 256 to 1,024 GB and the cost of each inner product fourfold. $K = 4$ vectors of $d = 64$ leave the store
-# as it is; the cost falls on the user side: up to four searches of an index. **Open**: does the rule hold for trained
-# item vectors, whose directions are not random?
+# A larger $d$ therefore also works, but is expensive. For $10^9$ items in float32, $d = 256$ instead of 64 raises the
+# item store from 256 to 1,024 GB and the cost of each inner product fourfold. $K = 4$ vectors of $d = 64$ leave the
+# store as it is and cost up to four searches of an index. **Open**: does the rule hold for trained item vectors, whose
+# directions are not random?
 #
 # ### Exercise 2 (experiment): the dimension that one vector needs
 #
-# **Predict** how the necessary dimension changes for 2, 4 and 8 liked clusters. Then return, as a tensor, the smallest
-# of the `DIMENSIONS` in which the mean covers nine tenths of them, on average over `crowded_worlds(d, 50)`.
+# **Predict** the necessary dimension for 2, 4 and 8 liked clusters. Then return, as a tensor, the smallest of
+# `DIMENSIONS` where the mean covers at least nine tenths of the clusters, on average over `crowded_worlds(d, 50)`.
 
 # %%
 show_source(covered)
@@ -554,8 +555,7 @@ assert SMALLEST_DIMENSION.check(smallest_dimension)
 print([int(smallest_dimension(liked)) for liked in (2, 4, 8)])
 
 # %% [markdown]
-# The dimension doubles with $c$, which is consistent with the rule; the `DIMENSIONS` are powers of two, so $c = 4$ gives
-# 64, not 48.
+# The dimension doubles with $c$, as in the rule; the `DIMENSIONS` are powers of two, so $c = 4$ gives 64, not 48.
 #
 # ## 5. What it costs to score a billion items
 #
@@ -563,7 +563,7 @@ print([int(smallest_dimension(liked)) for liked in (2, 4, 8)])
 # network. **Paper**: matching takes less than 15 ms for a billion items (§5). We use this time as a limit.
 #
 # We assume that a request takes as long as the slower of two processes: reading from memory and computing. A scan of
-# $n$ vectors of $d$ numbers with $b$ bytes each reads $n\,d\,b$ bytes. For $K$ user vectors it computes $2Kn\,d$ FLOP,
+# $n$ vectors of $d$ numbers with $b$ bytes each reads $n\,d\,b$ bytes. For $K$ user vectors it needs $2Kn\,d$ FLOP,
 # a multiplication and an addition for each number, and still reads each item once. With $n=10^9$, $d=64$ and float32:
 
 # %%
@@ -599,7 +599,6 @@ work = {
     "scan, one vector, d = 64": scan(n, d),
     "attention network, tree of items (TDM)": costs.tree(n, d),
     "inverted file, four vectors": costs.inverted_file(n, d, K=4),
-    "for comparison, ranking 1,000 items": costs.attention_network(1000, d),
 }
 times = {name: (1000 * b / bandwidth, 1000 * f / speed) for name, (b, f) in work.items()}
 _ = save_figure(figures.costs(times, limit=15), "00_costs.svg")
@@ -645,17 +644,17 @@ def attend(e_history, e_candidate):
     return w @ e_history
 
 
-candidates = catalogue[[tops[1][0], tops[2][1]]]  # a science-fiction film and an animated film
-seen_from = [attend(catalogue[films], candidate) for candidate in candidates]
+candidates = catalog[[tops[1][0], tops[2][1]]]  # a science-fiction film and an animated film
+seen_from = [attend(catalog[films], candidate) for candidate in candidates]
 print(f"cosine of the two user vectors: {F.cosine_similarity(*seen_from, dim=0):.2f}")
 
 # %% [markdown]
 # The user vector depends on the candidate, so there is no fixed query, which a vector index needs. Each of the billion
 # items needs its own forward pass. Eq. 1, by contrast, computes $\mathbf V_u$ once for all items.
 #
-# "Only inner products can be searched" would be too strong, because a **tree** can be searched with an arbitrary
-# scorer. In TDM (KDD 2018, arXiv 1801.02294), the items are its leaves, and beam search scores a number of nodes that
-# grows with $\log n$; the tree is learned together with the network.
+# A **tree**, however, can be searched with an arbitrary scorer. In TDM (KDD 2018, arXiv 1801.02294), the items are
+# its leaves, and beam search scores a number of nodes that grows with $\log n$; the tree is learned together with the
+# network.
 #
 # With all weight on the best behavior, attention becomes Eq. 3 with *every behavior as an interest*; MIND compresses
 # $n$ behaviors into a few interests.
