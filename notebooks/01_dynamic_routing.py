@@ -283,7 +283,7 @@ votes = torch.einsum("jde,ie->jid", S, e)  # (K, L, 2)
 titles = [textwrap.shorten(log.titles[film], 30, placeholder=" …") for film in films]
 interests = ["film noir", "animation", "war"]
 seen = follow(dynamic_routing, votes, 8)
-_ = save_figure(figures.iterations(seen, titles, interests), "01_rounds.svg")
+_ = save_figure(figures.iterations(seen, titles, interests, (1, 2, 3, 8)), "01_rounds.svg")
 
 # %% [markdown]
 # **Figure 1.4.** Every film has its final interest (frame: its largest weight) by iteration 3, ten of eleven by

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Rectangle, Wedge
 from torch import Tensor
 
 from mindlib.lessons.common.style import COLORMAP, COLORS, INK
@@ -25,18 +25,18 @@ def loop() -> Figure:
         (14, 38, "weights $w$\n$(K, L)$"),
         (86, 38, "sums $z$\n$(K, d)$"),
         (86, 6, "capsules $u$ $(K, d)$\noutput after $r$ iterations"),
-        (14, 6, "start: logits $b$\n$(K, L)$, all 0"),
-        (50, 22, "votes $S_{ij}\\,c_i$\n$(K, L, d)$"),
+        (14, 6, "logits $b$ $(K, L)$\n0 at the start"),
+        (50, 22, "votes $S_{ij}\\,c_i$ $(K, L, d)$\nfrom $S$ $(K, L, d, d)$, $c$ $(L, d)$"),
     ):
-        width = 3 if text.startswith("start") else 1.3
+        width = 3 if text.startswith("logits") else 1.3
         box = {"boxstyle": "round,pad=0.5", "fc": "none", "ec": INK, "lw": width}
         axis.text(x, y, text, ha="center", va="center", size=11, bbox=box)
-    steps = ((14, 11, 14, 33), (23, 38, 77, 38), (86, 33, 86, 11), (71, 6, 26, 6))
+    steps = ((14, 11, 14, 33), (22, 38, 80, 38), (86, 33, 86, 11), (73, 6, 23.5, 6))
     for x, y, to_x, to_y in (*steps, (50, 27, 50, 37), (50, 17, 50, 7)):
         arrow = {"arrowstyle": "-|>", "color": INK if x == 50 else COLORS[0], "lw": 1.6}
         axis.annotate("", (to_x, to_y), (x, y), arrowprops=arrow)
     for x, y, side, text in (
-        (16, 22, "left", "1. softmax over the\ninterests, Eq. 6"),
+        (16, 22, "left", "1. softmax\nover the interests,\nEq. 6"),
         (50, 41, "center", "2. weighted sum over the behaviors, Eq. 5"),
         (84, 22, "right", "3. squash,\nEq. 7"),
         (50, 3, "center", "4. agreement $u_j^T S_{ij}\\,c_i$, added to $b$, Eq. 4"),
@@ -84,18 +84,22 @@ def by_hand(
 
 
 def iterations(
-    seen: Iterations, titles: Sequence[str], interests: Sequence[str], count: int = 5
+    seen: Iterations, titles: Sequence[str], interests: Sequence[str], shown: Sequence[int]
 ) -> Figure:
-    """Draw the weights of the first `count` iterations, with each film's largest one framed."""
-    size = (9, 0.95 * count + 1.6)
-    figure, axes = plt.subplots(count, 1, figsize=size, layout="constrained", sharex=True)
-    for t, (axis, w) in enumerate(zip(axes, seen.weights.numpy(), strict=False), start=1):
+    """Draw the weights of the `shown` iterations, with each film's largest one framed.
+
+    The frame is dashed if the largest weight of the last iteration is that of another interest.
+    """
+    size = (9, 0.95 * len(shown) + 1.6)
+    figure, axes = plt.subplots(len(shown), 1, figsize=size, layout="constrained", sharex=True)
+    for axis, t in zip(axes, shown, strict=True):
+        w = seen.weights[t - 1].numpy()
         weight_matrix(axis, w, titles, interests)
         axis.set_ylabel(f"iteration {t}")
         for i in np.flatnonzero(np.ptp(w, axis=0) > 1e-6):
             k = w[:, i].argmax()
-            color = "#222222" if w[k, i] > 0.5 else "#ffffff"
-            axis.add_patch(Rectangle((i - 0.45, k - 0.4), 0.9, 0.8, fill=False, ec=color, lw=2))
+            dashes = "-" if k == seen.weights[-1, :, i].argmax() else (0, (1.5, 1))
+            axis.add_patch(Rectangle((i - 0.45, k - 0.4), 0.9, 0.8, fill=False, lw=2.5, ls=dashes))
     return figure
 
 
@@ -108,11 +112,10 @@ def one_iteration(
 ) -> Figure:
     """Draw iteration t: numbered films and capsules in the plane, and the weights of each film.
 
-    Pale arrows are the capsules of iteration 1. The figures of all iterations have one layout.
+    The sector of a capsule holds the directions nearest to it. All iterations have one layout.
     """
-    figure, (top, bottom) = plt.subplots(
-        2, 1, figsize=(9, 6.4), layout="constrained", height_ratios=(3, 1)
-    )
+    figure = plt.figure(figsize=(9, 6.4), layout="constrained")
+    top, bottom = figure.subplots(2, 1, height_ratios=(3, 1))
     _, weights, capsules = (part[t - 1] for part in seen)
     for i, (x, y) in enumerate(films.tolist()):
         shares = weights[:, i].tolist()
@@ -121,15 +124,16 @@ def one_iteration(
         top.text(x + 0.04, y, i + 1, color=color, va="center")
         for k, share in enumerate(shares):
             bottom.bar(i, share, 0.6, sum(shares[:k]), color=COLORS[k])
-    for k, (x, y) in enumerate(capsules.tolist()):
-        first_x, first_y = seen.capsules[0, k].tolist()
-        arrow(top, first_x, first_y, COLORS[k], 0.004, alpha=0.45)
+    angles = capsules[:, 1].atan2(capsules[:, 0]).rad2deg().numpy()
+    order = angles.argsort()
+    edges = [0, *(angles[order[1:]] + angles[order[:-1]]) / 2, 180]  # all lie above the origin
+    for n, k in enumerate(order):
+        top.add_artist(Wedge((0, 0), 9, *edges[n : n + 2], color=COLORS[k], alpha=0.15, lw=0))
+        x, y = capsules[k].tolist()
         arrow(top, x, y, COLORS[k], 0.006)
-        side = "left" if x == capsules[:, 0].max() else "right"
-        if capsules[:, 0].min() < x < capsules[:, 0].max():  # between two arrows: in the middle
-            x, y = min(x, first_x) / 2, y / 2
+        side = "right" if n == len(order) - 1 else "left"
         text = f" $u_{k + 1}$ {interests[k]} "
-        top.text(x, y, text, color=COLORS[k], weight="bold", ha=side, va="center")
+        top.text(x, y + 0.02, text, color=COLORS[k], weight="bold", ha=side, va="bottom")
     top.plot(0, 0, "o", color=INK)
     top.text(0, -0.04, "origin", ha="center", va="top")
     top.set(title=f"iteration {t}", xticks=[], yticks=[], ylim=(-0.15, 1.3), aspect="equal")
@@ -137,8 +141,7 @@ def one_iteration(
     top.spines[:].set_visible(False)
     names = [f"{number} {title}" for number, title in enumerate(titles, start=1)]
     bottom.set_xticks(range(len(titles)), names, rotation=60, ha="right")
-    xlim = (-0.5, len(titles) - 0.5)
-    bottom.set(ylabel="weights $w$", yticks=(0, 1), xlim=xlim, ylim=(0, 1))
+    bottom.set(ylabel="weights $w$", yticks=(0, 1), xlim=(-0.5, len(titles) - 0.5), ylim=(0, 1))
     return figure
 
 
@@ -148,10 +151,8 @@ def sums_of_weights(
     interests: Sequence[str],
 ) -> Figure:
     """Draw weight matrices with the sums of their rows and columns."""
-    size = (9, 1.7 * len(weights) + 1.4)
-    figure, axes = plt.subplots(
-        len(weights), 1, figsize=size, layout="constrained", sharex=True, squeeze=False
-    )
+    figure = plt.figure(figsize=(9, 1.7 * len(weights) + 1.4), layout="constrained")
+    axes = figure.subplots(len(weights), 1, sharex=True, squeeze=False)
     for axis, (name, w) in zip(axes[:, 0], weights.items(), strict=True):
         weight_matrix(axis, w, titles, interests)
         sums = [(i, -0.8, total) for i, total in enumerate(w.sum(0))]
@@ -182,7 +183,6 @@ def weight_matrix(
     axis.spines[:].set_visible(False)
 
 
-def arrow(axis: Axes, x: float, y: float, color: str, width: float, alpha: float = 1) -> None:
+def arrow(axis: Axes, x: float, y: float, color: str, width: float) -> None:
     """Draw an arrow from the origin to (x, y), in the units of the axes."""
-    style = {"color": color, "width": width, "alpha": alpha}
-    axis.quiver(0, 0, x, y, **style, angles="xy", scale_units="xy", scale=1)
+    axis.quiver(0, 0, x, y, color=color, width=width, angles="xy", scale_units="xy", scale=1)

@@ -2,9 +2,11 @@
 
 import numpy as np
 import torch
-from matplotlib.patches import Rectangle
+from matplotlib.colors import to_hex
+from matplotlib.patches import Rectangle, Wedge
 from matplotlib.quiver import Quiver
 
+from mindlib.lessons.common.style import COLORS
 from mindlib.lessons.n01_routing import figures
 from mindlib.lessons.n01_routing.iterations import Iterations
 
@@ -25,7 +27,7 @@ def seen(iterations=6):
 FIGURES = {
     "loop": figures.loop,
     "by_hand": lambda: figures.by_hand(random(2, 3, 2), random(3, 2, 3), random(3, 2, 2)),
-    "iterations": lambda: figures.iterations(seen(), TITLES, INTERESTS),
+    "iterations": lambda: figures.iterations(seen(), TITLES, INTERESTS, (1, 3)),
     "one_iteration": lambda: figures.one_iteration(
         seen(), torch.from_numpy(random(3, 2)), TITLES, INTERESTS, 2
     ),
@@ -48,11 +50,31 @@ def test_by_hand_writes_the_weights_and_draws_votes_and_capsules():
 
 
 def test_iterations_shows_the_weights_and_frames_the_largest_of_each_film():
-    weights = seen().weights.numpy()
-    for t, axis in enumerate(figures.iterations(seen(), TITLES, INTERESTS, count=2).axes):
-        np.testing.assert_array_equal(np.asarray(axis.images[0].get_array()), weights[t])
+    weights, shown = seen().weights.numpy(), (2, 3, 6)
+    final = weights[-1].argmax(0)
+    axes = figures.iterations(seen(), TITLES, INTERESTS, shown).axes
+    for t, axis in zip(shown, axes, strict=True):
+        w = weights[t - 1]
+        np.testing.assert_array_equal(np.asarray(axis.images[0].get_array()), w)
         frames = [part for part in axis.patches if isinstance(part, Rectangle)]
-        assert [round(part.get_center()[1]) for part in frames] == weights[t].argmax(0).tolist()
+        assert [round(part.get_center()[1]) for part in frames] == w.argmax(0).tolist()
+        solid = [part.get_linestyle() == "-" for part in frames]
+        assert solid == (w.argmax(0) == final).tolist()
+
+
+def test_a_film_lies_in_the_sector_of_the_capsule_nearest_in_direction():
+    capsules = seen().capsules[0].numpy()
+    figure = figures.one_iteration(seen(), torch.from_numpy(random(3, 2)), TITLES, INTERESTS, 1)
+    sectors = {
+        to_hex(part.get_facecolor()): part
+        for part in figure.axes[0].findobj(Wedge)
+        if isinstance(part, Wedge)
+    }
+    for x, y in random(20, 2, seed=3):
+        angle = np.degrees(np.arctan2(y, x))
+        nearest = (capsules @ [x, y] / np.linalg.norm(capsules, axis=1)).argmax()
+        sector = sectors[COLORS[nearest]]
+        assert sector.theta1 <= angle <= sector.theta2
 
 
 def test_films_and_their_bars_have_one_number_and_all_iterations_have_one_layout():
