@@ -16,7 +16,7 @@
 # accumulated. Reading takes about 25 minutes. You need PyTorch, but no knowledge of capsules.
 #
 # MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) represents a user by several interest vectors. The
-# layer that computes them, highlighted in Figure 1.1, is a variant of dynamic routing between capsules ([Sabour, Frosst
+# layer that extracts them, highlighted in Figure 1.1, is a variant of dynamic routing between capsules ([Sabour, Frosst
 # and Hinton, 2017](https://arxiv.org/abs/1710.09829)), which the MIND paper summarizes in §3.3.1. This notebook
 # explains the original; notebook 02 adds MIND's changes. Section and equation numbers are those of the MIND paper.
 # Claims are marked **Paper**, **Measured here** (95 % intervals in parentheses) or **Open**. Hidden cells check our
@@ -58,13 +58,13 @@ show_architecture("routing")
 
 # %% [markdown]
 # **Figure 1.1.** Routing (B2I: behavior to interest) is the layer between the embeddings of a user's behaviors and the
-# user's interest vectors. Notebook 00 explains the other symbols, notebook 02 Eqs. 8 and 9 and $K'_u$.
+# user's interest capsules $u_j$. Notebook 00 explains the other symbols, notebook 02 Eqs. 8 and 9 and $K'_u$.
 #
 # ## 1. A capsule is a vector whose norm is a confidence
 #
-# A **capsule** is a vector. Its norm is the confidence, below 1, that something is present, and its direction describes
-# that thing. The capsules that MIND's routing layer returns are interests, and their directions tell which items they
-# are about.
+# A neuron returns a number, a **capsule** a vector. Its norm is the confidence, below 1, that something is present, and
+# its direction describes that thing. The capsules that MIND's routing layer returns are interests, and their directions
+# tell which items they are about.
 #
 # A capsule is computed from a weighted sum $z$, which can have any norm $s$. Eq. 7 keeps its direction and changes its
 # norm to $s^2 / (1 + s^2)$; for example, norm 5 becomes 25/26:
@@ -108,14 +108,15 @@ show_table(["norm of $z$", *norms], [["norm of squash($z$)", *(f"{x:.4f}" for x 
 # | high-level | $u_j$, $j \le K$ | $c_j^h$, $j \le n$ | $u_j$, $j \le K'_u$ |
 #
 # Each low-level capsule predicts each high-level capsule. The prediction $S_{ij}\,c_i$, with a trained matrix $S_{ij}$
-# for each pair, is called a **vote**. Routing itself has no parameters; its only input is the votes.
+# for each pair, is called a **vote**. Routing itself has no parameters; it computes everything anew from its only
+# input, the votes.
 #
 # A nose and a mouth that predict the same face are probably parts of it; if their predictions differ, they probably
 # belong to different faces. Routing applies this principle: **a low-level capsule is assigned to the high-level capsule
 # for which its vote agrees best with the votes of the other low-level capsules.**
 #
-# Our example has three low-level and two high-level capsules in the plane. In all tensors of these notebooks, the first
-# axis is the interest $j$ and the second the behavior $i$, so that `b[j, i]` is the paper's $b_{ij}$:
+# Our example has three low-level and two high-level capsules in the plane. In all tensors of these notebooks, the
+# interest $j$ precedes the behavior $i$, so `b[j, i]` is the paper's $b_{ij}$:
 
 # %%
 pencil = torch.tensor(
@@ -129,8 +130,9 @@ pencil = torch.tensor(
 # **Predict** which high-level capsule each low-level capsule will be assigned to.
 #
 # For high-level capsule 1, the votes of low-level capsules 1 and 2 point to the right and that of 3 to the left. For
-# high-level capsule 2, the votes of 1 and 3 point upwards and that of 2 downwards. Therefore low-level capsule 2 should
-# go to high-level capsule 1, and 3 to 2. Low-level capsule 1 agrees with both majorities.
+# high-level capsule 2, the votes of 1 and 3 point upwards and that of 2 downwards. So low-level capsule 2 should go to
+# high-level capsule 1, and low-level capsule 3 to high-level capsule 2. Low-level capsule 1 agrees with both
+# majorities.
 #
 # Routing keeps a **logit** $b_{ij}$ for each pair, which starts at 0, and repeats four steps:
 #
@@ -161,8 +163,9 @@ _ = save_figure(figures.loop(), "01_loop.svg")
 # **Iteration 2.** Low-level capsule 2 has the logits $(1, -1)$, so its weight for high-level capsule 1 is
 # $e / (e + e^{-1}) = 0.881$. For low-level capsule 3 the weights are reversed. Low-level capsule 1 has the logits
 # $(1, 1)$ and remains split evenly. The sum $z_1$ now contains little of the opposing vote $(-2, 0)$, so it is longer,
-# and it turns downwards, towards $(2, -1)$, the vote with the largest weight: $u_1 = (0.8572, -0.1294)$. In the same
-# way $u_2$ turns to the right, away from the vote $(-1, -2)$: $u_2 = (0.1294, 0.8572)$.
+# and it turns downwards, towards $(2, -1)$, the vote with the largest weight: $u_1 = (0.8572, -0.1294)$. Routing
+# reinforces itself: a larger weight draws the capsule towards the vote, which raises their agreement. The sum $z_2$
+# contains little of $(-1, -2)$, which canceled $(1, 2)$, so it turns to the right: $u_2 = (0.1294, 0.8572)$.
 #
 # **Iteration 3.** These turns break the tie of low-level capsule 1. The second components of its vote $(2, 1)$ and of
 # $u_1$ have opposite signs, so their agreement is $2 \cdot 0.8572 - 0.1294 = 1.585$. All components of its vote
@@ -212,14 +215,14 @@ _ = save_figure(
 )
 
 # %% [markdown]
-# **Figure 1.3.** The vote that opposes a high-level capsule fades within three iterations, and the capsule turns to the
-# remaining votes. The width of a vote and the number at its tip are its weight; the grey pin is the high-level capsule.
+# **Figure 1.3.** The vote against each high-level capsule fades within three iterations, so the capsule becomes longer.
+# A vote's width and the number at its tip show its weight; the gray pin is the high-level capsule.
 #
 # The last update of `b` is never used: $r = 3$ iterations contain only two updates that affect the output, and $r = 1$
 # returns the squashed sums with weights $1/K$, without any routing.
 #
-# **Try**: remove `squash` (write `u = z`), and run this cell and the figure's cell below it again. The norms of the
-# capsules are no longer limited, so the agreements are larger and the weights harden faster. Then restore the line.
+# **Try**: remove `squash` (write `u = z`), and rerun this cell and the figure's cell below. The norms of the capsules
+# are then unbounded, so the agreements are larger and the weights sharpen faster. Then restore the line.
 #
 # ### Exercise 1: a batch of users
 #
@@ -286,13 +289,13 @@ seen = follow(dynamic_routing, votes, 8)
 _ = save_figure(figures.iterations(seen, titles, interests, (1, 2, 3, 8)), "01_rounds.svg")
 
 # %% [markdown]
-# **Figure 1.4.** Every film has its final interest (frame: its largest weight) by iteration 3, ten of eleven by
-# iteration 2; later iterations sharpen the weights.
+# **Figure 1.4.** By iteration 3, every film has its final interest (frame: its largest weight), and by iteration 2 all
+# but *Schindler's List* (dashed). Later iterations only sharpen the weights.
 #
 # The capsules differ from the first iteration on, because their matrices do. *A Close Shave* and *The Wrong Trousers*
-# have an audience that differs from those of the other films and go to animation in iteration 2. *Schindler's List*
-# is still divided in iteration 3, between film noir (0.48) and war (0.52). *Who Framed Roger Rabbit?* gives 0.71 to film
-# noir, because votes come from audiences, not genres.
+# have an audience that differs from those of the other films and go to animation in iteration 2. *Schindler's List* is
+# still divided in iteration 3, between film noir (0.48) and war (0.52). *Who Framed Roger Rabbit?* gives 0.71 to film
+# noir and 0.04 to animation: its audience resembles that of the other films noirs, among which it lies in Figure 1.5.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 frames(
@@ -303,19 +306,17 @@ frames(
 )
 
 # %% [markdown]
-# **Figure 1.5.** The capsules of film noir and war move apart from their directions in iteration 1 (pale), and from
-# iteration 3 on, each film gives its largest weight (its color; grey: undecided) to the capsule nearest in direction.
-# The points are the films' $c_i$, not their votes.
+# **Figure 1.5.** By iteration 3, each film gives its largest weight (its color; gray: undecided) to the capsule nearest
+# in direction, in whose sector it lies. The points are the films' $c_i$, not their votes.
 #
-# **Try**: in the loop of section 3, write `b = (u[:, None, :] * votes).sum(2)`, so that the agreement replaces the
-# logit, and run this section again. The heat maps hardly change after iteration 3; section 5 explains why. Then restore
-# the line.
+# Routing resembles soft K-means: votes are the points, capsules the centers, weights the assignments, and Eqs. 5 and 7
+# the update. However, a behavior is a different point for each center, and logits accumulate.
 #
 # ### Exercise 2: hard assignment (an experiment)
 #
-# **Predict** what happens to the eleven films if routing, like K-means, assigns every film entirely to one interest,
-# that of its largest logit. Then write `hard_routing(votes, r)` that returns the capsules, and explain their norms.
-# (`F.one_hot` and `argmax` are enough.)
+# **Predict** what happens to the eleven films if routing assigns every film entirely to one interest, that of its
+# largest logit. Then write `hard_routing(votes, r)` that returns the capsules, and explain their norms. (`F.one_hot`
+# and `argmax` are enough.)
 
 
 # %%
@@ -382,15 +383,15 @@ show_table(
 # Capsules are *settled* when each has a cosine above 0.95 with its value at iteration 60, and weights when each is
 # within 0.05 of its value there.
 #
-# **Measured here**: the capsules settle first, in nearly all examples by iteration 3. The weights of most examples need
-# more than five iterations, and the logits keep growing. Convergence is therefore judged by the capsules or the
-# weights, but not by the logits.
+# **Measured here**: the directions of the capsules settle first, in nearly all examples by iteration 3. The weights of
+# most examples need more than five iterations, and the logits keep growing. Convergence is therefore judged by
+# directions or weights, not by logits.
 #
 # **Paper**: three iterations are usual. **Open**: the paper neither reports nor varies the number in its experiments.
 #
-# Three iterations suffice only if the votes are long enough. Where squash is quadratic, votes that are 10 times shorter
-# give capsules that are about 100 times shorter and agreements that are about 1,000 times smaller. Long votes lose
-# less, because squash saturates:
+# With short votes, three iterations leave the weights near $1/K$. Where squash is quadratic, votes that are 10 times
+# shorter give capsules that are about 100 times shorter and agreements that are about 1,000 times smaller. Long votes
+# lose less, because squash saturates:
 
 # %%
 for scale in (1.0, 0.1, 0.01, 0.001):
@@ -401,13 +402,10 @@ for scale in (1.0, 0.1, 0.01, 0.001):
     print(f"first update {update:.2e}, largest weight {w.max():.4f}")
 
 # %% [markdown]
-# From 0.01 to 0.001 the first update shrinks by a factor of 988, but from 1 to 0.1 only by a factor of 25, because the
-# capsules keep 40 % of their norm. The weights of short votes stay near their initial value, here 1/3.
-#
 # ### Why the agreement is added
 #
-# Eq. 4 is printed as $b_{ij} = u_j^\top S_{ij}\,c_i$: the agreement *replaces* the logit. The paper's Algorithm 1
-# *adds* it, as Sabour et al. do, and so do we. Here is the printed version:
+# Eq. 4 is printed as $b_{ij} = u_j^\top S_{ij}\,c_i$: the agreement *replaces* the logit. The paper's Algorithm 1,
+# Sabour et al. and we *add* the agreement. Here is the printed version:
 
 
 # %%
@@ -436,17 +434,16 @@ show_table(
 
 # %% [markdown]
 # Weights first differ in iteration 3, where the loop sums two agreements; the printed version uses only the last. A
-# replaced logit stays below the norm of the vote, because $\|u_j\| < 1$, so the weights stop sharpening. The
+# replaced logit stays below the norm of the vote, because $\|u_j\| < 1$, which limits how sharp the weights become. The
 # differences of added logits keep growing, so the weights of each film approach a one-hot vector.
 #
-# Routing with added logits cannot oscillate, because each iteration that changes the weights raises a bounded
-# objective, whose derivative is the agreement; replaced logits raise this objective plus the entropy of the weights,
-# which therefore stay soft ([appendix B](appendix/B_routing.ipynb)).
+# Routing with added logits cannot oscillate, because each iteration that changes the weights raises a bounded objective
+# ([appendix B](appendix/B_routing.ipynb)).
 #
 # ## 6. Along which axis does the softmax run?
 #
-# In Eq. 6, either the weights of each *behavior* over the interests sum to 1, so that a film is divided among the
-# interests, or those of each *interest* over the behaviors, so that an interest averages films.
+# The softmax can run over the interests, so that each film is divided among them, or over the behaviors, so that each
+# interest averages films.
 #
 # **Paper**: Algorithm 1 takes the softmax for each behavior $i$, and in Eq. 6 the index $k$ of the sum replaces the
 # interest $j$: both mean *over the interests*. However, the sum's upper bound is printed as $m$, the number of
@@ -492,13 +489,11 @@ for route in (dynamic_routing, routing_over_behaviors):
 # %% [markdown]
 # Without competition, two interests may favor the same films, and some films get no weight. In the lower half of Figure
 # 1.6, film noir and war both give their largest weight to *Saving Private Ryan*, and *Watership Down* gets 0.00.
-# Moreover, padded positions absorb some of each interest's weight unless masked *before* the softmax.
 #
 # ## 7. With one shared matrix, zero logits fail
 #
-# A recommender cannot have a matrix for every pair: histories have different lengths, and all interests must lie in one
-# space to be compared with items. MIND therefore shares one matrix $S$. With zero initial logits, the interests are
-# then equal:
+# **Paper**: MIND shares one matrix $S$ among all pairs, because histories have different lengths and all interests
+# should lie in one space. With zero initial logits, the interests are then equal:
 
 # %%
 shared = e.expand(3, -1, -1)  # S is the identity for every pair
@@ -507,7 +502,7 @@ print("capsules", u, "weights of the first film", w[:, 0], sep="\n")
 
 # %% [markdown]
 # All interests receive the same votes with the same weights, so they are equal in iteration 1, receive equal updates
-# and never separate. Notebook 02 proves this and repairs it with random initial logits.
+# and never separate. Notebook 02 proves this; its random initial logits break the tie.
 #
 # ## Summary
 #
