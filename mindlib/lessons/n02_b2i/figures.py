@@ -70,7 +70,7 @@ def films_and_interests(
         axis.text(len(names), row, genres[i], va="center")
     ticks = [(k + 0.8 * w, f"{w:g}") for k in range(len(names)) for w in (0, 0.5, 1)]
     axis.set_xticks(*zip(*ticks, strict=True), fontsize=8)
-    axis.set(xlim=(0, len(names)), ylim=(len(rows) - 0.5, -0.7), xlabel="coupling $w_{ij}$")
+    axis.set(xlim=(0, len(names)), ylim=(len(rows) - 0.5, -0.7), xlabel="weight $w_{ij}$")
     axis.tick_params(length=0)
     axis.spines["left"].set_visible(False)
     return figure
@@ -96,9 +96,8 @@ def collapse_map(
     colors = (COLORS[0], COLORS[1], COLORS[3])
     places = {0: ((-3, 6), "right"), 1: ((-7, -4), "right"), 2: ((7, -3), "left")}
     # Where the paths meet, the labels go to other sides of their points.
-    places |= {(0, "0.05"): ((6, -4), "left"), (1, "0.05"): ((7, -4), "left")}
-    places |= {(1, "1"): ((3, -12), "left"), (2, "σ = 1"): ((-3, 6), "right")}
-    places |= {(2, "σ = 2"): ((-7, 2), "right")}
+    places |= {(0, "norm 0.05"): ((6, -4), "left"), (1, "norm 0.05"): ((7, -4), "left")}
+    places |= {(2, "σ = 1"): ((-3, 6), "right"), (2, "σ = 2"): ((-7, 2), "right")}
     for number, (color, (name, path)) in enumerate(zip(colors, paths.items(), strict=True)):
         axis.plot(*np.array(path).T, "o-", color=color, ms=5, lw=1.5)
         for point, label in zip(path, labels[name], strict=True):
@@ -131,6 +130,9 @@ def collapse_map(
             coupling / coupling.sum(1, keepdims=True), aspect="auto", cmap=COLORMAP,
             vmin=0, vmax=0.4, interpolation="nearest",
         )  # fmt: skip
+        clusters = len(coupling)  # of equal size
+        for k in range(1, clusters):
+            panel.axvline(k * coupling.shape[1] / clusters - 0.5, color="white", lw=1)
         panel.set_xticks([])
         panel.set_yticks(range(len(coupling)), [str(j + 1) for j in range(len(coupling))])
         panel.set_title(f"{letter}: {name}", fontsize=9)
