@@ -16,8 +16,8 @@
 # collapse.
 #
 # MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) retrieves items with several vectors per user. Section
-# and equation numbers are the paper's; the data are MovieLens-1M. The last cell prints the running time. Claims are
-# marked **Paper**, **Measured here** (95 % intervals in parentheses) or **Open** (not settled by the paper).
+# and equation numbers are the paper's; the data are MovieLens-1M. Claims are marked **Paper**, **Measured here** (outputs
+# show 95 % intervals) or **Open** (not settled by the paper).
 
 # %% tags=["parameters"]
 draws: int = 300  # simulated users behind each point of the collapse map, at least 100
@@ -46,7 +46,7 @@ from mindlib.lessons.common import films
 from mindlib.lessons.common.architecture import show_architecture
 from mindlib.lessons.common.page import show_table
 from mindlib.lessons.common.style import use_style
-from mindlib.lessons.n02_b2i.exercises import INTERESTS_BY_GENRE, ONE_ITERATION, REPEATABILITY
+from mindlib.lessons.n02_b2i.exercises import ONE_ITERATION, REPEATABILITY
 from mindlib.lessons.n02_b2i.figures import (
     collapse_map,
     films_and_interests,
@@ -84,10 +84,7 @@ e = reference.items(items).detach()  # (n, d)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 S = reference.routing.bilinear_map.detach()
-print(
-    f"{len(e)} films in {e.shape[1]} dimensions; mean norm of a vector {e.norm(dim=1).mean():.2f}, "
-    f"mapped by S {(e @ S.T).norm(dim=1).mean():.2f}"
-)
+print(f"{len(e)} films in {e.shape[1]} dimensions")
 show_table(
     ["the last films", "genres"],
     [[log.titles[i], films.genres(log, i)] for i in items[-8:].tolist()],
@@ -237,7 +234,8 @@ equal["shared_routing"] = report_equality("shared_routing", pairs)
 # in every iteration. Training cannot repair this, because all interests share $\mathbf S$ and the layers after it.
 #
 # The remedy is to make the rows differ at the start, as in K-means (**Paper**): $b_{ij} \sim
-# \mathcal N(0, \sigma^2)$, with $\sigma = 1$ recommended. Two lines change:
+# \mathcal N(0, \sigma^2)$, with $\sigma = 1$ recommended. Initial weights are near $1/K$ for small $\sigma$, and near 0 or
+# 1 for large $\sigma$. Two lines change:
 
 
 # %%
@@ -279,9 +277,9 @@ _ = save_figure(figure, "02_plane.svg")
 
 # %% [markdown]
 # **Figure 2.2.** Interests separate only if their initial logits differ. Dots are behaviors; weights mix the interests'
-# colors. Arrows are interests, with length $\|\vec u_j\|$, in three widths so that equal ones stay visible. With
-# $\sigma = 0$ (top) the three arrows coincide after every iteration. With $\sigma = 1$ (bottom) the first assignment is
-# noise; agreement then groups the behaviors by direction.
+# colors. Arrows are interests, in three widths so that equal ones stay visible; their length $\|\vec u_j\|$ has its own
+# scale. With $\sigma = 0$ (top) the three arrows coincide after every iteration. With $\sigma = 1$ (bottom) the first
+# assignment is noise; agreement then groups the behaviors by direction.
 #
 # **Try**: delete `b +` in `random_routing`, and run it and the picture again. The logits no longer accumulate, and
 # two of the three interests stay almost parallel.
@@ -328,15 +326,17 @@ baseline = [
     for x in behaviors
 ]
 repeats["baseline"] = mean_estimate(torch.stack(baseline))
-print(f"baseline, the mean of the behaviors in place of the second call: {repeats['baseline']}")
+print(f"baseline, σ = 1 against the mean of the behaviors: {repeats['baseline']}")
 
 # %% [markdown]
 # **Measured here**, on 100 simulated users with three clusters of seven behaviors: at $\sigma = 1$, repeatability (0.92)
-# is about halfway between the baseline (0.82) and identical interests (1).
+# is about halfway between the baseline (0.82) and identical interests (1). With $\sigma = 0$, interests repeat only
+# because all are equal.
 #
-# **Open**: how to make serving repeatable. Noise fixed for each position is repeatable, but makes the interests
-# depend on the order of the films. `mindlib` derives each initial logit from a hash of the item and the interest, so the
-# same films give the same interests in any order.
+# **Open**: how is serving made repeatable? Noise fixed for each position makes the interests depend on the order of the
+# films. `mindlib` derives each initial logit from a hash of the item and the interest: the same films give the same
+# interests in any order, but an unlucky draw is permanent. Farthest points (below) need no noise, but an outlier may
+# become an interest. Evaluation may instead average metrics over several draws.
 
 # %% [markdown]
 # ## Third change: the number of interests depends on the history
@@ -386,45 +386,24 @@ show_table(
 # A user with at least 32 behaviors gets all five interests; the natural logarithm would require 149. Online, dynamic $K$
 # nearly matched the click rate of a fixed $K = 7$ at lower cost (**Paper**, §4.3).
 #
-# **Exercise 2.2.** Write a rule that counts tastes instead of films: the number of different genres in the history, at
-# least 1 and at most $K$. `has_genre` has shape (users, length, genres); `mask` (users, length) is False at
-# padding.
-
-
-# %%
-def interests_by_genre(has_genre, mask, K):
-    return None
-
-
-_ = INTERESTS_BY_GENRE.check(interests_by_genre)
-
-
-# %% jupyter={"source_hidden": true} tags=["solution"]
-def interests_by_genre(has_genre, mask, K):
-    present = has_genre & mask[:, :, None]
-    return present.any(1).sum(1).clamp(1, K)
-
-
-_ = INTERESTS_BY_GENRE.check(interests_by_genre)
-
-# %% [markdown]
-# All later steps must exclude the inactive interests: routing (before the softmax over interests), the head (which maps
-# zeros to a vector), label-aware attention, and retrieval, where a zero vector would return arbitrary items.
+# All later steps must exclude the inactive interests: routing, the head (which maps zeros to a vector), label-aware
+# attention, and retrieval, where a zero vector would return arbitrary items.
 #
 # ## The whole layer
 #
 # ### Routing a batch
 #
-# In a batch, `mask` marks real (not padded) behaviors, `active` each user's $K'_u$ interests. The weights are
+# In a batch, `mask` (batch, behaviors) marks real (not padded) behaviors, `active` (batch, interests) each user's $K'_u$
+# interests. The weights are
 #
 # $$w_{ij} = \frac{\exp b_{ij}}{\sum_k \exp b_{ik}} \tag{6}$$
 #
-# where $k$ runs over the interests (notebook 01 discusses the upper bound that the paper prints). **Whatever a softmax
-# sums over must be masked before it**: an inactive interest that is removed afterwards has already taken weight from
-# the others.
+# where $k$ runs over the interests (notebook 01 discusses the sum's upper limit in the paper). **Mask inactive interests
+# before the softmax and padding after it**: an inactive interest that is removed afterwards has already taken weight
+# from the others; padding whose logits are all filled with $-10^9$ has equal weights (NaN for $-\infty$), not 0.
 #
-# **Exercise 2.3.** Write one iteration with both masks, from the logits `b` (batch, interests, behaviors) to the
-# interests $\vec u_j$ (batch, interests, d). Embeddings at padding need not be zero.
+# **Exercise 2.2.** Write one iteration with both masks, from the logits `b` (batch, interests, behaviors) to the
+# interests $\vec u_j$ (batch, interests, d). Padding embeddings need not be zero.
 
 
 # %%
@@ -450,11 +429,11 @@ _ = ONE_ITERATION.check(one_iteration)
 
 # %%
 def b2i_routing(e, mask, active, S, b, r):
-    present = active[:, :, None] & mask[:, None, :]
-    votes = e @ S.T
+    votes = e @ S.T  # (batch, n, d)
     for _ in range(r):
-        w = b.masked_fill(~present, -1e9).softmax(1) * present  # Eq. 6: over the interests
-        u = squash(w @ votes)  # Eq. 7
+        w = b.masked_fill(~active[:, :, None], -1e9).softmax(1)  # Eq. 6: over the interests
+        w = w * mask[:, None, :]  # (batch, K, n)
+        u = squash(w @ votes)  # Eq. 7: (batch, K, d)
         b = b + u.detach() @ votes.detach().transpose(1, 2)  # Eq. 8, without gradients
     return u, w
 
@@ -478,8 +457,8 @@ equal["b2i_routing"] = report_equality("b2i_routing with its gradients", pairs)
 # **Open**: do gradients flow through all iterations? In public code they pass only through the last weighted sum, with
 # $w_{ij}$ as a constant; `detach` does the same here.
 #
-# **Try**: delete `* present`, and run the cell and the hidden check again. Padding then has weight $1/K$ in each
-# interest, which is harmless only if its embedding is zero.
+# **Try**: delete `* mask[:, None, :]`, and run the cell and the hidden check. Weights of padding are harmless only
+# if its embedding is zero.
 #
 # ### The profile and the head
 #
@@ -544,10 +523,10 @@ print(f"V_u: {tuple(V.shape)}, {int(active.sum())} interests are active")
 print(f"smallest coordinate {V.min():.2f}; smallest cosine of two interests {cosine.min():.2f}")
 
 # %% [markdown]
-# Before training, the interests are almost equal.
+# Before training, the interests are almost equal, mainly because they share the profile.
 #
 # **Try**: add `nn.ReLU()` after the last layer of `head`, and run both cells again. No coordinate is negative, so no
-# two interests form an angle above 90°, and an item without positive coordinates scores at most 0 for every user.
+# two interests form an angle above 90°.
 #
 # ### From memory
 #
@@ -562,8 +541,6 @@ print(f"smallest coordinate {V.min():.2f}; smallest cosine of two interests {cos
 # | $r$ times: softmax over the interests; $\vec z_j = \sum_i w_{ij}\mathbf S\vec e_i$; squash; add $\vec u_j^{\mathsf T}\mathbf S\vec e_i$ to $b_{ij}$ | $\vec u_j$ | $(K'_u, d)$ |
 # | concatenate the profile ($d_p$ numbers) to each interest | $(\vec u_j, \vec p_u)$ | $(K'_u, d + d_p)$ |
 # | ReLU layers | $\mathbf V_u$ | $(K'_u, d)$ |
-#
-# In `mindlib` these steps are `MIND.encode`.
 #
 # ## Films flow into interests
 #
@@ -587,12 +564,12 @@ _ = save_figure(figure, "02_films.svg")
 
 # %% [markdown]
 # **Figure 2.3.** Routing isolates the horror films (interest 2) and one outlier (1); interests 3 and 4 overlap. Titles
-# have the color of their heaviest interest. Each interest is named after the genres that its weights favor, compared
-# with the other interests; *War* in interest 4 comes from films that it shares with 3.
+# have the color of their heaviest interest. Each interest is named after the genres that its weights favor more than
+# the other interests' do; *War* in interest 4 comes from films that it shares with 3.
 #
 # The interests are not this user's three tastes: noir, animation and war are each split between interests 3 and 4.
-# Six of the eight films listed at the top have their largest weight in 3, *Blood Simple* and *Willy Wonka* in 4. The
-# outlier, *Faraway, So Close*, takes interest 1 because the first seed is the film least similar to the sum of all.
+# Six of the eight films listed at the top weigh most in 3, the others (*Blood Simple* and *Willy Wonka*) in 4. The
+# outlier, *Faraway, So Close*, is the seed of interest 1, being the film least similar to the sum of all films.
 #
 # ## With K = 1, routing does nothing
 #
@@ -614,17 +591,17 @@ for r, sigma in ((1, 0), (3, 1), (10, 5)):
 # Any gain of MIND-1 must come from $\mathbf S$, from sum and squash in place of the mean, from the head, or from a softmax
 # over behaviors in the authors' code (**Open**).
 #
-# The sum also matters for $K > 1$, because it grows with the history. Ten times as many films in the same directions and
-# with the same weights make $\vec z_j$ ten times as long. For $\|\vec z_j\| = 1$, $\|\vec u_j\|$ grows from $\frac12$ to
-# $\frac{100}{101}$ (Eq. 7); the agreement grows, and the weights approach 0 and 1 in fewer iterations.
+# The sum also matters for $K > 1$, because it grows with the history. With ten times as many films in the same directions
+# and with the same weights, $\|\vec z_j\| = 1$ becomes 10, and $\|\vec u_j\|$ grows from $\frac12$ to $\frac{100}{101}$
+# (Eq. 7), so the agreement grows and the weights approach 0 and 1 in fewer iterations.
 #
 # ## Two ways to collapse
 #
 # Interests can fail in two ways:
 #
-# - **Interest collapse**: the interests of a user are the same vector. Measure: the mean *cosine* between them, near 1.
+# - **Interest collapse**: the interests of a user are the same vector. The mean *cosine* between them is near 1.
 # - **Routing collapse** (REMI, Xie et al., RecSys 2023): each interest copies a single behavior.
-#   Measure: the *entropy* of its weights over behaviors, divided by $\log n$, near 0.
+#   The *entropy* of its weights over behaviors, divided by $\log n$, is near 0.
 #
 # The simulated users have a known solution: one cluster per interest, with cosine about 0 and entropy
 # $\log 7 / \log 21 = 0.64$ (the star). We run Algorithm 1 without training ($r = 3$, $\mathbf S = \mathbf I$). On two
@@ -643,15 +620,15 @@ paths = {
 }
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
-labels = {name: [f"{x:g}" for x in norms] for name in paths}
+labels = {name: ["norm 0.05", "", *(f"{x:g}" for x in norms[2:])] for name in paths}
 labels["only σ grows"] = [f"σ = {s:g}" for s in sigmas]
 points = {name: [(p.cosine.value, p.entropy.value) for p in path] for name, path in paths.items()}
 one = 1  # the user whose weights are shown
 examples = {
-    "interest collapse": ("only σ grows", 0),
-    "separated interests": ("softmax over interests", 5),
-    "routing collapse": ("softmax over behaviors", 6),
-    "only noise": ("only σ grows", 4),
+    "interest collapse (σ = 0.1)": ("only σ grows", 0),
+    "separated interests (norm 16)": ("softmax over interests", 5),
+    "routing collapse (norm 30)": ("softmax over behaviors", 6),
+    "noise (σ = 20)": ("only σ grows", 4),
 }
 small = {
     name: (points[path][index], paths[path][index].coupling[one].numpy())
@@ -674,21 +651,20 @@ print(f"mean cosine at norm 0.5, σ = 20: {noise.cosine}; entropy {noise.entropy
 
 # %% [markdown]
 # **Figure 2.4.** Longer embeddings separate the interests if the softmax runs over interests, but lead to routing
-# collapse if it runs over behaviors; more noise ends far from the star. Numbers at the points are norms
-# $\|\mathbf S\vec e_i\|$ (at $\sigma = 1$) or $\sigma$ (at norm 0.5); arrows point to larger values. The heat maps show
-# one user's weights at A to D.
+# collapse if it runs over behaviors; more noise does not separate them. Numbers at the points are norms
+# $\|\mathbf S\vec e_i\|$ (at $\sigma = 1$) or $\sigma$ (at norm 0.5). The heat maps show one user's weights at A to D.
 #
-# All paths start at the upper right, where the agreement of short embeddings hardly changes the initial logits. Random
-# weights largely cancel in the sum over 21 behaviors, so all interests are about the same average (at norm 0.5 and
-# $\sigma = 1$, the cosine is 0.87).
+# All paths start at the upper right. As $\|\vec u_j\| < 1$, the agreement is below $\|\mathbf S\vec e_i\|$, so short
+# embeddings hardly change the initial logits. Random weights largely cancel in the sum over 21 behaviors, so all
+# interests are about the same average (at norm 0.5 and $\sigma = 1$, the cosine is 0.87).
 #
-# - **Longer embeddings** (blue) increase the agreement, which separates the clusters. (The trained model's mean norm for
-#   our user is 4.6, but its agreement does not depend on it.)
+# - **Longer embeddings** (blue) increase the agreement, which separates the clusters.
 # - **The softmax over behaviors** (orange) misses the star: two interests may choose the same cluster, and each may put
 #   all its weight on one behavior. In Algorithm 1 at most two of three can, as each behavior's weights sum to 1.
-# - **More noise** (purple) concentrates the weights, but on random behaviors: at norm 0.5, all clusters are recovered
-#   for 3 % of the users (0 % at $\sigma = 1$), against 89 % at norm 16 (**Measured here**). Entropy near the star's
-#   is not enough: with noise it reaches 0.65, but the cosine is still 0.70.
+# - **More noise** (purple) concentrates the weights, but on random behaviors, and at norm 0.5 the agreement cannot correct
+#   logits that differ by 20: all clusters are recovered for 3 % of the users (0 % at $\sigma = 1$), against 89 % at norm
+#   16 (**Measured here**). Entropy near the star's is not enough: with noise it reaches 0.65, but the cosine is still
+#   0.70.
 #
 # **Paper** (Fig. 3): $\sigma = 0.1$, 1 and 5 give similar hit rates, after training, on one data set.
 #
@@ -716,13 +692,12 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 2.5.** In this example, ten iterations give each group its own interest at norm 3; at norm 0.5, even a hundred
-# leave two groups to one interest and none to another, whose arrow (green) has length zero. All panels start from the
-# same logits; each row is scaled to its norm.
+# **Figure 2.5.** Shorter embeddings need more iterations: each group has its own interest after ten at norm 3, and after
+# a hundred at norm 1. At norm 0.5, even a hundred leave two groups to one interest and none to another, whose arrow
+# (green) has length zero. All panels start from the same logits; the dots of each row are scaled to its norm.
 #
-# **Measured here**, on simulated users: more iterations can replace long embeddings, unless they are very short. After a
-# hundred, all clusters are recovered for 91 % of the users at norm 1, about as many as at norm 16 after three (89 %),
-# but for 75 % at norm 0.5.
+# **Measured here**, on simulated users: more iterations can replace long embeddings. After a hundred, all clusters are
+# recovered for 91 % of the users at norm 1 and 75 % at norm 0.5; at norm 16, three suffice for 89 %.
 #
 # ## Summary
 #

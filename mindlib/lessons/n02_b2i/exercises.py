@@ -1,53 +1,14 @@
-"""The exercises of notebook 02: interests by genre, one masked iteration, repeatable interests."""
+"""The exercises of notebook 02: one masked iteration, repeatable interests."""
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from mindlib.layers.routing import compute_coupling, squash
 from mindlib.lessons.common.staged import Exercise
-
-
-def interests_by_genre(
-    has_genre: Bool[Tensor, "batch length genres"], mask: Bool[Tensor, "batch length"], K: int
-) -> Int[Tensor, " batch"]:
-    """Return the number of different genres among a user's films, at least 1 and at most K."""
-    return (has_genre & mask[:, :, None]).any(1).sum(1).clamp(1, K)
-
-
-def _films(seed: int, lengths: tuple[int, ...], rare: float) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    has_genre = torch.rand(len(lengths), 6, 8, generator=generator) < rare
-    return has_genre, torch.arange(6) < torch.tensor(lengths)[:, None]
-
-
-INTERESTS_BY_GENRE = Exercise(
-    name="interests_by_genre",
-    solution=interests_by_genre,
-    examples=[
-        (*_films(0, (6,), 0.08), 8),  # one user without padding
-        (*_films(1, (5, 3, 2), 0.1), 6),
-        (*_films(2, (6, 4, 1, 1), 0.3), 4),  # with a user of many genres
-        (torch.zeros(1, 6, 8, dtype=torch.bool), torch.ones(1, 6, dtype=torch.bool), 4),
-    ],
-    mistakes={
-        "padding is counted as a film.": (
-            lambda has_genre, mask, K: has_genre.any(1).sum(1).clamp(1, K)
-        ),
-        "a genre is counted once for each of its films.": (
-            lambda has_genre, mask, K: (has_genre & mask[:, :, None]).sum((1, 2)).clamp(1, K)
-        ),
-        "a user without a known genre gets no interest; the maximum with 1 is missing.": (
-            lambda has_genre, mask, K: (has_genre & mask[:, :, None]).any(1).sum(1).clamp(max=K)
-        ),
-        "some users get more than K interests; the minimum with K is missing.": (
-            lambda has_genre, mask, K: (has_genre & mask[:, :, None]).any(1).sum(1).clamp(min=1)
-        ),
-    },
-)
 
 
 def one_iteration(
