@@ -98,10 +98,10 @@ def two_scores(
     axis.axvline(level, color=INK, ls=":", lw=1)
     axis.axhline(level, color=INK, ls=":", lw=1)
     axis.scatter(level, level, marker="*", s=240, color=COLORS[6], zorder=4)
-    low, step = training.min(), 0.075 * np.ptp(serving)
+    step = 0.075 * np.ptp(serving)
     for x, y, offset, side, color, text in (
         (level, level, (10, -8), "left", COLORS[6], f"label:\n{titles[label]}"),
-        (low, level, (0, -8), "left", INK, "the label's score"),
+        (level, serving.min(), (8, 110), "left", INK, "dotted:\nthe label's\nscore"),
         (level, serving.min(), (-8, 50), "right", INK,
          "on the diagonal: films whose\nbest interest is the label's"),
     ):  # fmt: skip
@@ -109,8 +109,8 @@ def two_scores(
                       ha=side, va="top")  # fmt: skip
     best = np.argsort(np.where(overtakes, -serving, np.inf))[: min(4, overtakes.sum())]
     best = best[training[best].argsort()]  # so that no two lines cross
-    right = training[overtakes].max(initial=low) + 0.06 * np.ptp(training)
-    top = serving.max() + 3.5 * step
+    right = training[overtakes].max(initial=training.min()) + 0.06 * np.ptp(training)
+    top = serving.max() + 4 * step
     axis.text(right, top, f"{overtakes.sum()} films overtake the label at serving", size=11,
               color=COLORS[5], weight="bold", va="center")  # fmt: skip
     for place, film in enumerate(best, 1):
