@@ -1,4 +1,4 @@
-"""The exercises of notebook 03: margins, a division of the catalogue, scores of candidates."""
+"""The exercises of notebook 03: margins, a division of the catalog, scores of candidates."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ LOWEST_LOSS = Exercise(
         (torch.tensor([6.0, 3.0, 2.0, 1.0]),),
     ),
     mistakes={
-        "this is the loss of a uniform distribution over the catalogue, which a model reaches "
+        "this is the loss of a uniform distribution over the catalog, which a model reaches "
         "without any interests. Each label is compared with its own group only.": (
             lambda sizes: sizes.sum().log()
         ),

@@ -33,7 +33,7 @@ class Losses(NamedTuple):
 
     Attributes:
         label: all items are scored by the interest that the target selected (Eq. 10).
-        hint: log Z, where Z is the sum over the catalogue of the probability that each item gets
+        hint: log Z, where Z is the sum over the catalog of the probability that each item gets
             if it is the target. A distribution has Z = 1; the target's choice raises it up to K.
         candidate: each item is scored by its own best interest.
     """
@@ -58,7 +58,7 @@ def count_hits(model: InterestModel, cases: Cases, n: int) -> Hits:
 
 
 def label_losses(model: InterestModel, cases: Cases) -> Losses:
-    """Compute the losses of each target among all items of the catalogue."""
+    """Compute the losses of each target among all items of the catalog."""
     parts = []
     for _, _, scores, rows, targets in _parts(model, cases):
         best = scores.max(1)
