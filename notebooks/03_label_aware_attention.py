@@ -56,16 +56,15 @@ use_style()
 show_architecture("attention")
 
 # %% [markdown]
-# **Figure 3.1.** Label-aware attention (highlighted) exists only in training; at serving, one search per interest
-# replaces it. Its output $\mathbf v_u$ is the sum of the interests $\mathbf V_u$ with the weights in the box. Orange
-# marks the label $\mathbf e_i$, its best interest and $\mathbf v_u$ (which equals this interest only for $p = \infty$). The
-# box *Label item* also stands for the $m$ negatives.
+# **Figure 3.1.** Only training has label-aware attention (purple): the label $\mathbf e_i$ weights the interests
+# $\mathbf V_u$ (blue, orange, green), and their weighted sum is one user vector $\mathbf v_u$. Serving searches once
+# for each interest instead.
 #
 # ## 1. The label chooses among the interests
 #
-# A training pair has one *label*: the film that the user watched next. If all interest vectors received the same
-# gradient from every label, no label would give an interest a reason to specialize. Therefore interests that score the
-# label higher receive more weight (§3.4).
+# A training pair has one *label*: the film that the user watched next. A mean of the interests would give all of them
+# the same gradient from every label, so none would have a reason to specialize; a concatenation ($Kd$ numbers) has no
+# dot product with a film in $\mathbb R^d$. Therefore interests that score the label higher receive more weight (§3.4).
 #
 # **By hand.** The scores of two interests for a label are 2 and 1. Their softmax gives the weights
 # $e^2/(e^2 + e^1) = 0.731$ and $0.269$. The *user vector* of this label is
@@ -118,9 +117,9 @@ for p in (0.0, 0.5, 1.0, 2.0, math.inf):
 # %% [markdown]
 # ### The user of these notebooks
 #
-# All notebooks follow one user, chosen for film noir, animation and war films; notebooks 02, 03, 05 and 06 share one
-# MIND. Its interests need not match these genres. Each interest has a color and is named after the two genres that are
-# most overrepresented in it, compared with the user's other interests.
+# All notebooks follow one user, chosen for film noir, animation and war films (the interests need not match); notebooks
+# 02, 03, 05 and 06 share one MIND. Each interest has a color and is named after the two genres most overrepresented in
+# it, compared with the user's other interests.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 log = load("movielens-1m")
@@ -183,14 +182,13 @@ frames(
 #
 # - $p = 0$: the weights are equal and $\mathbf v_u$ is the **mean** of the interests, whatever the label.
 # - $p = 1$: plain attention.
-# - $p = \infty$: **hard attention**, the argmax, which depends only on the order of the scores (if they tie, it takes
-#   the first).
+# - $p = \infty$: **hard attention**, the argmax, which depends only on the order of the scores.
 #
 # **Try**: take the labels with the smallest leads, `labels = history[lead.argsort()[:4]].tolist()`, and run the cells
-# from there to Figure 3.2 again. What is the smallest slider value of $p$ that gives each best interest 90 % weight?
+# from there to Figure 3.2 again. What is the smallest $p$ on the slider that gives every label's best interest 90 %?
 #
-# **Paper**: on Amazon Books, $p = 0$ is by far the worst and $p = \infty$ the best and fastest (Fig. 3). The $p$ of its
-# main results is not stated. mindlib uses $p = \infty$.
+# **Paper**: on Amazon Books, results improve with $p$; $p = 0$ is by far the worst, and $p = \infty$ also converges
+# fastest (Fig. 3). The $p$ of its main results is not stated. mindlib uses $p = \infty$.
 #
 # ## 2. Two readings of pow
 #
@@ -215,12 +213,12 @@ show_table(
 # %% [markdown]
 # In the last pair the printed form with $p = 2$ gives the weight $0.974$ to the lower score: the interest that fits the
 # label least would learn most from it. **Paper**: as $p$ grows beyond 1, the best interest gains weight, until it has all
-# of it at $p = \infty$. As printed, this fails for the last two pairs.
+# of it at $p = \infty$. With even and odd powers alike, this holds only if its score is above 1 and the largest in
+# magnitude; with the product, always.
 #
 # **There is no $1/\sqrt d$.** The paper names scaled dot-product attention, but its formula has no such factor, so
 # the norm of the vectors also controls the sharpness. If training doubles all item and interest vectors, the scores 2
-# and 1 become 8 and 4, and at $p = 1$ the first weight rises from $0.731$ to $0.982$. The same $p$ can be soft early in
-# training and sharp later.
+# and 1 become 8 and 4, and at $p = 1$ the first weight rises from $0.731$ to $0.982$.
 #
 # ## 3. Interests without weight do not learn
 #
@@ -252,33 +250,34 @@ figure = plots.shares_by_interest(
     f"share of the gradient norm; the label is {titles[0]}",
 )
 _ = save_figure(figure, "03_gradients.svg")
+weight = attention_weights(e[labels[:1]] @ V[0].T, active, 0.5).max()
+print(f"p = 0.5, best interest: weight {weight:.2f}, share of the gradient {shares[1].max():.2f}")
 
 # %% [markdown]
 # **Figure 3.3.** With $p = \infty$ only the chosen interest learns from the label; with $p = 0$ all receive the same
-# gradient. At $p = 0.5$ the best interest's share of the gradient exceeds its weight (Figure 3.2) by the second term.
+# gradient. At $p = 0.5$ the second term raises the best interest's share from 0.50 (its weight) to 0.73.
 #
-# At $p = 0$ every interest receives $\mathbf g / K'_u$, so the label gives none a reason to specialize. Serving then
-# scores with single interests, although training used only their mean. At $p = \infty$ the chosen interest receives all
-# of $\mathbf g$ and can specialize.
+# With $p = 0$, serving scores with single interests, although training used only their mean.
 #
 # The danger of hard attention is *starvation*: an interest that is never chosen receives no gradient from any label.
 # Its vector still changes, because the routing matrix $\mathbf S$, the layers after it and the film vectors are shared,
-# and at serving it takes part in the maximum. To avoid this, [BaM](https://github.com/jlunits2/BaM) samples the trained
-# interest from the scores' softmax. (No interest starves in section 5.)
+# and at serving it takes part in the maximum. To notice it, count how many labels choose each interest (section 5). To
+# avoid it, [BaM](https://github.com/jlunits2/BaM) samples the trained interest from the scores' softmax.
 #
 # ## 4. Training and serving score the negatives differently
 #
-# At serving the next film is unknown, so no label can choose. Each film is scored by its own best interest (Eq. 3):
+# At serving the next film is unknown. With each film as the query and a finite $p$, $\mathbf v_u$ would depend on the
+# film: all would have to be scored, since an index needs fixed query vectors. Therefore each film is scored by its own
+# best interest (Eq. 3), with one search per interest:
 #
 # $$ f_{\text{score}}(\mathbf V_u, \mathbf e_j) = \max_{1 \le k \le K'_u} \mathbf e_j^\top \mathbf v_u^k $$
 #
-# In training, one vector $\mathbf v_u$, which depends on the label $i$, scores every film in Eq. 10, whose sum is
-# estimated from the negatives:
+# In training, the label's $\mathbf v_u$ scores every film in Eq. 10, whose sum is estimated from the negatives:
 #
 # $$ \Pr(i \mid u) = \frac{\exp(\mathbf v_u^\top \mathbf e_i)}{\sum_j \exp(\mathbf v_u^\top \mathbf e_j)} \tag{10} $$
 #
 # With hard attention, **a negative is scored by the label's interest in training, and by its own best interest at
-# serving**.
+# serving**: by definition, not by a coding error.
 #
 # **By hand.** Two vectors $s \mathbf v^1$ and $s \mathbf v^2$ of norm (length) $s$ point along the axes. The films A
 # and B lie on the first axis, C and D on the second, each at distance 1 from the origin. The label is A.
@@ -291,7 +290,7 @@ _ = save_figure(figure, "03_gradients.svg")
 # For large $s$ the gradient hardly lowers the scores of C and D, and never along $\mathbf v^2$, where they score high.
 # At serving they tie with A.
 #
-# **Predict**: if these two vectors are the same for every user, how low can the loss of Eq. 10 become, averaged over
+# **Predict**: if every user has these two vectors, how low can the loss of Eq. 10 become, averaged over
 # the four films as labels?
 
 
@@ -324,18 +323,16 @@ figure = plots.division(lengths.numpy(), losses)
 _ = save_figure(figure, "03_division.svg")
 
 # %% [markdown]
-# **Figure 3.4.** Two vectors that divide the catalogue (left) lower the loss of Eq. 10 by $\log 2$, but not the loss of
-# the served scores (right).
+# **Figure 3.4.** Two vectors that divide the catalog (left) lower the loss of Eq. 10 by up to $\log 2$ as they grow, but
+# not the loss of the served scores (right).
 #
-# The loss falls from $\log 4$ to $\log 2$, because in the limit each label is compared only with the films on its own
-# axis.
+# In the limit each label is compared only with the films on its own axis.
 #
 # *Knowing the label lowers the loss by at most $\log K$*. Let $P_k(i)$ be the softmax probability of film $i$ under interest
-# $k$, and $k(i)$ the interest that film $i$ chooses as a label. The numbers $P_{k(i)}(i)$ do not form a distribution,
-# because their sum over the catalogue is $Z \le \sum_k \sum_i P_k(i) = K$; divided by $Z$, they do. The loss of Eq. 10,
-# $-\log P_{k(i)}(i)$, is therefore the loss of a label-independent distribution minus $\log Z$, and
-# $\log Z \le \log K$. We call $\log Z$ the *hint*: the reduction that comes from knowing the label, which serving does
-# not.
+# $k$, and $k(i)$ the interest that film $i$ chooses as a label. The numbers $P_{k(i)}(i)$ need not form a
+# distribution: their sum over the catalog, $Z \le \sum_k \sum_i P_k(i) = K$, can exceed 1. Divided by $Z$, they do. The
+# loss of Eq. 10, $-\log P_{k(i)}(i)$, is therefore the loss of a label-independent distribution minus
+# $\log Z \le \log K$. We call $\log Z$ the *hint*: the reduction from knowing the label, which serving does not.
 #
 # ### Exercise 1: two margins
 #
@@ -436,18 +433,18 @@ show_table(
 
 # %% [markdown]
 # **Figure 3.5.** Trained with Eq. 10, MIND-4 retrieves the target less often at serving than MIND-1 (dotted line); if
-# every candidate attends, it is level. (Grey: up to 200 films. Bars: 95 % intervals.)
+# every candidate attends, it is level. (Gray: up to 200 films, so not comparable. Bars: 95 % intervals.)
 #
-# **Measured here** (one seed; 95 % intervals over the test cases, not over retraining): with Eq. 10, MIND-4 is 5.3
-# points [4.2, 6.4] of HitRate@50 below MIND-1. If every candidate attends, it is 5.3 points [4.2, 6.4] better, but four
-# interests do not beat one here (notebook 05).
+# **Measured here** (one seed; 95 % intervals over the test cases, not over retraining; rounded separately): with Eq. 10,
+# MIND-4 is 5.3 points [4.2, 6.4] of HitRate@50 below MIND-1. If every candidate attends, it is 5.3 points [4.2, 6.4]
+# better, but four interests do not beat one here (notebook 05).
 #
 # The *oracle interest* is the interest that ranks the target best. With Eq. 10 its HitRate@50 is 55.3 %, but this is not
 # attainable: the oracle knows the target and uses four lists of 50 films. MIND-1 finds more with one list of 200
 # (HitRate@200: 62.5 %).
 #
 # **The model trained with Eq. 10 owes its low loss to the hint.** The next table gives the mean test loss over the full
-# catalogue. *Eq. 10 + hint* removes the hint's reduction (section 4); *as served* means the scores of Eq. 3.
+# catalog. *Eq. 10 + hint* removes the hint's reduction (section 4); *as served* uses Eq. 3.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 given = {name: label_losses(m, split.test) for name, m in models.items()}
@@ -476,10 +473,10 @@ print(
 )
 
 # %% [markdown]
-# The model trained with Eq. 10 has by far the lowest loss of Eq. 10, but the hint accounts for 1.15 nats, of at most
-# $\log 4 = 1.39$. Without the hint it is 6.93, above MIND-1's 6.72. Selection by Eq. 10 prefers the model that is
-# served worst. (Columns are rounded separately.) None of its interests starves: each is chosen by 20 % to 33 % of the
-# targets.
+# The model trained with Eq. 10 has by far the lowest loss of Eq. 10, but the hint lowers it by 1.15 nats, of at most
+# $\log 4 = 1.39$. Without the hint it is 6.93, above MIND-1's 6.72. Model selection by Eq. 10 would pick the model that
+# is worst at serving. None of its interests starves: each is chosen by 20 % to 33 % of the targets of users with
+# four interests.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 label = int(split.test.targets[split.test.offsets[case]])
@@ -509,8 +506,8 @@ print(
 # ## 6. The remedy: every candidate attends
 #
 # If every candidate is a query, hard attention scores each by its own best interest, and **the training scores are the
-# serving scores of Eq. 3**. MaxMF (Weston et al., 2013) is trained in this way. The functions below return the loss's
-# scores: $(B)$ for the labels, $(B, C)$ for $C$ negatives. `score` is Eq. 3, from notebook 00.
+# serving scores of Eq. 3**. MaxMF (Weston et al., 2013) is trained in this way. The functions below return the logits:
+# $(B)$ for the labels, $(B, C)$ for $C$ negatives. `score` is Eq. 3, from notebook 00.
 
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -549,9 +546,10 @@ inputs = random_V, random_active, random_e, negatives, *ids, None
 torch.testing.assert_close(ours, sampled_softmax.candidate_aware_loss(*inputs))
 
 # %% [markdown]
-# Only the *readout* (from interests to scores) changes; the softmax, sampler and parameters stay. Each candidate has
-# its own weights: $(B, K, C)$ instead of $(B, K)$. The user vectors $(B, C, d)$ need not be stored, since the weighted
-# sum of the scores is enough. The cost is $K$ dot products per negative instead of one.
+# Only the *readout* (from interests to scores) changes; the softmax, sampler and parameters stay. The gradient lowers a
+# negative along its own best interest, not the label's. Each candidate has its own weights: $(B, K, C)$ instead of
+# $(B, K)$. The user vectors $(B, C, d)$ need not be stored, since the weighted sum of the scores is enough. The cost is
+# $K$ dot products per negative instead of one.
 #
 # The remedy is defined for any $p$, with the score $\mathbf e_j^\top \mathbf V_u\, \mathrm{softmax}(p\, \mathbf
 # V_u^\top \mathbf e_j)$. It equals the serving score as $p \to \infty$; otherwise it is a weighted mean, which is never
@@ -588,10 +586,10 @@ assert exercises.CANDIDATE_SCORES.check(candidate_scores)
 # %% [markdown]
 # ## What to remember
 #
-# - The label is the query, the interests are keys and values. Multiply the scores by $p$, since powers fail for negative
-#   scores and those below 1. At $p = \infty$ only the chosen interest learns.
+# - The label is the query, the interests are keys and values. Multiply the scores by $p$, since powers can fail for
+#   negative scores and for those below 1 in magnitude. At $p = \infty$ only the chosen interest learns.
 # - With hard attention, Eq. 10 scores a negative by the label's interest, serving by its own best one. A division of the
-#   catalogue among the interests lowers that loss by up to $\log K$ without necessarily improving the served ranking.
+#   catalog among the interests lowers that loss by up to $\log K$ without necessarily improving the served ranking.
 # - If every candidate attends, training scores as serving does. On MovieLens-1M (one seed) this gains 5.3 points of
 #   HitRate@50; MIND-4 is then level with MIND-1.
 
