@@ -20,8 +20,7 @@
 # oracle**: it reads the true cluster of each item, and infers a user's interests from the history. A trained ranker
 # could favor the method whose candidates it was trained on.
 #
-# Reading takes 25 minutes, running three minutes of processor time. Short functions of mindlib are redefined here and
-# compared with it.
+# Reading takes 25 minutes, running two. Short functions of mindlib are redefined here and compared with it.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 from mindlib.lessons.common.architecture import show_architecture
@@ -30,7 +29,7 @@ show_architecture("index", "merge")
 
 # %% [markdown]
 # **Figure 6.1.** This page adds the filled boxes: one index search for each interest, and the merged list of $N$ items.
-# Label, attention and loss serve training alone. ($n$ is the number of behaviors.)
+# Label, attention and loss are used only in training. ($n$ is the number of behaviors.)
 
 # %% tags=["parameters"]
 visitors: int = 12_000  # users of the simulated shop
@@ -109,10 +108,11 @@ home = Path(rest.enter_context(tempfile.TemporaryDirectory()))
 # ## 1. One request
 #
 # **Paper** (§5, Fig. 7). For a user id, the platform fetches the recent behaviors $\mathcal I_u$. The *user interest
-# extractor*, MIND without label-aware attention, computes $K'_u$ vectors $\mathbf V_u$ (Eq. 1). The *recall engine*
-# searches a pool of a billion items once for each vector, and merges the results by similarity (Eq. 3) into thousands
-# of candidates. The best 1,000 go to the *ranking service*, and the platform renders its list. Extractor and recall
-# together take less than 15 ms. Once a day, 100 GPUs train extractor and ranker for 8 hours.
+# extractor*, MIND without label-aware attention, computes $K'_u$ vectors $\mathbf V_u$ (Eq. 1). They do not depend on
+# the candidate, so they are computed once. The *recall engine* searches a pool of a billion items for each vector and
+# merges the results by similarity (Eq. 3) into thousands of candidates. The best 1,000 go to the *ranking service*, and
+# the platform renders its list. Extractor and recall together take less than 15 ms. Once a day, 100 GPUs train
+# extractor and ranker for 8 hours.
 #
 # The next cell trains MIND; a collapsed cell trains the ranker on MIND's candidates, writes both models to one folder,
 # called a *version*, and fills a behavior store.
@@ -131,8 +131,8 @@ rest.callback(platform.close)
 print(f"a version of {len(bundle.catalogue):,} films; a store of {len(shop.users)} users")
 
 # %% [markdown]
-# The recall stage merges its searches (exact here, in an approximate index for large catalogues) into one list of $N$
-# films, whatever $K'_u$ is, each once with its best score.
+# The recall stage merges its searches (exact here, approximate for large catalogs) into one list of $N$ films, whatever
+# $K'_u$ is, each once with its best score.
 
 # %%
 E = bundle.model.item_vectors()  # e_i of every film; row 0 is padding
@@ -161,8 +161,7 @@ profile = np.array(bundle.catalogue.encode_profile(store.profile(user)))
 print(f"{len(behaviors)} behaviors")
 
 # %% [markdown]
-# **Predict** how many vectors the user gets from Eq. 9, $K'_u = \max(1, \min(K, \log_2 |\mathcal I_u|))$ with $K = 4$,
-# rounded down.
+# **Predict** how many vectors the user gets from Eq. 9, $K'_u = \max(1, \min(K, \log_2 |\mathcal I_u|))$ with $K = 4$.
 
 # %%
 V = bundle.extract(behaviors, profile)  # 2. extractor
@@ -196,7 +195,9 @@ show_table(
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 middle = time_stages(platform, shop.users, 10)
-figure = figures.system(middle, interests=len(V), candidates=CANDIDATES, shown=10)
+figure = figures.system(
+    middle, behaviors=len(behaviors), interests=len(V), candidates=CANDIDATES, shown=10
+)
 _ = save_figure(figure, "06_system.svg")
 
 # %% [markdown]
@@ -205,10 +206,9 @@ _ = save_figure(figure, "06_system.svg")
 #
 # Because lists are merged by score, one interest can supply most of the candidates and another none (first table).
 #
-# **Does the ranker improve on recall's order?** Recall scores a film by an inner product, as an index requires. DIN
-# reweights the behaviors for each candidate, which is affordable for a short list. We compare the orders on held-out
-# users' lists. *GAUC* is the probability that the next film has a higher score than a random other candidate, averaged
-# over users.
+# **Does the ranker improve on recall's order?** DIN reweights the behaviors for each candidate, affordable only for a
+# short list. We compare its order with recall's on held-out users' lists. *GAUC* is the probability that the next film
+# has a higher score than a random other candidate, averaged over users.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 rankers, lead = compare_rankers(shop, split, model, 1000)
@@ -219,9 +219,9 @@ show_table(
 print(f"DIN minus recall, mean over users: {lead.value:+.3f} ({lead.low:+.3f} to {lead.high:+.3f})")
 
 # %% [markdown]
-# **Measured here**, with one short training run on every 15th user, DIN does not order these lists better than recall
-# does. The interval covers users, not training runs. Lists without the next film are left out, because no order
-# could recover it.
+# **Measured here**, with one short training run on every 15th user, DIN does not order these lists better than recall.
+# The interval covers users, not training runs. Lists without the next film are left out, because no order could recover
+# it.
 #
 # ### Under load
 #
@@ -240,9 +240,8 @@ else:
     print("no load test was recorded with this mindlib; benchmarks/load.py makes one")
 
 # %% [markdown]
-# All stages take longer than in Figure 6.2: four clients share the cores with the server, the ranker scores 1,000
-# candidates instead of 200, and the catalogue is larger. These times are not comparable with the paper's 15 ms (a
-# billion items, unspecified index and cluster).
+# Figure 6.2 shows shorter times, for one client, a smaller catalog and a shorter candidate list. Neither is comparable
+# with the paper's 15 ms (a billion items, unspecified index and cluster).
 #
 # ### A click, and a stage that fails
 #
@@ -311,23 +310,23 @@ assert IN_TIME.check(in_time)
 # handed 1,000 candidates to the same ranker, and their click-through rates (CTR, clicks over impressions) were
 # compared.
 #
-# In our shop, items form 800 clusters of 30, and each user likes one to six clusters. A user clicks if they look at an
-# item's position in the list and the item attracts them:
+# In our shop, items form 800 clusters of up to 30, and each user likes one to six clusters. A user clicks if they look
+# at an item's position in the list and the item attracts them:
 #
 # $$ P(\text{click} \mid u, i, \text{position}) = \text{position}^{-1/2} \cdot \min(1,\; g_u \cdot a \cdot \text{appeal}_i) $$
 #
-# $g_u$ is the user's readiness to click, 1 on average. $a$ is one half for the interest that the user came for today,
-# one fifth for their other interests, one fiftieth for all else. $\text{appeal}_i$ is the item's popularity within its
-# cluster, 1 for the most popular item. Half of the users come on a given day, and a click is in the history of the next
-# request.
+# $g_u$ is the user's readiness to click, 1 on average. $a$ is 1/2 for the interest that the user came for today, 1/5
+# for their other interests, and 1/50 otherwise. $\text{appeal}_i$ is the item's popularity within its cluster, 1 for
+# the most popular item. Half of the users visit on a given day. A click is in the next request's history. Every day,
+# some users exchange an interest for a new one, so CTRs fall over time.
 #
 # We chose 800 clusters after a first world with 100 clusters had failed: its 1,000 most popular items covered every
 # cluster and got more clicks than the users' true interests. By then we had seen CTRs of several methods there, and
 # that of MIND with $K = 5$ in the new world.
 #
 # The methods are item-based CF, YouTube DNN, and MIND with $K = 1, 3, 5, 7$ and with dynamic $K$ (Eq. 9). The vector
-# models have 8 dimensions and are trained from several seeds. In the week before the test (`before` in the code; the
-# test's is `during`) everybody gets YouTube DNN, the *control*.
+# models have 8 dimensions and are trained from several seeds. In the week before the test (`before` in the code, then
+# `during`) everybody gets YouTube DNN, the *control*.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 world, before, during = market.make_world(visitors, seed)
@@ -338,7 +337,7 @@ retrieved = SLATE.candidates
 oracle = PlantedRanker(world)
 requests = int(before.visits.sum() + during.visits.sum())
 print(f"{world.log.num_users:,} users, {items:,} items, {requests:,} requests in two weeks; {retrieved:,} candidates, "
-      f"{SLATE.length} positions; {len(NAMES)} methods, {runs} training runs each")  # fmt: skip
+      f"{SLATE.length} positions; {len(NAMES)} methods, {runs} seeds (item-based CF has none)")  # fmt: skip
 
 # %%
 everyone = np.ones((1, world.log.num_users + 1), dtype=bool)
@@ -440,7 +439,7 @@ false_alarms = float(np.mean(p_values["unit: user"] < 0.05))
 # %% [markdown]
 # **Figure 6.3.** *Left:* p-values of A/A tests are uniform if users are the unit, and too often small if impressions
 # are. *Right:* stopping at the first $|z| > 1.96$ announces a winner in 15 % of the A/A tests instead of 5 %; the
-# O'Brien–Fleming bounds keep the 5 % and cost little on the last evening.
+# O'Brien–Fleming bounds keep the 5 %, with 2.08 instead of 1.96 on the last evening.
 #
 # ## 3. Before the week: what can it show?
 #
@@ -451,14 +450,14 @@ false_alarms = float(np.mean(p_values["unit: user"] < 0.05))
 #
 # $$ \text{visits per arm} \approx 16\, r (1 - r) / \delta^2. $$
 #
-# Half the effect takes four times as many. Visits of one user are not independent, so the variance of $y_u$ replaces
+# Halving $\delta$ quadruples the visits. Visits of one user are not independent, so the variance of $y_u$ replaces
 # $r(1-r)$, and the formula counts users.
 #
 # Three things change the plan. The level of the strictest comparison is divided by the number of methods compared with
 # the control (Holm's procedure, section 5). The control, which is in every comparison, has twice the users of another
-# arm. And last week's clicks predict a part of this week's: *CUPED* subtracts that part, which multiplies the variance
-# by $1 - \rho^2$, where $\rho$ is the correlation of the two weeks. We plan with $\rho$ from the first three and last
-# four days of last week; whole weeks correlate more (section 5).
+# arm. Last week's clicks predict a part of this week's: *CUPED* subtracts that part, which multiplies the variance by
+# $1 - \rho^2$, where $\rho$ is the correlation of the two weeks. We plan with $\rho$ from the first three and last four
+# days of last week; whole weeks correlate more (section 5).
 
 
 # %%
@@ -505,7 +504,7 @@ curves = {
 _ = save_figure(figures.power(effects, curves), "06_power.svg")
 
 # %% [markdown]
-# **Figure 6.4.** The 12,000 users of this week detect +9.5 % with a power of 80 % (dashed); +1 % needs about 90 times
+# **Figure 6.4.** This week's 12,000 users suffice to detect +9.5 % with 80 % power (dashed); +1 % needs about 90 times
 # as many (six comparisons, CUPED).
 #
 # Six comparisons instead of one raise the MDE from 7.9 % to 9.8 % of the CTR; CUPED recovers only 0.3 points. The last
@@ -593,8 +592,7 @@ lifts = [difference(adjusted[arm == a], adjusted[arm == 0]) for a in range(len(N
 p_holm = holm(np.array([lift.p_value for lift in lifts[1:]]))
 
 # %% [markdown]
-# The covariate must come from before the experiment. If the treatment can change it, subtracting it removes a part of
-# the effect.
+# The covariate must come from before the experiment: one that the treatment can change removes a part of the effect.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 searches = week.searches.sum((1, 2)).reshape(-1, runs).sum(1)
@@ -621,17 +619,17 @@ print(f"significant after Holm's correction: {', '.join(significant) or 'none'};
 
 # %% [markdown]
 # **Measured here.** After Holm's correction, every method except MIND with one interest is above the control. CTRs are
-# raw, the differences CUPED-adjusted, so they do not match exactly ($K = 5$: $3.41 - 3.12 = 0.29$ against +0.34).
+# raw but differences CUPED-adjusted, so they do not match exactly ($K = 5$: $3.41 - 3.12 = 0.29$ against +0.34).
 # Intervals and $p$ (`difference` is Welch's t-test) are uncorrected; $p$ (Holm) is corrected for all six. The MDE of
 # 0.32 is detected with 80 % power and is not the significance threshold, so +0.29 can be significant. $K = 1$ may still
 # differ by up to 0.17 points either way.
 #
 # ### Two models, or two methods?
 #
-# Retraining a method with another seed also changes its CTR. If training runs differ by a standard deviation $s$, and
-# each arm has $S$ runs, the difference of two *methods* has a standard error of at least $\sqrt2\, s / \sqrt S$,
-# however many users there are. With $S = 1$, the test compares two trained models. Here each arm's users are divided
-# among its runs, whose spread gives an interval over users and training runs.
+# Retraining a method with another seed also changes its CTR. If runs have the standard deviation $s$ and each arm has
+# $S$ runs, the difference of two *methods* has a standard error of at least $\sqrt2\, s / \sqrt S$, however many users
+# there are. With $S = 1$, the test compares two trained models. Here each arm's users are divided among its runs, whose
+# spread gives an interval over users and training runs.
 
 # %%
 cells = np.array(
@@ -640,9 +638,7 @@ cells = np.array(
 over_runs = [market.over_runs(cells, a, 0) for a in range(1, len(NAMES))]
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
-figure = figures.arms(
-    NAMES[1:], searches[1:].tolist(), lifts[1:], over_runs, cells[1:] - cells[0].mean()
-)
+figure = figures.arms(NAMES[1:], lifts[1:], over_runs, cells[1:] - cells[0].mean())
 _ = save_figure(figure, "06_arms.svg")
 own = np.array([[adjusted[(arm == a) & (run == s)].var() / ((arm == a) & (run == s)).sum()
                  for s in range(runs)] for a in range(len(NAMES))])  # fmt: skip
@@ -654,8 +650,8 @@ print(f"standard deviation between the runs of an arm: {100 * np.sqrt(cells.var(
 # compare trained models; orange ones, over users and training runs, compare methods.
 #
 # Sampling of users explains most of the spread between runs; training adds about $\sqrt{0.143^2 - 0.121^2} \approx
-# 0.08$ points. This estimate is rough, because each arm has three runs. Item-based CF has no seed, so its runs differ
-# only in their users.
+# 0.08$ points. This is rough, because each arm has only three runs. Item-based CF is one model without a seed; its
+# three marks differ only in users.
 #
 # ### What §4.3 reports, and what came out here
 #
@@ -679,16 +675,16 @@ print(f"dynamic K needs {fewer:.0%} fewer searches than K = 7")
 
 # %% [markdown]
 # **Paper**: CTR rises from one interest to five, seven add next to nothing, and dynamic $K$ is about as good as seven.
-# Dynamic $K$ is a saving, not a gain in quality: users with 4, 8, 16 and 32 behaviors cause $2 + 3 + 4 + 5 = 14$
-# searches (Eq. 9) instead of 28.
+# Its purpose is to save computation: users with 4, 8, 16 and 32 behaviors need $2 + 3 + 4 + 5 = 14$ searches (Eq. 9)
+# instead of 28. Item-based CF, tuned for years, served most traffic and is the baseline to beat. *Limits*: the test
+# covers one week, one page and one metric, not purchases or later weeks; CTRs are given only in a figure; no arm lacks
+# only routing or only attention.
 #
-# **Measured here**: both intervals give the same verdicts. The differences from the control are largest at $K = 3$ and
-# fall towards seven, within the error. The reversal is uncorrected, and intervals of ± 0.24 cannot show that two
-# methods are comparable.
+# **Measured here**: both intervals give the same verdicts. From $K = 3$ to 7 the difference from the control falls, but
+# within the error. The reversal's interval is uncorrected, and ± 0.24 is too wide to show comparability.
 #
 # **Open**: results from simulated interests need not transfer to Tmall. Item-based CF wins, probably because this world
-# contains no item information beyond co-occurrence. The oracle reorders all candidates, so the methods differ only in
-# which 1,000 they retrieve.
+# contains no item information beyond co-occurrence.
 #
 # ### Interference
 #
@@ -716,8 +712,9 @@ for name, covariate in (("last week", x), ("the same week", wrong)):
 # %% [markdown]
 # ## 6. Every night
 #
-# **Paper**: both models are trained anew every day. A refresh (`mindlib.online.refresh`) trains a version, writes it to
-# a folder that no server reads yet, checks it (the *gate*), and moves one pointer; `Registry.rollback()` moves it back.
+# A refresh (`mindlib.online.refresh`) trains a version, writes it to a folder that no server reads yet, checks it (the
+# *gate*), and moves one pointer; `Registry.rollback()` moves it back. A click counts at once, but an item listed at
+# noon is not in the index before the next refresh.
 #
 # **Extractor and index are exchanged together.** Each training run has its own coordinates, in which another run's item
 # vectors mean almost nothing. We search both runs' item vectors with one run's user vectors (MIND, $K = 5$, simulated
@@ -742,7 +739,7 @@ for name, table in (("its own", one.item_vectors()), ("another run's", other.ite
 # 0.998^{30} \approx 6\,\%$ after thirty nights, without an alarm. A *fixed reference*, a version that stays the same,
 # reveals the accumulated loss. Suppose that a job damages the vectors of 8 % of the intact films every night.
 # **Predict** on which night, if any, each comparison first raises an alarm if both tolerate a loss of 10 %. Here,
-# yesterday's version counts even if it was rejected; a real gate would keep the last version that passed.
+# yesterday's version counts even if rejected; a real gate would keep the last that passed.
 
 # %%
 damaged = torch.randperm(len(E) - 1, generator=torch.Generator().manual_seed(seed)) + 1
@@ -788,11 +785,8 @@ print("the first reason:", next((r.reasons[-1] for r in results if r.reasons), "
 
 # %% [markdown]
 # **Figure 6.6.** No night loses 10 % against the night before, so yesterday's version never raises an alarm although
-# the recall falls by 30 %. The fixed reference rejects every version from the fourth night on; night 4 misses its limit
-# by less than 0.001. (The axis does not start at 0.)
-#
-# The reference is the first version served until a later one is named. Only cases whose target is in its catalogue are
-# compared.
+# the recall falls by 30 % ($1 - 0.92^{10} = 57\,\%$ of the films are damaged, but the intact ones move up). The fixed
+# reference rejects every version from the fourth night on; night 4 misses its limit by less than 0.001.
 #
 # **Try**: set `reference_tolerance=0.2`. On which night is the first alarm now?
 #

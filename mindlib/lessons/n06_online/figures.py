@@ -16,7 +16,8 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from mindlib.evaluation import Estimate
 from mindlib.lessons.common.style import COLORS, INK
 
-BOX, GAP, HEIGHT = 1.4, 1.25, 1.0
+BOX, GAP, HEIGHT = 1.42, 1.45, 1.0
+SIDE = 0.57  # of the nightly job's arrows, beside the text below a box
 POWER = 0.8  # at which an effect is the minimum detectable one
 STAGES = {
     "store": "behavior\nstore",
@@ -28,29 +29,31 @@ STAGES = {
 
 
 def system(
-    milliseconds: Mapping[str, float], *, interests: int, candidates: int, shown: int
-) -> Figure:
+    milliseconds: Mapping[str, float], *,
+    behaviors: int, interests: int, candidates: int, shown: int,
+) -> Figure:  # fmt: skip
     """Draw the platform of §5: the path of a request, of a click, and of the nightly refresh.
 
     Args:
         milliseconds: median duration of each stage of `STAGES`.
-        interests: K'_u of the user whose request is drawn.
+        behaviors, interests: number and K'_u of the user whose request is drawn.
         candidates: number of items that recall passes to the ranker.
         shown: length of the list.
     """
     figure, axis = plt.subplots(figsize=(9.4, 3.7), layout="constrained")
-    axis.set(xlim=(-1.0, 5 * BOX + 4 * GAP + 1.0), ylim=(-2.55, 2.35))
+    axis.set(xlim=(-1.15, 5 * BOX + 4 * GAP + 1.0), ylim=(-2.55, 2.35))
     axis.axis("off")
     centers = {name: BOX / 2 + n * (BOX + GAP) for n, name in enumerate(STAGES)}
     last = centers["rerank"] + BOX / 2
     for name, text in STAGES.items():
         _box(axis, centers[name], 0.0, text, COLORS[0] if name in ("extract", "recall") else INK)
         _text(axis, centers[name], -0.62, f"{milliseconds[name]:.2g} ms", COLORS[1], va="top")
-    handed = ("history", f"{interests} vectors", f"{candidates:,}\ncandidates", "reordered")
+    count = f"{behaviors}\nbehaviors", f"{interests} vectors", f"{candidates:,}\ncandidates"
+    handed = (*count, "reordered")
     for (left, right), what in zip(itertools.pairwise(STAGES), handed, strict=True):
         _arrow(axis, (centers[left] + BOX / 2, 0.0), (centers[right] - BOX / 2, 0.0))
         _text(axis, (centers[left] + centers[right]) / 2, 0.1, what)
-    _text(axis, -0.55, -0.62, "measured\nhere", COLORS[1], va="top")
+    _text(axis, -0.62, -0.62, "measured\nhere", COLORS[1], va="top")
     for x, what in ((-0.95, "user id"), (last, f"list of\n{shown}")):
         _arrow(axis, (x, 0.0), (x + 0.95, 0.0))
         _text(axis, x + 0.45, 0.1, what)
@@ -58,18 +61,19 @@ def system(
     start, end = centers["extract"] - BOX / 2, centers["recall"] + BOX / 2
     axis.plot([start, start, end, end], [0.65, 0.8, 0.8, 0.65], lw=1.2, color=COLORS[0])
     _text(axis, (start + end) / 2, 0.88, "paper: less than 15 ms together", COLORS[0])
-    path = [last + 0.45, last + 0.45, centers["store"]]
-    axis.plot(path, [0.9, 1.85, 1.85], ls="--", lw=1.2, color=COLORS[2])
+    path = [last + 0.95, last + 0.95, centers["store"]]
+    axis.plot(path, [0.0, 1.85, 1.85], ls="--", lw=1.2, color=COLORS[2])
     _arrow(axis, (centers["store"], 1.85), (centers["store"], HEIGHT / 2), COLORS[2], "--")
     _text(axis, centers["recall"], 1.93, "a click is in the history of the next request", COLORS[2])
 
     job = "every night: train (with label-aware attention),\nindex, gate, swap"
-    _box(axis, centers["recall"], -2.1, job, COLORS[3], width=6.0, height=0.8)
+    _box(axis, centers["recall"], -2.1, job, COLORS[3], width=7.2, height=0.8)
     for name in ("extract", "recall", "rank"):
-        _arrow(axis, (centers[name], -1.7), (centers[name], -1.05), COLORS[3])
-    axis.plot([centers["store"]] * 2, [-1.05, -2.1], lw=1.2, color=COLORS[3])
-    _arrow(axis, (centers["store"], -2.1), (centers["recall"] - 3.0, -2.1), COLORS[3])
-    _text(axis, centers["store"] + 0.3, -1.7, "log", COLORS[3])
+        _arrow(axis, (centers[name] + SIDE, -1.7), (centers[name] + SIDE, -HEIGHT / 2), COLORS[3])
+    out = centers["store"] + SIDE
+    axis.plot([out, out], [-HEIGHT / 2, -2.1], lw=1.2, color=COLORS[3])
+    _arrow(axis, (out, -2.1), (centers["recall"] - 3.6, -2.1), COLORS[3])
+    _text(axis, out + 0.3, -1.7, "log", COLORS[3])
     return figure
 
 
@@ -101,9 +105,9 @@ def a_over_a(
     right.axhline(100 * alpha, color=INK, lw=1, ls="--", label=f"intended: {100 * alpha:.0f} %")
     right.set(xlabel="evening", ylabel="A/A tests stopped so far, percent")
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
-    right.yaxis.set_major_locator(MaxNLocator(integer=True))
     for axis in (left, right):
         axis.set_ylim(0, 1.35 * axis.get_ylim()[1])
+        axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axis.legend(fontsize=10, loc="upper right" if axis is left else "upper left")
     return figure
 
@@ -124,7 +128,7 @@ def power(
         smallest = 100 * float(np.interp(POWER, values, effects))
         axis.plot(100 * effects, 100 * values, color=color, lw=2)
         axis.plot(smallest, 100 * POWER, "o", color=color)
-        label = f"  {name}\n  detect +{smallest:.1f} %"
+        label = f"  {name}\n  MDE +{smallest:.1f} %"
         axis.text(smallest, 78, label, va="top", color=color, fontsize=10)
     axis.set(xlabel="true change of the CTR, percent (logarithmic scale)", ylabel="power, percent")
     axis.set_xscale("log")
@@ -136,7 +140,6 @@ def power(
 
 def arms(
     names: Sequence[str],
-    searches: Sequence[float],
     over_users: Sequence[Estimate],
     over_runs: Sequence[Estimate],
     runs: Float[np.ndarray, "arms runs"],
@@ -144,12 +147,11 @@ def arms(
     """Draw the difference of each arm's CTR from the control's, with two intervals and its runs.
 
     Args:
-        searches: of the index, per request.
         over_users: the interval covers the sampling of users.
         over_runs: the interval covers users and training runs.
         runs: the difference of each training run from the mean of the control.
     """
-    figure, axis = plt.subplots(figsize=(9, 0.9 + 0.5 * len(names)), layout="constrained")
+    figure, axis = plt.subplots(figsize=(9, 0.9 + 0.45 * len(names)), layout="constrained")
     rows = np.arange(len(names))
     for shift, color, label, found in (
         (-0.14, COLORS[0], "interval over users", over_users),
@@ -161,14 +163,10 @@ def arms(
             label=label,
         )  # fmt: skip
     for row, values in zip(rows + 0.14, 100 * runs, strict=True):
-        label = "" if row > 1 else "a training run"
+        label = "" if row > 1 else "users of one training run"
         axis.plot(values, [row] * len(values), "|", color=INK, ms=10, mew=2, label=label)
     axis.axvline(0, color=INK, lw=1, ls="--")
-    cost = [
-        f"{name}\n" + (f"{count:.1f} searches" if count else "no vector search")
-        for name, count in zip(names, searches, strict=True)
-    ]
-    axis.set_yticks(rows, cost, fontsize=10)
+    axis.set_yticks(rows, names, fontsize=10)
     axis.invert_yaxis()
     axis.set_xlabel("CTR minus the control's, percentage points")
     figure.legend(fontsize=10, loc="outside lower center", ncols=3)
@@ -193,11 +191,11 @@ def nights(
     axis.axhline((1 - reference) * values[0], color=COLORS[1], lw=2, label=label)
     label = f"limit of yesterday's version: {100 * tolerance:.0f} % below the night before"
     limits = (1 - tolerance) * values[:-1]
-    axis.plot(days[1:], limits, "_", color=COLORS[0], ms=18, mew=2, label=label)
+    axis.plot(days[1:], limits, "_", color=COLORS[0], ms=18, mew=2, zorder=3, label=label)
     axis.plot(days, values, color=INK, lw=1)
-    axis.plot(days[ok], values[ok], "o", color=COLORS[2], ms=8, label="within both limits")
+    axis.plot(days[ok], values[ok], "o", color=COLORS[2], ms=6, label="within both limits")
     label = "below the reference's limit"
-    axis.plot(days[~ok], values[~ok], "X", color=COLORS[5], ms=9, label=label)
+    axis.plot(days[~ok], values[~ok], "X", color=COLORS[5], ms=6, label=label)
     axis.set(xlabel="night", ylabel="Recall@50")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(fontsize=10, loc="outside upper center", ncols=2)

@@ -11,7 +11,7 @@ SOME = [Estimate(0.001, -0.001, 0.003), Estimate(0.002, 0.001, 0.003)]
 
 
 def system():
-    return figures.system(MILLISECONDS, interests=4, candidates=1000, shown=10)
+    return figures.system(MILLISECONDS, behaviors=27, interests=4, candidates=1000, shown=10)
 
 
 def a_over_a():
@@ -27,7 +27,7 @@ def power():
 
 def arms():
     runs = np.array([[0.0005, 0.0015], [0.001, 0.003]])
-    return figures.arms(["CF", "MIND"], [0.0, 3.6], SOME, SOME, runs)
+    return figures.arms(["CF", "MIND"], SOME, SOME, runs)
 
 
 def nights():
@@ -42,7 +42,7 @@ def test_the_system_has_the_time_of_each_stage():
     for stage, value in MILLISECONDS.items():
         assert figures.STAGES[stage] in texts
         assert f"{value:.2g} ms" in texts
-    assert {"4 vectors", "1,000\ncandidates", "list of\n10"} <= {*texts}
+    assert {"27\nbehaviors", "4 vectors", "1,000\ncandidates", "list of\n10"} <= {*texts}
 
 
 def test_the_texts_of_the_system_do_not_overlap():
@@ -64,7 +64,7 @@ def test_p_values_and_stopped_tests_are_in_percent():
 def test_the_dot_of_a_power_curve_is_its_minimum_detectable_effect():
     (axis,) = power().axes
     assert axis.lines[2].get_xdata() == pytest.approx([8.0])
-    assert axis.texts[0].get_text() == "  one\n  detect +8.0 %"
+    assert axis.texts[0].get_text() == "  one\n  MDE +8.0 %"
 
 
 def test_an_arm_has_two_intervals_and_its_runs():
@@ -72,7 +72,7 @@ def test_an_arm_has_two_intervals_and_its_runs():
     users, runs = axis.containers
     np.testing.assert_allclose(users[0].get_xdata(), [0.1, 0.2])
     np.testing.assert_allclose(runs[0].get_xdata(), [0.1, 0.2])
-    assert axis.get_yticklabels()[1].get_text() == "MIND\n3.6 searches"
+    assert axis.get_yticklabels()[1].get_text() == "MIND"
 
 
 def test_the_nights_that_the_reference_stops_are_marked():
