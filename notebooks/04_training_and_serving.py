@@ -73,9 +73,10 @@ rcParams["figure.dpi"] = 85  # the pictures on this page; the saved ones are vec
 show_architecture("softmax", "index", "merge")
 
 # %% [markdown]
-# The filled blocks and their dark arrows are new; $n$ is the number of behaviors, $m$ that of sampled items. The fields
-# of our films are id, genres and decade. The next cell repeats what notebooks 00 to 03 defined, such as `score` and
-# `b2i_routing`.
+# **Figure 4.1.** Training and serving share everything up to $\mathbf V_u$; this page adds the filled boxes and their
+# dark arrows. Our films have genres and decade in place of category and brand.
+#
+# The next cell repeats what notebooks 00 to 03 defined.
 
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -185,10 +186,11 @@ print(f"loss of Fargo: {-probability[1].log():.2f}")
 #
 # ### Estimating the denominator
 #
-# The denominator is estimated from a sample, because with $10^8$ items and $d = 64$ the exact sum takes
-# $6.4 \cdot 10^9$ multiplications for one pair. Let $s_j = \mathbf v_u^\top \mathbf e_j$, and draw $m$ *negatives*,
-# film $j$ with probability $q_j$. By importance sampling, the sum of $e^{s_j} / (m q_j)$ over the draws has the
-# expectation $\sum_j e^{s_j}$. Dividing by $m q_j$ subtracts a logarithm from the score:
+# The denominator is estimated from a sample, because with $10^9$ items and $d = 64$ the exact sum takes
+# $6.4 \cdot 10^{10}$ multiplications for one pair and gives every item embedding a gradient; 1,000 samples need a
+# millionth. Let $s_j = \mathbf v_u^\top \mathbf e_j$, and draw $m$ *negatives*, film $j$ with probability $q_j$. By
+# importance sampling, the sum of $e^{s_j} / (m q_j)$ over the draws has the expectation $\sum_j e^{s_j}$. Dividing by
+# $m q_j$ subtracts a logarithm from the score:
 #
 # $$ \frac{1}{m q_j}\, e^{s_j} = e^{\,s_j - \log (m q_j)} $$
 #
@@ -224,8 +226,8 @@ print("sampled_softmax equals mindlib's, and the full softmax if it sees every f
 # %% [markdown]
 # ### Is the estimate unbiased?
 #
-# The corrected *sum* is unbiased. The loss is its logarithm, which is too low on average because the logarithm is
-# concave (Jensen's inequality); the gradient is biased too. More negatives reduce both errors.
+# The corrected *sum* is unbiased. The loss takes its logarithm, which is too low on average because the logarithm is
+# concave (Jensen's inequality); the gradient is biased too.
 #
 # For the five films, the cell computes the loss of one draw of two negatives, and the means over all 25 draws:
 
@@ -266,13 +268,12 @@ figure = plots.bias_by_number(numbers, found, len(small.items) - 1)
 _ = save_figure(figure, "04_bias.svg")
 
 # %% [markdown]
-# **Figure 4.1.** With the logQ correction (solid), loss and gradient approach those of the full softmax as $m$ grows.
-# Without it (dashed), the loss drifts; uniform sampling is right only near $m = 1000$.
+# **Figure 4.2.** With the logQ correction (solid), loss and gradient approach those of the full softmax as $m$ grows.
+# Without it (dashed), popularity sampling's gradient is wrong by more than 70 % at every $m$, and uniform sampling is
+# right only near $m = 1000$.
 #
-# **Measured here**: at $m = 4096$ the corrected losses are within 0.02 nats of the full one, and their mean
-# gradients within 3 %. Without the correction, the gradient of popularity sampling is wrong by more than 70 % at every
-# $m$. Uniform sampling without the correction biases the gradient less, because every negative lacks the same constant
-# $\log(m / 1000)$, which is zero at $m = 1000$.
+# Uniform sampling without the correction biases the gradient less: all negatives omit the same term
+# $\log(m / 1000)$.
 #
 # ### Why the label's own logit is not corrected
 #
@@ -284,9 +285,9 @@ _ = save_figure(figure, "04_bias.svg")
 #
 # ### What a wrong loss teaches
 #
-# A missing correction changes what is learned. Suppose that five films are the label in 50, 20, 15, 10 and 5 % of the
-# pairs, and that the model has one free score per film. Four negatives are drawn in proportion to these shares. The
-# scores that minimize the loss, with the sampled sum replaced by its expectation, give these shares:
+# Suppose that five films are the label in 50, 20, 15, 10 and 5 % of the pairs, and that the model has one free score
+# per film. Four negatives are drawn in proportion to these shares. The scores that minimize the loss, with the sampled
+# sum replaced by its expectation, give these shares:
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 truth = np.array([0.5, 0.2, 0.15, 0.1, 0.05])
@@ -297,19 +298,19 @@ learned = {
     "no logQ, hits not masked": sampled.learned_shares(truth, truth, 4, logq=False, hits_stay=True),
 }
 show_table(
-    ["share learned, %", *(f"film {i}" for i in range(1, 6))],
+    ["share learned, % (rounded)", *(f"film {i}" for i in range(1, 6))],
     [(name, *(f"{100 * s:.0f}" for s in shares)) for name, shares in learned.items()],
 )
 
 # %% [markdown]
-# Unmasked accidental hits lower the scores of popular films. Without logQ, a film that is often drawn as a negative is
-# pushed down as often: the learned scores come near $\log \Pr(i \mid u) - \log q_i$, so popular films score too low.
-# Here $\Pr$ equals $q$, and all shares become equal if hits are not masked either. Masking protects film 1 in half of
-# the pairs, so it keeps 28 %.
+# Unmasked accidental hits lower the share of the most popular film. Without logQ, a film that is often drawn as a
+# negative is pushed down as often: the learned scores approach $\log \Pr(i \mid u) - \log q_i$, so popular films score
+# too low. Here $\Pr$ equals $q$, and all shares become equal if hits are not masked either. Masking protects film 1 in
+# half of the pairs: its share is 28 %.
 #
 # ## 2. MIND in 80 lines
 #
-# Training and serving share embeddings, routing and head, which make $\mathbf V_u$ in `f_user`.
+# `f_user` makes $\mathbf V_u$, in training as in serving.
 
 
 # %%
@@ -429,8 +430,9 @@ print("V_u and both losses equal mindlib's, with the same weights and random num
 # %% [markdown]
 # The settings are those of `MINDConfig.paper()`: Gaussian initial logits with $\sigma = 1$, $r = 3$, a
 # Linear–ReLU–Linear head, and the attention exponent $p = 2$ with Eq. 10. **Open**: the paper states no batch size,
-# learning rate or number of negatives; these are ours. For large catalogs, mindlib's `RowAdam` updates only the item
-# rows of the batch ([docs/speed.md](../docs/speed.md#large-catalogs)).
+# learning rate or number of negatives; these are ours. They can matter more than the model: with eight
+# times the batch and the negatives, [a user](https://github.com/THUDM/ComiRec/issues/22) raised ComiRec-SA's Recall@50
+# on Books from 8.1 to 9.5 %; in ComiRec's paper, it is 0.8 points above MIND.
 #
 # **Predict**: which of the two losses gives better lists, and by how many points of HitRate@50, the share of
 # users whose held-out last film is among the top 50 of the films that they have not seen?
@@ -509,16 +511,14 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 4.2.** Scoring each candidate as in serving, with the maximum in place of $p = 2$, gives better lists than
-# Eq. 10; *MIND (ours)*, mindlib's tuned configuration, gives the best. Rings: `mindlib.fit` with the same settings.
+# **Figure 4.3.** Scoring each candidate as in serving, with the maximum in place of $p = 2$, gives better lists than
+# Eq. 10 (paired differences: table above); *MIND (ours)*, mindlib's tuned configuration, gives the best. Open circles:
+# `mindlib.fit` with the same settings.
 #
 # **Measured here**: the 80-line model trained with Eq. 10 scores about 7 points above the popularity baseline. The
-# candidate loss adds 1 to 2 points. No difference between the model by hand and `mindlib.fit` can be shown: both
-# intervals contain zero. *MIND (ours)* adds about 7 points;
-# [docs/library.md](../docs/library.md#ours-against-the-paper) lists its differences. The intervals cover the sampling of
-# users, not retraining: each model was trained once.
-#
-# **Try**: `hits(recommender(train(False, math.inf)[0])).mean()` separates the two changes.
+# candidate loss adds 1 to 2 points. No difference between the model by hand and `mindlib.fit` can be shown. *MIND
+# (ours)* adds about 7 points; [docs/library.md](../docs/library.md#ours-against-the-paper) lists its differences. The
+# intervals cover the sampling of users, not retraining: each model was trained once.
 #
 # ### Exercise 1: another sampler
 #
@@ -568,13 +568,17 @@ for name, sampler in (("draw and correction", popular), ("draw only", half_chang
     rates[name] = hits(recommender(model))
     sampler_rows.append((name, share_estimate(rates[name] > 0).percent(1), f"{rank:.0f}"))
 show_table(
-    ["popularity sampler, one epoch", "HitRate@50", "ratings of a listed film, mean"], sampler_rows
+    [
+        "candidate loss, popularity sampler, one epoch",
+        "HitRate@50",
+        "ratings of a listed film, mean",
+    ],
+    sampler_rows,
 )
 
 # %% [markdown]
 # **Measured here**: with only the draw changed, the hit rate falls from 26 % to 18 %, about that of the popularity
-# baseline, and the listed films have on average a third as many ratings. The learned scores lack the popularity term.
-# (One epoch; the runs of Figure 4.2 have two.)
+# baseline, and the listed films have on average a third as many ratings.
 #
 # ### Exercise 2: a leak
 #
@@ -616,8 +620,9 @@ show_table(
 )
 
 # %% [markdown]
-# The loss is lower, but the lists are not better. Routing carries the label itself into an interest, so the model can
-# copy it; in serving the target is never in the history. Therefore behaviors must be strictly older than the label.
+# The loss is lower, but the lists are not better. A likely reason: the label is among the behaviors, so high scores of
+# these lower the loss; in serving the target is never in the history. Therefore behaviors must be strictly older than
+# the label.
 #
 # ## 3. Serving: K searches, one list
 #
@@ -637,7 +642,7 @@ index.add(e[1:].numpy())
 
 def retrieve(V, seen, N):
     found = {}
-    for v in V:  # the active interests only: a zero vector would find items too
+    for v in V:  # the active interests only: a zero vector would add arbitrary films of score 0
         scores, rows = index.search(v[None].numpy(), N + len(seen))
         for film, value in zip((rows[0] + 1).tolist(), scores[0].tolist(), strict=True):
             if film not in seen:
@@ -699,14 +704,16 @@ show_table(
 # reserves no places for an interest: among 1,000 users, one interest fills the top 10 of 32 %, but the top 50 of only
 # 6 %.
 #
-# **N results for each interest suffice.** Let a film belong to the exact top $N$, and let interest $k$ give it
-# its maximum. If $N$ films were before it in list $k$, their maxima would be higher too, a contradiction.
-# $N / K$ results do not suffice, because all $N$ may belong to one interest. To leave out $h$ seen films, fetch $N + h$.
+# **N results for each interest suffice.** Let a film belong to the exact top $N$, and let interest $k$ give it its
+# maximum. If $N$ films were before it in list $k$, their maxima would be higher too, a contradiction. $N / K$ results
+# do not suffice, because all $N$ may belong to one interest. To leave out $h$ seen films, fetch $N + h$. Uncut, the
+# merged list has up to $K N$ films, which inflates HitRate@N.
 #
 # **Norms matter**, because index and loss use inner products; the norm of an item vector carries a part of its
 # popularity. Normalizing the *item vectors* changes the order in each list and costs about 2 points of HitRate@50
 # (**measured here**). Normalizing the *user vectors* keeps the order within each list but changes the merge; no
-# difference in HitRate@50 can be shown.
+# difference in HitRate@50 can be shown. To search by cosine, normalize both in training too, with a temperature,
+# because cosines are at most 1.
 
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -736,7 +743,7 @@ print(
 )
 
 # %% [markdown]
-# **An approximate index** looks at a part of the catalog. An inverted file (IVF) groups the item vectors
+# **An approximate index** scans only part of the catalog. An inverted file (IVF) groups the item vectors
 # around centers, and each query scans the `nprobe` groups whose centers score highest. *Recall* is the share of
 # the exact list that is found.
 
@@ -768,9 +775,9 @@ show_table(
 # %% [markdown]
 # A user's best films lie in several groups, so one probe finds less than half of them.
 #
-# **Latency**: up to $K = 5$, mindlib's exact index, `ExactIndex`, answers 99 % of the requests within 15 ms.
-# (**Paper**: less than 15 ms for extraction and retrieval from a billion items.) These are recorded times for one user
-# on one core, without extraction ([docs/speed.md](../docs/speed.md)):
+# **Latency**: with a million items and $K = 5$, mindlib's exact index, `ExactIndex`, answers 99 % of the requests
+# within 15 ms. (**Paper**: less than 15 ms for extraction and retrieval from a billion items.) The table shows times
+# for one user on one core, without extraction ([docs/speed.md](../docs/speed.md)):
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 kept = records.record("serving")
@@ -797,8 +804,8 @@ if kept:
 # ## 4. Training–serving skew
 #
 # **Skew** is a difference between the vectors that are served and those that were evaluated. Algorithm 1 has a source
-# of it built in: it draws new logits $b_{ij}$ in every call. **Predict**: how far apart are two answers of the hand-made
-# MIND for the same users? The cell also compares mindlib's exported ONNX graph with its model.
+# of it built in: it draws new logits $b_{ij}$ in every call. **Predict**: how far apart are two answers of the
+# hand-made MIND for the same users? The cell also compares mindlib's exported ONNX graph with its model.
 
 # %%
 history = split.test.histories.window(50)
@@ -812,19 +819,18 @@ with tempfile.TemporaryDirectory() as folder:
     skew = measure_skew(reference, exported, split.test.histories)
 print(f"by hand, two calls: vectors differ by {redrawn.median():.0%} of their norm (median)")
 print(f"mindlib, model and export: vectors differ by at most {skew:.0e} of their norm")
-print(f"inputs of the export: {[x.name for x in exported.session.get_inputs()]}")
 
 # %% [markdown]
-# Two calls by hand differ by 22 % of the norm (median). mindlib's logits are deterministic: farthest points in *MIND
-# (ours)*, a hash of item and seed in the paper's form. The effect of skew on the hit rate is not measured.
+# mindlib's logits are deterministic: farthest points in *MIND (ours)*, a hash of item and seed in the paper's form. The
+# effect of skew on the hit rate is not measured.
 #
 # ## 5. One more click
 #
-# A click changes the interests at the next request, although no parameter changes: only `f_user` runs again
-# (**Paper**: real-time personalization). Suppose that an interest, before the head and with $S = I$, sums $c$ films
-# with equal direction and norm. An orthogonal film of the same norm routed wholly to this interest rotates it by
-# $\arctan(1/c)$: 18° for $c = 3$, 2° for $c = 30$. If the click raises $K'_u$ (Eq. 9; for $K \geq 5$ from four to five
-# with the 32nd film), all films are redistributed, and all interests can change.
+# A click changes the interests at the next request: only `f_user`, the searches and the merge run again, while
+# parameters, item vectors and index stay (**Paper**: real-time personalization). Suppose that an interest, before the
+# head and with $S = I$, sums $c$ films with equal direction and norm. An orthogonal film of the same norm routed wholly
+# to this interest rotates it by $\arctan(1/c)$: 18° for $c = 3$, 2° for $c = 30$. If the click raises $K'_u$ (Eq. 9;
+# for $K \geq 5$ from four to five with the 32nd film), all films are redistributed, and all interests can change.
 #
 # **Predict**: how far do the example user's interests rotate after a click on one western, and how far after two?
 
@@ -833,7 +839,7 @@ viewer = clicking.make_viewer(reference, split, case, ("Western", "Musical", "Wa
 
 
 def clicked(genre):
-    return plots.rotations(viewer, names, genre)
+    return plots.rotations(viewer, names, log.titles, genre)
 
 
 frames(
@@ -843,6 +849,12 @@ frames(
 )
 _ = save_figure(clicked("Western"), "04_click.svg")
 plt.close("all")
+
+# %% [markdown]
+# **Figure 4.4.** One western rotates no interest by more than 4°; after two, *Drama, War* has rotated by 15°. Two
+# musicals or war films (slider) rotate every interest by 2° to 5°.
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
 rows = []
 for clicks in (1, 2):
     after = viewer.after("Western", clicks)
@@ -861,10 +873,8 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 4.3.** One western rotates no interest by more than 4°; after two, *Drama, War* has rotated by 15°.
-#
-# **Measured here**: the first western is shared by two interests. The second belongs to *Drama, War* and draws half of
-# the first there. Over 1,000 users with 16 to 49 films, who keep $K'_u = K = 4$, the next film that they watched
+# **Measured here**: two interests share the first western. The second goes to *Drama, War*, which then holds nearly
+# half of the first. Over 1,000 users with 16 to 49 films, who keep $K'_u = K = 4$, the next film that they watched
 # rotates one interest by 5° (median), and the others by 2°, 1° and 1°.
 #
 # ## What to remember

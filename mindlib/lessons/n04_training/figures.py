@@ -89,32 +89,32 @@ def hit_rates(rows: Mapping[str, Estimate]) -> Figure:
     return figure
 
 
-def rotations(viewer: Viewer, names: Sequence[str], genre: str) -> Figure:
+def rotations(viewer: Viewer, names: Sequence[str], titles: Sequence[str], genre: str) -> Figure:
     """Draw the angle by which one click, and two, rotate each of a user's named interests."""
     before, once, twice = (viewer.after(genre, clicks).vectors for clicks in range(3))
     first, second = (
         {turn.before: turn.degrees for turn in match_interests(before, after)}
         for after in (once, twice)
     )
-    order = sorted(range(len(before)), key=lambda k: -second[k])
     figure, axis = plt.subplots(figsize=(8, 3.4), layout="constrained")
-    places = np.arange(len(order))
-    colors = [COLORS[k] for k in order]
+    places = np.arange(len(before))
+    colors = COLORS[: len(before)]
     for shift, degrees, face, words in (
         (-0.2, first, "none", "after one click"),
         (0.2, second, colors, "after two clicks"),
     ):
-        drawn = axis.barh(
-            places + shift, [degrees[k] for k in order], 0.34, color=face, edgecolor=colors, lw=1.5
-        )
-        texts = [f"{degrees[k]:.0f}°" for k in order]
+        angles = [degrees[k] for k in places]
+        drawn = axis.barh(places + shift, angles, 0.34, color=face, edgecolor=colors, lw=1.5)
+        texts = [f"{angle:.0f}°" for angle in angles]
         texts[0] += f"  {words}"
         axis.bar_label(drawn, texts, padding=4, color=INK, fontsize=10)
-    axis.set_yticks(places, [names[k] for k in order], fontsize=10)
+    axis.set_yticks(places, names, fontsize=10)
     for label, color in zip(axis.get_yticklabels(), colors, strict=True):
         label.set_color(color)
     axis.invert_yaxis()
     most = max(20.0, 1.3 * max(second.values()))
-    axis.set(xlabel=f"rotation, degrees (clicked genre: {genre})", xlim=(0, most))
+    axis.set(xlabel="rotation of the interest vector (after the head), degrees", xlim=(0, most))
     axis.set_xticks(np.arange(0, most, 5))
+    clicked = ", then ".join(titles[film] for film in viewer.offered[genre][:2])
+    axis.set_title(f"{genre} films clicked: {clicked}", loc="left", fontsize=11)
     return figure

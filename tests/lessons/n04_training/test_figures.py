@@ -1,6 +1,6 @@
 """The figures of notebook 04 show the numbers that they are given."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ BIASES = [Bias(Estimate(-0.4, -0.5, -0.3), 0.6, 0.1), Bias(Estimate(0.1, 0.0, 0.
 
 
 class Turning(Viewer):
-    """Each click turns the first of two interests by 30 degrees; the second does not turn."""
+    """Each click turns the second of two interests by 30 degrees; the first does not turn."""
+
+    offered: ClassVar = {"War": [1, 0, 2]}
 
     def after(self, genre: str, clicks: int) -> State:
         turned = [np.cos(clicks * np.pi / 6), np.sin(clicks * np.pi / 6), 0.0]
@@ -33,7 +35,9 @@ FIGURES = {
             "b": BIASES[1].loss,
         }
     ),
-    "rotations": lambda: plots.rotations(object.__new__(Turning), ["a, b", "c"], "War"),
+    "rotations": lambda: plots.rotations(
+        object.__new__(Turning), ["a, b", "c"], ["Ran", "Glory", ""], "War"
+    ),
 }
 
 
@@ -60,12 +64,13 @@ def test_hit_rates_are_points_with_intervals_in_percent():
     assert [t.get_text() for t in axis.texts] == ["20.0  by hand", "10.0  mindlib.fit", "10.0  "]
 
 
-def test_rotations_show_both_angles_and_the_most_rotated_interest_first():
+def test_rotations_show_both_angles_of_each_interest_and_name_the_films():
     (axis,) = FIGURES["rotations"]().axes
     once, twice = ([bar.get_width() for bar in bars] for bars in axis.containers)
-    np.testing.assert_allclose([once, twice], [[30, 0], [60, 0]], atol=0.05)
-    assert [t.get_text() for t in axis.get_yticklabels()] == ["c", "a, b"]
+    np.testing.assert_allclose([once, twice], [[0, 30], [0, 60]], atol=0.05)
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["a, b", "c"]
     assert [t.get_text() for t in axis.texts][::2] == [
-        "30°  after one click",
-        "60°  after two clicks",
+        "0°  after one click",
+        "0°  after two clicks",
     ]
+    assert axis.get_title(loc="left") == "War films clicked: Glory, then Ran"
