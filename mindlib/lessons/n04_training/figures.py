@@ -103,7 +103,7 @@ def rotations(viewer: Viewer, names: Sequence[str], titles: Sequence[str], genre
         (-0.2, first, "none", "after one click"),
         (0.2, second, colors, "after two clicks"),
     ):
-        angles = [degrees[k] for k in places]
+        angles = [degrees[k] for k in range(len(before))]
         drawn = axis.barh(places + shift, angles, 0.34, color=face, edgecolor=colors, lw=1.5)
         texts = [f"{angle:.0f}°" for angle in angles]
         texts[0] += f"  {words}"
@@ -115,6 +115,6 @@ def rotations(viewer: Viewer, names: Sequence[str], titles: Sequence[str], genre
     most = max(20.0, 1.3 * max(second.values()))
     axis.set(xlabel="rotation of the interest vector (after the head), degrees", xlim=(0, most))
     axis.set_xticks(np.arange(0, most, 5))
-    clicked = ", then ".join(titles[film] for film in viewer.offered[genre][:2])
+    clicked = ",\nthen ".join(titles[film] for film in viewer.offered[genre][:2])
     axis.set_title(f"{genre} films clicked: {clicked}", loc="left", fontsize=11)
     return figure

@@ -73,4 +73,4 @@ def test_rotations_show_both_angles_of_each_interest_and_name_the_films():
         "0°  after one click",
         "0°  after two clicks",
     ]
-    assert axis.get_title(loc="left") == "War films clicked: Glory, then Ran"
+    assert axis.get_title(loc="left") == "War films clicked: Glory,\nthen Ran"
