@@ -28,9 +28,7 @@ def project(vectors: Float[np.ndarray, "n dim"], seed: int) -> Float[np.ndarray,
     """Place vectors in the plane by UMAP, deterministically for a seed."""
     import umap  # compiles for seconds
 
-    mapping = umap.UMAP(
-        n_neighbors=NEIGHBORS, min_dist=MIN_DIST, metric=METRIC, random_state=seed, n_jobs=1
-    )
+    mapping = umap.UMAP(NEIGHBORS, metric=METRIC, min_dist=MIN_DIST, random_state=seed, n_jobs=1)
     return np.asarray(mapping.fit_transform(vectors), dtype=np.float64)
 
 
@@ -95,10 +93,17 @@ class ItemMap:
     interest: Int[np.ndarray, " items"]
 
     def is_below(self) -> list[bool]:
-        """Return whether the label of each star belongs below it, because another one is above."""
-        near = np.ptp(self.points, axis=0) * (0.25, 0.07)
-        stars = list(self.stars)
-        return [any((abs(s - t) < near).all() for t in stars[:k]) for k, s in enumerate(stars)]
+        """Return whether each star's label belongs below it, where it covers less than above."""
+        near, taken = np.ptp(self.points, axis=0) * (0.09, 0.022), [*self.stars]  # half a label
+        points = np.concatenate([self.points, self.centers() + near * (0, 1)])  # genres' names last
+        weights = np.isin(self.genres, self.named) + 9 * (self.interest >= 0)
+        weights = np.append(weights, [99] * len(self.named))
+        for star in self.stars:
+            labels = star + near * [[[0, 2.2]], [[0, -2.2]]]
+            cost = (abs(points - labels) < near * (1.1, 1.5)).all(2) @ weights
+            cost += weights.sum() * (abs(taken - labels) < 2 * near).all(2).sum(1)
+            taken.append(labels[cost.argmin(), 0])
+        return (self.stars[:, 1] > np.array(taken)[len(self.stars) :, 1]).tolist()
 
     def centers(self) -> Float[np.ndarray, "named 2"]:
         """Return for each named genre its point in the densest place that no star covers."""
@@ -113,37 +118,34 @@ class ItemMap:
         return np.array(centers)
 
 
-def draw_items(axis: Axes, points: np.ndarray, genres: Sequence[str], named: Sequence[str]) -> None:
-    """Draw a point for each item, in its genre's color if that is named."""
-    names = np.array(genres)
-    others = ~np.isin(names, named)
-    size = axis.get_window_extent().width / 70
-    axis.scatter(*points[others].T, s=0.7 * size, color=INK, alpha=0.4, lw=0)
-    for color, name in zip(MAP_COLORS, named, strict=False):
-        axis.scatter(*points[names == name].T, s=size, color=color, alpha=0.5, lw=0)
-    axis.set(xticks=[], yticks=[])
-    axis.spines[:].set_visible(False)
+def draw_items(axis: Axes, points: np.ndarray, names: np.ndarray, colors: Mapping) -> None:
+    """Draw a point for each item, in the color of its genre's name if that has one."""
+    axis.scatter(*points[~np.isin(names, [*colors])].T, s=7, color=INK, alpha=0.3, lw=0)
+    for name, color in colors.items():
+        axis.scatter(*points[names == name].T, s=12, color=color, lw=0, label=name)
+    axis.set(xticks=[], yticks=[], frame_on=False)
 
 
 def map_figure(view: ItemMap, title: str = "") -> Figure:
-    """Draw the map with genre names, the user's items, and lines to the interests (stars)."""
+    """Draw the map, opaque where a genre leads an interest's words, and the user's items."""
     figure, axis = plt.subplots(figsize=(9, 7.2), layout="constrained")
     axis.set_title(title, fontsize=11)
-    draw_items(axis, view.points, view.genres, view.named)
-    for color, name, (x, y) in zip(MAP_COLORS, view.named, view.centers(), strict=False):
-        axis.text(x, y, name, color=color, size=13, weight="bold", ha="center", va="bottom")
-    stars = zip(view.stars, view.words, view.is_below(), strict=True)
-    for k, (star, words, is_below) in enumerate(stars):
-        own = view.points[view.interest == k]
-        for x, y in own:
-            axis.plot([x, star[0]], [y, star[1]], color=COLORS[k], lw=1, alpha=0.5, zorder=4)
-        axis.scatter(*own.T, s=34, color=COLORS[k], edgecolor=LABEL, lw=0.7, zorder=5)
-        axis.scatter(*star, marker="*", s=420, color=COLORS[k], edgecolor=LABEL, lw=1, zorder=8)
-        axis.annotate(
-            f"{k + 1} {words}", star, xytext=(0, -25 if is_below else 15), ha="center", size=10,
-            textcoords="offset points", color=ON_LABEL, zorder=7,
-            bbox={"boxstyle": "round,pad=0.25", "fc": LABEL, "ec": COLORS[k], "lw": 1.5},
-        )  # fmt: skip
+    first = [words.split(",")[0] for words in view.words]
+    alphas = [1 if name in first else 0.55 for name in view.named]
+    shades = dict(zip(view.named, zip(MAP_COLORS, alphas, strict=False), strict=False))
+    draw_items(axis, view.points, np.array(view.genres), shades)
+    style: dict = {"ha": "center", "va": "center", "textcoords": "offset points", "color": ON_LABEL}
+    for (name, (color, _)), place in zip(shades.items(), view.centers(), strict=False):
+        axis.annotate(name, place, (0, 12), size=13, weight="bold", **{**style, "color": color})
+    for k, (star, is_below) in enumerate(zip(view.stars, view.is_below(), strict=True)):
+        box = {"boxstyle": "round,pad=0.25", "fc": LABEL, "ec": COLORS[k], "lw": 1.5}
+        for place in view.points[view.interest == k]:
+            axis.plot(*np.array([place, star]).T, color=COLORS[k], lw=0.7, alpha=0.6, zorder=4)
+            circle = {**box, "boxstyle": "circle,pad=0.12"}
+            axis.annotate(f"{k + 1}", place, (0, 0), size=8, bbox=circle, zorder=5, **style)
+        axis.scatter(*star, marker="*", s=320, color=COLORS[k], edgecolor=ON_LABEL, zorder=8)
+        text, offset = f"{k + 1} {view.words[k]}", (0, -21 if is_below else 20)
+        axis.annotate(text, star, offset, size=10, bbox=box, zorder=7, **style)
     return figure
 
 
@@ -151,12 +153,10 @@ def small_maps(
     maps: Mapping[str, np.ndarray], genres: Sequence[str], named: Sequence[str]
 ) -> Figure:
     """Draw several maps of the same items side by side, by the caption below each."""
-    size = 3.4 * len(maps), 3.6
-    figure, axes = plt.subplots(1, len(maps), figsize=size, layout="constrained", squeeze=False)
-    for axis, (caption, points) in zip(axes[0], maps.items(), strict=True):
-        draw_items(axis, points, genres, named)
-        axis.set_xlabel(caption, fontsize=10)
-    for color, name in zip(MAP_COLORS, named, strict=False):
-        axes[0][0].scatter([], [], s=30, color=color, label=name)
-    figure.legend(loc="outside lower center", ncols=len(named))
+    figure = plt.figure(figsize=(3.4 * len(maps), 3.7), layout="constrained")
+    for axis, (caption, points) in zip(figure.subplots(1, len(maps)), maps.items(), strict=True):
+        draw_items(axis, points, np.array(genres), dict(zip(named, MAP_COLORS, strict=False)))
+        axis.set_xlabel(caption, fontsize=11)
+    legend = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*legend, loc="outside lower center", ncols=len(named), markerscale=2)
     return figure
