@@ -50,10 +50,13 @@ users, a random split. At N = 500 it loses two points of HitRate on CDs and one 
 users of films. Trained by Eq. 10, it loses five points on films and three on groceries.
 
 Users gain most whose next item has one of several categories of their history: 5.8 points on Taobao
-and 3.8 on Amazon Beauty. Without the items' categories the gain on Taobao disappears. The order of
-the behaviors, which MIND does not see, is worth more: SASRec's single vector is 2.4 points above
-MIND with four on Taobao and 12.2 on films, and without its position embeddings ComiRec-SA, also
-with four, is not measurably above MIND. Notebook 05 shows the groups.
+and 3.8 on Amazon Beauty. Without the items' categories the gain on Taobao disappears.
+
+MIND does not see the order of the behaviors, which is worth more. With `recency=True`, an addition
+of ours, one learned weight for each place from the end of the history multiplies the behaviors'
+shares in the capsules. It adds 13.2 points to one vector on films, 2.2 on Taobao and 2.8 on the last
+items of Amazon Beauty. Then four interests are not measurably above one on these and on Beauty's
+unseen users, and 1.2 points below it on films. Notebook 05 shows both.
 
 ## The paper's claims
 
