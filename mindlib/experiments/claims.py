@@ -100,7 +100,7 @@ def claims_table(recorded: Mapping[str, Results], metric: str = "HitRate@50") ->
         for _, title in group:
             found, word = verdicts[claim, title]
             rows.append([title, found.points(), word])
-    header = ["claim and data", "here, points", "verdict"]
+    header = ["claim and data", f"{metric} here, points", "verdict"]
     return markdown_table(header, rows, text_columns=len(header))
 
 

@@ -42,7 +42,7 @@ def test_the_table_has_a_row_for_each_tested_claim_and_each_data_set_below_it():
     assert "MIND-K > MIND-1** (paper: HitRate@50 +12.6 %" in first
     assert second.startswith("**MIND-K > MaxMF-K**")
     assert [*data, third] == ["one", "last", "other"]
-    assert column(table, "here, points") == [
+    assert column(table, "HitRate@50 here, points") == [
         "+2.00 [+1.00, +3.00]", "-2.00 [-3.00, -1.00]", "+2.00 [+1.00, +3.00]"
     ]  # fmt: skip
     assert column(table, "verdict") == ["holds here", "reversed here", "holds here"]

@@ -81,7 +81,7 @@ def gain_lines(panels: Mapping[str, Mapping[str, Groups]], label: str) -> Figure
                           color=GENRE_COLORS[names.index(name)])  # fmt: skip
         axis.set_xticks(range(len(groups)), groups)
         axis.set_xlabel(title)
-        axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=1 + len(series) // 4, fontsize=8)
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=1 + len(series) // 5, fontsize=8)
     axes[0][0].set_ylabel(label)
     return figure
 
