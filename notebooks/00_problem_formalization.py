@@ -78,9 +78,9 @@ _ = save_figure(architecture(), "00_architecture.svg")
 #
 # All items (behaviors, label and index) share the embedding tables. *B2I routing* groups a user's $n$ behaviors into
 # $K'_u$ interest capsules (notebooks 01 and 02). ReLU layers map each, with the profile vector $\vec p_u$, to a user
-# vector. In **training**, *label-aware attention* combines the user vectors for the label (notebook 03), which a sampled
-# softmax compares with $m$ sampled items (notebook 04). In **serving**, each user vector searches an index, and a merge
-# takes the maximum over interests.
+# vector. In **training**, *label-aware attention* combines the user vectors for the label (notebook 03), which a
+# sampled softmax compares with $m$ sampled items (notebook 04). In **serving**, each user vector searches an index, and
+# a merge takes the maximum over interests.
 #
 # A user vector is a row of $\mathbf V_u$ in the figure's shapes and in the code, but a column in equations, as in the
 # paper. There are $f$ profile fields and $|\mathcal I|$ items; $p$ is an exponent, and ANN means approximate nearest
@@ -88,10 +88,10 @@ _ = save_figure(architecture(), "00_architecture.svg")
 #
 # ## 1. One user and one label item
 #
-# An instance is a triple $(\mathcal I_u, \mathcal P_u, \mathcal F_i)$: the user's **behaviors** (a set, without order or
-# recency) and **profile**, and the **features** of a target item, the label (§3.1). All notebooks follow the same real
-# user. A film belongs to a taste if it has exactly one of the genres Film-Noir, Animation and War. Among users with at
-# most 50 films, we choose the one whose least frequent taste has the largest share.
+# An instance is a triple $(\mathcal I_u, \mathcal P_u, \mathcal F_i)$: the user's **behaviors** (a set, without order
+# or recency) and **profile**, and the **features** of a target item, the label (§3.1). All notebooks follow the same
+# real user. A film belongs to a taste if it has exactly one of the genres Film-Noir, Animation and War. Among users
+# with at most 50 films, we choose the one whose least frequent taste has the largest share.
 
 # %%
 log = load("movielens-1m")
@@ -304,9 +304,9 @@ print("score equals mindlib's score_by_best_interest, and the merged lists are i
 # share the list**.
 #
 # To find the $N$ best items by Eq. 3, search an ordinary index for $N$ items per vector and merge the lists, keeping
-# each item's best score (checked above). None is missed: an item outside the list of its best vector scores less than
-# the $N$ items there. An additional vector cannot lower any score, but it can lower the hit rate, because items near it
-# may push the target out of the top $N$.
+# each item's best score (checked above). With exact searches none is missed: an item outside the list of its best
+# vector scores no more than the $N$ items there. An additional vector cannot lower any score, but it can lower the hit
+# rate, because items near it may push the target out of the top $N$.
 #
 # ### The real user, with one vector and with three
 #
@@ -430,8 +430,8 @@ print("most tastes covered by any of 3,600 directions:",
 # $$\vec v^\top\vec c=\alpha\,\vec v^\top\vec a+\beta\,\vec v^\top\vec b
 # \ge(\alpha+\beta)\min(\vec v^\top\vec a,\vec v^\top\vec b)\ge\min(\vec v^\top\vec a,\vec v^\top\vec b)$$
 #
-# if the minimum is not negative. Therefore, **an item between two liked items scores at least as high as the worse of
-# them.** The number of such items depends on $d$.
+# if the minimum is not negative. Therefore, **an item between two liked items, with scores that are not negative,
+# scores at least as high as the worse of them.** The number of such items depends on $d$.
 #
 # ### 4.2 With more dimensions
 #
@@ -444,9 +444,9 @@ print("most tastes covered by any of 3,600 directions:",
 # $$\frac{1}{\sqrt c}>\sqrt{\frac{2\ln M}{d}}\quad\Longleftrightarrow\quad d>2\,c\ln M.$$
 #
 # With one vector for each interest, $c$ is 1: **by this rule, a single vector needs $c$ times the dimension.** We test
-# it in a crowded world of $M = 60$ clusters of eight items, of which the user likes $c = 4$: it predicts $d > 33$ for one
-# vector and $d > 8$ for four. The list has 32 items, as many as the liked clusters contain. From here on, a cluster is
-# **covered** if at least half of its items are in the list.
+# it in a crowded world of $M = 60$ clusters of eight items, of which the user likes $c = 4$: it predicts $d > 33$ for
+# one vector and $d > 8$ for four. The list has 32 items, as many as the liked clusters contain. From here on, a cluster
+# is **covered** if at least half of its items are in the list.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 LIKED = 4
@@ -477,8 +477,8 @@ frames(
 # their mean. One random world for each $d$. Filled: in the list. Colored: the liked clusters, a row of eight each,
 # covered if at least four are filled. Gray: other items.
 #
-# Figure 0.4 averages over many worlds. Another single vector is *fitted to the answer*, which no recommender knows, by a
-# softmax loss.
+# Figure 0.4 averages over many worlds. Another single vector is *fitted to the answer*, which no recommender knows, by
+# a softmax loss.
 
 # %%
 dims = (2, 4, 8, 12, 16, 24, 32, 48, 64)
@@ -582,13 +582,13 @@ for K in (1, 4):
 
 # %% [markdown]
 # **The scan is memory-bound.** With $K = 1$ it performs half a FLOP for each byte, whereas the assumed machine can
-# perform ten. Four queries in one pass therefore take no longer than one. At 8.5 times the allowed 15 ms, the scan would
-# need the items split over nine machines.
+# perform ten. Four queries in one pass therefore take no longer than one. At 8.5 times the allowed 15 ms, the scan
+# would need the items split over nine machines.
 #
-# In Figure 0.5, an **inverted file** (an index) has $\sqrt n$ lists of items; each query is compared with all centers and
-# with the items of the 32 nearest lists. An **attention network** like DIN weights 50 behaviors per candidate, using $4d$
-# inputs and 36 hidden units, $2\cdot50\,(4d\cdot36+36+d)\approx0.93$ million FLOP. **TDM** searches a tree with this
-# network (section 6): a beam of 1,000 scores 2,000 nodes on each of $\log_2(10^9/10^3)\approx20$ levels.
+# In Figure 0.5, an **inverted file** (an index) has $\sqrt n$ lists of items; each query is compared with all centers
+# and with the items of the 32 nearest lists. An **attention network** like DIN weights 50 behaviors per candidate,
+# using $4d$ inputs and 36 hidden units, $2\cdot50\,(4d\cdot36+36+d)\approx0.93$ million FLOP. **TDM** searches a tree
+# with this network (section 6): a beam of 1,000 scores 2,000 nodes on each of $\log_2(10^9/10^3)\approx20$ levels.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 n, d = 10**9, 64

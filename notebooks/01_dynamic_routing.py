@@ -62,9 +62,9 @@ show_architecture("routing")
 #
 # ## 1. A capsule is a vector whose norm is a confidence
 #
-# A neuron returns a number, a **capsule** a vector. Its norm is the confidence, below 1, that something is present, and
-# its direction describes that thing. The capsules that MIND's routing layer returns are interests, and their directions
-# tell which items they are about.
+# A neuron returns a number, a **capsule** a vector. The norm of a squashed capsule is the confidence, below 1, that
+# something is present, and its direction describes that thing. The capsules that MIND's routing layer returns are
+# interests, and their directions tell which items they are about.
 #
 # A capsule is computed from a weighted sum $z$, which can have any norm $s$. Eq. 7 keeps its direction and changes its
 # norm to $s^2 / (1 + s^2)$; for example, norm 5 becomes 25/26:
@@ -435,7 +435,7 @@ show_table(
 # %% [markdown]
 # Weights first differ in iteration 3, where the loop sums two agreements; the printed version uses only the last. A
 # replaced logit stays below the norm of the vote, because $\|u_j\| < 1$, which limits how sharp the weights become. The
-# differences of added logits keep growing, so the weights of each film approach a one-hot vector.
+# differences of added logits usually keep growing, so the weights of a film approach a one-hot vector.
 #
 # Routing with added logits cannot oscillate, because each iteration that changes the weights raises a bounded objective
 # ([appendix B](appendix/B_routing.ipynb)).
@@ -477,7 +477,7 @@ _ = save_figure(figures.sums_of_weights(both, titles, interests), "01_axis.svg")
 #
 # The axis matters because **only the softmax over the interests makes the interests compete**. Over the behaviors, rows
 # are normalized separately, so no interest influences another. To test this, we copy interest 1's votes to interest 2,
-# so that the two can compete:
+# which must then share what interest 1 had:
 
 # %%
 changed = votes.clone()

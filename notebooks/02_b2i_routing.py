@@ -16,8 +16,8 @@
 # collapse.
 #
 # MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) retrieves items with several vectors per user. Section
-# and equation numbers are the paper's; the data are MovieLens-1M. Claims are marked **Paper**, **Measured here** (outputs
-# show 95 % intervals) or **Open** (not settled by the paper).
+# and equation numbers are the paper's; the data are MovieLens-1M. Claims are marked **Paper**, **Measured here**
+# (outputs show 95 % intervals) or **Open** (not settled by the paper).
 
 # %% tags=["parameters"]
 draws: int = 300  # simulated users behind each point of the collapse map, at least 100
@@ -92,15 +92,15 @@ show_table(
 )
 
 # %% [markdown]
-# Routing is a soft clustering of behaviors (films; low-level capsules) into interests (high-level capsules).
-# Behavior $i$ has a *vote* $\mathbf S_{ij}\vec e_i$ for each interest $j$ and divides a weight of 1 among the interests:
-# its weights $w_{ij}$ are the softmax of its *logits* $b_{ij}$. The weighted sum of an interest's votes, $\vec z_j$,
+# Routing is a soft clustering of behaviors (films; low-level capsules) into interests (high-level capsules). Behavior
+# $i$ has a *vote* $\mathbf S_{ij}\vec e_i$ for each interest $j$ and divides a weight of 1 among the interests: its
+# weights $w_{ij}$ are the softmax of its *logits* $b_{ij}$. The weighted sum of an interest's votes, $\vec z_j$,
 # becomes the interest by squashing, which keeps its direction:
 #
 # $$\vec u_j = \operatorname{squash}(\vec z_j) = \frac{\|\vec z_j\|^2}{1 + \|\vec z_j\|^2}\, \frac{\vec z_j}{\|\vec z_j\|} \tag{7}$$
 #
-# Then the *agreement* $\vec u_j^{\,\mathsf T}\mathbf S_{ij}\vec e_i$ (Eq. 4) is added to the logit. In the loop of notebook
-# 01, `votes`, `b` and `w` have a row for each of $K$ interests and a column for each of $n$ behaviors:
+# Then the *agreement* $\vec u_j^{\,\mathsf T}\mathbf S_{ij}\vec e_i$ (Eq. 4) is added to the logit. In the loop of
+# notebook 01, `votes`, `b` and `w` have a row for each of $K$ interests and a column for each of $n$ behaviors:
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 # From the notebooks before: the embeddings of films and profiles (00), and squash (01).
@@ -230,12 +230,13 @@ equal["shared_routing"] = report_equality("shared_routing", pairs)
 # 2. Then $\vec z_j = \sum_i \frac1K \mathbf S \vec e_i$ does not depend on $j$, so $\vec u_1 = \dots = \vec u_K$.
 # 3. Every interest adds the same $\vec u^{\mathsf T}\mathbf S\vec e_i$ to its logits, so the rows stay equal. ∎
 #
-# By induction, logits of 0 give weights of $1/K$ and interests of $\operatorname{squash}(\frac1K \sum_i \mathbf S \vec e_i)$
-# in every iteration. Training cannot repair this, because all interests share $\mathbf S$ and the layers after it.
+# By induction, logits of 0 give weights of $1/K$ and interests of $\operatorname{squash}(\frac1K \sum_i \mathbf S \vec
+# e_i)$ in every iteration. Training cannot repair this, because all interests share $\mathbf S$ and the layers after
+# it.
 #
-# The remedy is to make the rows differ at the start, as in K-means (**Paper**): $b_{ij} \sim
-# \mathcal N(0, \sigma^2)$, with $\sigma = 1$ recommended. Initial weights are near $1/K$ for small $\sigma$, and near 0 or
-# 1 for large $\sigma$. Two lines change:
+# The remedy is to make the rows differ at the start, as in K-means (**Paper**): $b_{ij} \sim \mathcal N(0, \sigma^2)$,
+# with $\sigma = 1$ recommended. Initial weights are near $1/K$ for small $\sigma$, and near 0 or 1 for large $\sigma$.
+# Two lines change:
 
 
 # %%
@@ -329,9 +330,9 @@ repeats["baseline"] = mean_estimate(torch.stack(baseline))
 print(f"baseline, σ = 1 against the mean of the behaviors: {repeats['baseline']}")
 
 # %% [markdown]
-# **Measured here**, on 100 simulated users with three clusters of seven behaviors: at $\sigma = 1$, repeatability (0.92)
-# is about halfway between the baseline (0.82) and identical interests (1). With $\sigma = 0$, interests repeat only
-# because all are equal.
+# **Measured here**, on 100 simulated users with three clusters of seven behaviors: at $\sigma = 1$, repeatability
+# (0.92) is about halfway between the baseline (0.82) and identical interests (1). With $\sigma = 0$, interests repeat
+# only because all are equal.
 #
 # **Open**: how is serving made repeatable? Noise fixed for each position makes the interests depend on the order of the
 # films. `mindlib` derives each initial logit from a hash of the item and the interest: the same films give the same
@@ -383,8 +384,8 @@ show_table(
 )
 
 # %% [markdown]
-# A user with at least 32 behaviors gets all five interests; the natural logarithm would require 149. Online, dynamic $K$
-# nearly matched the click rate of a fixed $K = 7$ at lower cost (**Paper**, §4.3).
+# A user with at least 32 behaviors gets all five interests; the natural logarithm would require 149. Online, dynamic
+# $K$ nearly matched the click rate of a fixed $K = 7$ at lower cost (**Paper**, §4.3).
 #
 # All later steps must exclude the inactive interests: routing, the head (which maps zeros to a vector), label-aware
 # attention, and retrieval, where a zero vector would return arbitrary items.
@@ -393,14 +394,14 @@ show_table(
 #
 # ### Routing a batch
 #
-# In a batch, `mask` (batch, behaviors) marks real (not padded) behaviors, `active` (batch, interests) each user's $K'_u$
-# interests. The weights are
+# In a batch, `mask` (batch, behaviors) marks real (not padded) behaviors, `active` (batch, interests) each user's
+# $K'_u$ interests. The weights are
 #
 # $$w_{ij} = \frac{\exp b_{ij}}{\sum_k \exp b_{ik}} \tag{6}$$
 #
-# where $k$ runs over the interests (notebook 01 discusses the sum's upper limit in the paper). **Mask inactive interests
-# before the softmax and padding after it**: an inactive interest that is removed afterwards has already taken weight
-# from the others; padding whose logits are all filled with $-10^9$ has equal weights (NaN for $-\infty$), not 0.
+# where $k$ runs over the interests (notebook 01 discusses the sum's upper limit in the paper). **Mask inactive
+# interests before the softmax and padding after it**: an inactive interest that is removed afterwards has already taken
+# weight from the others; padding whose logits are all filled with $-10^9$ has equal weights (NaN for $-\infty$), not 0.
 #
 # **Exercise 2.2.** Write one iteration with both masks, from the logits `b` (batch, interests, behaviors) to the
 # interests $\vec u_j$ (batch, interests, d). Padding embeddings need not be zero.
@@ -523,7 +524,7 @@ print(f"V_u: {tuple(V.shape)}, {int(active.sum())} interests are active")
 print(f"smallest coordinate {V.min():.2f}; smallest cosine of two interests {cosine.min():.2f}")
 
 # %% [markdown]
-# Before training, the interests are almost equal, mainly because they share the profile.
+# Before training, the interests are almost equal; they also share the profile.
 #
 # **Try**: add `nn.ReLU()` after the last layer of `head`, and run both cells again. No coordinate is negative, so no
 # two interests form an angle above 90°.
@@ -588,12 +589,12 @@ for r, sigma in ((1, 0), (3, 1), (10, 5)):
 
 # %% [markdown]
 # The same holds in any MIND model with this softmax for users with $K'_u = 1$ (rounded down: at most three behaviors).
-# Any gain of MIND-1 must come from $\mathbf S$, from sum and squash in place of the mean, from the head, or from a softmax
-# over behaviors in the authors' code (**Open**).
+# Any gain of MIND-1 must come from $\mathbf S$, from sum and squash in place of the mean, from the head, or from a
+# softmax over behaviors in the authors' code (**Open**).
 #
-# The sum also matters for $K > 1$, because it grows with the history. With ten times as many films in the same directions
-# and with the same weights, $\|\vec z_j\| = 1$ becomes 10, and $\|\vec u_j\|$ grows from $\frac12$ to $\frac{100}{101}$
-# (Eq. 7), so the agreement grows and the weights approach 0 and 1 in fewer iterations.
+# The sum also matters for $K > 1$, because it grows with the history. With ten times as many films in the same
+# directions and with the same weights, $\|\vec z_j\| = 1$ becomes 10, and $\|\vec u_j\|$ grows from $\frac12$ to
+# $\frac{100}{101}$ (Eq. 7), so the agreement grows and the weights approach 0 and 1 in fewer iterations.
 #
 # ## Two ways to collapse
 #
@@ -651,20 +652,20 @@ print(f"mean cosine at norm 0.5, σ = 20: {noise.cosine}; entropy {noise.entropy
 
 # %% [markdown]
 # **Figure 2.4.** Longer embeddings separate the interests if the softmax runs over interests, but lead to routing
-# collapse if it runs over behaviors; more noise does not separate them. Numbers at the points are norms
+# collapse if it runs over behaviors; more noise does not lead to the clusters. Numbers at the points are norms
 # $\|\mathbf S\vec e_i\|$ (at $\sigma = 1$) or $\sigma$ (at norm 0.5). The heat maps show one user's weights at A to D.
 #
 # All paths start at the upper right. As $\|\vec u_j\| < 1$, the agreement is below $\|\mathbf S\vec e_i\|$, so short
-# embeddings hardly change the initial logits. Random weights largely cancel in the sum over 21 behaviors, so all
-# interests are about the same average (at norm 0.5 and $\sigma = 1$, the cosine is 0.87).
+# embeddings hardly change the initial logits. Differences of random weights largely cancel in the sum over 21
+# behaviors, so all interests are about the same average (at norm 0.5 and $\sigma = 1$, the cosine is 0.87).
 #
 # - **Longer embeddings** (blue) increase the agreement, which separates the clusters.
 # - **The softmax over behaviors** (orange) misses the star: two interests may choose the same cluster, and each may put
 #   all its weight on one behavior. In Algorithm 1 at most two of three can, as each behavior's weights sum to 1.
-# - **More noise** (purple) concentrates the weights, but on random behaviors, and at norm 0.5 the agreement cannot correct
-#   logits that differ by 20: all clusters are recovered for 3 % of the users (0 % at $\sigma = 1$), against 89 % at norm
-#   16 (**Measured here**). Entropy near the star's is not enough: with noise it reaches 0.65, but the cosine is still
-#   0.70.
+# - **More noise** (purple) concentrates the weights, but on random behaviors, and at norm 0.5 the agreement cannot
+#   correct logits that differ by 20: all clusters are recovered for 3 % of the users (0 % at $\sigma = 1$), against 89
+#   % at norm 16 (**Measured here**). Entropy near the star's is not enough: with noise it reaches 0.65, but the cosine
+#   is still 0.70.
 #
 # **Paper** (Fig. 3): $\sigma = 0.1$, 1 and 5 give similar hit rates, after training, on one data set.
 #
@@ -692,12 +693,12 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 2.5.** Shorter embeddings need more iterations: each group has its own interest after ten at norm 3, and after
-# a hundred at norm 1. At norm 0.5, even a hundred leave two groups to one interest and none to another, whose arrow
-# (green) has length zero. All panels start from the same logits; the dots of each row are scaled to its norm.
+# **Figure 2.5.** Shorter embeddings need more iterations: each group has its own interest after ten at norm 3, and
+# after a hundred at norm 1. At norm 0.5, even a hundred leave two groups to one interest and none to another, whose
+# arrow (green) has length zero. All panels start from the same logits; the dots of each row are scaled to its norm.
 #
-# **Measured here**, on simulated users: more iterations can replace long embeddings. After a hundred, all clusters are
-# recovered for 91 % of the users at norm 1 and 75 % at norm 0.5; at norm 16, three suffice for 89 %.
+# **Measured here**, on simulated users: more iterations can partly replace long embeddings. After a hundred, all
+# clusters are recovered for 91 % of the users at norm 1 and 75 % at norm 0.5; at norm 16, three suffice for 89 %.
 #
 # ## Summary
 #

@@ -212,9 +212,9 @@ show_table(
 
 # %% [markdown]
 # In the last pair the printed form with $p = 2$ gives the weight $0.974$ to the lower score: the interest that fits the
-# label least would learn most from it. **Paper**: as $p$ grows beyond 1, the best interest gains weight, until it has all
-# of it at $p = \infty$. With even and odd powers alike, this holds only if its score is above 1 and the largest in
-# magnitude; with the product, always.
+# label least would learn most from it. **Paper**: as $p$ grows beyond 1, the best interest gains weight, until it has
+# all of it at $p = \infty$. With the printed power this fails if its score is below 1 or, for even $p$, not the largest
+# in magnitude; with the product, it always holds.
 #
 # **There is no $1/\sqrt d$.** The paper names scaled dot-product attention, but its formula has no such factor, so
 # the norm of the vectors also controls the sharpness. If training doubles all item and interest vectors, the scores 2
@@ -266,9 +266,9 @@ print(f"p = 0.5, best interest: weight {weight:.2f}, share of the gradient {shar
 #
 # ## 4. Training and serving score the negatives differently
 #
-# At serving the next film is unknown. With each film as the query and a finite $p$, $\mathbf v_u$ would depend on the
-# film: all would have to be scored, since an index needs fixed query vectors. Therefore each film is scored by its own
-# best interest (Eq. 3), with one search per interest:
+# At serving the next film is unknown. With each film as the query and a finite $p$, $\mathbf v_u$ would be another
+# mixture for every film, and all would have to be scored, since an index needs fixed query vectors. Therefore each film
+# is scored by its own best interest (Eq. 3): the interests are fixed, so one search for each suffices:
 #
 # $$ f_{\text{score}}(\mathbf V_u, \mathbf e_j) = \max_{1 \le k \le K'_u} \mathbf e_j^\top \mathbf v_u^k $$
 #
@@ -323,16 +323,16 @@ figure = plots.division(lengths.numpy(), losses)
 _ = save_figure(figure, "03_division.svg")
 
 # %% [markdown]
-# **Figure 3.4.** Two vectors that divide the catalog (left) lower the loss of Eq. 10 by up to $\log 2$ as they grow, but
-# not the loss of the served scores (right).
+# **Figure 3.4.** Two vectors that divide the catalog (left) lower the loss of Eq. 10 by up to $\log 2$ as they grow,
+# but not the loss of the served scores (right).
 #
 # In the limit each label is compared only with the films on its own axis.
 #
-# *Knowing the label lowers the loss by at most $\log K$*. Let $P_k(i)$ be the softmax probability of film $i$ under interest
-# $k$, and $k(i)$ the interest that film $i$ chooses as a label. The numbers $P_{k(i)}(i)$ need not form a
+# *Knowing the label lowers the loss by at most $\log K$*. Let $P_k(i)$ be the softmax probability of film $i$ under
+# interest $k$, and $k(i)$ the interest that film $i$ chooses as a label. The numbers $P_{k(i)}(i)$ need not form a
 # distribution: their sum over the catalog, $Z \le \sum_k \sum_i P_k(i) = K$, can exceed 1. Divided by $Z$, they do. The
-# loss of Eq. 10, $-\log P_{k(i)}(i)$, is therefore the loss of a label-independent distribution minus
-# $\log Z \le \log K$. We call $\log Z$ the *hint*: the reduction from knowing the label, which serving does not.
+# loss of Eq. 10, $-\log P_{k(i)}(i)$, is therefore the loss of a label-independent distribution minus $\log Z \le \log
+# K$. We call $\log Z$ the *hint*: the reduction from knowing the label, which serving does not.
 #
 # ### Exercise 1: two margins
 #
@@ -435,12 +435,12 @@ show_table(
 # **Figure 3.5.** Trained with Eq. 10, MIND-4 retrieves the target less often at serving than MIND-1 (dotted line); if
 # every candidate attends, it is level. (Gray: up to 200 films, so not comparable. Bars: 95 % intervals.)
 #
-# **Measured here** (one seed; 95 % intervals over the test cases, not over retraining; rounded separately): with Eq. 10,
-# MIND-4 is 5.3 points [4.2, 6.4] of HitRate@50 below MIND-1. If every candidate attends, it is 5.3 points [4.2, 6.4]
-# better, but four interests do not beat one here (notebook 05).
+# **Measured here** (one seed; 95 % intervals over the test cases, not over retraining; rounded separately): with Eq.
+# 10, MIND-4 is 5.3 points [4.2, 6.4] of HitRate@50 below MIND-1. If every candidate attends, it is 5.3 points [4.2,
+# 6.4] better, but four interests do not beat one here (notebook 05).
 #
-# The *oracle interest* is the interest that ranks the target best. With Eq. 10 its HitRate@50 is 55.3 %, but this is not
-# attainable: the oracle knows the target and uses four lists of 50 films. MIND-1 finds more with one list of 200
+# The *oracle interest* is the interest that ranks the target best. With Eq. 10 its HitRate@50 is 55.3 %, but this is
+# not attainable: the oracle knows the target and uses four lists of 50 films. MIND-1 finds more with one list of 200
 # (HitRate@200: 62.5 %).
 #
 # **The model trained with Eq. 10 owes its low loss to the hint.** The next table gives the mean test loss over the full
@@ -588,8 +588,8 @@ assert exercises.CANDIDATE_SCORES.check(candidate_scores)
 #
 # - The label is the query, the interests are keys and values. Multiply the scores by $p$, since powers can fail for
 #   negative scores and for those below 1 in magnitude. At $p = \infty$ only the chosen interest learns.
-# - With hard attention, Eq. 10 scores a negative by the label's interest, serving by its own best one. A division of the
-#   catalog among the interests lowers that loss by up to $\log K$ without necessarily improving the served ranking.
+# - With hard attention, Eq. 10 scores a negative by the label's interest, serving by its own best one. A division of
+#   the catalog among the interests lowers that loss by up to $\log K$ without necessarily improving the served ranking.
 # - If every candidate attends, training scores as serving does. On MovieLens-1M (one seed) this gains 5.3 points of
 #   HitRate@50; MIND-4 is then level with MIND-1.
 

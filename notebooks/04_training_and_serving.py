@@ -306,7 +306,7 @@ show_table(
 # Unmasked accidental hits lower the share of the most popular film. Without logQ, a film that is often drawn as a
 # negative is pushed down as often: the learned scores approach $\log \Pr(i \mid u) - \log q_i$, so popular films score
 # too low. Here $\Pr$ equals $q$, and all shares become equal if hits are not masked either. Masking protects film 1 in
-# half of the pairs: its share is 28 %.
+# half of the pairs, so without logQ its share is 28 %.
 #
 # ## 2. MIND in 80 lines
 #

@@ -394,9 +394,9 @@ for unit, p in p_values.items():
 # ### Looking every evening
 #
 # A test that is read every evening, and stopped at the first $|z| > 1.96$, has seven chances of a false alarm. $1 -
-# 0.95^7 = 30\,\%$ is too high, because each evening's data contain those of the evenings before. Without any effect,
-# $z\sqrt t$ behaves like a Brownian motion at $t$, the share of the final information. Simulating it gives wider
-# bounds, with which the error of all looks *together* is 5 %. The O'Brien–Fleming bounds fall as $1/\sqrt t$.
+# 0.95^7 = 30\,\%$ overestimates this, because each evening's data contain those of the evenings before. Without any
+# effect, $z\sqrt t$ behaves like a Brownian motion at $t$, the share of the final information. Simulating it gives
+# wider bounds, with which the error of all looks *together* is 5 %. The O'Brien–Fleming bounds fall as $1/\sqrt t$.
 
 # %%
 days = [linearize(*until) for until in zip(clicks.cumsum(0), seen.cumsum(0), strict=True)]

@@ -1,6 +1,6 @@
 """The figures of notebook 04 show the numbers that they are given."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ BIASES = [Bias(Estimate(-0.4, -0.5, -0.3), 0.6, 0.1), Bias(Estimate(0.1, 0.0, 0.
 class Turning(Viewer):
     """Each click turns the second of two interests by 30 degrees; the first does not turn."""
 
-    offered: ClassVar = {"War": [1, 0, 2]}
+    def __init__(self) -> None:
+        object.__setattr__(self, "offered", {"War": [1, 0, 2]})
 
     def after(self, genre: str, clicks: int) -> State:
         turned = [np.cos(clicks * np.pi / 6), np.sin(clicks * np.pi / 6), 0.0]
@@ -35,9 +36,7 @@ FIGURES = {
             "b": BIASES[1].loss,
         }
     ),
-    "rotations": lambda: plots.rotations(
-        object.__new__(Turning), ["a, b", "c"], ["Ran", "Glory", ""], "War"
-    ),
+    "rotations": lambda: plots.rotations(Turning(), ["a, b", "c"], ["Ran", "Glory", ""], "War"),
 }
 
 
