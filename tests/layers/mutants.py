@@ -87,8 +87,8 @@ MUTANTS = [
     ),
     mutant(
         "squash missing at the end of routing", ROUTING,
-        "interests = compute_interests(coupling, values, bilinear_map, config.capsule)",
-        "interests = coupling @ values @ bilinear_map.T",
+        "interests = compute_interests(shares, values, bilinear_map, config.capsule)",
+        "interests = shares @ values @ bilinear_map.T",
         ALGORITHM_1,
     ),
     mutant(

@@ -100,7 +100,7 @@ def test_the_two_presets_differ_in_what_all_models_share_and_in_nothing_else(con
 
 
 def test_minds_presets_field_by_field():
-    rest = {"power_form": "scaled", "evaluation_seed": 0}
+    rest = {"power_form": "scaled", "evaluation_seed": 0, "recency": False}
     literal, tuned = (dataclasses.asdict(r) for r in (RoutingConfig.paper(), RoutingConfig()))
     assert dataclasses.asdict(MINDConfig.paper()) == SIZES | LITERAL | rest | {
         "routing": literal,
