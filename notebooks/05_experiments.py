@@ -324,11 +324,13 @@ table = {
     for name in recorded_rows(results)
 }
 show_table(["HitRate@50, percent", *main], [[name, *cells] for name, cells in table.items()])
+rows = []
 for title, results in recorded.items():
     values = {n: r["test"]["HitRate@50"]["mean"] for n, r in recorded_rows(results).items()}
     gains = (dict(panel["each item by its best interest"])[title] for panel in panels.values())
-    print(f"{title}: MIND-4 / MIND-1 {values['MIND-4'] / values['MIND-1'] - 1:+.1%} at N = 50;",
-          "points at N = 10, 50, 500:", *(e.points() for e in gains if e))  # fmt: skip
+    relative = f"{values['MIND-4'] / values['MIND-1'] - 1:+.1%}"
+    rows.append([title, relative, *(e.points() for e in gains if e)])
+show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 
 # %% [markdown]
 # **Figure 5.3.** *Trained as they serve, four interests gain on the last items of Taobao and Beauty, and elsewhere at
@@ -439,9 +441,14 @@ panels = {title: series for title, series in panels.items() if any(series.values
 if panels:
     figure = intervals(panels, "HitRate@50, difference in points")
     _ = save_figure(figure, "05_studies.svg")
-for title, panel in panels.items():
-    for data, changes in panel.items():
-        print(f"{title} ({data})", *(f"{name}: {e.points()}" for name, e in changes if e), sep="; ")
+    columns = list(dict.fromkeys(data for panel in panels.values() for data in panel))
+    rows = []
+    for title, panel in panels.items():
+        found = {(name, data): e for data, changes in panel.items() for name, e in changes if e}
+        for value in dict.fromkeys(name for name, _ in found):
+            cells = (found.get((value, data)) for data in columns)
+            rows.append([f"{value}, {title}", *(e.points() if e else "–" for e in cells)])
+    show_table(["HitRate@50, points", *columns], rows)
 taobao = recorded["Taobao favourites, last item"]
 for text, a, b, study, n in (
     ("farthest points − Gaussian with σ = 1", "tuned", "sigma=1", "sigma", 50),
@@ -552,13 +559,21 @@ show_table(
     ["gain per doubling, points", *groupings],
     [[title, *(cells.get((title, by), "–") for by in groupings)] for title in recorded],
 )
-for title in (films, shop):
-    print(title, *(f"d = {d}: {e.points()}" for d, e in dimensions[title].items()), sep=", ")
-ids_only = "Taobao favourites without categories"
-print(f"{shop}, behaviors", *(f"{n}: {e.points()}" for n, e in lengths), sep=", ")
-for title, groups in of_target.items():
-    print(f"{title}, category", *(f"{place}: {e.points()}" for place, e in groups), sep=", ")
-print(f"{ids_only}, d = 64: {dimensions[ids_only][64].points()}")
+show_table(
+    ["MIND-4 − MIND-1 by the target's category", *places],
+    [[title, *(e.points() for _, e in groups)] for title, groups in of_target.items()],
+)
+show_table([f"{shop}: behaviors", *(n for n, _ in lengths)],
+           [["MIND-4 − MIND-1", *(e.points() for _, e in lengths)]])  # fmt: skip
+real = (films, shop, "Taobao favourites without categories")
+sizes = sorted({d for title in real for d in dimensions[title]})
+show_table(
+    ["MIND-4 − MIND-1 by dimension", *(f"d = {d}" for d in sizes)],
+    [
+        [title, *(dimensions[title][d].points() if d in dimensions[title] else "–" for d in sizes)]
+        for title in real
+    ],
+)
 
 # %% [markdown]
 # **Figure 5.7.** *On Taobao and Beauty several interests pay most where the target's category is one of several in the
@@ -617,7 +632,7 @@ order = {
     "MIND-1, recency": (1, "50 weights"), "MIND-4, recency": (4, "50 weights"),
     "ComiRec-SA": (4, "position embeddings"), "SASRec": (1, "position embeddings"),
 }  # fmt: skip
-main = {t: recorded_rows(r) for t, r in recorded.items() if "MIND-4, recency" in recorded_rows(r)}
+main = {t: recorded_rows(r) for t, r in recorded.items() if "ComiRec-SA" in recorded_rows(r)}
 show_table(
     ["HitRate@50, percent", "vectors", "sees order", *main],
     [
@@ -632,16 +647,24 @@ show_table(
         for name, facts in order.items()
     ],
 )
-for a, b, n in (
+pairs = (
     ("MIND-1, recency", "MIND-1", 50),
     ("MIND-1, recency", "MIND-4", 50),
     ("MIND-4, recency", "MIND-1, recency", 50),
     ("MIND-4, recency", "MIND-1, recency", 10),
     ("MIND-1, recency", "SASRec", 50),
-):
-    found = {title: recorded_difference(recorded[title], a, b, f"HitRate@{n}") for title in main}
-    estimates = (f"{title} {e.points()}" for title, e in found.items() if e)
-    print(f"{a} − {b}, N = {n}:", "; ".join(estimates))
+)
+show_table(
+    ["points", *(f"{a} − {b}, N = {n}" for a, b, n in pairs)],
+    [
+        [title, *(e.points() if e else "–" for e in differences)]
+        for title, results in recorded.items()
+        if "MIND-4, recency" in recorded_rows(results)
+        for differences in [
+            [recorded_difference(results, a, b, f"HitRate@{n}") for a, b, n in pairs]
+        ]
+    ],
+)
 
 # %% [markdown]
 # **Figure 5.8.** *The last films count most: the tenth from the end weighs 0.22 of the last.* One vector's weights, a
