@@ -119,6 +119,14 @@ def test_the_readme_is_short() -> None:
     assert (ROOT / "README.md").stat().st_size <= 7000
 
 
+def test_the_library_and_its_modules_are_short() -> None:
+    lines = {
+        p: len(p.read_text(encoding="utf-8").splitlines()) for p in ROOT.glob("mindlib/**/*.py")
+    }
+    assert [path for path, n in lines.items() if n > 300] == []
+    assert sum(lines.values()) <= 18_000
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_relative_links_point_to_what_exists(page: str) -> None:
     links = re.findall(r"\]\(\s*(?![a-z]+://)([^)\s]+)\)", read_page(page))
