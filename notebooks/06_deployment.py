@@ -15,12 +15,12 @@
 # product with them. After this page you can follow one request through the system around MIND (§5), plan and read an
 # A/B test of retrieval models (§4.3), and write a gate that rejects models that get slightly worse every night.
 #
-# Section 1 serves the films of MovieLens-1M, ranked by a Deep Interest Network (DIN), to the earlier notebooks' user.
-# Sections 2 to 5 simulate a shop, because Tmall's traffic is not public. **The ranker of the simulated week is an
-# oracle**: it reads the true cluster of each item, and infers a user's interests from the history. A trained ranker
-# could favor the method whose candidates it was trained on.
+# Section 1 recommends films of MovieLens-1M to the example user of the earlier notebooks; a Deep Interest Network (DIN)
+# ranks them. Sections 2 to 5 simulate a shop, because Tmall's traffic is not public. **The ranker of the simulated week
+# is an oracle**: it knows each item's true cluster and infers only the user's interests. A trained ranker could favor
+# the method whose candidates it was trained on.
 #
-# Reading takes 25 minutes, running two. Short functions of mindlib are redefined here and compared with it.
+# Reading takes 25 minutes, running two.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 from mindlib.lessons.common.architecture import show_architecture
@@ -28,8 +28,8 @@ from mindlib.lessons.common.architecture import show_architecture
 show_architecture("index", "merge")
 
 # %% [markdown]
-# **Figure 6.1.** This page adds the filled boxes: one index search for each interest, and the merged list of $N$ items.
-# Label, attention and loss are used only in training. ($n$ is the number of behaviors.)
+# **Figure 6.1.** This page adds the filled boxes: a search for $N$ items for each interest, and the merged list of the
+# best $N$. ($n$ is the number of behaviors.)
 
 # %% tags=["parameters"]
 visitors: int = 12_000  # users of the simulated shop
@@ -108,14 +108,14 @@ home = Path(rest.enter_context(tempfile.TemporaryDirectory()))
 # ## 1. One request
 #
 # **Paper** (§5, Fig. 7). For a user id, the platform fetches the recent behaviors $\mathcal I_u$. The *user interest
-# extractor*, MIND without label-aware attention, computes $K'_u$ vectors $\mathbf V_u$ (Eq. 1). They do not depend on
-# the candidate, so they are computed once. The *recall engine* searches a pool of a billion items for each vector and
-# merges the results by similarity (Eq. 3) into thousands of candidates. The best 1,000 go to the *ranking service*, and
-# the platform renders its list. Extractor and recall together take less than 15 ms. Once a day, 100 GPUs train
-# extractor and ranker for 8 hours.
+# extractor*, MIND without label-aware attention, computes $K'_u$ vectors $\mathbf V_u$ (Eq. 1), which do not depend on
+# the candidate. The *recall engine* searches a pool of a billion items for each vector and merges the results by
+# similarity (Eq. 3) into thousands of candidates. The best 1,000 go to the *ranking service*, and the platform renders
+# its list. Extractor and recall together take less than 15 ms. Once a day, 100 GPUs train extractor and ranker for 8
+# hours.
 #
-# The next cell trains MIND; a collapsed cell trains the ranker on MIND's candidates, writes both models to one folder,
-# called a *version*, and fills a behavior store.
+# The next cell trains MIND. The collapsed cell after it trains the ranker on MIND's candidates, writes both models to a
+# folder (a *version*), and fills a behavior store.
 
 # %%
 log = load("movielens-1m")
@@ -131,8 +131,8 @@ rest.callback(platform.close)
 print(f"a version of {len(bundle.catalogue):,} films; a store of {len(shop.users)} users")
 
 # %% [markdown]
-# The recall stage merges its searches (exact here, approximate for large catalogs) into one list of $N$ films, whatever
-# $K'_u$ is, each once with its best score.
+# The recall stage searches once for each interest (exactly here, approximately for large catalogs) and merges the
+# results into one list of $N$ films, ordered by each film's best score.
 
 # %%
 E = bundle.model.item_vectors()  # e_i of every film; row 0 is padding
@@ -150,8 +150,7 @@ def recall(V, history, N):
 
 # %% [markdown]
 # The cut to $N$ keeps an experiment fair. Without it, a method with seven interests hands the ranker up to seven times
-# as many candidates as a method with one, and can win by this larger choice alone. We take $N = 200$ of 3,125 films;
-# the simulated week retrieves 1,000 of 24,000 items.
+# as many candidates as a method with one, and can win by this larger choice alone.
 #
 # Stage 1 reads up to 2,000 recent behaviors:
 
@@ -202,13 +201,13 @@ _ = save_figure(figure, "06_system.svg")
 
 # %% [markdown]
 # **Figure 6.2.** A request passes five stages, a click reaches the store at once, and the models are replaced at night.
-# Blue marks MIND's two stages; orange times are medians over 200 requests of one client.
+# Blue stages are MIND's; orange times are medians over 200 requests of one client.
 #
-# Because lists are merged by score, one interest can supply most of the candidates and another none (first table).
+# Because the lists are merged by score, one interest can supply most of the candidates and another none (first table).
 #
-# **Does the ranker improve on recall's order?** DIN reweights the behaviors for each candidate, affordable only for a
-# short list. We compare its order with recall's on held-out users' lists. *GAUC* is the probability that the next film
-# has a higher score than a random other candidate, averaged over users.
+# **Does the ranker improve on recall's order?** DIN weights the behaviors anew for each candidate, which is affordable
+# only for a short list. We compare both orders on the lists of 1,000 users whose next film is held out. *GAUC* is the
+# probability that the next film has a higher score than a random other candidate, averaged over users.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 rankers, lead = compare_rankers(shop, split, model, 1000)
@@ -219,14 +218,14 @@ show_table(
 print(f"DIN minus recall, mean over users: {lead.value:+.3f} ({lead.low:+.3f} to {lead.high:+.3f})")
 
 # %% [markdown]
-# **Measured here**, with one short training run on every 15th user, DIN does not order these lists better than recall.
-# The interval covers users, not training runs. Lists without the next film are left out, because no order could recover
-# it.
+# **Measured here**: DIN, after one short training run on every 15th user, does not order these lists better than
+# recall. The interval covers users, not training runs. Lists without the next film are left out, because no order could
+# recover it.
 #
 # ### Under load
 #
-# In a recorded benchmark, four clients send HTTP requests for a minute, with a click for every four requests. `total`
-# is the time of all stages, `request` the time that a client waits.
+# In a recorded benchmark, four clients send HTTP requests for a minute, with one click for every four requests. `total`
+# is the time of all stages, and `request` the time that a client waits.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 load_test = record("load")
@@ -240,13 +239,13 @@ else:
     print("no load test was recorded with this mindlib; benchmarks/load.py makes one")
 
 # %% [markdown]
-# Figure 6.2 shows shorter times, for one client, a smaller catalog and a shorter candidate list. Neither is comparable
-# with the paper's 15 ms (a billion items, unspecified index and cluster).
+# The shorter times in Figure 6.2 are for one client, a smaller catalog and a shorter candidate list. Neither
+# measurement is comparable with the paper's 15 ms (a billion items, unspecified index and cluster).
 #
 # ### A click, and a stage that fails
 #
-# The user clicks on the most popular horror film not yet in the history. Nothing is trained; the store gains a row, and
-# the next request reads it. **Predict** how many of the ten films stay.
+# The user clicks on the most popular horror film that is not yet in the history. No model is retrained: the store gains
+# a row, and the next request reads it. **Predict** how many of the ten films stay.
 
 # %%
 has, names = genre_matrix(log)
@@ -273,15 +272,15 @@ for name, slate in (("ranker over its deadline", late), ("unknown user", strange
         print(f"{name}: stage {f.stage}, {f.reason}; replaced by {f.fallback}")
 
 # %% [markdown]
-# Each stage has a deadline and a fallback, and the answer names every fallback. If the ranker exceeds its deadline, the
-# page shows recall's order; an unknown user gets popular films. The page is always full, so a broken ranker can go
+# Each stage has a deadline and a fallback; the answer names the fallbacks used. If the ranker exceeds its deadline, the
+# user gets recall's order; an unknown user gets popular films. Because the list is always full, a broken ranker can go
 # unnoticed for weeks unless fallbacks are counted.
 #
 # ### Exercise 1: merge the lists that arrive in time
 #
 # The $K$ searches run in parallel, and search $k$ took `milliseconds[k]`. Write
-# `in_time(items, scores, milliseconds, budget, n)`: `items` and `scores` have the shape `(K, m)`. Merge the lists that
-# took at most `budget` into the best `n` items, each once with its best score; pad with 0.
+# `in_time(items, scores, milliseconds, budget, n)`, where `items` and `scores` have the shape `(K, m)`. Merge the lists
+# that took at most `budget` into the best `n` items, each once with its best score; pad with 0.
 
 
 # %%
@@ -310,23 +309,23 @@ assert IN_TIME.check(in_time)
 # handed 1,000 candidates to the same ranker, and their click-through rates (CTR, clicks over impressions) were
 # compared.
 #
-# In our shop, items form 800 clusters of up to 30, and each user likes one to six clusters. A user clicks if they look
-# at an item's position in the list and the item attracts them:
+# In our shop, the items form 800 clusters of up to 30, and each user likes one to six clusters. A user clicks on an
+# item if they look at its position and the item attracts them:
 #
 # $$ P(\text{click} \mid u, i, \text{position}) = \text{position}^{-1/2} \cdot \min(1,\; g_u \cdot a \cdot \text{appeal}_i) $$
 #
-# $g_u$ is the user's readiness to click, 1 on average. $a$ is 1/2 for the interest that the user came for today, 1/5
-# for their other interests, and 1/50 otherwise. $\text{appeal}_i$ is the item's popularity within its cluster, 1 for
-# the most popular item. Half of the users visit on a given day. A click is in the next request's history. Every day,
-# some users exchange an interest for a new one, so CTRs fall over time.
+# Here $g_u$ is the user's readiness to click, 1 on average. The factor $a$ is 1/2 for items of the interest that the
+# user came for today, 1/5 for those of other interests, and 1/50 otherwise. $\text{appeal}_i$ is the item's popularity
+# within its cluster, 1 for the most popular item. Every day, some users exchange an interest for a new one, so CTRs
+# fall over time.
 #
-# We chose 800 clusters after a first world with 100 clusters had failed: its 1,000 most popular items covered every
-# cluster and got more clicks than the users' true interests. By then we had seen CTRs of several methods there, and
-# that of MIND with $K = 5$ in the new world.
+# We chose 800 clusters after a first world with 100 had failed: its 1,000 most popular items covered every cluster and
+# got more clicks than the users' true interests. The choice was not blind, because by then we had seen CTRs of several
+# methods there, and that of MIND with $K = 5$ in the new world.
 #
-# The methods are item-based CF, YouTube DNN, and MIND with $K = 1, 3, 5, 7$ and with dynamic $K$ (Eq. 9). The vector
-# models have 8 dimensions and are trained from several seeds. In the week before the test (`before` in the code, then
-# `during`) everybody gets YouTube DNN, the *control*.
+# The methods are item-based collaborative filtering (CF), YouTube DNN, and MIND with $K = 1, 3, 5, 7$ and with dynamic
+# $K$ (Eq. 9). The vector models have 8 dimensions. In the week before the test (`before` in the code; the test's week
+# is `during`), every user gets YouTube DNN, the *control*.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 world, before, during = market.make_world(visitors, seed)
@@ -348,9 +347,9 @@ clicks, seen = last.clicks[0, :, 1:], last.impressions[0, :, 1:]  # (day, user)
 # %% [markdown]
 # ### The unit is the user
 #
-# Users are assigned at random; impressions are not, and those of one user are correlated. A CTR is a ratio of sums over
-# users, of clicks $C_u$ and impressions $I_u$. The *delta method* turns it into a mean, to which the textbook formulas
-# apply ($\bar I$: mean of $I_u$):
+# Users are assigned at random, but impressions are not, and those of one user are correlated. Standard errors therefore
+# need one value for each user. The CTR is a ratio of two sums over users, of clicks $C_u$ and impressions $I_u$; the
+# *delta method* writes it as a mean of such values ($\bar I$ is the mean of $I_u$):
 #
 # $$ y_u = r + (C_u - r\, I_u) / \bar I, \qquad r = \textstyle\sum_u C_u / \sum_u I_u, \qquad \bar y = r $$
 
@@ -371,11 +370,11 @@ print(
 )
 
 # %% [markdown]
-# **A/A tests** check this first. A thousand times, we divide last week's users at random into two halves, which had the
-# same method; `half_scores` returns $z$, the difference of the means over its standard error. If the method is sound,
-# 5 % of the p-values are below 0.05. Of 1,000 tests these are 50 with a standard deviation of $\sqrt{0.05 \cdot 0.95
-# \cdot 1000} \approx 7$, so 80 would be an alarm. The first suspect is a variance that treats a user's clicks as
-# independent, which makes every A/B interval too narrow as well.
+# **A/A tests** check this analysis. A thousand times, we divide last week's users, who all had the same method, at
+# random into two halves; `half_scores` returns $z$, the difference of the halves' means over its standard error. If the
+# analysis is sound, about 50 of the 1,000 p-values are below 0.05, with a standard deviation of
+# $\sqrt{0.05 \cdot 0.95 \cdot 1000} \approx 7$. A count of 80 would mean that the intervals of A/B tests are too
+# narrow.
 #
 # **Predict** the share of p-values below 0.05 if impressions are treated as independent.
 
@@ -393,10 +392,10 @@ for unit, p in p_values.items():
 # %% [markdown]
 # ### Looking every evening
 #
-# A test that is read every evening, and stopped at the first $|z| > 1.96$, has seven chances of a false alarm. $1 -
-# 0.95^7 = 30\,\%$ overestimates this, because each evening's data contain those of the evenings before. Without any
-# effect, $z\sqrt t$ behaves like a Brownian motion at $t$, the share of the final information. Simulating it gives
-# wider bounds, with which the error of all looks *together* is 5 %. The O'Brien–Fleming bounds fall as $1/\sqrt t$.
+# A test that is stopped on the first evening with $|z| > 1.96$ has seven chances of a false alarm. With wider bounds,
+# the error of all looks *together* is 5 %. The O'Brien–Fleming bounds are proportional to $1/\sqrt t$, where $t$ is the
+# evening's share of the final information (inverse variance). The factor is simulated: without any effect, $z\sqrt t$
+# behaves like a Brownian motion in $t$.
 
 # %%
 days = [linearize(*until) for until in zip(clicks.cumsum(0), seen.cumsum(0), strict=True)]
@@ -438,26 +437,24 @@ false_alarms = float(np.mean(p_values["unit: user"] < 0.05))
 
 # %% [markdown]
 # **Figure 6.3.** *Left:* p-values of A/A tests are uniform if users are the unit, and too often small if impressions
-# are. *Right:* stopping at the first $|z| > 1.96$ announces a winner in 15 % of the A/A tests instead of 5 %; the
-# O'Brien–Fleming bounds keep the 5 %, with 2.08 instead of 1.96 on the last evening.
+# are. *Right:* stopping at the first $|z| > 1.96$ announces a winner in 15 % of the A/A tests instead of 5 %. The
+# O'Brien–Fleming bounds keep the 5 %.
 #
 # ## 3. Before the week: what can it show?
 #
 # **Power** is the probability that a test finds an existing effect. It is computed before the week, because afterwards
 # "not significant" can mean "no effect" or "too few users". The *minimum detectable effect* (MDE) is the true
-# difference that is detected with a power of 80 %. For a CTR of $r$, an absolute difference $\delta$ and independent
-# visits, this takes
+# difference that is detected with a power of 80 %. If visits are independent, an MDE of $\delta$ at a CTR of $r$ takes
 #
 # $$ \text{visits per arm} \approx 16\, r (1 - r) / \delta^2. $$
 #
-# Halving $\delta$ quadruples the visits. Visits of one user are not independent, so the variance of $y_u$ replaces
-# $r(1-r)$, and the formula counts users.
+# Visits of one user are not independent, so the variance of $y_u$ replaces $r(1-r)$, and the formula counts users.
 #
-# Three things change the plan. The level of the strictest comparison is divided by the number of methods compared with
-# the control (Holm's procedure, section 5). The control, which is in every comparison, has twice the users of another
-# arm. Last week's clicks predict a part of this week's: *CUPED* subtracts that part, which multiplies the variance by
-# $1 - \rho^2$, where $\rho$ is the correlation of the two weeks. We plan with $\rho$ from the first three and last four
-# days of last week; whole weeks correlate more (section 5).
+# Three things change the plan. Holm's procedure (section 5) divides the level of the strictest comparison by the number
+# of comparisons. The control, which every comparison needs, has twice the users of any other arm. Last week's clicks
+# predict a part of this week's: *CUPED* subtracts that part, which multiplies the variance by $1 - \rho^2$, where
+# $\rho$ is the correlation of the two weeks. We plan with the correlation of the first three and last four days of last
+# week.
 
 
 # %%
@@ -504,18 +501,18 @@ curves = {
 _ = save_figure(figures.power(effects, curves), "06_power.svg")
 
 # %% [markdown]
-# **Figure 6.4.** This week's 12,000 users suffice to detect +9.5 % with 80 % power (dashed); +1 % needs about 90 times
-# as many (six comparisons, CUPED).
+# **Figure 6.4.** With 12,000 users, a change of the CTR by +9.5 % is detected with 80 % power (dashed); +1 % needs
+# about 90 times as many users (six comparisons, CUPED).
 #
-# Six comparisons instead of one raise the MDE from 7.9 % to 9.8 % of the CTR; CUPED recovers only 0.3 points. The last
-# column counts the users of all arms in one week. The plan is fixed now: seven days, one analysis at the end, Holm's
-# correction, CUPED with last week's clicks.
+# Six comparisons instead of one raise the MDE from 7.9 % to 9.8 % of the CTR, and CUPED lowers it only to 9.5 %. In
+# every row, the last column counts the users of all seven arms. The plan is fixed now: seven days, one analysis at the
+# end, Holm's correction, CUPED with last week's clicks.
 #
 # ## 4. Assignment, and the sample ratio
 #
-# A user's arm is a hash of the id, salted with the experiment's name: the user keeps the arm on every device, and
-# assignments to different experiments are independent. The arms' sizes are read before the CTR. A chi-square test for a
-# *sample-ratio mismatch* (SRM) decides whether chance can explain them:
+# A user's arm is a hash of the id, salted with the experiment's name. Therefore the user keeps the arm on every device,
+# and assignments to different experiments are independent. Before any CTR is read, a chi-square test for a
+# *sample-ratio mismatch* (SRM) decides whether chance can explain the arms' sizes:
 
 # %%
 arm, run, members = market.assign(world, runs)
@@ -529,16 +526,16 @@ p = simulation.sample_ratio(np.array(lost), SHARES)
 print(f"if the app lost a fifth of the users with K = 7: p = {p:.1e}")
 
 # %% [markdown]
-# Below 0.001, *the CTR is not read*: assignment or logging does not follow the plan, and lost users are not a random
-# sample (slow requests lose the users with slow phones). Reweighting cannot bring back the clicks of unrecorded users.
-# Find the cause, fix it and repeat the test. The level is so low because platforms run this check daily on every test.
+# If $p$ is below 0.001, *the CTR is not read*: assignment or logging does not follow the plan, and lost users are not a
+# random sample (slow requests, for example, lose users with slow phones). Find the cause, fix it and repeat the test.
+# The limit is so low because platforms run this check daily on every test.
 #
 # ### Exercise 2: the sample ratio
 #
-# Write `sample_ratio(counts, shares)`: the p-value of $\chi^2 = \sum (\text{observed} - \text{expected})^2 /
-# \text{expected}$ over the arms, with one fewer degree of freedom than arms. `torch.special.gammaincc(degrees / 2, chi2
-# / 2)` is the probability of a $\chi^2$ at least as large. Then compute it for arms of 100,000 and 101,500 users,
-# planned 50:50.
+# Write `sample_ratio(counts, shares)`: the p-value of
+# $\chi^2 = \sum (\text{observed} - \text{expected})^2 / \text{expected}$ over the arms, with one fewer degree of
+# freedom than arms. `torch.special.gammaincc(degrees / 2, chi2 / 2)` is the probability of a $\chi^2$ at least as
+# large. Then compute it for arms of 100,000 and 101,500 users, planned 50:50.
 
 
 # %%
@@ -592,7 +589,8 @@ lifts = [difference(adjusted[arm == a], adjusted[arm == 0]) for a in range(len(N
 p_holm = holm(np.array([lift.p_value for lift in lifts[1:]]))
 
 # %% [markdown]
-# The covariate must come from before the experiment: one that the treatment can change removes a part of the effect.
+# The covariate must come from before the experiment, because one that the treatment can change removes a part of the
+# effect.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 searches = week.searches.sum((1, 2)).reshape(-1, runs).sum(1)
@@ -618,18 +616,18 @@ print(f"significant after Holm's correction: {', '.join(significant) or 'none'};
       f"minimum detectable effect {100 * smallest[final]:.2f} points")  # fmt: skip
 
 # %% [markdown]
-# **Measured here.** After Holm's correction, every method except MIND with one interest is above the control. CTRs are
-# raw but differences CUPED-adjusted, so they do not match exactly ($K = 5$: $3.41 - 3.12 = 0.29$ against +0.34).
-# Intervals and $p$ (`difference` is Welch's t-test) are uncorrected; $p$ (Holm) is corrected for all six. The MDE of
-# 0.32 is detected with 80 % power and is not the significance threshold, so +0.29 can be significant. $K = 1$ may still
-# differ by up to 0.17 points either way.
+# **Measured here.** After Holm's correction, every method except MIND with one interest is above the control. With
+# $K = 1$, a difference of up to 0.17 points either way remains possible. Intervals and $p$ (`difference` is Welch's
+# t-test) are uncorrected; $p$ (Holm) is corrected for all six comparisons. CTRs are raw but differences are
+# CUPED-adjusted, so the two do not match exactly. The MDE of 0.32 points is not the significance threshold, so +0.29
+# can be significant.
 #
 # ### Two models, or two methods?
 #
-# Retraining a method with another seed also changes its CTR. If runs have the standard deviation $s$ and each arm has
-# $S$ runs, the difference of two *methods* has a standard error of at least $\sqrt2\, s / \sqrt S$, however many users
-# there are. With $S = 1$, the test compares two trained models. Here each arm's users are divided among its runs, whose
-# spread gives an interval over users and training runs.
+# Retraining a method with another seed also changes its CTR. If the CTR has the standard deviation $s$ over training
+# runs and each arm has $S$ runs, the difference of two *methods* has a standard error of at least
+# $\sqrt2\, s / \sqrt S$, however many users there are. With $S = 1$, the test compares two trained models. Here each
+# arm's users are divided among its runs, whose spread gives an interval over users and training runs.
 
 # %%
 cells = np.array(
@@ -646,18 +644,18 @@ print(f"standard deviation between the runs of an arm: {100 * np.sqrt(cells.var(
       f"from the sampling of users alone {100 * np.sqrt(own.mean()):.3f}")  # fmt: skip
 
 # %% [markdown]
-# **Figure 6.5.** Both intervals exclude zero for all methods but MIND with one interest. Blue intervals, over users,
-# compare trained models; orange ones, over users and training runs, compare methods.
+# **Figure 6.5.** Both intervals exclude zero for all methods but MIND with one interest. Blue intervals cover users and
+# compare the trained models; orange ones also cover training runs and compare methods.
 #
-# Sampling of users explains most of the spread between runs; training adds about $\sqrt{0.143^2 - 0.121^2} \approx
-# 0.08$ points. This is rough, because each arm has only three runs. Item-based CF is one model without a seed; its
-# three marks differ only in users.
+# Sampling of users explains most of the spread between runs; training adds about
+# $\sqrt{0.143^2 - 0.121^2} \approx 0.08$ points. This is rough, because each arm has only three runs. Item-based CF has
+# no seed, so its gray marks differ only in users. All orange intervals use one spread, pooled over the trained methods.
 #
 # ### What §4.3 reports, and what came out here
 #
-# The paper's findings concern methods, so each is tested with the uncorrected interval over users and runs: it *holds
-# here* if the whole interval has the sign that the paper reports, is *reversed here* if it has the opposite sign, and
-# is *inconclusive* otherwise. "Comparable" means that the whole interval lies within ± 0.1 points.
+# The paper's findings concern methods, so the uncorrected interval over users and runs decides. A finding *holds here*
+# if the whole interval has the sign that the paper reports, is *reversed here* if it has the opposite sign, and is
+# *inconclusive* otherwise. "Comparable" holds if the whole interval lies within ± 0.1 points.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 findings = market.findings(adjusted, arm, cells)
@@ -675,23 +673,22 @@ print(f"dynamic K needs {fewer:.0%} fewer searches than K = 7")
 
 # %% [markdown]
 # **Paper**: CTR rises from one interest to five, seven add next to nothing, and dynamic $K$ is about as good as seven.
-# Its purpose is to save computation: users with 4, 8, 16 and 32 behaviors need $2 + 3 + 4 + 5 = 14$ searches (Eq. 9)
-# instead of 28. Item-based CF, tuned for years, served most traffic and is the baseline to beat. *Limits*: the test
-# covers one week, one page and one metric, not purchases or later weeks; CTRs are given only in a figure; no arm lacks
-# only routing or only attention.
+# The purpose of dynamic $K$ (Eq. 9) is to save computation. Item-based CF, tuned for years, served most traffic and is
+# the baseline to beat. *Limits* of this test: it covers one week, one page and one metric, not purchases or later
+# weeks. CTRs are given only in a figure. No arm lacks only routing or only attention, so the effect of each is unknown.
 #
-# **Measured here**: both intervals give the same verdicts. From $K = 3$ to 7 the difference from the control falls, but
-# within the error. The reversal's interval is uncorrected, and ± 0.24 is too wide to show comparability.
+# **Measured here**: both intervals give the same verdicts. From $K = 3$ to $K = 7$, the difference from the control
+# falls by less than the error. The reversal rests on an uncorrected interval, and the intervals of the last two
+# findings are too wide (± 0.24 points) to show comparability.
 #
 # **Open**: results from simulated interests need not transfer to Tmall. Item-based CF wins, probably because this world
 # contains no item information beyond co-occurrence.
 #
 # ### Interference
 #
-# The analysis assumes that a user's clicks do not depend on the arms of *others*. In a shop, this fails: arms share
-# stock and budgets, training on the clicks of all arms passes the treatment's discoveries to the control, and sellers
-# react. The usual remedies are models trained on the clicks of their own arm, divided budgets, and assignment of whole
-# regions or time slots.
+# The analysis assumes that a user's clicks do not depend on the arms of *other* users. In a real shop this fails: arms
+# share stock and budgets, and training on the clicks of all arms passes the treatment's discoveries to the control. The
+# usual remedies are separate training data and budgets for each arm, and assignment of whole regions or time slots.
 #
 # ### Exercise 3 (experiment): a covariate from the wrong week
 #
@@ -713,12 +710,11 @@ for name, covariate in (("last week", x), ("the same week", wrong)):
 # ## 6. Every night
 #
 # A refresh (`mindlib.online.refresh`) trains a version, writes it to a folder that no server reads yet, checks it (the
-# *gate*), and moves one pointer; `Registry.rollback()` moves it back. A click counts at once, but an item listed at
-# noon is not in the index before the next refresh.
+# *gate*), and moves one pointer to it; `Registry.rollback()` moves the pointer back. A click counts at once, but an
+# item listed at noon is not in the index before the next refresh.
 #
-# **Extractor and index are exchanged together.** Each training run has its own coordinates, in which another run's item
-# vectors mean almost nothing. We search both runs' item vectors with one run's user vectors (MIND, $K = 5$, simulated
-# shop):
+# **Extractor and index are exchanged together**, because each training run has its own coordinates. Its user vectors
+# find hardly more than chance among another run's item vectors (MIND, $K = 5$, simulated shop):
 
 # %%
 one, other = (models[f"{fixed_k(5)} / {s}"] for s in (0, 1))
@@ -735,11 +731,12 @@ for name, table in (("its own", one.item_vectors()), ("another run's", other.ite
 # %% [markdown]
 # ### Ten bad nights
 #
-# A gate that compares only with yesterday's version accepts small losses, which add up: 0.2 % every night is $1 -
-# 0.998^{30} \approx 6\,\%$ after thirty nights, without an alarm. A *fixed reference*, a version that stays the same,
-# reveals the accumulated loss. Suppose that a job damages the vectors of 8 % of the intact films every night.
-# **Predict** on which night, if any, each comparison first raises an alarm if both tolerate a loss of 10 %. Here,
-# yesterday's version counts even if rejected; a real gate would keep the last that passed.
+# A gate that compares only with yesterday's version accepts small losses, which add up without an alarm. A *fixed
+# reference*, a version that stays the same, reveals the accumulated loss.
+#
+# Suppose that a job damages the vectors of 8 % of the intact films every night, and that both comparisons tolerate a
+# loss of 10 %. **Predict** on which night, if any, each first raises an alarm. Here, yesterday's version is compared
+# even if it was rejected; a real gate would keep the last that passed.
 
 # %%
 damaged = torch.randperm(len(E) - 1, generator=torch.Generator().manual_seed(seed)) + 1
@@ -785,16 +782,16 @@ print("the first reason:", next((r.reasons[-1] for r in results if r.reasons), "
 
 # %% [markdown]
 # **Figure 6.6.** No night loses 10 % against the night before, so yesterday's version never raises an alarm although
-# the recall falls by 30 % ($1 - 0.92^{10} = 57\,\%$ of the films are damaged, but the intact ones move up). The fixed
-# reference rejects every version from the fourth night on; night 4 misses its limit by less than 0.001.
+# Recall@50 falls by 30 %. The fixed reference rejects every version from the fourth night on; night 4 misses its limit
+# by less than 0.001.
 #
 # **Try**: set `reference_tolerance=0.2`. On which night is the first alarm now?
 #
 # ## What to remember
 #
-# - A request passes store, extractor, $K'_u$ searches with one merge, ranker and rule.
-# - Before the week, run A/A tests and compute the MDE. CUPED's covariate is older than the test.
-# - Read the sample ratio before the differences. Read the differences as often as planned, corrected for their number.
+# - A request passes store, extractor, $K'_u$ searches with one merge, ranker and re-ranking rule.
+# - Before the week, run A/A tests and compute the MDE. CUPED's covariate must come from before the test.
+# - Check the sample ratio before you read any CTR. Read differences as often as planned, corrected for their number.
 # - To compare methods instead of models, train each method several times.
 # - Extractor and index change together, and a gate needs a fixed reference.
 
