@@ -11,13 +11,13 @@
 # %% [markdown]
 # # 03 · Label-aware attention
 #
-# After this notebook you can compute by hand which interest of a user learns from a training pair, explain where
-# training and serving of MIND ([Li et al., 2019](https://arxiv.org/abs/1904.08030)) differ, and remove the difference.
-# Reading takes 20 minutes; the last cell prints the running time.
+# After this notebook you can compute by hand which interest of a user learns from a training pair, explain how
+# training and serving of MIND ([Li et al., 2019](https://arxiv.org/abs/1904.08030)) differ, and remove the
+# difference. Reading takes 20 minutes.
 #
-# From a user's films, MIND-$K$ computes up to $K$ *interest vectors*. Training scores all films with one mixture of
-# them, which depends on the film to be predicted (Eq. 10); serving scores each film with the interest that fits it best
-# (Eq. 3). **Paper** marks statements of the paper, **Measured here** results on MovieLens-1M.
+# From a user's films, MIND-$K$ computes up to $K$ *interest vectors*. Training scores all films with one weighted sum
+# of them, which depends on the film to be predicted (Eq. 10). Serving scores each film with the interest that fits it
+# best (Eq. 3). **Paper** marks statements of the paper; **Measured here** marks results on MovieLens-1M.
 
 # %% jupyter={"source_hidden": true} tags=["parameters"]
 epochs: int = 3  # passes over the training pairs
@@ -56,20 +56,19 @@ use_style()
 show_architecture("attention")
 
 # %% [markdown]
-# **Figure 3.1.** Only training has label-aware attention (purple): the label $\mathbf e_i$ weights the interests
-# $\mathbf V_u$ (blue, orange, green), and their weighted sum is one user vector $\mathbf v_u$. Serving searches once
-# for each interest instead.
+# **Figure 3.1.** Only training uses label-aware attention (purple). Serving runs one search for each interest instead.
 #
 # ## 1. The label chooses among the interests
 #
-# A training pair has one *label*: the film that the user watched next. A mean of the interests would give all of them
-# the same gradient from every label, so none would have a reason to specialize; a concatenation ($Kd$ numbers) has no
-# dot product with a film in $\mathbb R^d$. Therefore interests that score the label higher receive more weight (§3.4).
+# Each training pair has one *label*, the film that the user watched next. MIND combines the interests in a weighted
+# sum, in which those that score the label higher receive more weight (§3.4 of the paper). A mean would instead give
+# every interest the same gradient, so nothing would make them specialize; a concatenation ($Kd$ numbers) has no dot
+# product with a film in $\mathbb R^d$.
 #
-# **By hand.** The scores of two interests for a label are 2 and 1. Their softmax gives the weights
-# $e^2/(e^2 + e^1) = 0.731$ and $0.269$. The *user vector* of this label is
-# $\mathbf v_u = 0.731\,\mathbf v_u^1 + 0.269\,\mathbf v_u^2$. A factor $p$ on the scores controls the sharpness: with
-# $p = 3$ the scores become 6 and 3, and the first weight $0.953$.
+# **By hand.** The scores (dot products) of two interests with a label are 2 and 1. Their softmax gives the weights
+# $e^2/(e^2 + e^1) = 0.731$ and $0.269$, so the *user vector* of this label is
+# $\mathbf v_u = 0.731\,\mathbf v_u^1 + 0.269\,\mathbf v_u^2$. A factor $p$ on the scores controls how sharp the
+# weights are: with $p = 3$ the first weight becomes $0.953$.
 #
 # ### The equation
 #
@@ -77,10 +76,9 @@ show_architecture("attention")
 #    = \mathbf V_u\, \mathrm{softmax}\big(\mathrm{pow}(\mathbf V_u^\top \mathbf e_i,\, p)\big) $$
 #
 # **The paper raises each score to the power $p$; this page multiplies it by $p$** (section 2). The label
-# $\mathbf e_i \in \mathbb R^d$ is the query; the interests $\mathbf V_u \in \mathbb R^{d \times K}$ are the keys and
-# also the values. The softmax turns the $K$ scores $\mathbf V_u^\top \mathbf e_i$ into weights that sum to 1. The loss
-# (Eq. 10) takes the dot product of the user vector $\mathbf v_u \in \mathbb R^d$ with the label and with each
-# *negative*, a film sampled at random.
+# $\mathbf e_i \in \mathbb R^d$ is the query; the interests $\mathbf V_u \in \mathbb R^{d \times K}$ are both keys and
+# values. The loss (Eq. 10) takes the dot product of the user vector $\mathbf v_u \in \mathbb R^d$ with the label and
+# with each *negative*, a film sampled at random.
 
 
 # %%
@@ -99,9 +97,9 @@ def label_aware_attention(V, active, e, p):
 
 
 # %% [markdown]
-# The mask `active` marks the user's $K'_u$ interests (Eq. 9). Without it the zero vector of a missing interest would
-# score 0 and receive weight. It is applied after multiplying by $p$, because $0 \cdot (-\infty)$ is NaN, and before the
-# softmax, so that the remaining weights sum to 1.
+# The mask `active` marks the $K'_u$ interests that the user has (Eq. 9). Without it, the zero vector of a missing
+# interest would score 0 and receive weight. The mask is applied after the multiplication by $p$, because
+# $0 \cdot (-\infty)$ is NaN, and before the softmax, so that the weights sum to 1.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 # Equality with mindlib on random users, of whom some have fewer than K interests.
@@ -117,9 +115,8 @@ for p in (0.0, 0.5, 1.0, 2.0, math.inf):
 # %% [markdown]
 # ### The user of these notebooks
 #
-# All notebooks follow one user, chosen for film noir, animation and war films (the interests need not match); notebooks
-# 02, 03, 05 and 06 share one MIND. Each interest has a color and is named after the two genres most overrepresented in
-# it, compared with the user's other interests.
+# All notebooks follow one user, chosen for film noir, animation and war films; the interests need not match these
+# genres. Each interest is named after the two genres most overrepresented in it, compared with the other interests.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 log = load("movielens-1m")
@@ -138,7 +135,8 @@ print(f"{len(history)} films; interests " + "; ".join(interests))
 interests = [name.replace(", ", ",\n") for name in interests]
 
 # %% [markdown]
-# As labels we take, for each interest, the film of the history that scores highest with it by the largest lead.
+# As labels we use films of the user's history: for each interest, the film whose score with it exceeds the film's
+# other scores by the largest margin (`lead`).
 
 # %%
 s = e[history] @ V[0].T  # (n, K): every film of the history as a label
@@ -181,21 +179,22 @@ frames(
 # **Figure 3.2.** A larger $p$ shifts each label's weight toward the interest that scores it highest.
 #
 # - $p = 0$: the weights are equal and $\mathbf v_u$ is the **mean** of the interests, whatever the label.
-# - $p = 1$: plain attention.
-# - $p = \infty$: **hard attention**, the argmax, which depends only on the order of the scores.
+# - $p = 1$: the weights are the softmax of the scores.
+# - $p = \infty$: the highest score takes all the weight (**hard attention**), so only the order of the scores matters.
 #
-# **Try**: take the labels with the smallest leads, `labels = history[lead.argsort()[:4]].tolist()`, and run the cells
-# from there to Figure 3.2 again. What is the smallest $p$ on the slider that gives every label's best interest 90 %?
+# **Try**: change the definition to `labels = history[lead.argsort()[:4]].tolist()`, the films with the smallest
+# leads, and rerun the cells from there to Figure 3.2. What is the smallest $p$ on the slider at which every label's
+# best interest has at least 90 % of the weight?
 #
-# **Paper**: on Amazon Books, results improve with $p$; $p = 0$ is by far the worst, and $p = \infty$ also converges
-# fastest (Fig. 3). The $p$ of its main results is not stated. mindlib uses $p = \infty$.
+# **Paper**: on Amazon Books, results improve with $p$: $p = 0$ is by far the worst, and $p = \infty$ is the best and
+# converges fastest (Fig. 3). The $p$ of the main results is not stated. mindlib uses $p = \infty$.
 #
 # ## 2. Two readings of pow
 #
 # The power and the product agree for $p = 0$ and $p = 1$. Otherwise the printed power has three defects: a negative
 # score to a fractional power is NaN, an even $p$ discards the sign, and scores below 1 in magnitude shrink, so that a
-# large $p$ makes the weights uniform, not sharp. Public code has two safe forms: EasyRec multiplies by $p$, ComiRec
-# takes the argmax of the scores.
+# large $p$ makes the weights uniform instead of sharp. Two public implementations are safe: EasyRec multiplies by
+# $p$, and ComiRec takes the argmax of the scores.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 powers = (0, 1, 1.5, 2, 3, 100)
@@ -211,27 +210,25 @@ show_table(
 )
 
 # %% [markdown]
-# In the last pair the printed form with $p = 2$ gives the weight $0.974$ to the lower score: the interest that fits the
-# label least would learn most from it. **Paper**: as $p$ grows beyond 1, the best interest gains weight, until it has
-# all of it at $p = \infty$. With the printed power this fails if its score is below 1 or, for even $p$, not the largest
-# in magnitude; with the product, it always holds.
+# In the last pair, the printed power with $p = 2$ gives the lower score the weight $0.974$. **Paper**: as $p$ grows
+# beyond 1, the best interest gains weight, until it has all of it at $p = \infty$. The product always has this
+# property; the printed power can lack it when the best score is below 1 or another score is negative.
 #
-# **There is no $1/\sqrt d$.** The paper names scaled dot-product attention, but its formula has no such factor, so
-# the norm of the vectors also controls the sharpness. If training doubles all item and interest vectors, the scores 2
-# and 1 become 8 and 4, and at $p = 1$ the first weight rises from $0.731$ to $0.982$.
+# **There is no $1/\sqrt d$.** The paper names scaled dot-product attention, but its formula has no such factor.
+# Besides $p$, the norms of the vectors control the sharpness.
 #
 # ## 3. Interests without weight do not learn
 #
-# Let $\mathbf g=\partial L/\partial\mathbf v_u$, and let $w_k$ be the weights. By the product rule, both terms of the
-# gradient of interest $k$ contain the factor $w_k$:
+# Let $\mathbf g=\partial L/\partial\mathbf v_u$ be the gradient of the loss with respect to the user vector. In the
+# gradient of interest $k$, both terms contain its weight $w_k$:
 #
 # $$ \frac{\partial L}{\partial \mathbf v_u^k} = w_k\, \mathbf g
 #    + p\, w_k \big((\mathbf v_u^k - \mathbf v_u)^\top \mathbf g\big)\, \mathbf e_i . $$
 #
 # At $p = \infty$ the argmax is locally constant, so only $w_k\, \mathbf g$ remains.
 #
-# **Predict**: which interests have a gradient of exactly zero at $p = \infty$, and how do the gradients compare at
-# $p = 0$? (Row 0 of `e` is padding.)
+# **Predict**: which interests have a gradient of exactly zero at $p = \infty$, and how do the interests' gradients
+# compare at $p = 0$? (Row 0 of `e` is padding.)
 
 # %%
 shares = []
@@ -255,42 +252,40 @@ print(f"p = 0.5, best interest: weight {weight:.2f}, share of the gradient {shar
 
 # %% [markdown]
 # **Figure 3.3.** With $p = \infty$ only the chosen interest learns from the label; with $p = 0$ all receive the same
-# gradient. At $p = 0.5$ the second term raises the best interest's share from 0.50 (its weight) to 0.73.
+# gradient. At $p = 0.5$ the second term raises the best interest's share above its weight.
 #
-# With $p = 0$, serving scores with single interests, although training used only their mean.
-#
-# The danger of hard attention is *starvation*: an interest that is never chosen receives no gradient from any label.
-# Its vector still changes, because the routing matrix $\mathbf S$, the layers after it and the film vectors are shared,
-# and at serving it takes part in the maximum. To notice it, count how many labels choose each interest (section 5). To
-# avoid it, [BaM](https://github.com/jlunits2/BaM) samples the trained interest from the scores' softmax.
+# The danger of hard attention is *starvation*: an interest that no label chooses receives no gradient. Its vector
+# still changes, because all interests share the routing matrix $\mathbf S$, the layers after routing and the film
+# vectors, and it is still used at serving. To detect starvation, count how many labels choose each interest (section
+# 5). To avoid it, [BaM](https://github.com/jlunits2/BaM) samples the interest to train from the softmax of the scores.
 #
 # ## 4. Training and serving score the negatives differently
 #
-# At serving the next film is unknown. With each film as the query and a finite $p$, $\mathbf v_u$ would be another
-# mixture for every film, and all would have to be scored, since an index needs fixed query vectors. Therefore each film
-# is scored by its own best interest (Eq. 3): the interests are fixed, so one search for each suffices:
+# At serving the label is unknown. If each film were the query at a finite $p$, every film would have its own user
+# vector, but an index needs fixed query vectors. Therefore each film is scored by its own best interest (Eq. 3). The
+# interests are fixed, so one search for each suffices:
 #
 # $$ f_{\text{score}}(\mathbf V_u, \mathbf e_j) = \max_{1 \le k \le K'_u} \mathbf e_j^\top \mathbf v_u^k $$
 #
-# In training, the label's $\mathbf v_u$ scores every film in Eq. 10, whose sum is estimated from the negatives:
+# In training, the label's user vector scores every film; the sum is estimated from the negatives:
 #
 # $$ \Pr(i \mid u) = \frac{\exp(\mathbf v_u^\top \mathbf e_i)}{\sum_j \exp(\mathbf v_u^\top \mathbf e_j)} \tag{10} $$
 #
-# With hard attention, **a negative is scored by the label's interest in training, and by its own best interest at
-# serving**: by definition, not by a coding error.
+# With hard attention, **a negative is scored by the label's best interest in training, and by its own best interest
+# at serving**. This follows from the definitions and is not a coding error.
 #
-# **By hand.** Two vectors $s \mathbf v^1$ and $s \mathbf v^2$ of norm (length) $s$ point along the axes. The films A
-# and B lie on the first axis, C and D on the second, each at distance 1 from the origin. The label is A.
+# **By hand.** A user has two interests $s \mathbf v^1$ and $s \mathbf v^2$ of norm $s$, one along each axis. The
+# films A and B lie on the first axis, C and D on the second, each at distance 1 from the origin. The label is A.
 #
 # | score of | A | B | C | D |
 # |---|---|---|---|---|
 # | in training (all by the interest of A) | $s$ | $s$ | 0 | 0 |
 # | at serving (each by its own best interest) | $s$ | $s$ | $s$ | $s$ |
 #
-# For large $s$ the gradient hardly lowers the scores of C and D, and never along $\mathbf v^2$, where they score high.
-# At serving they tie with A.
+# At serving, C and D tie with A. In training, the gradient never lowers their high scores with the second interest,
+# because only the first has weight.
 #
-# **Predict**: if every user has these two vectors, how low can the loss of Eq. 10 become, averaged over
+# **Predict**: if every user has these two interests, how low can the loss of Eq. 10 become, averaged over
 # the four films as labels?
 
 
@@ -323,16 +318,18 @@ figure = plots.division(lengths.numpy(), losses)
 _ = save_figure(figure, "03_division.svg")
 
 # %% [markdown]
-# **Figure 3.4.** Two vectors that divide the catalog (left) lower the loss of Eq. 10 by up to $\log 2$ as they grow,
-# but not the loss of the served scores (right).
+# **Figure 3.4.** As their norm grows, two interests that divide the catalog (left) lower the loss of Eq. 10 by up to
+# $\log 2$, but not the loss of the serving scores (right).
 #
-# In the limit each label is compared only with the films on its own axis.
+# For large $s$, each label is in effect compared only with the two films on its own axis, so the loss approaches
+# $\log 2$.
 #
 # *Knowing the label lowers the loss by at most $\log K$*. Let $P_k(i)$ be the softmax probability of film $i$ under
-# interest $k$, and $k(i)$ the interest that film $i$ chooses as a label. The numbers $P_{k(i)}(i)$ need not form a
-# distribution: their sum over the catalog, $Z \le \sum_k \sum_i P_k(i) = K$, can exceed 1. Divided by $Z$, they do. The
-# loss of Eq. 10, $-\log P_{k(i)}(i)$, is therefore the loss of a label-independent distribution minus $\log Z \le \log
-# K$. We call $\log Z$ the *hint*: the reduction from knowing the label, which serving does not.
+# interest $k$, and $k(i)$ the interest that film $i$ chooses if it is the label. The sum of the probabilities
+# $P_{k(i)}(i)$ over the catalog, $Z \le \sum_k \sum_i P_k(i) = K$, can exceed 1. Dividing by $Z$ gives a distribution
+# that does not depend on the label. The loss of Eq. 10, $-\log P_{k(i)}(i)$, is therefore the loss of this
+# distribution minus $\log Z \le \log K$. We call $\log Z$ the *hint*: the reduction from knowing the label, which is
+# unknown at serving.
 #
 # ### Exercise 1: two margins
 #
@@ -360,14 +357,13 @@ assert exercises.MARGINS.check(margins)
 
 # %% [markdown]
 # For $\mathbf v^1=(2,0)$, $\mathbf v^2=(0,1)$, the label $(1,0)$ and the rival $\mathbf e_j=(0,3)$ the margins are $+2$
-# and $-1$. The pair is won in training, where $\mathbf v^2$ has weight 0, so this pair does not lower
-# $\mathbf v^{2\top} \mathbf e_j$.
+# and $-1$. The label wins in training but loses at serving.
 #
 # ### Exercise 2 (experiment): how much can a division lower the loss?
 #
-# Use `label_loss` with $s = 50$ to divide $N$ films into $K$ groups of unequal sizes, for example
-# `torch.eye(2).repeat_interleave(torch.tensor([3, 1]), 0)`. Predict the loss before you measure it. Then write
-# `lowest_loss(sizes)`: the limit of this loss as $s \to \infty$; `sizes` is a tensor of $K$ floats.
+# Divide $N$ films into $K$ groups of unequal sizes, for example
+# `torch.eye(2).repeat_interleave(torch.tensor([3, 1]), 0)`. Predict their `label_loss` at $s = 50$ before you compute
+# it. Then write `lowest_loss(sizes)`: the limit of this loss as $s \to \infty$; `sizes` is a tensor of $K$ floats.
 
 
 # %%
@@ -394,12 +390,13 @@ for sizes in ([3, 1], [4, 4, 4]):
 # %% [markdown]
 # ## 5. The cost on real data
 #
-# MIND-1 and two MIND-4 have the same settings ($p = \infty$), data, negatives, seed and number of parameters ($K$ adds
-# none), and are served by Eq. 3. The MIND-4 differ only in the scores that enter the loss:
+# MIND-1 and two MIND-4 models have the same settings ($p = \infty$), data, negatives, seed and
+# number of parameters, and are served by Eq. 3. The MIND-4 models differ only in the scores that enter the loss:
 #
-# - *label attends* (`loss="label"`, Eq. 10): the label's $\mathbf v_u$ scores all candidates, label and negatives;
-# - *every candidate attends* (`loss="candidate"`; the model of section 1): each candidate is scored by its own best
-#   interest, $f_{\text{score}}(\mathbf V_u, \mathbf e_j)$.
+# - *label attends* (`loss="label"`, Eq. 10): the label's $\mathbf v_u$ scores all *candidates*, the label and the
+#   negatives;
+# - *every candidate attends* (`loss="candidate"`; used in section 1): each candidate is scored by its own best
+#   interest, as in Eq. 3.
 #
 # **Predict** the order of their HitRate@50, the share of test cases whose target is among the 50 films retrieved.
 
@@ -433,18 +430,20 @@ show_table(
 
 # %% [markdown]
 # **Figure 3.5.** Trained with Eq. 10, MIND-4 retrieves the target less often at serving than MIND-1 (dotted line); if
-# every candidate attends, it is level. (Gray: up to 200 films, so not comparable. Bars: 95 % intervals.)
+# every candidate attends, it is level. The gray values use up to 200 films and are not comparable. Bars are 95 %
+# intervals.
 #
-# **Measured here** (one seed; 95 % intervals over the test cases, not over retraining; rounded separately): with Eq.
-# 10, MIND-4 is 5.3 points [4.2, 6.4] of HitRate@50 below MIND-1. If every candidate attends, it is 5.3 points [4.2,
-# 6.4] better, but four interests do not beat one here (notebook 05).
+# **Measured here**: trained with Eq. 10, MIND-4 is 5.3 points [4.2, 6.4] of HitRate@50 below MIND-1. If every
+# candidate attends, it gains 5.3 points [4.2, 6.4] over Eq. 10, but four interests do not beat one here (notebook
+# 05). These are results of one seed; the 95 % intervals cover the test cases, not retraining.
 #
-# The *oracle interest* is the interest that ranks the target best. With Eq. 10 its HitRate@50 is 55.3 %, but this is
-# not attainable: the oracle knows the target and uses four lists of 50 films. MIND-1 finds more with one list of 200
-# (HitRate@200: 62.5 %).
+# The *oracle interest* is the interest that ranks the target best. With Eq. 10 its HitRate@50 is 55.3 %. This rate is
+# not attainable, because the oracle knows the target and uses four lists of 50 films. MIND-1 retrieves more targets
+# with one list of 200 (HitRate@200: 62.5 %).
 #
-# **The model trained with Eq. 10 owes its low loss to the hint.** The next table gives the mean test loss over the full
-# catalog. *Eq. 10 + hint* removes the hint's reduction (section 4); *as served* uses Eq. 3.
+# **The low loss of the model trained with Eq. 10 is due to the hint.** The next table gives the mean loss of the test
+# targets over the full catalog. *Eq. 10 + hint* is the loss of the label-independent distribution (section 4); *as
+# served* uses the scores of Eq. 3. Columns are rounded separately.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 given = {name: label_losses(m, split.test) for name, m in models.items()}
@@ -473,10 +472,10 @@ print(
 )
 
 # %% [markdown]
-# The model trained with Eq. 10 has by far the lowest loss of Eq. 10, but the hint lowers it by 1.15 nats, of at most
-# $\log 4 = 1.39$. Without the hint it is 6.93, above MIND-1's 6.72. Model selection by Eq. 10 would pick the model that
-# is worst at serving. None of its interests starves: each is chosen by 20 % to 33 % of the targets of users with
-# four interests.
+# The model trained with Eq. 10 has the lowest loss of Eq. 10, but the hint lowers it by 1.15 nats (the maximum is
+# $\log 4 = 1.39$). With the hint added back, the loss is 6.93, above MIND-1's 6.72. Model selection by Eq. 10 would
+# pick the model that is worst at serving. None of this model's interests starves: each is chosen by 20 % to 33 % of
+# the targets of users with four interests.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 label = int(split.test.targets[split.test.offsets[case]])
@@ -499,15 +498,15 @@ print(
 )
 
 # %% [markdown]
-# **Figure 3.6.** For our user and the Eq. 10 model, eleven films (red) score below the label (the user's test film) in
-# training and above it at serving. Together they have 0.01 % of the probability in Eq. 10, so this label would hardly
-# lower them. If every candidate attends, all films lie on the diagonal.
+# **Figure 3.6.** For our user and the model trained with Eq. 10, eleven films (red) score below the label (the user's
+# test film) in training but above it at serving. Together they have 0.01 % of the probability in Eq. 10, so the
+# gradient from this label would hardly lower their scores. If every candidate attends, all films lie on the diagonal.
 #
 # ## 6. The remedy: every candidate attends
 #
-# If every candidate is a query, hard attention scores each by its own best interest, and **the training scores are the
-# serving scores of Eq. 3**. MaxMF (Weston et al., 2013) is trained in this way. The functions below return the logits:
-# $(B)$ for the labels, $(B, C)$ for $C$ negatives. `score` is Eq. 3, from notebook 00.
+# If every candidate is a query, hard attention scores each by its own best interest, so **the training scores are the
+# serving scores of Eq. 3**. MaxMF (Weston et al., 2013) is trained in this way. The functions below return the
+# logits: $(B)$ for the labels and $(B, C)$ for $C$ negatives. `score` computes Eq. 3.
 
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -546,18 +545,18 @@ inputs = random_V, random_active, random_e, negatives, *ids, None
 torch.testing.assert_close(ours, sampled_softmax.candidate_aware_loss(*inputs))
 
 # %% [markdown]
-# Only the *readout* (from interests to scores) changes; the softmax, sampler and parameters stay. The gradient lowers a
-# negative along its own best interest, not the label's. Each candidate has its own weights: $(B, K, C)$ instead of
-# $(B, K)$. The user vectors $(B, C, d)$ need not be stored, since the weighted sum of the scores is enough. The cost is
-# $K$ dot products per negative instead of one.
+# Only the step from interests to scores changes. The gradient lowers a negative's score with its own best interest,
+# not with the label's. Each negative costs $K$ dot products instead of one, and the weights have the shape
+# $(B, K, C)$ instead of $(B, K)$. The weighted sum of the scores is enough, so user vectors $(B, C, d)$ need not be
+# stored.
 #
-# The remedy is defined for any $p$, with the score $\mathbf e_j^\top \mathbf V_u\, \mathrm{softmax}(p\, \mathbf
-# V_u^\top \mathbf e_j)$. It equals the serving score as $p \to \infty$; otherwise it is a weighted mean, which is never
-# above the maximum. At $p = 1$, the scores 2 and 1 give $0.731\cdot2 + 0.269\cdot1 = 1.73$, $0.27$ below 2.
+# The remedy is defined for any $p$, with the score
+# $\mathbf e_j^\top \mathbf V_u\, \mathrm{softmax}(p\, \mathbf V_u^\top \mathbf e_j)$. This weighted mean is never
+# above the serving score, which is its limit for $p \to \infty$.
 #
 # **Elsewhere.** Xiong and Yu ([2403.05122](https://arxiv.org/abs/2403.05122)) describe the mismatch. The authors of
-# BACH ([2607.08107](https://arxiv.org/abs/2607.08107)) report that scoring every candidate by its best vector
-# outperforms training by the target's vector, on MovieLens-20M, Taobao and Netflix. mindlib's default is
+# BACH ([2607.08107](https://arxiv.org/abs/2607.08107)) report that, on MovieLens-20M, Taobao and Netflix, scoring
+# every candidate by its best vector outperforms training with the target's vector. mindlib's default is
 # `loss="candidate"`; `TrainingConfig.paper()` restores Eq. 10.
 #
 # ### Exercise 3: candidates with a finite p
@@ -586,12 +585,13 @@ assert exercises.CANDIDATE_SCORES.check(candidate_scores)
 # %% [markdown]
 # ## What to remember
 #
-# - The label is the query, the interests are keys and values. Multiply the scores by $p$, since powers can fail for
-#   negative scores and for those below 1 in magnitude. At $p = \infty$ only the chosen interest learns.
-# - With hard attention, Eq. 10 scores a negative by the label's interest, serving by its own best one. A division of
-#   the catalog among the interests lowers that loss by up to $\log K$ without necessarily improving the served ranking.
-# - If every candidate attends, training scores as serving does. On MovieLens-1M (one seed) this gains 5.3 points of
-#   HitRate@50; MIND-4 is then level with MIND-1.
+# - The label is the query; the interests are the keys and the values. Multiply the scores by $p$, because powers can
+#   fail for negative and for small scores. At $p = \infty$ only the chosen interest learns.
+# - With hard attention, Eq. 10 scores a negative by the label's best interest, whereas serving scores it by its own.
+#   Dividing the catalog among the interests can lower the loss of Eq. 10 by up to $\log K$ without improving the
+#   served ranking.
+# - If every candidate attends, the training scores are the serving scores. On MovieLens-1M (one seed), this gains 5.3
+#   points of HitRate@50 over Eq. 10 and makes MIND-4 level with MIND-1.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 seconds = time.perf_counter() - started
