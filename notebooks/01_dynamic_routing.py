@@ -13,14 +13,14 @@
 #
 # After this notebook you can write dynamic routing in ten lines of PyTorch, compute its iterations with a pencil, and
 # recognize two mistakes that raise no error: a softmax over the wrong axis, and logits that are replaced instead of
-# accumulated. Reading takes about 25 minutes. You need PyTorch, but no knowledge of capsules.
+# accumulated. The page takes about 25 minutes and requires PyTorch, but no knowledge of capsules.
 #
 # MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) represents a user by several interest vectors. The
-# layer that extracts them, highlighted in Figure 1.1, is a variant of dynamic routing between capsules ([Sabour, Frosst
-# and Hinton, 2017](https://arxiv.org/abs/1710.09829)), which the MIND paper summarizes in §3.3.1. This notebook
-# explains the original; notebook 02 adds MIND's changes. Section and equation numbers are those of the MIND paper.
-# Claims are marked **Paper**, **Measured here** (95 % intervals in parentheses) or **Open**. Hidden cells check our
-# code against mindlib, the library of these notebooks.
+# layer that extracts them, highlighted in Figure 1.1, is a variant of dynamic routing between capsules ([Sabour,
+# Frosst and Hinton, 2017](https://arxiv.org/abs/1710.09829)). This notebook explains the original, which the MIND
+# paper summarizes in §3.3.1; notebook 02 adds MIND's changes. Section and equation numbers are the MIND paper's.
+# Claims are marked **Paper**, **Measured here** (95 % intervals in parentheses) or **Open**. Collapsed cells check
+# our code against mindlib, the library of these notebooks.
 
 # %% tags=["parameters"]
 draws: int = 400  # random examples behind the measured shares of section 5
@@ -57,17 +57,17 @@ torch.set_printoptions(precision=3, sci_mode=False)
 show_architecture("routing")
 
 # %% [markdown]
-# **Figure 1.1.** Routing (B2I: behavior to interest) is the layer between the embeddings of a user's behaviors and the
-# user's interest capsules $u_j$. Notebook 00 explains the other symbols, notebook 02 Eqs. 8 and 9 and $K'_u$.
+# **Figure 1.1.** The routing layer (B2I: behavior to interest) turns the embeddings of a user's behaviors into the
+# user's interest capsules $u_j$. Notebooks 00 and 02 explain the other symbols.
 #
 # ## 1. A capsule is a vector whose norm is a confidence
 #
-# A neuron returns a number, a **capsule** a vector. The norm of a squashed capsule is the confidence, below 1, that
-# something is present, and its direction describes that thing. The capsules that MIND's routing layer returns are
-# interests, and their directions tell which items they are about.
+# The output of a neuron is a number; a **capsule** is a vector. Its direction describes a thing, and its norm is the
+# confidence that the thing is present. In MIND, the direction of an interest's capsule tells which items the interest
+# is about.
 #
-# A capsule is computed from a weighted sum $z$, which can have any norm $s$. Eq. 7 keeps its direction and changes its
-# norm to $s^2 / (1 + s^2)$; for example, norm 5 becomes 25/26:
+# Routing computes a capsule from a weighted sum $z$ of vectors. **Squash** keeps the direction of $z$ and changes its
+# norm from $s$ to $s^2 / (1 + s^2)$, which is below 1:
 #
 # $$\operatorname{squash}(z) = \frac{\|z\|^2}{1 + \|z\|^2}\,\frac{z}{\|z\|} \tag{7}$$
 
@@ -93,30 +93,29 @@ outputs = [float(squash(torch.tensor([norm, 0.0])).norm()) for norm in norms]
 show_table(["norm of $z$", *norms], [["norm of squash($z$)", *(f"{x:.4f}" for x in outputs)]])
 
 # %% [markdown]
-# Squash is quadratic for short vectors and saturates for long ones, so a weak sum nearly vanishes, and every capsule
-# has a norm below 1.
+# Squash is nearly quadratic for short vectors, so a short sum almost vanishes. For long vectors it saturates: the
+# norm approaches 1.
 #
 # ## 2. Routing with a pencil
 #
 # Routing computes $K$ **high-level capsules** $u_j$ from $L$ **low-level capsules** $c_i$. In an image, a low-level
-# capsule may describe a nose and a high-level capsule a face. In MIND a low-level capsule is a **behavior**, such as a
-# film that the user watched, and a high-level capsule is an **interest**. The sources use different letters:
+# capsule may describe a nose and a high-level capsule a face. In MIND, a low-level capsule is a **behavior**, such as
+# a watched film, and a high-level capsule is an **interest**. The paper and Figure 1.1 use other letters:
 #
 # | | here | paper, §3.3.1 | Figure 1.1 |
 # |---|---|---|---|
 # | low-level | $c_i$, $i \le L$ | $c_i^l$, $i \le m$ | $e_i$, $i \le n$ |
 # | high-level | $u_j$, $j \le K$ | $c_j^h$, $j \le n$ | $u_j$, $j \le K'_u$ |
 #
-# Each low-level capsule predicts each high-level capsule. The prediction $S_{ij}\,c_i$, with a trained matrix $S_{ij}$
-# for each pair, is called a **vote**. Routing itself has no parameters; it computes everything anew from its only
-# input, the votes.
+# Each low-level capsule predicts every high-level capsule. The prediction $S_{ij}\,c_i$ is called a **vote**. Each
+# pair of capsules has its own matrix $S_{ij}$. Only these matrices are trained; routing computes everything else from
+# the votes, anew for each input.
 #
-# A nose and a mouth that predict the same face are probably parts of it; if their predictions differ, they probably
-# belong to different faces. Routing applies this principle: **a low-level capsule is assigned to the high-level capsule
-# for which its vote agrees best with the votes of the other low-level capsules.**
+# If a nose and a mouth predict the same face, they probably belong to it. Accordingly, **a low-level capsule is
+# assigned to the high-level capsule for which its vote agrees best with the votes of the other low-level capsules.**
 #
-# Our example has three low-level and two high-level capsules in the plane. In all tensors of these notebooks, the
-# interest $j$ precedes the behavior $i$, so `b[j, i]` is the paper's $b_{ij}$:
+# Our example has three low-level and two high-level capsules in the plane. In all tensors the index $j$ precedes $i$,
+# so `pencil[j, i]` is the vote $S_{ij}\,c_i$:
 
 # %%
 pencil = torch.tensor(
@@ -127,14 +126,13 @@ pencil = torch.tensor(
 )  # (K, L, d) = (2 interests, 3 behaviors, 2 dimensions)
 
 # %% [markdown]
-# **Predict** which high-level capsule each low-level capsule will be assigned to.
+# **Predict** the high-level capsule to which each low-level capsule will be assigned.
 #
-# For high-level capsule 1, the votes of low-level capsules 1 and 2 point to the right and that of 3 to the left. For
-# high-level capsule 2, the votes of 1 and 3 point upwards and that of 2 downwards. So low-level capsule 2 should go to
-# high-level capsule 1, and low-level capsule 3 to high-level capsule 2. Low-level capsule 1 agrees with both
-# majorities.
+# The votes of $c_1$ and $c_2$ for $u_1$ point to the right, and that of $c_3$ to the left. The votes of $c_1$ and
+# $c_3$ for $u_2$ point upward, and that of $c_2$ downward. Therefore $c_2$ should be assigned to $u_1$, and $c_3$ to
+# $u_2$, whereas $c_1$ agrees with both majorities.
 #
-# Routing keeps a **logit** $b_{ij}$ for each pair, which starts at 0, and repeats four steps:
+# Routing keeps a **logit** $b_{ij}$ for each pair. All logits start at 0, and each iteration has four steps:
 #
 # $$w_{ij} = \frac{\exp b_{ij}}{\sum_{k=1}^{K} \exp b_{ik}} \tag{6}$$
 #
@@ -144,34 +142,33 @@ pencil = torch.tensor(
 #
 # $$b_{ij} \leftarrow b_{ij} + u_j^\top S_{ij}\,c_i \tag{4}$$
 #
-# The **weight** (coupling coefficient) $w_{ij}$ is the share of low-level capsule $i$ that goes to high-level capsule
-# $j$. The inner product $u_j^\top S_{ij}\,c_i$ is the **agreement** of vote and capsule. We correct misprints in Eqs. 4
-# and 6 (sections 5 and 6).
+# The **weight** (coupling coefficient) $w_{ij}$ is the share of $c_i$ that is assigned to $u_j$. The inner product
+# $u_j^\top S_{ij}\,c_i$ is the **agreement** between vote and capsule. Eqs. 4 and 6 are corrected here; sections 5
+# and 6 explain the misprints.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 _ = save_figure(figures.loop(), "01_loop.svg")
 
 # %% [markdown]
-# **Figure 1.2.** One iteration turns logits into weights, weights into capsules, and capsules into new logits. The
-# votes never change. The thick box is the start.
+# **Figure 1.2.** One iteration turns logits into weights, weights into capsules, and capsules into new logits. It
+# begins at the thick box. The votes never change.
 #
-# **Iteration 1.** All logits are 0, so all weights are 1/2, and $z_1$ is half of $(2, 1) + (2, -1) + (-2, 0)$, that is,
-# $(1, 0)$. Squash maps its norm from 1 to 1/2, so $u_1 = (\frac12, 0)$. Its agreements with the three votes are
-# $\frac12 \cdot 2 = 1$, $1$ and $-1$. In the same way $z_2 = (0, 1)$ and $u_2 = (0, \frac12)$, with agreements $1$,
-# $-1$ and $1$.
+# **Iteration 1.** All logits are 0, so all weights are 1/2, and
+# $z_1 = \frac12 [(2, 1) + (2, -1) + (-2, 0)] = (1, 0)$. Squash shortens $z_1$ from norm 1 to 1/2, so
+# $u_1 = (\frac12, 0)$. Its agreements with the votes of $c_1$, $c_2$ and $c_3$ are $1$, $1$ and $-1$. Similarly,
+# $u_2 = (0, \frac12)$, with the agreements $1$, $-1$ and $1$. These agreements are the logits of the next iteration.
 #
-# **Iteration 2.** Low-level capsule 2 has the logits $(1, -1)$, so its weight for high-level capsule 1 is
-# $e / (e + e^{-1}) = 0.881$. For low-level capsule 3 the weights are reversed. Low-level capsule 1 has the logits
-# $(1, 1)$ and remains split evenly. The sum $z_1$ now contains little of the opposing vote $(-2, 0)$, so it is longer,
-# and it turns downwards, towards $(2, -1)$, the vote with the largest weight: $u_1 = (0.8572, -0.1294)$. Routing
-# reinforces itself: a larger weight draws the capsule towards the vote, which raises their agreement. The sum $z_2$
-# contains little of $(-1, -2)$, which canceled $(1, 2)$, so it turns to the right: $u_2 = (0.1294, 0.8572)$.
+# **Iteration 2.** The logits of $c_2$ are $1$ for $u_1$ and $-1$ for $u_2$, so its weight for $u_1$ is
+# $e / (e + e^{-1}) = 0.881$. For $c_3$, the weights are reversed. The two logits of $c_1$ are equal, so it remains
+# split evenly. In $z_1$, the opposing vote $(-2, 0)$ now has little weight, so $z_1$ becomes longer. It also turns
+# downward, toward $(2, -1)$, the vote with the largest weight: $u_1 = (0.8572, -0.1294)$. Routing reinforces itself,
+# because a larger weight draws the capsule toward the vote, and this raises their agreement. In $z_2$, the vote
+# $(-1, -2)$ no longer cancels $(1, 2)$, so $z_2$ turns to the right: $u_2 = (0.1294, 0.8572)$.
 #
-# **Iteration 3.** These turns break the tie of low-level capsule 1. The second components of its vote $(2, 1)$ and of
-# $u_1$ have opposite signs, so their agreement is $2 \cdot 0.8572 - 0.1294 = 1.585$. All components of its vote
-# $(1, 2)$ and of $u_2$ are positive, so their agreement is $0.1294 + 2 \cdot 0.8572 = 1.844$. Added to 1, these give
-# the logits 2.585 and 2.844, so low-level capsule 1 prefers high-level capsule 2, with weight 0.564. The other
-# low-level capsules caused this indirectly, by turning the high-level capsules.
+# **Iteration 3.** These turns, which the votes of $c_2$ and $c_3$ caused, break the tie of $c_1$. The agreement of
+# $u_1$ with the vote $(2, 1)$ is $2 \cdot 0.8572 - 0.1294 = 1.585$. The agreement of $u_2$ with the vote $(1, 2)$ is
+# larger, $0.1294 + 2 \cdot 0.8572 = 1.844$, because $u_2$ turned toward the vote of $c_1$, whereas $u_1$ turned away.
+# Added to two logits of 1, these agreements give $c_1$ the weight 0.564 for $u_2$.
 #
 # ## 3. The loop in code
 #
@@ -215,19 +212,19 @@ _ = save_figure(
 )
 
 # %% [markdown]
-# **Figure 1.3.** The vote against each high-level capsule fades within three iterations, so the capsule becomes longer.
-# A vote's width and the number at its tip show its weight; the gray pin is the high-level capsule.
+# **Figure 1.3.** The vote that opposes each high-level capsule loses its weight within three iterations, so the
+# capsule becomes longer. An arrow's width and number show the weight of the vote.
 #
-# The last update of `b` is never used: $r = 3$ iterations contain only two updates that affect the output, and $r = 1$
-# returns the squashed sums with weights $1/K$, without any routing.
+# The last update of `b` is never used, so with $r = 3$ only two updates affect the output. With $r = 1$ there is no
+# routing: the loop returns the squashed sums with weights $1/K$.
 #
-# **Try**: remove `squash` (write `u = z`), and rerun this cell and the figure's cell below. The norms of the capsules
-# are then unbounded, so the agreements are larger and the weights sharpen faster. Then restore the line.
+# **Try**: write `u = z` in the loop, and rerun its cell and the next, collapsed one. Squash shortens every vector, so
+# without it the agreements are larger and the weights sharpen faster. Then restore the line.
 #
 # ### Exercise 1: a batch of users
 #
-# Write the loop for votes of shape `(B, K, L, d)`, one entry for each of `B` users, and return the capsules
-# `(B, K, d)`. For each sum, note which axis it removes: every axis number changes.
+# Write the loop for votes of shape `(B, K, L, d)`, that is, for `B` users, and return the capsules `(B, K, d)`. Every
+# axis number changes, so note for each sum which axis it removes.
 
 
 # %%
@@ -253,16 +250,15 @@ _ = ROUTE_BATCH.check(route_batch_solution)
 # %% [markdown]
 # ## 4. Eleven films, three interests
 #
-# The same loop sorts films of the example user of all notebooks, whose history in
-# [MovieLens-1M](https://grouplens.org/datasets/movielens/1m/) mixes film noir, animation and war. We take up to four
-# films of each genre, and *Who Framed Roger Rabbit?*, which is both animation and film noir. In the plane of the two
-# leading singular vectors of the user–film matrix (with normalized columns), films with a common audience point the
-# same way.
+# We now route films of a user whose history in [MovieLens-1M](https://grouplens.org/datasets/movielens/1m/) mixes
+# film noir, animation and war. We take up to four films of each genre, and *Who Framed Roger Rabbit?*, which is both
+# animation and film noir. Each film's $c_i$ lies in the plane of the two leading singular vectors of the user–film
+# matrix (with normalized columns), where films with a common audience point the same way.
 #
-# In Sabour's network the matrices are trained. Here we set them by hand, one for each interest: $S_j$ triples the
-# component of a vector along the direction of one film. This film is *L.A. Confidential* for interest 1 (film noir),
-# *A Close Shave* for interest 2 (animation), and *Saving Private Ryan* for interest 3 (war). A film therefore votes
-# strongly for an interest if its audience resembles that of the interest's film.
+# Instead of training the matrices, we set one by hand for each interest: $S_j$ triples the component of a vector
+# along the direction of one film: *L.A. Confidential* for interest 1 (film noir), *A Close Shave* for interest 2
+# (animation), and *Saving Private Ryan* for interest 3 (war). A film therefore has a long vote for an interest if its
+# audience resembles that of the interest's film.
 
 # %%
 log = load("movielens-1m")
@@ -279,8 +275,8 @@ S = torch.stack([stretch(e[i]) for i in first])  # (K, 2, 2)
 votes = torch.einsum("jde,ie->jid", S, e)  # (K, L, 2)
 
 # %% [markdown]
-# **Predict**: in iteration 1 all weights are 1/3. Do the three capsules point the same way? And which interest takes
-# *Who Framed Roger Rabbit?*
+# **Predict**: in iteration 1 all weights are 1/3. Do the three capsules point the same way? And to which interest is
+# *Who Framed Roger Rabbit?* assigned?
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 titles = [textwrap.shorten(log.titles[film], 30, placeholder=" …") for film in films]
@@ -289,13 +285,12 @@ seen = follow(dynamic_routing, votes, 8)
 _ = save_figure(figures.iterations(seen, titles, interests, (1, 2, 3, 8)), "01_rounds.svg")
 
 # %% [markdown]
-# **Figure 1.4.** By iteration 3, every film has its final interest (frame: its largest weight), and by iteration 2 all
-# but *Schindler's List* (dashed). Later iterations only sharpen the weights.
+# **Figure 1.4.** By iteration 3, the largest weight of every film (framed) is for its final interest. In iteration 2,
+# only *Schindler's List* (dashed) still differs. Later iterations only sharpen the weights.
 #
-# The capsules differ from the first iteration on, because their matrices do. *A Close Shave* and *The Wrong Trousers*
-# have an audience that differs from those of the other films and go to animation in iteration 2. *Schindler's List* is
-# still divided in iteration 3, between film noir (0.48) and war (0.52). *Who Framed Roger Rabbit?* gives 0.71 to film
-# noir and 0.04 to animation: its audience resembles that of the other films noirs, among which it lies in Figure 1.5.
+# The capsules differ from the first iteration on, because their matrices differ. In iteration 3, *Who Framed Roger
+# Rabbit?* has a weight of 0.71 for film noir and only 0.04 for animation, because its audience resembles that of the
+# other film noir titles (Figure 1.5).
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 frames(
@@ -306,17 +301,18 @@ frames(
 )
 
 # %% [markdown]
-# **Figure 1.5.** By iteration 3, each film gives its largest weight (its color; gray: undecided) to the capsule nearest
-# in direction, in whose sector it lies. The points are the films' $c_i$, not their votes.
+# **Figure 1.5.** In iteration 3, each film has its largest weight for the capsule that is nearest in direction. The
+# points are the films' $c_i$, not their votes. They have the color of their largest weight (gray: all are equal), and
+# the sectors have the color of the nearest capsule.
 #
-# Routing resembles soft K-means: votes are the points, capsules the centers, weights the assignments, and Eqs. 5 and 7
-# the update. However, a behavior is a different point for each center, and logits accumulate.
+# Routing resembles soft K-means: votes are the points, capsules are the centers, weights are the assignments, and
+# Eqs. 5 and 7 update the centers. However, a behavior is a different point for each center, and logits accumulate.
 #
 # ### Exercise 2: hard assignment (an experiment)
 #
-# **Predict** what happens to the eleven films if routing assigns every film entirely to one interest, that of its
-# largest logit. Then write `hard_routing(votes, r)` that returns the capsules, and explain their norms. (`F.one_hot`
-# and `argmax` are enough.)
+# **Predict** what happens to the eleven films if each is assigned entirely to the interest of its largest logit. Then
+# write `hard_routing(votes, r)`, which returns the capsules, and explain their norms. (`F.one_hot` and `argmax` are
+# enough.)
 
 
 # %%
@@ -350,11 +346,13 @@ print(
 # %% [markdown]
 # ## 5. Iterations sharpen the weights
 #
-# The number of iterations $r$ acts like an inverse temperature: each iteration adds another agreement to the logits.
-# Unless the capsules are equal, the differences of the logits usually keep growing, so the weights approach 0 or 1.
+# Each iteration adds an agreement to the logits. Unless the capsules are equal, the differences between logits
+# usually keep growing, so the weights approach 0 or 1.
 #
-# We measure this on planted votes of three groups of four low-level capsules. The members of group $j$ agree in their
-# votes for high-level capsule $j$ (dimension 8, norm 2, noise of 0.3 times the norm); all other votes are random.
+# We measure this on votes with three planted groups of four low-level capsules. The members of group $j$ share one
+# vote for high-level capsule $j$, apart from noise of about 0.3 times its norm. Their other votes have random
+# directions. The dimension is 8, and all norms are about 2. A capsule is *settled* if its cosine with its value at
+# iteration 60 is above 0.95, and a weight if it is within 0.05 of its value there.
 #
 # **Predict** whether the capsules, the weights or the logits settle first, and which of them never settle.
 
@@ -380,18 +378,15 @@ show_table(
 )  # fmt: skip
 
 # %% [markdown]
-# Capsules are *settled* when each has a cosine above 0.95 with its value at iteration 60, and weights when each is
-# within 0.05 of its value there.
-#
-# **Measured here**: the directions of the capsules settle first, in nearly all examples by iteration 3. The weights of
-# most examples need more than five iterations, and the logits keep growing. Convergence is therefore judged by
-# directions or weights, not by logits.
+# **Measured here**: the capsules settle first, in nearly all examples by iteration 3. The weights of most examples
+# need more than five iterations, and the differences between logits keep growing. Convergence should therefore be
+# judged by capsules or weights, not by logits.
 #
 # **Paper**: three iterations are usual. **Open**: the paper neither reports nor varies the number in its experiments.
 #
-# With short votes, three iterations leave the weights near $1/K$. Where squash is quadratic, votes that are 10 times
-# shorter give capsules that are about 100 times shorter and agreements that are about 1,000 times smaller. Long votes
-# lose less, because squash saturates:
+# If the votes are short, three iterations leave the weights near $1/K$. Squash is the reason: where it is quadratic,
+# votes that are 10 times shorter give capsules that are about 100 times shorter, and agreements that are about 1,000
+# times smaller. Long votes lose less, because squash saturates. The films' votes show both:
 
 # %%
 for scale in (1.0, 0.1, 0.01, 0.001):
@@ -404,8 +399,8 @@ for scale in (1.0, 0.1, 0.01, 0.001):
 # %% [markdown]
 # ### Why the agreement is added
 #
-# Eq. 4 is printed as $b_{ij} = u_j^\top S_{ij}\,c_i$: the agreement *replaces* the logit. The paper's Algorithm 1,
-# Sabour et al. and we *add* the agreement. Here is the printed version:
+# As printed, Eq. 4 is $b_{ij} = u_j^\top S_{ij}\,c_i$: the agreement *replaces* the logit. The paper's Algorithm 1
+# and Sabour et al. *add* the agreement, and so does our loop. The printed version is:
 
 
 # %%
@@ -419,7 +414,7 @@ def routing_as_printed(votes, r):
 
 
 # %% [markdown]
-# **Predict** in which iteration its weights first differ from those of the loop.
+# **Predict** the iteration in which its weights first differ from those of our loop.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 at = (1, 2, 3, 5, 10, 30)
@@ -433,22 +428,19 @@ show_table(
 )  # fmt: skip
 
 # %% [markdown]
-# Weights first differ in iteration 3, where the loop sums two agreements; the printed version uses only the last. A
-# replaced logit stays below the norm of the vote, because $\|u_j\| < 1$, which limits how sharp the weights become. The
-# differences of added logits usually keep growing, so the weights of a film approach a one-hot vector.
-#
-# Routing with added logits cannot oscillate, because each iteration that changes the weights raises a bounded objective
-# ([appendix B](appendix/B_routing.ipynb)).
+# The weights first differ in iteration 3, where our loop sums two agreements and the printed version uses only the
+# last one. Because $\|u_j\| < 1$, a replaced logit stays below the norm of the vote, which limits how sharp the
+# weights become: the mean in the table stays at 0.623. Added logits have no such bound, but routing with them cannot
+# oscillate ([appendix B](appendix/B_routing.ipynb)).
 #
 # ## 6. Along which axis does the softmax run?
 #
-# The softmax can run over the interests, so that each film is divided among them, or over the behaviors, so that each
-# interest averages films.
+# **Paper**: the softmax runs over the interests, so that each film is divided among them. Algorithm 1 takes the
+# softmax for each behavior $i$, and in the sum of Eq. 6 the index $k$ replaces the interest $j$. However, the sum's
+# upper bound is printed as $m$, the number of low-level capsules, instead of $K$.
 #
-# **Paper**: Algorithm 1 takes the softmax for each behavior $i$, and in Eq. 6 the index $k$ of the sum replaces the
-# interest $j$: both mean *over the interests*. However, the sum's upper bound is printed as $m$, the number of
-# behaviors; we wrote $K$. In code the axes differ by one character, and several public implementations use the other
-# one ([appendix B](appendix/B_routing.ipynb)):
+# In code the axes differ by one character. Several public implementations use the axis of the behaviors
+# ([appendix B](appendix/B_routing.ipynb)), so that each interest averages the films:
 
 
 # %%
@@ -472,12 +464,12 @@ both = {
 _ = save_figure(figures.sums_of_weights(both, titles, interests), "01_axis.svg")
 
 # %% [markdown]
-# **Figure 1.6.** The sums (Σ, iteration 3) reveal the axis. Over the interests, each film's weights sum to 1 (11 in
-# all); over the behaviors, each interest's do (3 in all).
+# **Figure 1.6.** The sums (Σ, iteration 3) reveal the axis. If the softmax runs over the interests, the weights of
+# each film sum to 1; if it runs over the behaviors, those of each interest do.
 #
-# The axis matters because **only the softmax over the interests makes the interests compete**. Over the behaviors, rows
-# are normalized separately, so no interest influences another. To test this, we copy interest 1's votes to interest 2,
-# which must then share what interest 1 had:
+# The axis matters because **only the softmax over the interests makes the interests compete**. Over the behaviors,
+# each row is normalized separately, so no interest influences another. To test this, we replace the votes for
+# interest 2 with those for interest 1, and measure the change in the weights of interest 1:
 
 # %%
 changed = votes.clone()
@@ -487,13 +479,14 @@ for route in (dynamic_routing, routing_over_behaviors):
     print(f"{route.__name__}: the weights of interest 1 change by up to {moved:.3f}")
 
 # %% [markdown]
-# Without competition, two interests may favor the same films, and some films get no weight. In the lower half of Figure
-# 1.6, film noir and war both give their largest weight to *Saving Private Ryan*, and *Watership Down* gets 0.00.
+# Without competition, two interests may favor the same films, and some films get almost no weight. In the lower half
+# of Figure 1.6, *Saving Private Ryan* has the largest weight for both film noir and war, and the weights of
+# *Watership Down* sum to 0.00.
 #
 # ## 7. With one shared matrix, zero logits fail
 #
 # **Paper**: MIND shares one matrix $S$ among all pairs, because histories have different lengths and all interests
-# should lie in one space. With zero initial logits, the interests are then equal:
+# should lie in one space. If the initial logits are also 0, all interests are equal:
 
 # %%
 shared = e.expand(3, -1, -1)  # S is the identity for every pair
@@ -501,16 +494,16 @@ u, w = dynamic_routing(shared, 3)
 print("capsules", u, "weights of the first film", w[:, 0], sep="\n")
 
 # %% [markdown]
-# All interests receive the same votes with the same weights, so they are equal in iteration 1, receive equal updates
-# and never separate. Notebook 02 proves this; its random initial logits break the tie.
+# All interests receive the same votes with the same weights, so they and their logits stay equal in every iteration.
+# Notebook 02 proves this and breaks the tie with random initial logits.
 #
 # ## Summary
 #
-# - An iteration takes a softmax over the interests, a weighted sum and squash, and **adds** the agreement to the
-#   logits.
-# - For planted votes of norm 2, the directions of the capsules settle within three iterations; the weights usually
-#   become sharper with every iteration.
-# - The softmax over the interests makes them compete. Each column of the weight matrix then sums to 1.
+# - An iteration consists of a softmax over the interests, a weighted sum, squash, and an update that **adds** the
+#   agreement to the logits.
+# - For planted votes of norm 2, the directions of the capsules settle within three iterations in nearly all examples;
+#   the weights usually become sharper with every iteration.
+# - The softmax over the interests makes them compete; each column of the weight matrix sums to 1.
 # - Different matrices $S_{ij}$ make the interests differ; with a shared matrix and equal logits they stay equal.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
