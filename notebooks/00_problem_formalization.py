@@ -11,13 +11,14 @@
 # %% [markdown]
 # # 00 · The problem: one user, several interests
 #
-# After this notebook you can state MIND's problem in three functions, turn films and users into vectors, explain why
-# one vector per user needs a large dimension, and compute why the first stage of a recommender searches an index.
-# Reading takes about 20 minutes, running one to three.
+# After this notebook, you can state MIND's problem as three functions, turn films and users into vectors, and explain
+# why one vector per user needs a large dimension and why a recommender's first stage searches an index. Reading takes
+# about 20 minutes, running one to three.
 #
 # *The paper* is "Multi-Interest Network with Dynamic Routing for Recommendation at Tmall" (CIKM 2019, arXiv
 # 1904.08030), and **MIND** is its model. Our data are the ratings of MovieLens-1M; a rating of 4 or more counts as an
-# interaction. Claims carry a badge: **Paper** (stated there), **Measured here** (means with 95 % intervals), **Open**.
+# interaction. Claims carry a badge: **Paper** (stated there), **Measured here** (ranges in parentheses are 95 %
+# intervals) or **Open** (unanswered).
 
 # %% tags=["parameters"]
 worlds: int = 100  # random worlds for each dimension in section 4
@@ -73,25 +74,27 @@ show_architecture()
 _ = save_figure(architecture(), "00_architecture.svg")
 
 # %% [markdown]
-# **Figure 0.1.** MIND computes several vectors (interests: blue, orange, green) from a user's history and profile.
-# Training (purple) needs a label item; serving (teal) searches all items. (After the paper's Fig. 2.)
+# **Figure 0.1.** MIND computes several vectors from a user's history and profile, one for each interest (blue, orange,
+# green). Training (purple) needs a label item, the target; serving (teal) searches all items. (After the paper's Fig.
+# 2.)
 #
-# All items (behaviors, label and index) share the embedding tables. *B2I routing* groups a user's $n$ behaviors into
-# $K'_u$ interest capsules (notebooks 01 and 02). ReLU layers map each, with the profile vector $\vec p_u$, to a user
-# vector. In **training**, *label-aware attention* combines the user vectors for the label (notebook 03), which a
-# sampled softmax compares with $m$ sampled items (notebook 04). In **serving**, each user vector searches an index, and
-# a merge takes the maximum over interests.
+# All items share the embedding tables. *Behavior-to-interest (B2I) routing* groups a user's $n$ behaviors into $K'_u$
+# vectors, the interest capsules (notebooks 01 and 02). ReLU layers map each capsule, with the profile vector
+# $\vec p_u$, to a user vector. In **training**, *label-aware attention* combines the user vectors into one vector for
+# the label (notebook 03), and a sampled softmax compares the label with $m$ sampled items (notebook 04). In
+# **serving**, each user vector searches an index, and the results are merged.
 #
-# A user vector is a row of $\mathbf V_u$ in the figure's shapes and in the code, but a column in equations, as in the
-# paper. There are $f$ profile fields and $|\mathcal I|$ items; $p$ is an exponent, and ANN means approximate nearest
-# neighbors. Instead of a category and a brand, our films have genres and a decade.
+# In the figure, $f$ is the number of profile fields and $|\mathcal I|$ that of items; $p$ is an exponent, and ANN means
+# approximate nearest neighbors. User vectors are rows of $\mathbf V_u$ in the figure and in code, but columns in
+# equations, as in the paper. Our films have genres and a decade instead of a category and a brand.
 #
 # ## 1. One user and one label item
 #
-# An instance is a triple $(\mathcal I_u, \mathcal P_u, \mathcal F_i)$: the user's **behaviors** (a set, without order
-# or recency) and **profile**, and the **features** of a target item, the label (§3.1). All notebooks follow the same
-# real user. A film belongs to a taste if it has exactly one of the genres Film-Noir, Animation and War. Among users
-# with at most 50 films, we choose the one whose least frequent taste has the largest share.
+# An instance is a triple $(\mathcal I_u, \mathcal P_u, \mathcal F_i)$: the user's **behaviors**, a set without order or
+# recency; the user's **profile**; and the **features** of a target item, the label (§3.1).
+#
+# All notebooks follow one real user, chosen because the history contains several films of each of three tastes:
+# Film-Noir, Animation and War. A film belongs to a taste if it has exactly one of these genres.
 
 # %%
 log = load("movielens-1m")
@@ -135,13 +138,15 @@ assert all((taste == k).sum() > 1 for k in range(3))
 #
 # ### 2.1 An item is a mean of embeddings
 #
-# Every input is the id of a film, a genre or a decade. Each id has a row in a table of learned vectors, and the rows of
-# an item are **averaged** (§3.2). For example, with $d = 2$, the id row $(2, -1)$, the mean $(1, 4)$ of the genre rows
-# $(0, 3)$ and $(2, 5)$, and the decade row $(3, 0)$ give $\tfrac13(2+1+3,-1+4+0)=(2,1)$. In general,
+# An item enters the model as the ids of the film itself, its genres and its decade. Each id has a row in a table of
+# learned vectors, and the rows of an item are **averaged** (§3.2). For example, let $d = 2$. The genre rows $(0, 3)$
+# and $(2, 5)$ have the mean $(1, 4)$. With the id row $(2, -1)$ and the decade row $(3, 0)$, the item's vector is
+# $\tfrac13(2+1+3,-1+4+0)=(2,1)$. In general,
 #
 # $$\vec e_i=f_{item}(\mathcal F_i)=\frac{1}{|\mathcal F_i|}\sum_{f\in\mathcal F_i}\vec t_f\in\mathbb R^{d},\tag{2}$$
 #
-# where $\vec t_f$ is the row of feature $f$, and a feature with several values counts once, as their mean.
+# where $\vec t_f$ is the row of feature $f$. A feature with several values, such as the genre, counts once, as the mean
+# of its rows.
 
 
 # %%
@@ -178,8 +183,8 @@ with torch.no_grad():
 print(f"ItemTables equals mindlib's ItemEmbedding on all {log.num_items:,} films.")
 
 # %% [markdown]
-# **Predict**: the tables are random. What is the cosine of two films that share all genres and the decade, and of two
-# that share only the decade?
+# **Predict**: the tables are still random. What is the cosine of two films that share all genres and the decade, and of
+# two that share only the decade?
 
 # %%
 f_item = ItemTables(genre_codes, decade_codes, d=256)
@@ -195,21 +200,21 @@ for name, pairs in {
     print(f"films that share {name}: mean cosine {(unit @ unit.T)[pairs.triu(1)].mean():.2f}")
 
 # %% [markdown]
-# Items that share features are neighbors before any training: two equal terms of three give a cosine of about 2/3, and
-# one gives about 1/3.
+# Items that share features are close even before training: if two of the three averaged rows are equal, the cosine is
+# about 2/3; if only one is, it is about 1/3.
 #
-# This is how features help a **cold** item, which is the paper's reason for using them. If the id row of a new film is
-# set to zero (a random row would only add noise), its vector $\tfrac13(\text{genre}+\text{decade})$ points in roughly
-# the direction of films with the same genres and decade, and equals that of any other such new film. **Open**: is it
-# retrieved despite one fewer term and probably a smaller norm?
+# The paper uses features because they help **cold** items, which have no interactions yet. If the untrained id row of a
+# new film is set to zero, the film's vector $\tfrac13(\text{genre}+\text{decade})$ points roughly in the direction of
+# films with the same genres and decade. **Open**: is the film retrieved, although its vector probably has a smaller
+# norm than others?
 #
-# The paper gives no reason for the mean. We see two: items need the dimension $d$ of the user vectors for the inner
-# product, and $d$ should not grow with the number of features, because a billion such vectors are stored.
+# The paper gives no reason for the mean. We see two: for the inner product, items need the dimension $d$ of the user
+# vectors, and $d$ should not grow with the number of features, because a billion item vectors are stored.
 #
 # ### Exercise 1: features with gaps
 #
-# `table` has shape (rows, d), `codes` (items, fields). Return each item's mean row, shape (items, d), ignoring fields
-# with code 0 ("unknown"). Items without known fields are zero.
+# `table` has shape (rows, d), `codes` (items, fields). Return each item's mean row, shape (items, d). Ignore fields
+# with code 0 ("unknown"); an item without known fields is zero.
 
 
 # %%
@@ -231,9 +236,9 @@ assert POOLING.check(pool)
 # %% [markdown]
 # ### 2.2 A profile is a concatenation
 #
-# The embedded profile fields are **concatenated** into $\vec p_u$ (§3.2). It enters only the ReLU layers, which can
-# weigh each field separately, and never an inner product. With three fields of 8 numbers, $\vec p_u$ has 24 numbers and
-# the first ReLU layer $d+24$ inputs.
+# The embeddings of the profile fields, here three of 8 numbers each, are **concatenated** into $\vec p_u$ (§3.2). This
+# vector enters only the ReLU layers, which can weight each field separately. It never enters an inner product, so its
+# dimension need not be $d$.
 
 
 # %%
@@ -263,17 +268,17 @@ print(f"ProfileTables equals mindlib's ProfileEmbedding on all {log.num_users:,}
 # ## 3. A user is several vectors
 #
 # **An item's score is its maximum over the interests.** For example, let a user have the vectors $\vec v^1 = (2, 0)$
-# and $\vec v^2 = (0, 2)$. Item $a = (1, 0)$ scores $\max(2, 0) = 2$, $b = (0, 1)$ scores 2, and $c = (0.8, 0.8)$ only
-# $\max(1.6, 1.6) = 1.6$. The mean of the two vectors, $(1, 1)$, scores them 1, 1 and 1.6: it ranks $c$ first, although
-# $c$ belongs to neither interest. So does the mean of an item's two scores, which is its score by the mean vector.
-# In general,
+# and $\vec v^2 = (0, 2)$. Item $a = (1, 0)$ scores $\max(2, 0) = 2$, $b = (0, 1)$ also scores 2, and $c = (0.8, 0.8)$
+# only 1.6. The mean of the two vectors, $(1, 1)$, scores the items 1, 1 and 1.6. It ranks $c$ first, although $c$
+# belongs to neither interest. The mean of an item's two scores is no better, because it equals the score by the mean
+# vector. In general,
 #
 # $$\mathbf V_u=f_{user}(\mathcal I_u,\mathcal P_u)=(\vec v_u^{\,1},\dots,\vec v_u^{\,K})\in\mathbb R^{d\times K},\tag{1}$$
 #
 # $$f_{score}(\mathbf V_u,\vec e_i)=\max_{1\le k\le K}\vec e_i^{\,\top}\vec v_u^{\,k}.\tag{3}$$
 #
-# Here, $K$ stands for Figure 0.1's $K'_u$. In code, $\mathbf V_u$ of several users has the shape (users, interests, d),
-# and the mask `active` marks each user's $K'_u$ rows.
+# Here, $K$ is the number of the user's vectors, $K'_u$ in Figure 0.1. In code, the mask `active` marks each user's
+# $K'_u$ rows.
 
 
 # %%
@@ -299,20 +304,19 @@ assert torch.equal(merged.items - 1, top_n(exact, 10).items)
 print("score equals mindlib's score_by_best_interest, and the merged lists are its top 10.")
 
 # %% [markdown]
-# **Try**: multiply the second vector by 3 (`V[0, 1] *= 3`) and rank again. The order becomes $b$, $c$, $a$. With one
-# vector, positive scaling preserves the ranking. With several, **the norms of the vectors decide how the interests
-# share the list**.
+# **Try**: multiply the second vector by 3 (`V[0, 1] *= 3`) and rank again. The order becomes $b$, $c$, $a$. Scaling a
+# single vector by a positive number preserves the ranking. With several vectors, however, **the norms affect how the
+# interests share the list**.
 #
-# To find the $N$ best items by Eq. 3, search an ordinary index for $N$ items per vector and merge the lists, keeping
-# each item's best score (checked above). With exact searches none is missed: an item outside the list of its best
-# vector scores no more than the $N$ items there. An additional vector cannot lower any score, but it can lower the hit
-# rate, because items near it may push the target out of the top $N$.
+# To find the $N$ best items by Eq. 3, search an index for $N$ items per vector, merge the lists, and keep each item's
+# best score. If the searches are exact, this misses no item, because an item outside the list of its best vector scores
+# no more than the $N$ items in that list.
 #
 # ### The real user, with one vector and with three
 #
-# YouTube DNN, a model with one vector per user, averages all behaviors; MIND averages *groups* of behaviors, which
-# routing determines. Here, the user's three tastes are the groups, the one vector averages the films of all three, and
-# we omit the ReLU layers of both models.
+# YouTube DNN has one vector per user and averages all behaviors. MIND averages *groups* of behaviors that routing
+# determines. Here, the groups are the user's three tastes, and the single vector averages the films of all three. We
+# omit both models' ReLU layers.
 
 
 # %%
@@ -328,8 +332,8 @@ model = reference_model(split, seed)
 catalog = model.item_vectors()
 
 # %% [markdown]
-# The collapsed cell trains the series' MIND model. Row $i$ of `catalog` is $\vec e_i$; `taste` is 0, 1 or 2 for each
-# of the user's films, or −1 (none).
+# The collapsed cell trains a MIND model. Row $i$ of `catalog` is $\vec e_i$. For each of the user's films, `taste` is
+# 0, 1 or 2, or −1 if the film belongs to no taste.
 
 # %%
 chosen = films[taste >= 0]
@@ -360,16 +364,17 @@ for name, part in {"one vector": scores[:1], "three vectors": scores[1:]}.items(
 
 # %% [markdown]
 # **Measured here**, for this user only: three vectors change 21 of the best 50 films, but the label moves only from
-# rank 75 to 63. The five best films of the first vector are science fiction rather than film noir, of the second
-# comedies, mostly animated, and of the third dramas, one of them a war film. Notebook 05 compares one and several
-# vectors over all users, and [the demo](../docs/demo.md) (`make demo site`) for films that you choose.
+# rank 75 to 63. A vector does not necessarily retrieve its own taste: the five best films of the film-noir vector, for
+# example, are all science fiction. Notebook 05 compares one vector with several over all users, and
+# [the demo](../docs/demo.md) (`make demo site`) does so for films that you choose.
 #
 # ## 4. Why one vector fails
 #
 # ### 4.1 In the plane
 #
-# Place the three tastes 120 degrees apart, with two films each, and six other films in the gaps. All have norm 1, so a
-# vector's best six films are the nearest in angle. A taste is covered if both of its films are among them.
+# Place the three tastes 120 degrees apart on a circle, with two films each, and six other films in the gaps. All films
+# have norm 1, so the six best films of a vector, its list, are the nearest in angle. A taste is covered if both of its
+# films are in the list.
 #
 # **Predict**: what is the largest number of tastes that one vector can cover? Then rotate it with the slider (degrees).
 
@@ -411,42 +416,36 @@ frames(
 
 # %% [markdown]
 # **Figure 0.2.** In two dimensions, a single vector covers at most two of three tastes; three vectors cover all.
-# Filled: the six films in the list; a taste counts if both of its films are filled. Gray: other films.
+# Filled: the six films in the list. Gray: other films.
 
 # %%
 print("most tastes covered by any of 3,600 directions:",
       max(covered_tastes(on_circle([angle / 10]))[1] for angle in range(3600)))  # fmt: skip
 
 # %% [markdown]
-# The mean of the user's films is zero and scores every film 0. No other vector helps: the three centers sum to zero, so
-# for any $\vec v$ their scores sum to zero, and at least one is not positive.
-#
-# **A third dimension makes all scores positive but does not fix the ranking.** The centers can now be orthogonal, and
-# $\vec v = (1, 1, 1)/\sqrt 3$ scores $1/\sqrt 3 \approx 0.58$ on each. However, a film in the middle, at $\vec v$,
-# scores 1 and precedes them. The same holds in any dimension. Let $\vec c=\alpha\vec a+\beta\vec b$ with
-# $\alpha,\beta\ge0$ lie between two liked items $\vec a$ and $\vec b$, all of norm 1. Then $1=|\vec c|\le\alpha+\beta$,
-# and
+# **In any dimension, an item between two liked items scores at least as high as the worse of them**, unless a liked
+# item has a negative score. Let the item $\vec c=\alpha\vec a+\beta\vec b$ with $\alpha,\beta\ge0$ lie between the
+# liked items $\vec a$ and $\vec b$, all of norm 1. By the triangle inequality, $1=|\vec c|\le\alpha+\beta$. If a user
+# vector $\vec v$ gives $\vec a$ and $\vec b$ nonnegative scores, it follows that
 #
 # $$\vec v^\top\vec c=\alpha\,\vec v^\top\vec a+\beta\,\vec v^\top\vec b
-# \ge(\alpha+\beta)\min(\vec v^\top\vec a,\vec v^\top\vec b)\ge\min(\vec v^\top\vec a,\vec v^\top\vec b)$$
-#
-# if the minimum is not negative. Therefore, **an item between two liked items, with scores that are not negative,
-# scores at least as high as the worse of them.** The number of such items depends on $d$.
+# \ge(\alpha+\beta)\min(\vec v^\top\vec a,\vec v^\top\vec b)\ge\min(\vec v^\top\vec a,\vec v^\top\vec b).$$
 #
 # ### 4.2 With more dimensions
 #
 # **Paper**: one vector per user is a bottleneck, because its dimension must be large to express many interests (§1).
-# How large? Let $M$ clusters of items have random directions, and let the user like $c$ of them. The mean of $c$
-# orthogonal unit vectors has a cosine of $1/\sqrt c$ with each of them. The cosine of a random direction with this mean
-# has the standard deviation $1/\sqrt d$, so the largest of $M$ such cosines is about $\sqrt{2 \ln M / d}$. A liked
-# cluster is retrieved if its cosine exceeds that of every other cluster:
+#
+# How large? Let $M$ clusters of items have random directions, and let the user like $c$ of them. If the liked
+# directions are orthogonal, their mean has a cosine of $1/\sqrt c$ with each of them. Its cosine with any other cluster
+# is random with the standard deviation $1/\sqrt d$, so the largest of $M$ such cosines is about $\sqrt{2 \ln M / d}$. A
+# liked cluster is retrieved if its cosine exceeds that of every other cluster:
 #
 # $$\frac{1}{\sqrt c}>\sqrt{\frac{2\ln M}{d}}\quad\Longleftrightarrow\quad d>2\,c\ln M.$$
 #
-# With one vector for each interest, $c$ is 1: **by this rule, a single vector needs $c$ times the dimension.** We test
-# it in a crowded world of $M = 60$ clusters of eight items, of which the user likes $c = 4$: it predicts $d > 33$ for
-# one vector and $d > 8$ for four. The list has 32 items, as many as the liked clusters contain. From here on, a cluster
-# is **covered** if at least half of its items are in the list.
+# If each interest has its own vector, $c$ is 1. Therefore, **by this rule, a single vector needs $c$ times the
+# dimension.** We test the rule in random worlds of $M = 60$ clusters with eight items each; the user likes $c = 4$
+# clusters. The rule predicts about $d = 33$ for one vector and $d = 8$ for four. The list has 32 items, as many as the
+# liked clusters contain. From here on, a cluster is **covered** if at least half of its items are in the list.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 LIKED = 4
@@ -474,11 +473,11 @@ frames(
 
 # %% [markdown]
 # **Figure 0.3.** With a larger dimension $d$, the liked items fill the list; four vectors need a much smaller $d$ than
-# their mean. One random world for each $d$. Filled: in the list. Colored: the liked clusters, a row of eight each,
-# covered if at least four are filled. Gray: other items.
+# their mean. One random world for each $d$. Filled: in the list. Colored: the four liked clusters, one per row. Gray:
+# other items.
 #
-# Figure 0.4 averages over many worlds. Another single vector is *fitted to the answer*, which no recommender knows, by
-# a softmax loss.
+# Figure 0.4 averages over many worlds. It adds a single vector that a softmax loss *fits to the answer*, the liked
+# items, which no recommender knows in advance.
 
 # %%
 dims = (2, 4, 8, 12, 16, 24, 32, 48, 64)
@@ -510,25 +509,26 @@ for name, v in [*zip(curves, user_vectors[32], strict=True)][1:]:
           f"cluster, {cosines[:, LIKED:].amax(1).mean():.2f} with the nearest other cluster")  # fmt: skip
 
 # %% [markdown]
-# **Figure 0.4.** At $d = 8$, four vectors cover all clusters, whereas even the fitted vector covers only 1.57 of four;
-# a random list covers 0.004. Error bars: 95 % intervals over 100 worlds.
+# **Figure 0.4.** At $d = 8$, four vectors cover almost all liked clusters (3.99 of four), whereas even the fitted
+# vector covers only 1.57; a random list covers 0.004. Error bars: 95 % intervals over 100 worlds.
 #
-# **Measured here** (intervals above): of the tested dimensions, four vectors cover nine tenths of the clusters from
-# $d = 8$ on, the fitted vector from 24 and the mean from 48, which is three and six times as much. The mean needs more
-# than the rule's 33: at $d = 32$, its cosine with the farthest liked cluster is 0.37 rather than $1/\sqrt 4$, because
-# random directions are orthogonal only on average, and the nearest other cluster has 0.40. The fitted vector needs
-# less, because it turns away from other clusters (0.22). At $d = 2$, four vectors cover the fewest, because the items
-# nearest to them belong mostly to other clusters.
+# **Measured here** (intervals above): among the tested dimensions, four vectors cover nine tenths of the clusters from
+# $d = 8$ on, the fitted vector from 24 and the mean from 48. At $d = 2$, however, four vectors cover fewer than a
+# single vector.
 #
-# A larger $d$ therefore also works, but is expensive. For $10^9$ items in float32, $d = 256$ instead of 64 raises the
-# item store from 256 to 1,024 GB and the cost of each inner product fourfold. $K = 4$ vectors of $d = 64$ leave the
-# store as it is and cost up to four searches of an index. **Open**: does the rule hold for trained item vectors, whose
-# directions are not random?
+# The mean needs more than the rule's 33, because random directions are only roughly orthogonal: at $d = 32$, the mean
+# is, on average, closer to the nearest other cluster (cosine 0.40) than to the farthest liked one (0.37). The fitted
+# vector needs less, because it turns away from other clusters (0.22 with the nearest).
+#
+# A larger $d$ therefore also works, but it is expensive. For $10^9$ items in float32, $d = 256$ instead of 64 raises
+# the memory for the item vectors from 256 to 1,024 GB and the cost of each inner product fourfold. Four vectors of
+# $d = 64$ need no additional memory for items, but up to four searches of an index. **Open**: does the rule hold for
+# trained item vectors, whose directions are not random?
 #
 # ### Exercise 2 (experiment): the dimension that one vector needs
 #
-# **Predict** the necessary dimension for 2, 4 and 8 liked clusters. Then return, as a tensor, the smallest of
-# `DIMENSIONS` where the mean covers at least nine tenths of the clusters, on average over `crowded_worlds(d, 50)`.
+# **Predict** the dimension that 2, 4 and 8 liked clusters need. Then return, as a tensor, the smallest of `DIMENSIONS`
+# at which the mean covers at least nine tenths of the liked clusters, on average over `crowded_worlds(d, 50)`.
 
 # %%
 show_source(covered)
@@ -555,16 +555,18 @@ assert SMALLEST_DIMENSION.check(smallest_dimension)
 print([int(smallest_dimension(liked)) for liked in (2, 4, 8)])
 
 # %% [markdown]
-# The dimension doubles with $c$, as in the rule; the `DIMENSIONS` are powers of two, so $c = 4$ gives 64, not 48.
+# The dimension doubles with $c$, as in the rule. However, `DIMENSIONS` contains only powers of two: $c = 4$ gives 64,
+# although 48 suffices in Figure 0.4.
 #
 # ## 5. What it costs to score a billion items
 #
-# MIND is a model for **matching**, which selects thousands of items; **ranking** then scores each with a larger
-# network. **Paper**: matching takes less than 15 ms for a billion items (§5). We use this time as a limit.
+# MIND is a model for **matching**, which selects thousands of items. In **ranking**, a larger network then scores each
+# of them. **Paper**: matching takes less than 15 ms for a billion items (§5). We use this time as a limit.
 #
 # We assume that a request takes as long as the slower of two processes: reading from memory and computing. A scan of
-# $n$ vectors of $d$ numbers with $b$ bytes each reads $n\,d\,b$ bytes. For $K$ user vectors it needs $2Kn\,d$ FLOP,
-# a multiplication and an addition for each number, and still reads each item once. With $n=10^9$, $d=64$ and float32:
+# $n$ item vectors, each with $d$ numbers of $b$ bytes, reads $n\,d\,b$ bytes once for all $K$ user vectors. It performs
+# $2Kn\,d$ floating-point operations (FLOP), a multiplication and an addition for each number and user vector. For
+# $n=10^9$, $d=64$ and float32, this gives:
 
 # %%
 bandwidth, speed = 2e12, 20e12  # assumed bytes and FLOP per second: a GPU with enough memory
@@ -581,14 +583,16 @@ for K in (1, 4):
           f"{flop:.2g} FLOP in {1000 * flop / speed:.1f} ms")  # fmt: skip
 
 # %% [markdown]
-# **The scan is memory-bound.** With $K = 1$ it performs half a FLOP for each byte, whereas the assumed machine can
-# perform ten. Four queries in one pass therefore take no longer than one. At 8.5 times the allowed 15 ms, the scan
-# would need the items split over nine machines.
+# **The scan is memory-bound.** With $K = 1$, it performs half a FLOP for each byte, whereas the assumed machine can
+# perform ten. Therefore, four vectors in one pass take no longer than one. A scan takes 8.5 times the limit, so the
+# items would have to be split over nine machines.
 #
-# In Figure 0.5, an **inverted file** (an index) has $\sqrt n$ lists of items; each query is compared with all centers
-# and with the items of the 32 nearest lists. An **attention network** like DIN weights 50 behaviors per candidate,
-# using $4d$ inputs and 36 hidden units, $2\cdot50\,(4d\cdot36+36+d)\approx0.93$ million FLOP. **TDM** searches a tree
-# with this network (section 6): a beam of 1,000 scores 2,000 nodes on each of $\log_2(10^9/10^3)\approx20$ levels.
+# Figure 0.5 adds three methods. An **inverted file** is an index of $\sqrt n$ lists of items. It compares each user
+# vector with the centers of all lists and with the items of the 32 nearest lists.
+#
+# An **attention network** like DIN (section 6) weights 50 behaviors for each candidate. With $4d$ inputs and 36 hidden
+# units, it needs $2\cdot50\,(4d\cdot36+36+d)\approx0.93$ million FLOP per candidate. **TDM** applies this network to a
+# tree of items: it scores 2,000 nodes on each of the last $\log_2(10^9/10^3)\approx20$ levels and keeps 1,000.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 n, d = 10**9, 64
@@ -605,13 +609,13 @@ _ = save_figure(figures.costs(times, limit=15), "00_costs.svg")
 
 # %% [markdown]
 # **Figure 0.5.** Only methods that read a small part of the items meet the limit of 15 ms. Reading dominates for inner
-# products, computing for attention networks. Printed: the slower of the two. The times are computed, not measured, and
-# ignore an index's loss of accuracy.
+# products, computing for attention networks. All times are calculated, not measured; the accuracy lost by an index is
+# ignored.
 #
 # ### Exercise 3: when computing becomes the bottleneck
 #
-# For which $K$ does computing a scan take as long as reading it? Return $K$ as a tensor, not rounded. A number has
-# `size` bytes.
+# For which $K$ does a scan spend as long on computing as on reading? A number has `size` bytes. Return $K$ as a tensor,
+# not rounded.
 
 
 # %%
@@ -632,10 +636,10 @@ assert BREAK_EVEN.check(break_even)
 # %% [markdown]
 # ## 6. Attention to each candidate cannot use a vector index
 #
-# A network that takes the user and a candidate as joint input is more expressive than Eq. 3; DIN, for example, weights
-# the behaviors by their relevance to the candidate. **Paper**: DIN treats diverse interests at the level of items and
-# suits ranking; MIND treats them at the level of interests and suits matching (§3.6). The next cell uses this kind of
-# attention, with inner products instead of DIN's network.
+# A network that takes the user and a candidate as joint input is more expressive than Eq. 3. DIN, for example, weights
+# each behavior by its relevance to the candidate. **Paper**: DIN treats diverse interests at the level of items and
+# suits ranking; MIND treats them at the level of interests and suits matching (§3.6). The next cell computes such
+# weights, but with inner products instead of DIN's network.
 
 
 # %%
@@ -649,15 +653,15 @@ seen_from = [attend(catalog[films], candidate) for candidate in candidates]
 print(f"cosine of the two user vectors: {F.cosine_similarity(*seen_from, dim=0):.2f}")
 
 # %% [markdown]
-# The user vector depends on the candidate, so there is no fixed query, which a vector index needs. Each of the billion
-# items needs its own forward pass. Eq. 1, by contrast, computes $\mathbf V_u$ once for all items.
+# The user vector depends on the candidate, whereas a vector index needs a fixed query. Therefore, each of the billion
+# items would need its own forward pass. Eq. 1, by contrast, computes $\mathbf V_u$ once for all items.
 #
-# A **tree**, however, can be searched with an arbitrary scorer. In TDM (KDD 2018, arXiv 1801.02294), the items are
-# its leaves, and beam search scores a number of nodes that grows with $\log n$; the tree is learned together with the
-# network.
+# A **tree**, however, can be searched with an arbitrary scorer. In TDM (KDD 2018, arXiv 1801.02294), the items are the
+# leaves of a tree that is learned together with the network, and beam search scores a number of nodes that grows with
+# $\log n$.
 #
-# With all weight on the best behavior, attention becomes Eq. 3 with *every behavior as an interest*; MIND compresses
-# $n$ behaviors into a few interests.
+# If attention puts all weight on the best behavior, the score becomes Eq. 3 with *every behavior as an interest*. MIND
+# instead compresses $n$ behaviors into a few interests.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 seconds = time.perf_counter() - started
