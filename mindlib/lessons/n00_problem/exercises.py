@@ -33,12 +33,12 @@ POOLING = Exercise(
     mistakes={
         "the mean contains row 0 of the table. Code 0 means that the field is unknown: leave it "
         "out.": lambda table, codes: table[codes].mean(1),
-        "unknown fields count as zeros. Divide by the number of known fields, because the item "
-        "would otherwise become shorter with each gap.": lambda table, codes: (
+        "unknown fields count as zeros. Divide by the number of known fields, because the item's "
+        "norm would otherwise shrink with each gap.": lambda table, codes: (
             table[codes] * (codes > 0)[:, :, None]
         ).mean(1),
-        "they are sums. An item with all fields would be longer than one with gaps and win inner "
-        "products by its length: divide by the number of known fields.": lambda table, codes: (
+        "they are sums. An item with all fields would have a larger norm than one with gaps and "
+        "win inner products by it: divide by the number of known fields.": lambda table, codes: (
             table[codes] * (codes > 0)[:, :, None]
         ).sum(1),
     },
