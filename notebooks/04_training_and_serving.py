@@ -11,10 +11,10 @@
 # %% [markdown]
 # # 04 · Training and serving
 #
-# MIND ([Li et al., 2019](https://arxiv.org/abs/1904.08030), §3.5) represents a user by up to $K$ interest vectors. This
-# notebook trains it with a sampled softmax that you can check yourself, and turns its vectors into one list with a
-# vector index. The cells add up to a MIND of about 80 lines, trained on MovieLens-1M, where a film counts as watched
-# when the user has rated it. Reading takes about 25 minutes, running two minutes on two cores.
+# MIND ([Li et al., 2019](https://arxiv.org/abs/1904.08030)) represents a user by up to $K$ interest vectors. This
+# notebook trains it with a sampled softmax and uses its vectors to retrieve one list of items from a vector index
+# (§3.5). The cells add up to a MIND of about 80 lines, trained on MovieLens-1M, where a rated film counts as watched.
+# Reading takes about 25 minutes, running two minutes on two cores.
 
 # %% tags=["parameters"]
 epochs: int = 2  # passes over the training pairs
@@ -73,10 +73,8 @@ rcParams["figure.dpi"] = 85  # the pictures on this page; the saved ones are vec
 show_architecture("softmax", "index", "merge")
 
 # %% [markdown]
-# **Figure 4.1.** Training and serving share everything up to $\mathbf V_u$; this page adds the filled boxes and their
-# dark arrows. Our films have genres and decade in place of category and brand.
-#
-# The next cell repeats what notebooks 00 to 03 defined.
+# **Figure 4.1.** Training and serving share all steps up to the interest vectors $\mathbf V_u$. This page adds the
+# filled boxes and the dark arrows. Our films have genres and decade in place of category and brand.
 
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -159,8 +157,8 @@ def label_aware_attention(V, active, e, p):
 #
 # ### Five films by hand
 #
-# The loss of a training pair is minus the logarithm of the probability that the softmax gives to the *label*,
-# the film that the user watched next. Here are five films in the plane; Fargo is the label:
+# A training pair is a history and its *label*, the film that the user watched next. Its loss is minus the logarithm of
+# the label's softmax probability. In this example, five films lie in the plane, and Fargo is the label:
 
 # %%
 titles = ["Toy Story", "Fargo", "Casablanca", "Psycho", "The Matrix"]
@@ -172,35 +170,34 @@ print({title: round(p, 2) for title, p in zip(titles, probability.tolist(), stri
 print(f"loss of Fargo: {-probability[1].log():.2f}")
 
 # %% [markdown]
-# **Paper**: for training pairs $\mathcal D$ of a user $u$ and a label $i$ from the catalog $\mathcal I$, with the user
-# vector $\mathbf v_u$ that the label selects (§3.4), the probability and the loss are (the paper maximizes $-L$):
+# **Paper**: Eq. 10 is the probability of label $i$ for user $u$, where $\mathcal I$ is the catalog and $\mathbf v_u$ is
+# the output of label-aware attention (§3.4). Eq. 11 is the loss over the training pairs $\mathcal D$; the paper
+# maximizes $-L$.
 #
 # $$ \Pr(i \mid u) = \frac{\exp(\mathbf v_u^\top \mathbf e_i)}{\sum_{j \in \mathcal I} \exp(\mathbf v_u^\top \mathbf e_j)}
 # \tag{10} $$
 #
 # $$ L = -\sum_{(u,i) \in \mathcal D} \log \Pr(i \mid u) \tag{11} $$
 #
-# A model that scores all films equally has loss $\ln |\mathcal I|$, for our films $\ln 3{,}125 = 8.05$. With 10
-# negatives and no correction, its loss is $\ln 11 = 2.40$. Uncorrected losses with different numbers of negatives
-# therefore cannot be compared, but hit rates over the whole catalog can.
-#
 # ### Estimating the denominator
 #
-# The denominator is estimated from a sample, because with $10^9$ items and $d = 64$ the exact sum takes
+# The denominator is estimated because the exact sum is too expensive: with $10^9$ items and $d = 64$, it takes
 # $6.4 \cdot 10^{10}$ multiplications for one pair and gives every item embedding a gradient; 1,000 samples need a
-# millionth. Let $s_j = \mathbf v_u^\top \mathbf e_j$, and draw $m$ *negatives*, film $j$ with probability $q_j$. By
-# importance sampling, the sum of $e^{s_j} / (m q_j)$ over the draws has the expectation $\sum_j e^{s_j}$. Dividing by
-# $m q_j$ subtracts a logarithm from the score:
+# millionth of the multiplications.
+#
+# Draw $m$ *negatives*, each of which is film $j$ with probability $q_j$, and let $s_j = \mathbf v_u^\top \mathbf e_j$
+# be its score. By importance sampling, the sum of $e^{s_j} / (m q_j)$ over the draws has the expectation
+# $\sum_j e^{s_j}$, the exact denominator. Dividing by $m q_j$ means subtracting its logarithm from the score:
 #
 # $$ \frac{1}{m q_j}\, e^{s_j} = e^{\,s_j - \log (m q_j)} $$
 #
-# This is the **logQ correction**: subtract the logarithm of the expected count $m q_j$. A film that is drawn ten
-# times as often as another gets a logit that is lower by $\ln 10 = 2.3$, so each draw counts a tenth, and on average
-# each film contributes what it does in Eq. 10.
+# This is the **logQ correction**: subtract the logarithm of the film's expected count $m q_j$. If one film is drawn ten
+# times as often as another, its logit is lowered by $\ln 10 = 2.3$ more, so each of its draws counts a tenth. On
+# average, each film therefore contributes as much as in Eq. 10.
 #
-# An **accidental hit** is a negative that equals the label. The label already has its own term, so the copy's logit is
-# set to $-\infty$. An uncorrected copy would share the label's probability: the loss of the pair could not fall below
-# $\ln 2 = 0.69$, and the copy would push down the score that the label pushes up.
+# An **accidental hit** is a negative that equals the label. Its logit is *masked* (set to $-\infty$), because the label
+# already has its own term and would otherwise count twice. Without mask and correction, the hit would be a second term
+# equal to the label's, so the loss of the pair could not fall below $\ln 2 = 0.69$.
 
 
 # %%
@@ -226,10 +223,10 @@ print("sampled_softmax equals mindlib's, and the full softmax if it sees every f
 # %% [markdown]
 # ### Is the estimate unbiased?
 #
-# The corrected *sum* is unbiased. The loss takes its logarithm, which is too low on average because the logarithm is
-# concave (Jensen's inequality); the gradient is biased too.
+# The corrected sum is unbiased. The loss, however, takes the logarithm of the sum and is too low on average, because
+# the logarithm is concave (Jensen's inequality). The gradient is biased, too.
 #
-# For the five films, the cell computes the loss of one draw of two negatives, and the means over all 25 draws:
+# For the five films, the next cell computes the loss of one draw of two negatives and the means over all 25 draws:
 
 # %%
 q = torch.tensor([0.3, 0.2, 0.1, 0.1, 0.3])  # the distribution of the negatives
@@ -249,9 +246,9 @@ print(f"mean denominator {means[0]:.2f}, exact {scores.exp().sum():.2f}")
 print(f"mean loss {means[1]:.2f}, exact {-probability[1].log():.2f}")
 
 # %% [markdown]
-# Next, the same comparison for 1,000 items whose popularity follows Zipf's law, with *uniform* negatives and with
-# *popularity*: negatives drawn in proportion to count$^{0.75}$. **Predict**: for which $m$ is uniform sampling without
-# the correction almost right?
+# Figure 4.2 compares the sampled loss with the full softmax for 1,000 items whose popularity follows Zipf's law.
+# Negatives are drawn uniformly or, for *popularity*, in proportion to count$^{0.75}$. **Predict**: for which $m$ is
+# uniform sampling without the correction almost right?
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 small = sampled.zipf_problem()
@@ -269,25 +266,24 @@ _ = save_figure(figure, "04_bias.svg")
 
 # %% [markdown]
 # **Figure 4.2.** With the logQ correction (solid), loss and gradient approach those of the full softmax as $m$ grows.
-# Without it (dashed), popularity sampling's gradient is wrong by more than 70 % at every $m$, and uniform sampling is
-# right only near $m = 1000$.
+# Without it (dashed), the gradient of popularity sampling is wrong by more than 70 % at every $m$, and uniform sampling
+# is almost right only near $m = 1000$.
 #
-# Uniform sampling without the correction biases the gradient less: all negatives omit the same term
-# $\log(m / 1000)$.
+# Without the correction, uniform sampling biases the gradient less than popularity sampling, because the omitted term
+# $\log(m / 1000)$ is the same for all negatives. This term is 0 at $m = 1000$.
 #
 # ### Why the label's own logit is not corrected
 #
-# Each candidate's correction is the logarithm of its expected number of terms in the sum: $m q_j$ for a negative, and
-# 1 for the label, where $\log 1 = 0$. TensorFlow's `sampled_softmax_loss` and in-batch training
-# ([Yi et al., 2019](https://doi.org/10.1145/3298689.3346996)) correct the label too, because they model which of the
-# given candidates is the label. Under uniform sampling, their correction subtracts one constant from every logit,
-# which has no effect.
+# The correction is the logarithm of a film's expected number of terms in the sum. This number is $m q_j$ for a negative
+# but 1 for the label, and $\log 1 = 0$. TensorFlow's `sampled_softmax_loss` and in-batch training
+# ([Yi et al., 2019](https://doi.org/10.1145/3298689.3346996)) correct the label, too, because they model which of the
+# candidates, the label and the negatives, is the label.
 #
 # ### What a wrong loss teaches
 #
 # Suppose that five films are the label in 50, 20, 15, 10 and 5 % of the pairs, and that the model has one free score
-# per film. Four negatives are drawn in proportion to these shares. The scores that minimize the loss, with the sampled
-# sum replaced by its expectation, give these shares:
+# for each film. Four negatives are drawn in proportion to these shares. The table shows the softmax of the scores that
+# minimize the loss, with the sampled sum replaced by its expectation:
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 truth = np.array([0.5, 0.2, 0.15, 0.1, 0.05])
@@ -303,14 +299,13 @@ show_table(
 )
 
 # %% [markdown]
-# Unmasked accidental hits lower the share of the most popular film. Without logQ, a film that is often drawn as a
-# negative is pushed down as often: the learned scores approach $\log \Pr(i \mid u) - \log q_i$, so popular films score
-# too low. Here $\Pr$ equals $q$, and all shares become equal if hits are not masked either. Masking protects film 1 in
-# half of the pairs, so without logQ its share is 28 %.
+# Unmasked accidental hits lower the share of the most popular film. Without logQ, popular films score too low, because
+# each draw as a negative lowers a film's score: the learned scores approach $\log \Pr(i \mid u) - \log q_i$. Here,
+# $\Pr$ equals $q$, so all shares become equal if hits are not masked either.
 #
 # ## 2. MIND in 80 lines
 #
-# `f_user` makes $\mathbf V_u$, in training as in serving.
+# The method `f_user` computes $\mathbf V_u$ in training and in serving.
 
 
 # %%
@@ -338,9 +333,9 @@ class MIND(nn.Module):
 
 
 # %% [markdown]
-# Eq. 10 scores the negatives with the vector that the label selects, but in serving no label exists, and every film is
-# scored by its own best interest (Eq. 3). To remove this mismatch, notebook 03 scores every *candidate*, label or
-# negative, as in serving. This *candidate loss* takes the maximum in place of label-aware attention.
+# Eq. 10 scores the negatives with the label's vector $\mathbf v_u$. In serving, there is no label, and every film is
+# scored by its own best interest (Eq. 3). The *candidate loss* from notebook 03 removes this mismatch: it scores the
+# label and the negatives as in serving, with the maximum in place of label-aware attention.
 
 
 # %%
@@ -355,8 +350,9 @@ def loss(model, items, profile, label, negatives, log_expected, p, each_its_own)
 
 
 # %% [markdown]
-# A training step uses 1,024 pairs of a history (the last films *before* the label, at most 50) and a label. The pairs
-# share 1,024 negatives. A sampler consists of two lines: the draw, and the logarithm of the expected count.
+# A training step uses 1,024 pairs, which share 1,024 negatives. A history holds at most 50 films, the last ones
+# *before* the label. A sampler has two lines: the first draws the negatives, and the second returns them with the
+# logarithm of their expected counts.
 
 # %%
 log = load("movielens-1m")
@@ -428,14 +424,14 @@ for each_its_own, expected in (
 print("V_u and both losses equal mindlib's, with the same weights and random numbers")
 
 # %% [markdown]
-# The settings are those of `MINDConfig.paper()`: Gaussian initial logits with $\sigma = 1$, $r = 3$, a
-# Linear–ReLU–Linear head, and the attention exponent $p = 2$ with Eq. 10. **Open**: the paper states no batch size,
-# learning rate or number of negatives; these are ours. They can matter more than the model: with eight
-# times the batch and the negatives, [a user](https://github.com/THUDM/ComiRec/issues/22) raised ComiRec-SA's Recall@50
-# on Books from 8.1 to 9.5 %; in ComiRec's paper, it is 0.8 points above MIND.
+# The settings are those of `MINDConfig.paper()`: Gaussian initial logits with $\sigma = 1$, $r = 3$ routing iterations,
+# a Linear–ReLU–Linear head, and $p = 2$ in the label-aware attention of Eq. 10. **Open**: the paper states no batch
+# size, learning rate or number of negatives, so we chose them. They can matter more than the model. With eight times
+# the batch size and the negatives, [a user](https://github.com/THUDM/ComiRec/issues/22) raised ComiRec-SA's Recall@50
+# on Amazon Books from 8.1 to 9.5 %; in ComiRec's paper, ComiRec-SA is only 0.8 points above MIND.
 #
-# **Predict**: which of the two losses gives better lists, and by how many points of HitRate@50, the share of
-# users whose held-out last film is among the top 50 of the films that they have not seen?
+# HitRate@50 is the share of users whose held-out last film is among the top 50 of the films that they have not seen.
+# **Predict**: which of the two losses gives the higher HitRate@50, and by how many points?
 
 # %%
 label_selects, losses = train(each_its_own=False, p=2.0)
@@ -511,19 +507,19 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 4.3.** Scoring each candidate as in serving, with the maximum in place of $p = 2$, gives better lists than
-# Eq. 10 (paired differences: table above); *MIND (ours)*, mindlib's tuned configuration, gives the best. Open circles:
-# `mindlib.fit` with the same settings.
+# **Figure 4.3.** The candidate loss gives better lists than the Eq. 10 loss (paired differences: table above). *MIND
+# (ours)*, mindlib's tuned configuration, gives the best lists. Open circles show `mindlib.fit` with the same settings.
 #
-# **Measured here**: the 80-line model trained with Eq. 10 scores about 7 points above the popularity baseline. The
-# candidate loss adds 1 to 2 points. No difference between the model by hand and `mindlib.fit` can be shown. *MIND
-# (ours)* adds about 7 points; [docs/library.md](../docs/library.md#ours-against-the-paper) lists its differences. The
-# intervals cover the sampling of users, not retraining: each model was trained once.
+# **Measured here**: with the Eq. 10 loss, the 80-line model scores about 7 points above the popularity baseline. The
+# candidate loss adds 1 to 2 points, and *MIND (ours)* about 7 more;
+# [docs/library.md](../docs/library.md#ours-against-the-paper) lists its settings. The intervals of the differences
+# between the model by hand and `mindlib.fit` contain 0. All intervals cover the sampling of users, not retraining,
+# because each model was trained once.
 #
 # ### Exercise 1: another sampler
 #
-# Write `log_expected_counts(ids, counts, m)`, the logarithm of the expected count of each film in `ids` among
-# $m$ negatives that are drawn in proportion to `counts ** 0.75`; `counts[0]` is padding and equals 0.
+# Write `log_expected_counts(ids, counts, m)`, which returns the logarithm of the expected count of each film in `ids`
+# among $m$ negatives drawn in proportion to `counts ** 0.75`; `counts[0]` is padding and equals 0.
 
 
 # %%
@@ -543,8 +539,8 @@ def log_expected_counts(ids, counts, m):
 assert LOG_EXPECTED.check(log_expected_counts)
 
 # %% [markdown]
-# Both samplers below draw by popularity; the second keeps the correction of the uniform sampler. **Predict**: how does
-# the wrong correction change the hit rate, and which films drop off the lists?
+# Both samplers below draw by popularity, but `half_changed` keeps the uniform sampler's correction. **Predict**: how
+# does the wrong correction change the hit rate, and which films drop off the lists?
 
 # %%
 counts = torch.from_numpy(split.train_counts)
@@ -577,13 +573,13 @@ show_table(
 )
 
 # %% [markdown]
-# **Measured here**: with only the draw changed, the hit rate falls from 26 % to 18 %, about that of the popularity
-# baseline, and the listed films have on average a third as many ratings.
+# **Measured here**: the wrong correction lowers the hit rate from 26 % to 18 %, about that of the popularity baseline.
+# Popular films drop off: the listed films have on average a third as many ratings.
 #
 # ### Exercise 2: a leak
 #
-# A common mistake leaves the label among the behaviors. Write `leak(items, label)`, which replaces the most recent
-# film of each row of `items` by the label; rows are padded with 0 at the end. **Predict**: what happens to the training
+# A common mistake is to leave the label among the behaviors. Write `leak(items, label)`, which replaces the most recent
+# film in each row of `items` by the label; rows are padded with 0 at the end. **Predict**: what happens to the training
 # loss and to the hit rate?
 
 
@@ -620,19 +616,18 @@ show_table(
 )
 
 # %% [markdown]
-# The loss is lower, but the lists are not better. A likely reason: the label is among the behaviors, so high scores of
-# these lower the loss; in serving the target is never in the history. Therefore behaviors must be strictly older than
-# the label.
+# The leak lowers the training loss, but the lists are not better. A likely reason is that high scores for the behaviors
+# lower the loss if the label is one of them; in serving, the target is never in the history. Therefore, behaviors must
+# be strictly older than the label.
 #
 # ## 3. Serving: K searches, one list
 #
-# Each active interest searches an index for the items with the largest inner products, and the lists are merged by
-# each item's best score (Eq. 3). If interest 1 finds Alien .9, Fargo .5 and Psycho .1, and interest 2 finds Fargo .8,
-# Heat .7 and Casablanca .3, the top 4 is Alien .9, Fargo .8 (once), Heat .7 and Casablanca .3.
+# Each of the $K'_u$ active interests searches an index for the items with the largest inner products. The lists are
+# merged by score; an item that is in several lists is kept once, with its best score (Eq. 3).
 #
-# From here on we serve the reference model of the other notebooks, *MIND (ours)*. Faiss's `IndexFlatIP` is an
-# exact index. **Predict**: how many of the example user's four interests give one of their ten best films its highest
-# score?
+# From here on, we serve *MIND (ours)*, the reference model of the other notebooks, with Faiss's exact index
+# `IndexFlatIP`. **Predict**: each film in the example user's top 10 gets its best score from one of the user's four
+# interests. How many different interests occur?
 
 # %%
 e = reference.item_vectors()
@@ -700,20 +695,20 @@ show_table(
 )
 
 # %% [markdown]
-# **Measured here**: one interest, *Action, Thriller*, gives all ten films of this user their highest score. The merge
-# reserves no places for an interest: among 1,000 users, one interest fills the top 10 of 32 %, but the top 50 of only
-# 6 %.
+# **Measured here**: all ten films of this user get their best score from one interest, *Action, Thriller*. The merge
+# reserves no places for the others. Among 1,000 users, a single interest fills the top 10 of 32 %, but the top 50 of
+# only 6 %.
 #
-# **N results for each interest suffice.** Let a film belong to the exact top $N$, and let interest $k$ give it its
-# maximum. If $N$ films were before it in list $k$, their maxima would be higher too, a contradiction. $N / K$ results
-# do not suffice, because all $N$ may belong to one interest. To leave out $h$ seen films, fetch $N + h$. Uncut, the
-# merged list has up to $K N$ films, which inflates HitRate@N.
+# **N results for each interest suffice.** If $N$ films precede a film in the list of its best interest, their best
+# scores are higher, too, so the film is not in the exact top $N$. However, $N / K$ results do not suffice, because all
+# $N$ films may belong to one interest. To leave out $h$ seen films, fetch $N + h$ results. Cut the merged list to $N$
+# films: uncut, it has up to $K N$, which inflates HitRate@N.
 #
-# **Norms matter**, because index and loss use inner products; the norm of an item vector carries a part of its
-# popularity. Normalizing the *item vectors* changes the order in each list and costs about 2 points of HitRate@50
-# (**measured here**). Normalizing the *user vectors* keeps the order within each list but changes the merge; no
-# difference in HitRate@50 can be shown. To search by cosine, normalize both in training too, with a temperature,
-# because cosines are at most 1.
+# **Norms matter** because index and loss use inner products, and the norm of an item vector is correlated with the
+# item's popularity. **Measured here**: normalizing the *item vectors* changes the order in each list and costs about 2
+# points of HitRate@50. Normalizing the *user vectors* changes only the merge, and the interval of the difference
+# contains 0. To search by cosine, normalize both in training, too, and divide by a temperature, because cosines are at
+# most 1.
 
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -773,11 +768,11 @@ show_table(
 )
 
 # %% [markdown]
-# A user's best films lie in several groups, so one probe finds less than half of them.
+# One probe finds less than half of a user's best films, because these lie in several groups.
 #
 # **Latency**: with a million items and $K = 5$, mindlib's exact index, `ExactIndex`, answers 99 % of the requests
-# within 15 ms. (**Paper**: less than 15 ms for extraction and retrieval from a billion items.) The table shows times
-# for one user on one core, without extraction ([docs/speed.md](../docs/speed.md)):
+# within 15 ms. **Paper**: extraction of the interests and retrieval from a billion items take less than 15 ms. Our
+# times are for one user on one core, without extraction ([docs/speed.md](../docs/speed.md)):
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 kept = records.record("serving")
@@ -803,9 +798,10 @@ if kept:
 # %% [markdown]
 # ## 4. Training–serving skew
 #
-# **Skew** is a difference between the vectors that are served and those that were evaluated. Algorithm 1 has a source
-# of it built in: it draws new logits $b_{ij}$ in every call. **Predict**: how far apart are two answers of the
-# hand-made MIND for the same users? The cell also compares mindlib's exported ONNX graph with its model.
+# **Skew** is a difference between the vectors that are served and those that were evaluated. The paper's Algorithm 1
+# causes skew, because it draws new initial logits $b_{ij}$ in every call. **Predict**: how much do the vectors of the
+# MIND by hand differ between two calls for the same users? The cell also compares a mindlib model with its exported
+# ONNX graph.
 
 # %%
 history = split.test.histories.window(50)
@@ -821,16 +817,14 @@ print(f"by hand, two calls: vectors differ by {redrawn.median():.0%} of their no
 print(f"mindlib, model and export: vectors differ by at most {skew:.0e} of their norm")
 
 # %% [markdown]
-# mindlib's logits are deterministic: farthest points in *MIND (ours)*, a hash of item and seed in the paper's form. The
-# effect of skew on the hit rate is not measured.
+# In serving, mindlib's initial logits are the same in every call: *MIND (ours)* uses farthest-point initialization
+# (notebook 02), and `MINDConfig.paper()` hashes item and seed. The effect of skew on the hit rate is not measured.
 #
 # ## 5. One more click
 #
-# A click changes the interests at the next request: only `f_user`, the searches and the merge run again, while
-# parameters, item vectors and index stay (**Paper**: real-time personalization). Suppose that an interest, before the
-# head and with $S = I$, sums $c$ films with equal direction and norm. An orthogonal film of the same norm routed wholly
-# to this interest rotates it by $\arctan(1/c)$: 18° for $c = 3$, 2° for $c = 30$. If the click raises $K'_u$ (Eq. 9;
-# for $K \geq 5$ from four to five with the 32nd film), all films are redistributed, and all interests can change.
+# A click changes the interests at the next request (**Paper**: real-time personalization). Only `f_user`, the searches
+# and the merge run again; parameters, item vectors and index stay the same. If the click raises $K'_u$ (Eq. 9), all
+# films are redistributed, and all interests can change.
 #
 # **Predict**: how far do the example user's interests rotate after a click on one western, and how far after two?
 
@@ -851,8 +845,8 @@ _ = save_figure(clicked("Western"), "04_click.svg")
 plt.close("all")
 
 # %% [markdown]
-# **Figure 4.4.** One western rotates no interest by more than 4°; after two, *Drama, War* has rotated by 15°. Two
-# musicals or war films (slider) rotate every interest by 2° to 5°.
+# **Figure 4.4.** One western rotates no interest by more than 4°, but after two, *Drama, War* has rotated by 15°. Two
+# musicals or two war films (slider) rotate every interest by 2° to 5°.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 rows = []
@@ -873,16 +867,17 @@ show_table(
 )
 
 # %% [markdown]
-# **Measured here**: two interests share the first western. The second goes to *Drama, War*, which then holds nearly
-# half of the first. Over 1,000 users with 16 to 49 films, who keep $K'_u = K = 4$, the next film that they watched
-# rotates one interest by 5° (median), and the others by 2°, 1° and 1°.
+# **Measured here**: *Action, Thriller* and *Drama, War* share most of the first western. The second goes mainly to
+# *Drama, War*, whose share of the first rises from 22 to 48 %. For 1,000 users with 16 to 49 films, whose $K'_u$ stays
+# at $K = 4$, the next film that they watched rotates the most rotated interest by 5° and the others by 2°, 1° and 1°
+# (medians).
 #
 # ## What to remember
 #
-# - The softmax's denominator is estimated: each negative counts $1/(m q)$ times, the label once, accidental hits not at
-#   all.
-# - Changing the sampler means changing two lines. If the correction is forgotten, the model learns roughly
-#   $\log \Pr - \log q$.
+# - The softmax's denominator is estimated: each negative counts $1/(m q)$ times, the label once, and accidental hits
+#   not at all.
+# - Changing the sampler means changing two lines, the draw and the correction. If the correction is forgotten, the
+#   learned scores are roughly $\log \Pr - \log q$.
 # - Each active interest fetches $N + h$ results; merging by maximum score is exact if the index is.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
