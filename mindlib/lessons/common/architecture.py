@@ -100,7 +100,7 @@ BLOCKS = {
     ),
     "attention": Block(
         455, 634, 266, 62, TRAINING, "Label-aware attention", "§3.4",
-        ((455, r"softmax of pow$(\mathbf{V}_u^\top \vec e_i,\, p)$"),),
+        ((455, r"softmax of pow$(\mathbf{V}_u\, \vec e_i,\, p)$"),),
     ),
     "softmax": Block(
         506, 750, 368, 62, TRAINING, "Sampled softmax loss", "Eqs. 10–11, §3.5",
