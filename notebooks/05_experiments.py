@@ -11,14 +11,15 @@
 # %% [markdown]
 # # 05 · Experiments
 #
-# After this page you can decide whether several interests help on your own data: which comparison isolates which part
-# of MIND, which difference counts, and how to look inside a trained model. In short: trained to score every item by its
-# best interest, as serving does, MIND gains 25 % of HitRate@50 on Taobao and 10 % on Amazon Beauty's last items from
-# four interests, and nothing measurable at N = 50 on six other settings. With the paper's Eq. 10, in which the label's
-# interest scores the negatives, four interests lose five points on films and three on groceries. On Taobao and Beauty,
-# users gain most whose next item has one of several categories of their history. One vector that weights recent
-# behaviors more, by 50 learned numbers, gains more, and then further interests add nothing measurable in HitRate@50
-# (§5).
+# After this page you can decide whether several interests help on your own data. It shows which comparison isolates
+# which part of MIND, when a difference counts, and how to look inside a trained model.
+#
+# Trained to score every item by its best interest, as in serving, MIND with four interests has a higher HitRate@50 than
+# with one on Taobao (by 25 %) and for Amazon Beauty's last items (by 10 %); in six other settings the difference is not
+# measurable. Trained by the paper's Eq. 10, in which the label's interest scores the negatives, it loses five points on
+# films and three on groceries. On Taobao and Beauty, users gain most if their next item has one of several categories
+# of their history. There, and on films, a single vector with learned weights for recent behaviors gains more; with such
+# weights, further interests do not raise HitRate@50 measurably (§5).
 #
 # Reading takes 25 minutes, the computation five.
 
@@ -28,15 +29,14 @@ from mindlib.lessons.common.architecture import show_architecture
 show_architecture(A="embedding", B="routing", C="head", D="attention", E="softmax")
 
 # %% [markdown]
-# **Figure 5.1.** *The paper's form of MIND, shown here, and ours differ in five blocks, A to E.* The outlined blocks
-# are the same in both.
+# **Figure 5.1.** *The paper's form of MIND, shown here, and ours differ in five blocks, A to E.*
 #
 # | block | paper | ours | experiments |
 # |---|---|---|---|
 # | **A** Embedding and pooling | mean of the fields | sum, with title words and dropout | Figure 5.5 |
 # | **B** B2I dynamic routing | Gaussian initial logits (`sigma`), inner products, squashing, random $S$ | farthest-point initialization, cosines, means, $S$ starts as the identity | Figure 5.5; K, r and σ: §2–§4 |
 # | **C** ReLU layers | ReLU | residual | Figure 5.5 |
-# | **D** Label-aware attention | p = 2 | p = ∞ (`power`) | p: §4 |
+# | **D** Label-aware attention | p not stated, here 2 | p = ∞ (`power`) | p: §4 |
 # | **E** Sampled softmax loss | the label's interest scores the negatives (Eq. 10) | each item is scored by its best interest | §2 |
 
 # %% tags=["parameters"]
@@ -135,9 +135,9 @@ recorded = {title: load_recorded(name) for title, name in RECORDED.items()}
 # %% [markdown]
 # ## 1. Data and protocol
 #
-# The paper uses Amazon Books and TmallData; the second is not public. Here an interaction is a rating of at least 4 in
-# MovieLens-1M. The films that a user rated at the last timestamp are the test targets, those at the timestamp before it
-# the validation targets, and everything earlier is the training data (*leave-last-out*).
+# The paper uses Amazon Books and TmallData, which is not public. This page trains on MovieLens-1M; a rating of at least
+# 4 is an interaction. The films of a user's last timestamp are the test targets, those of the timestamp before it are
+# the validation targets, and everything earlier is training data (*leave-last-out*).
 
 # %%
 log = load(dataset)
@@ -148,12 +148,12 @@ print(
 )
 
 # %% [markdown]
-# ComiRec's protocol instead holds out users, whom the model has never seen, and predicts the last fifth of their
-# sequences. The paper divides interactions 19:1 at random, so a user's later interactions may train the model that
-# predicts an earlier one. **All three leak time**: the training data contain what *other* users did after a test case.
+# ComiRec instead holds out whole users and predicts the last fifth of their sequences. The paper divides interactions
+# 19:1 at random, so a user's later interactions may train the model that predicts an earlier one. **All three protocols
+# leak time**: the training data contain what *other* users did after a test case.
 #
-# HitRate@N (Eq. 12) is the share of users with a target among the N best items of the whole catalog, without those of
-# the history (`exclude_history`). With one target for each user it equals recall.
+# HitRate@N (Eq. 12) is the share of users with a target among the N best items of the whole catalog, without the items
+# of their history (`exclude_history`). With one target for each user it equals recall.
 
 
 # %%
@@ -166,8 +166,16 @@ def hit_rate(scores, is_target, n):
 # %% [markdown]
 # ## 2. Does one vector suffice?
 #
-# **Paper.** MIND with several interests is ahead of MIND with one, which is ahead of YouTube DNN (Table 2). The gain in
-# HitRate@50 over YouTube DNN is the product of two factors:
+# **Paper.** MIND-K, with several interests, is ahead of all baselines and of MIND-1 (Table 2):
+#
+# | percent by which MIND-K leads | Books, N = 10, 50, 100 | Tmall, N = 10, 50, 100 |
+# |---|--:|--:|
+# | MIND-1 | 13.2, 12.6, 11.8 | 35.0, 37.6, 39.8 |
+# | MaxMF-K | 8.4, 27.7, 25.1 | 54.8, 14.3, 5.1 |
+# | YouTube DNN | 33.8, 47.6, 42.7 | 65.0, 65.6, 63.8 |
+# | WALS | 114.6, 99.1, 79.8 | 161.3, 150.3, 139.7 |
+#
+# At N = 50, its gain over YouTube DNN is the product of two factors:
 
 # %%
 table_2 = {"Books": (0.0746, 0.0978, 0.1101), "Tmall": (0.1256, 0.1512, 0.2080)}
@@ -175,15 +183,15 @@ for name, (dnn, one, several) in table_2.items():
     print(f"{name}: MIND-1 / YouTube DNN {one / dnn:.3f}, MIND-K / MIND-1 {several / one:.3f}")
 
 # %% [markdown]
-# The second factor is the contribution of additional interests: little on Books, the larger part on Tmall, whose users
-# the paper calls more diverse. The first changes pooling and head but keeps one vector. The paper attributes it to
-# routing, but with K = 1 every weight is 1 (notebook 02), so routing cannot be the cause.
+# The second factor, due to additional interests, is the smaller one on Books and the larger one on Tmall, whose users
+# the paper calls more diverse. The paper attributes the first factor to routing. However, with K = 1 every weight is 1
+# (notebook 02), so routing cannot be the cause; the two models also differ in pooling and head.
 #
-# We train these models with the same sampler, epochs and learning rate:
+# We train the models below with the same optimizer (Adam), batch size, negatives, embedding size, epochs and learning
+# rate; user and item vectors are not L2-normalized.
 #
 # | row | user representation |
 # |---|---|
-# | Popularity, item-based CF | none; they see no item features |
 # | YouTube DNN (ours) | the **mean** of the behaviors, a residual head: one vector |
 # | MIND-1, MIND-K (ours) | `MINDConfig()`, `loss="candidate"`: every item is scored by its own best interest, as in serving (notebook 03) |
 # | MIND-1, MIND-K (paper) | `MINDConfig.paper()`, `loss="label"`: Eq. 10 |
@@ -238,11 +246,11 @@ _ = save_figure(figure, "05_models.svg")
 
 # %% [markdown]
 # **Figure 5.2.** *Our form, with our loss, is ahead of the paper's; in neither is K = 4 measurably better than K = 1.*
-# Points are seeds; the learning rate was not tuned.
+# Each point is a seed; the learning rate was not tuned.
 #
-# The test is **paired**: each user's value is averaged over the seeds, and we report the 95 % interval of the mean
-# difference. Its variance is that over users plus each model's over its seeds. A difference is *measurable* if this
-# interval excludes zero; §8 corrects for many claims.
+# The comparison is **paired**: we subtract user by user, so variation that both models share cancels. The 95 % interval
+# of the mean difference covers the variance over users and over seeds. A difference is *measurable* if its interval
+# excludes zero; §8 corrects for the number of claims.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 dnn = "YouTube DNN (ours)"
@@ -260,11 +268,9 @@ for a, b in pairs:
 show_table(["points [95 % interval]", *(f"HitRate@{n}" for n in cutoffs if n != 100)], rows)
 
 # %% [markdown]
-# **Measured here**: in HitRate@50, four interests differ from one by −0.08 [−1.16, +0.99] points in our form and by
-# −2.76 [−5.17, −0.35] in the paper's, which is inconclusive after correction (§8); its loss is a likely cause (notebook
-# 03). Our form and loss together are worth 5.5 points at K = 4.
-#
-# Why paired? On the same users the variation that both models share cancels, so the interval narrows.
+# **Measured here**: in our form, the HitRate@50 of four interests does not differ measurably from that of one (−0.08
+# [−1.16, +0.99] points). In the paper's form it is 2.76 [0.35, 5.17] points lower, probably because of the loss
+# (notebook 03); after correction this is inconclusive (§8). At K = 4 our form and loss together are worth 5.5 points.
 #
 # ### Exercise 1: a paired interval
 #
@@ -292,10 +298,9 @@ assert PAIRED_INTERVAL.check(paired_interval)
 # %% [markdown]
 # ### The answer depends on the data, on N and on the loss
 #
-# The rows of the next table and figure were recorded with three seeds (± standard deviation). For each model we chose
-# among four settings on validation cases, so tuned rows exceed those of Figure 5.2.
-# [docs/results.md](../docs/results.md) has every metric and setting, and says which settings took over the choices of
-# others.
+# The next table and figure show recorded runs with three seeds (± standard deviation). For each model, validation cases
+# chose among four settings (in vector models, of learning rate and dropout). [docs/results.md](../docs/results.md)
+# lists metrics, settings and the data on which they were chosen.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 live = as_results(runs)
@@ -333,28 +338,27 @@ for title, results in recorded.items():
 show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 
 # %% [markdown]
-# **Figure 5.3.** *Trained as they serve, four interests gain on the last items of Taobao and Beauty, and elsewhere at
-# single N; their only measurable loss is that on CDs at N = 500. By Eq. 10 they lose on films and, at N = 50 and 500,
-# on groceries.* Bars are 95 % intervals over users and seeds.
+# **Figure 5.3.** *Trained as they serve, four interests gain on the last items of Taobao and Beauty; trained by Eq. 10,
+# they lose on films and, at N = 50 and 500, on groceries.* Bars are 95 % intervals over users and seeds.
 #
-# **Measured here.** At N = 50, four interests gain 25 % over MIND-1 on Taobao and 10 % on Beauty's last items; the
-# other six differences are inconclusive. N matters: on CDs they gain 0.44 [0.14, 0.74] points at 10 and lose 1.93
-# [1.39, 2.47] at 500. With Eq. 10 the same model is 4.96 [3.97, 5.94] points below MIND-1 on the films and 3.18 [1.49,
-# 4.86] on the groceries, whereas on the last items of Taobao and Beauty it still gains 1.20 and 1.62.
+# **Measured here**: at N = 50, four interests gain 25 % over MIND-1 on Taobao and 10 % on Beauty's last items; the
+# other six differences are inconclusive. On CDs they gain 0.44 [0.14, 0.74] points at N = 10 but lose 1.93 [1.39, 2.47]
+# at N = 500. With Eq. 10, MIND-4 is 4.96 [3.97, 5.94] points below MIND-1 on films and 3.18 [1.49, 4.86] on groceries,
+# but still gains 1.20 on Taobao and 1.62 on Beauty's last items.
 #
-# MIND-4 is two points ahead of MaxMF-4 on Taobao, inconclusive on the films. WALS, a weighted matrix factorization, and
-# item-based CF see the whole history but no item features, the vector models 50 behaviors with features.
+# On groceries, WALS (weighted matrix factorization) and Popularity are ahead of MIND-4. WALS and item-based CF see the
+# whole history but no item features; vector models see 50 behaviors with their features.
 #
-# **Paper.** MIND-K is ahead of MaxMF-K on Tmall by 54.8, 14.3 and 5.1 % at N = 10, 50 and 100. The advantage shrinks as
-# N grows; at 1,000, which the paper's system retrieves, it was not measured. On Tmall MaxMF-K, with several vectors but
-# no routing, is ahead of MIND-1 at N = 50 (§8).
+# **Paper.** On Tmall, MIND-K's lead over MaxMF-K shrinks from 54.8 % at N = 10 to 5.1 % at N = 100; at 1,000, which the
+# paper's system retrieves, it was not measured. MaxMF-K, with several vectors but no routing, is ahead of MIND-1 on
+# Tmall at N = 50 (§8). The original MaxMF learns free vectors for each user, so a new user or click requires training;
+# ours computes them from the mean behavior.
 #
 # ### Exercise 2 (experiment): lists that are not merged
 #
-# MIND merges the N items of *each* interest by score into N (§3.5). If every list is kept,
-# up to K·N items are counted as N. Write
-# `any_list_hit_rate(scores, active, is_target, n)` for scores `(users, interests, items)`: a user
-# counts if any active interest has a target among its own n best items.
+# MIND retrieves N items for *each* interest and keeps the N best of all (§3.5). If every list is kept instead, up to
+# K·N items are counted as N. Write `any_list_hit_rate(scores, active, is_target, n)` for scores `(users, interests,
+# items)`: a user counts if any active interest has a target among its own n best items.
 
 
 # %%
@@ -400,13 +404,13 @@ for name, value in inflated.items():
 
 
 # %% [markdown]
-# Counted as lists of 50, unmerged lists reach 53.8 % instead of 34.9 %; one merged list of the same length, 62.4 %.
+# Four unmerged lists, counted as 50 items, reach 53.8 % instead of 34.9 %; a merged list of 200 reaches 62.4 %.
 #
 # ## 3. Does routing matter?
 #
-# K = 1 against K = 4 removes the further vectors *and* routing. To remove only routing, run the loop once: with
-# `iterations=1` the weights are the softmax of the initial logits, here farthest points. The cell evaluates our trained
-# model with other numbers of iterations. **Predict**: does the hit rate drop at r = 1?
+# K = 1 removes both the further vectors and routing. To remove only routing, run its loop once: with `iterations=1` the
+# weights are the softmax of the initial logits. The next cell changes the number of iterations of our trained model.
+# **Predict**: does the hit rate drop at r = 1?
 
 # %%
 for r in (1, 2, 3, 6):
@@ -414,12 +418,12 @@ for r in (1, 2, 3, 6):
     print(r, f"{evaluate(model, split.test, (50,)).means()['HitRate@50']:.2%}")
 
 # %% [markdown]
-# Here r = 1 loses nothing (one model); §4 trains with other r.
+# For this model r = 1 loses nothing; §4 also trains with other r.
 #
 # ## 4. Which K, σ and p?
 #
-# The recorded studies change one setting of MIND-4 (ours), with three seeds. The study of σ uses the Gaussian
-# initialization, because ours has no σ.
+# Each recorded study changes one setting of MIND-4 (ours); the study of σ uses Gaussian initialization, because ours
+# has no σ.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 model = trained_model(split, trial, cache)
@@ -460,23 +464,22 @@ for text, a, b, study, n in (
         print(f"{text}, N = {n} (Taobao): {found.points()}")
 
 # %% [markdown]
-# **Figure 5.4.** *On Taobao two interests give most of the gain and eight no more than four; r, σ and p matter less. On
-# the films K makes no measurable difference.* r, σ and p were studied on Taobao only.
+# **Figure 5.4.** *On Taobao two interests give most of the gain, and eight are not measurably better than four; r, σ
+# and p matter less. On films K makes no measurable difference.*
 #
-# - **K.** **Paper**: 3 on Books, 5 on Tmall. **Measured here**: on Taobao one interest is 1.34 [1.00, 1.68] points
-#   below four, two are 0.31 [0.07, 0.54] below, all with the settings of MIND-4.
+# - **K.** **Paper**: 3 is best on Books, 5 on Tmall. **Measured here**: on Taobao one interest is 1.34 [1.00, 1.68]
+#   points below four, and two are 0.31 [0.07, 0.54] below.
 # - **r.** **Measured here**: r = 1 does not differ measurably from 3, and r = 5 is 0.27 [0.07, 0.46] points worse.
-# - **Dynamic K.** **Paper**: comparable online, at less cost. **Measured here**: four interests for every user instead
-#   of K'_u are inconclusive at N = 50 and gain 0.46 [0.18, 0.75] points at 500.
-# - **σ.** **Paper**: 0.1, 1 and 5 give the same curve (Fig. 3). **Measured here**: neither 0.1 nor 5 differs measurably
-#   from 1, but farthest-point initialization gains 0.73 [0.45, 1.00] points over σ = 1.
+# - **Dynamic K.** **Paper**: comparable online, at less cost. **Measured here**: always using four interests instead of
+#   K'_u makes no measurable difference at N = 50 and gains 0.46 [0.18, 0.75] points at N = 500.
+# - **σ.** **Paper**: 0.1, 1 and 5 give almost the same curve (Fig. 3). **Measured here**: neither 0.1 nor 5 differs
+#   measurably from 1, but farthest-point initialization gains 0.73 [0.45, 1.00] points over σ = 1.
 # - **p.** **Paper**: p = 0 is by far the worst and p = ∞ the best. **Measured here**: p = 0 is 0.24 [0.00, 0.48] points
-#   below ∞ (inconclusive in §8), and p = 1 does not differ measurably.
+#   below ∞ (inconclusive in §8); p = 1 does not differ measurably from ∞.
 #
 # ### Which other parts matter
 #
-# Each row below is MIND-4 (ours) with one part as in the paper, the last one with all, routing included, but trained
-# with our loss.
+# Each row below is MIND-4 (ours), trained with our loss, with one part of the paper's form or with all.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 beauty = "Amazon Beauty, last item"
@@ -493,17 +496,17 @@ figure = intervals(panels, "HitRate@N, difference from MIND-4 (ours) in points")
 _ = save_figure(figure, "05_ablation.svg")
 
 # %% [markdown]
-# **Figure 5.5.** *The paper's mean of the item fields costs most; its ReLU head and random S are next at N = 50, no
-# dropout at 500.* Left of 0 the paper's part is worse. Beauty, last item, three seeds; *full id scale*: id embeddings
-# start as large as those of the fields.
+# **Figure 5.5.** *The paper's mean of the item fields costs most, followed by its ReLU head and random bilinear map at
+# N = 50, and by its lack of dropout at N = 500.* Beauty, last item. *Full id scale*: id embeddings start as large as
+# those of the fields. *Soft attention*: p = 2.
 #
 # ## 5. Why do several interests pay?
 #
-# If diversity of taste is the cause, users with several interests gain and users with one do not. No real log records
-# interests. A planted world does: each of 3,000 users likes one to four of 60 clusters of 20 items and has 16 to 40
-# behaviors, a tenth of them random. Learning rate and dropout were tuned for each d.
+# If diverse tastes are the cause, users with several interests should gain and users with one should not. No real log
+# records interests, so we simulate a *planted world*: each of 3,000 users likes one to four of 60 clusters of 20 items
+# and has 16 to 40 behaviors, a tenth of them random.
 #
-# **Predict** the gain of four vectors for a user with one interest.
+# **Predict** how much a user with one interest gains from four vectors.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 planted = {
@@ -520,12 +523,11 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 5.6.** *Users with several planted interests gain, and users with one do not measurably; from d = 16 on, the
+# **Figure 5.6.** *Users with several planted interests gain; users with one do not gain measurably. From d = 16 on, the
 # gain shrinks as d grows.*
 #
-# **Measured here**: users with three interests gain 35.8 points at d = 8 and 17.8 at d = 64, users with two 26.8 and
-# 2.0. A likely reason is that one vector of many dimensions can serve several tastes (notebook 00). For users with one
-# interest no interval excludes zero.
+# **Measured here**: for users with two interests the gain falls from 26.8 points at d = 8 to 2.0 at d = 64. A likely
+# reason is that one vector of many dimensions can serve several tastes (notebook 00).
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 films, shop = list(recorded)[:2]
@@ -577,27 +579,25 @@ show_table(
 
 # %% [markdown]
 # **Figure 5.7.** *On Taobao and Beauty several interests pay most where the target's category is one of several in the
-# history.* Left: the target's category is in no behavior (absent), in some, or in more than any other. Right: with two
-# or three behaviors, that is one interest, there is no measurable gain. Table: slope of the gain over log₂(1 + value),
-# for categories at equal length; * after Holm's correction.
+# history.* Right: users with two or three behaviors have one interest and do not gain measurably. Table: slope of the
+# gain over log₂(1 + value), for categories at equal history length; * marks a slope that is measurable after Holm's
+# correction.
 #
-# **Measured here**: users whose target has one of several categories of their history gain most, 5.84 [4.72, 6.95]
-# points on Taobao and 3.82 [2.77, 4.87] on Beauty, where those with an absent one also gain (1.41 [1.02, 1.81]). This
-# agrees with the paper's motivation: one vector is near the most frequent category, several keep the others. On the
-# films no group changes measurably.
+# **Measured here**: users gain most if their target's category is one of several in their history: 5.84 [4.72, 6.95]
+# points on Taobao and 3.82 [2.77, 4.87] on Beauty's last items. This agrees with the paper's motivation: one vector
+# stays near the most frequent category, and several keep the others. It does not explain the gain of 1.41 [1.02, 1.81]
+# on Beauty if the category is absent. On films no group changes measurably.
 #
-# Taobao's gain disappears without the items' categories (−0.15 [−0.43, 0.14]). The number of categories has no
-# measurable slope on any data. On Taobao, unlike in the planted world, the gain grows with d up to 64: 0.04 points at d
-# = 8, 1.36 at 64, 1.20 at 128. On the films it is measurable only at d = 16.
-#
-# On the groceries Popularity (26.6 %) and WALS (28.9 %) reach more households than MIND-4 (24.1 %).
+# Without the items' categories, Taobao's gain disappears (−0.15 [−0.43, 0.14]). However, the number of categories in
+# the history has no measurable slope on any data. Unlike in the planted world, Taobao's gain grows with d up to 64; on
+# films it is measurable only at d = 16.
 #
 # ### What order adds
 #
-# MIND ignores the order of the behaviors. We add 50 numbers: a learned weight for each place, counted from the end of
-# the history, in the capsules' sums (`recency=True`, not in the paper).
+# MIND ignores the order of the behaviors. With `recency=True` (not in the paper), the capsules' sums weight each of the
+# last 50 positions by a learned number.
 #
-# **Predict**: how many points do they add to one vector on the films?
+# **Predict**: how many points do these weights add to one vector on films?
 
 # %%
 (plain,) = (trial for trial in trials if trial.name == one)
@@ -667,23 +667,24 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 5.8.** *The last films count most: the tenth from the end weighs 0.22 of the last.* One vector's weights, a
-# line for each seed. Table: tuned models, three seeds.
+# **Figure 5.8.** *The last films count most: the tenth from the end weighs 0.22 of the last.* Weights of MIND-1, a line
+# for each seed. Table: tuned models.
 #
-# **Measured here**: the weights add more to one vector than three further interests do. MIND-1 with them is 13.27
-# [12.25, 14.29] points above MIND-4 on the films (9.2 on this page), 0.88 [0.60, 1.15] on Taobao and 0.91 [0.40, 1.42]
-# on Beauty. With them, four interests are 1.20 [0.65, 1.75] points below one on the films and not measurably above it
-# elsewhere at N = 50 (on Beauty they gain 0.65 [0.21, 1.09] at 10). A likely reason is that several interests partly
-# make up for the missing order, because one of them can keep the latest category apart from older ones. On Taobao
-# SASRec gains more. On MovieLens, order is partly an artifact, because the site chose the films that it showed (Fan et
-# al. 2024).
+# **Measured here**: recency weights add more to one vector than three further interests do. MIND-1 with these weights
+# is 13.27 [12.25, 14.29] points above MIND-4 without them on films, 0.88 [0.60, 1.15] on Taobao and 0.91 [0.40, 1.42]
+# on Beauty's last items. If both models have the weights, four interests are 1.20 [0.65, 1.75] points below one on
+# films. Elsewhere they are not measurably above it at N = 50, but at N = 10 they gain 0.65 [0.21, 1.09] on Beauty's
+# last items.
+#
+# On Taobao SASRec is ahead of MIND-1 with recency. On MovieLens order is partly an artifact of what the site showed
+# (Fan et al. 2024).
 #
 # ## 6. What does an interest look like?
 #
 # ### Inside two users
 #
-# The broad user is the example of these notebooks. The narrow user has the least entropy of genres among the test users
-# with K interests and at most 25 films.
+# The broad user is the example of these notebooks. The narrow user's genres have the lowest entropy among the test
+# users with K interests and at most 25 films.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 codes, genre_names = maps.primary_genres(log, field)
@@ -751,16 +752,18 @@ print(f"mean entropy of an interest's weights: {routing_spread:.2f}")
 
 # %% [markdown]
 # **Figure 5.9.** *One interest takes most of the broad user's horror films; all four interests share the narrow user's
-# war films.* The box holds a user's most frequent genre (a film with several counts for the rarest); above it is the
-# largest share of one interest (an even share is 25 %). The narrow user has one taste, 16 war films of 17, so each
-# interest is led by a few of them.
+# war films.* The box holds the films of a user's most frequent genre (a film with several genres counts for its
+# rarest). Above it is the largest share of one interest; an even share is 25 %.
 #
-# **Paper.** User D of Fig. 5 buys only clothes and gets three interests: sweaters, overcoats and down jackets. This is
-# not collapse: interests are not categories. *Interest collapse*: equal vectors, whose mean cosine is near 1. *Routing
-# collapse* (REMI): each interest copies one item, and the normalized entropy of its weights over the behaviors is near
-# 0. **Measured here** (500 users): the cosine is 0.71; all interests probably share a direction toward popular films.
-# The mean entropy of 0.83 shows no routing collapse. The groups of two training runs have an adjusted Rand index of
-# 0.37 (chance: 0).
+# **Paper** (Fig. 5, two random users). User C's behaviors have four categories (headphones, snacks, handbags, clothes),
+# each with its largest weights in one interest. User D has only clothes and gets three finer interests: sweaters,
+# overcoats and down jackets. This is not collapse, because interests are not categories. In *interest collapse* the
+# vectors are equal: their mean cosine is near 1. In *routing collapse* (REMI) each interest copies one item: the
+# normalized entropy of its weights over the behaviors is near 0.
+#
+# **Measured here** (500 users): the mean entropy of 0.83 shows no routing collapse. The mean cosine is 0.71, probably
+# because all interests share a direction toward popular films. If behaviors are grouped by strongest interest, two
+# training runs agree with an adjusted Rand index of 0.37 (chance: 0).
 #
 # ### What each interest retrieves
 
@@ -810,11 +813,13 @@ print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are different"
 
 # %% [markdown]
 # **Figure 5.10.** *Interests 1 and 3 retrieve mostly films that no other vector retrieves; interests 2 and 4 mostly
-# repeat YouTube DNN's list.* Right: the first titles. An interest is named by the two genres of which it has more than
-# the user's others.
+# repeat YouTube DNN's list.* Right: the first titles. Each interest is named after the two genres in which it exceeds
+# the others most.
 #
-# **Paper** (Fig. 6): MIND's items are closer to their interest than YouTube DNN's to its vector. **Measured here**, for
-# this user, 0.55 against 0.63 neither confirms nor refutes this: cosines of different models are not comparable.
+# **Paper** (Fig. 6, user C): an axis for each interest, four for MIND and one for YouTube DNN, shows the similarity of
+# its items, scaled to 0–1. MIND's items are closer to their interest than YouTube DNN's to its vector; one chosen user
+# cannot prove this. **Measured here**, for the broad user: mean cosines of 0.55 (MIND) and 0.63 (YouTube DNN) neither
+# confirm nor refute it, because cosines of different models are not comparable.
 #
 # ## 7. The map of the films
 #
@@ -860,16 +865,13 @@ figure = maps.map_figure(
 _ = save_figure(figure, "05_map.png")
 
 # %% [markdown]
-# **Figure 5.11.** *Films of a genre are often neighbors; the user's interest 1 lies among the horror films.* Points:
-# the 2,000 most frequent films; in color, the six purest of the twelve largest genres (opaque: first in an interest's
-# name). Lines join each of the user's films (circles) to its strongest interest. A star is at the median place of the
-# ten films nearest to its interest minus the mean interest of 500 users, because all interests probably share a
-# direction toward popular films. UMAP, cosine metric. Do not interpret distances between far groups or their sizes:
-# UMAP does not preserve them.
+# **Figure 5.11.** *Films of a genre are often neighbors; the user's interest 1 lies among the horror films.* Points are
+# the 2,000 most frequent films, six of the largest genres in color. A line joins each of the user's films (circles) to
+# its strongest interest, whose star lies at the median position of the ten nearest films, after the mean interest of
+# 500 users is subtracted. UMAP preserves neither the size of groups nor the distance between far ones.
 #
-# The same map with titles: hover over a larger point for its title, or search for one. Only the user's films and the
-# 100 most popular have titles, because the license forbids redistributing more; `make report ARGS="-p map_titles 2000"`
-# gives your copy all.
+# In the same map below, hover over a larger point for its title, or search for one. The license forbids redistributing
+# all titles; `make report ARGS="-p map_titles 2000"` shows them in your copy.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 labels_shown = [log.label(int(item)) for item in shown]
@@ -923,25 +925,22 @@ for name, estimate in improved.items():
 
 # %% [markdown]
 # **Figure 5.12.** *Genres form groups before training; real histories make them purer, shuffled histories less pure.*
-# Middle: the map of Figure 5.11 with another seed. Right: histories whose films were permuted among all users. Purity
-# is the share of an item's ten nearest neighbors with its genre, on the map and, in the table, in the original space;
-# chance is the purity of random neighbors. Trustworthiness is 1 if neighbors on the map are neighbors in the space.
+# Right: training used histories whose films were permuted among users. *Purity* is the share of an item's ten nearest
+# neighbors that have its genre; *chance* is the purity of random neighbors. *Trustworthiness* is 1 if neighbors on the
+# map are neighbors in the original space.
 #
-# Genre groups in the untrained map are expected: two films of a genre share a random vector. Their mean cosine is 0.48,
-# against 0.22 across genres. A trained map must therefore show purer neighborhoods. **Measured here**: training raises
-# the purity in the original space from 0.63 to 0.71, by 8.1 [6.9, 9.3] points; training on shuffled histories lowers it
-# to 0.45.
+# The untrained model already groups films by genre, because those of a genre share a random vector: their mean cosine
+# is 0.48, against 0.22 across genres. **Measured here**: training raises the purity in the original space from 0.63 to
+# 0.71, by 8.1 [6.9, 9.3] points; training on shuffled histories lowers it to 0.45.
 #
 # ## 8. The claims, one by one
 #
-# - **Several interests pay for the last items of Taobao and Beauty** (with Eq. 10, too) and in the planted world for
-#   users with several interests, but at N = 50 not beyond one vector that sees recency. With Eq. 10 they lose on films
-#   and groceries; in the paper's form they do not gain measurably on films or Taobao.
-# - **At N = 50, MIND-1 is not ahead of YouTube DNN** on any data set after correction.
+# At N = 50 and after correction, several interests pay only on the last items of Taobao and Beauty, and MIND-1 is ahead
+# of YouTube DNN on no data.
 #
-# "A > B" **holds here** or, by its sign, is **reversed here** if its p-value is at most 0.05 after Holm's correction
-# for all such claims in the table, and is **inconclusive** otherwise. "Does not matter" **holds here** if the interval
-# lies within a tenth of the same data's gain in the first claim.
+# If its p-value is at most 0.05 after Holm's correction for all such claims, a claim "A > B" **holds here** (positive
+# difference) or is **reversed here** (negative); otherwise it is **inconclusive**. "Does not matter" **holds here** if
+# the interval lies within a tenth of the first claim's gain on the same data.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 everything = {f"{log.name} (this page)": live} | recorded
