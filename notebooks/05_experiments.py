@@ -351,8 +351,10 @@ show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 #
 # **Paper.** On Tmall, MIND-K's lead over MaxMF-K shrinks from 54.8 % at N = 10 to 5.1 % at N = 100; at 1,000, which the
 # paper's system retrieves, it was not measured. MaxMF-K, with several vectors but no routing, is ahead of MIND-1 on
-# Tmall at N = 50 (§8). The original MaxMF learns free vectors for each user, so a new user or click requires training;
-# ours computes them from the mean behavior.
+# Tmall at N = 50 (§8).
+#
+# MaxMF's original (Weston et al., 2013) learns the vectors of each user, so a new user or click requires training; ours
+# computes them from the mean behavior.
 #
 # ### Exercise 2 (experiment): lists that are not merged
 #
@@ -615,14 +617,14 @@ for seed in range(seeds):
     weights = trained_model(split, replace(recent, seed=seed), cache).recency.detach().exp()
     weights = weights / weights[0]
     axis.plot(range(1, len(weights) + 1), weights, color=COLORS[seed % len(COLORS)])
-    told = (f"{weights[n - 1]:.2f} at place {n}" for n in (2, 5, 10, 50))
+    told = (f"{weights[n - 1]:.2f} at position {n}" for n in (2, 5, 10, 50))
     print(f"weights of seed {seed}:", ", ".join(told))
 axis.axhline(1, color=INK, lw=0.8, ls=":")
 axis.annotate(
     "MIND: equal weights", (50, 1), (0, -4), textcoords="offset points", ha="right", va="top"
 )
 axis.set(
-    xlabel="place of the behavior, 1: the last",
+    xlabel="position of the behavior, 1: the last",
     ylabel="weight, that of the last is 1",
     ylim=(0, None),
 )

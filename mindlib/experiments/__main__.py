@@ -53,7 +53,7 @@ Users gain most whose next item has one of several categories of their history: 
 and 3.8 on Amazon Beauty. Without the items' categories the gain on Taobao disappears.
 
 MIND does not see the order of the behaviors, which is worth more. With `recency=True`, an addition
-of ours, a learned weight for each place from the end of the history multiplies the behaviors'
+of ours, a learned weight for each position from the end of the history multiplies the behaviors'
 shares in the capsules. It adds 13.2 points to one vector on films, 2.2 on Taobao and 2.8 for the
 last items of Amazon Beauty. Four interests with it are 1.2 points below one with it on films, and
 not measurably above it on Taobao and Amazon Beauty. Notebook 05 shows both.

@@ -32,8 +32,8 @@ class MINDConfig(VectorConfig):
         power: the exponent p of label-aware attention (§3.4).
         power_form: see `attention_weights`.
         evaluation_seed: seed of the Gaussian initial logits in evaluation.
-        recency: whether the capsules also weight a behavior by its place from the end of the
-            history, with one learned weight for each place (not in the paper).
+        recency: whether the capsules also weight a behavior by its position from the end of the
+            history, with one learned weight for each position (not in the paper).
     """
 
     routing: RoutingConfig = field(default_factory=RoutingConfig)
