@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -78,54 +77,52 @@ def films_and_interests(
 
 def collapse_map(
     paths: Mapping[str, Sequence[tuple[float, float]]],
-    labels: Mapping[str, Sequence[str]],
+    ends: Mapping[str, tuple[str, str]],
     healthy: tuple[float, float],
-    examples: Mapping[str, tuple[tuple[float, float], Coupling]],
+    examples: Mapping[str, Coupling],
 ) -> Figure:
-    """Draw both kinds of collapse as two axes, and the coupling of some cases beside them.
+    """Draw both kinds of collapse as two axes, and beside them the coupling at each path's end.
 
     Args:
-        paths: for each name a path of (cosine, entropy).
-        labels: the label of each point, for each name.
+        paths: for each of three names a path of (cosine, entropy).
+        ends: the labels of the first and the last point, for each name.
         healthy: the point of interests that each hold one cluster.
-        examples: by name, a point of a path, which gets a letter, and one user's coupling there.
+        examples: by title, one user's coupling at the last point of each path.
     """
-    figure = plt.figure(figsize=(9.5, 4.4), layout="constrained")
-    grid = figure.add_gridspec(len(examples), 2, width_ratios=(2.6, 1))
+    figure = plt.figure(figsize=(9.5, 4.2), layout="constrained")
+    grid = figure.add_gridspec(len(examples), 2, width_ratios=(2.4, 1))
     axis = figure.add_subplot(grid[:, 0])
-    colors = (COLORS[0], COLORS[1], COLORS[3])
-    places = {0: ((-3, 6), "right"), 1: ((-7, -4), "right"), 2: ((7, -3), "left")}
-    # Where the paths meet, the labels go to other sides of their points.
-    places |= {(0, "norm 0.05"): ((6, -4), "left"), (1, "norm 0.05"): ((7, -4), "left")}
-    places |= {(2, "σ = 1"): ((-3, 6), "right"), (2, "σ = 2"): ((-7, 2), "right")}
-    for number, (color, (name, path)) in enumerate(zip(colors, paths.items(), strict=True)):
-        axis.plot(*np.array(path).T, "o-", color=color, ms=5, lw=1.5)
-        for point, label in zip(path, labels[name], strict=True):
-            offset, side = places.get((number, label), places[number])
+    colors, letters = (COLORS[0], COLORS[1], COLORS[3]), "ABC"
+    # For each path: the index of the point that bears its name, and offsets of the texts in points.
+    named = (3, 4, -2)
+    name_at = ((-6, 10, "right"), (8, 2, "left"), (9, -4, "left"))
+    first_at = ((8, -3, "left"), (8, -5, "left"), (8, -4, "left"))
+    last_at = ((2, -16, "left"), (8, -4, "left"), (6, -12, "left"))
+    letter_at = ((3, 8, "center"), (-12, -4, "center"), (-10, -4, "center"))
+    for k, (name, path) in enumerate(paths.items()):
+        axis.plot(*np.array(path).T, "o-", color=colors[k], ms=4, lw=1.5)
+        texts = [
+            (name, path[min(named[k], len(path) - 1)], name_at[k], colors[k], 10),
+            (ends[name][0], path[0], first_at[k], colors[k], 9),
+            (ends[name][1], path[-1], last_at[k], colors[k], 9),
+            (letters[k], path[-1], letter_at[k], INK, 10),
+        ]
+        for text, point, (dx, dy, side), color, size in texts:
             axis.annotate(
-                label, point, fontsize=8, color=color, textcoords="offset points", xytext=offset,
-                ha=side,
+                text, point, (dx, dy), textcoords="offset points", ha=side, color=color,
+                fontsize=size, weight="bold" if color == INK else "normal",
             )  # fmt: skip
-        for start, end in itertools.pairwise(path):
-            tip = {"arrowstyle": "-|>", "color": color, "lw": 0, "mutation_scale": 14, "shrinkB": 2}
-            axis.annotate("", end, start, arrowprops=tip)
-        x, y = path[(len(path) // 2, -2, -1)[number]]
-        dx, dy, side = ((-0.04, 0.09, "right"), (0.03, 0, "left"), (0, -0.07, "left"))[number]
-        axis.text(x + dx, y + dy, name, color=color, ha=side, fontsize=10)
     axis.plot(*healthy, "*", color=COLORS[2], ms=16, zorder=0)
     x, y = healthy
-    axis.text(x - 0.06, y - 0.16, "one cluster\nper interest", color=COLORS[2])
+    axis.text(x - 0.06, y - 0.19, "one cluster\nper interest", color=COLORS[2], fontsize=10)
     for x, y, name in ((0.8, 1.05, "interest collapse"), (0.48, 0, "routing collapse")):
         axis.text(x, y, name, color=INK, ha="center", weight="bold", fontsize=10)
     axis.set(
         xlabel="mean cosine between a user's interests", ylabel="normalized entropy of the weights",
-        xlim=(-0.1, 1.1), ylim=(-0.05, 1.12),
+        xlim=(-0.1, 1.15), ylim=(-0.05, 1.12),
     )  # fmt: skip
     small = [figure.add_subplot(grid[row, 1]) for row in range(len(examples))]
-    beside = (("A", (0, 7)), ("B", (0, -14)), ("C", (10, -4)), ("D", (-10, -4)))
-    for panel, (letter, at), name in zip(small, beside, examples, strict=False):
-        point, coupling = examples[name]
-        axis.annotate(letter, point, at, textcoords="offset points", weight="bold", ha="center")
+    for letter, panel, (title, coupling) in zip(letters, small, examples.items(), strict=True):
         image = panel.imshow(
             coupling / coupling.sum(1, keepdims=True), aspect="auto", cmap=COLORMAP,
             vmin=0, vmax=0.4, interpolation="nearest",
@@ -135,10 +132,12 @@ def collapse_map(
             panel.axvline(k * coupling.shape[1] / clusters - 0.5, color="white", lw=1)
         panel.set_xticks([])
         panel.set_yticks(range(len(coupling)), [str(j + 1) for j in range(len(coupling))])
-        panel.set_title(f"{letter}: {name}", fontsize=9)
-        panel.set_ylabel("interest $j$")
+        panel.tick_params(length=0)
+        panel.set_title(f"{letter}: {title}", fontsize=10)
+    small[len(small) // 2].set_ylabel("interest $j$")
     small[-1].set_xlabel("behavior $i$, by cluster")
-    figure.colorbar(image, ax=small, label="share of the interest's weight", extend="max")  # pyright: ignore[reportPossiblyUnboundVariable]
+    bar = figure.colorbar(image, ax=small, extend="max", ticks=(0, 0.2, 0.4))  # pyright: ignore[reportPossiblyUnboundVariable]
+    bar.set_label("share of the interest's weight")
     return figure
 
 

@@ -14,7 +14,7 @@ INTERESTS = RNG.normal(size=(3, 2)) / 3
 COUPLING = RNG.dirichlet(np.ones(3), 6).T
 RESULT = (INTERESTS, COUPLING)
 PATHS = {name: [(1.0, 1.0), (0.5, 0.8), (0.1, 0.2)] for name in ("a", "b", "c")}
-LABELS = {name: ["1", "2", "3"] for name in PATHS}
+ENDS = {name: (f"{name} starts", f"{name} stops") for name in PATHS}
 TITLES, GENRES = list("abcdef"), list("uvwxyz")
 
 FIGURES = {
@@ -25,7 +25,7 @@ FIGURES = {
         TITLES, GENRES, COUPLING, ["Film-Noir", "Animation", "War"]
     ),
     "collapse_map": lambda: figures.collapse_map(
-        PATHS, LABELS, (0.0, 0.64), {"one": ((0.5, 0.8), COUPLING), "other": ((0.1, 0.2), COUPLING)}
+        PATHS, ENDS, (0.0, 0.64), {"one": COUPLING, "two": COUPLING[:, ::-1], "three": COUPLING}
     ),
 }
 
@@ -58,14 +58,17 @@ def test_films_are_in_the_order_of_their_heaviest_interest():
     assert texts == ["1: Film-Noir", "2: Animation", "3: War", *(GENRES[i] for i in order)]
 
 
-def test_the_collapse_map_has_a_labelled_path_for_each_name_and_the_examples():
+def test_the_collapse_map_has_a_path_for_each_name_with_its_ends_and_the_examples():
     axis, *small = FIGURES["collapse_map"]().axes
     *paths, star = axis.lines
     for line, path in zip(paths, PATHS.values(), strict=True):
         assert np.column_stack(line.get_data()).tolist() == [list(p) for p in path]
     assert np.column_stack(star.get_data()).tolist() == [[0.0, 0.64]]
-    assert [axis.get_title() for axis in small[:2]] == ["A: one", "B: other"]
-    letters = {text.get_text(): text.xy for text in axis.texts if isinstance(text, Annotation)}
-    assert (letters["A"], letters["B"]) == ((0.5, 0.8), (0.1, 0.2))
-    shares = np.asarray(small[0].images[0].get_array())
-    np.testing.assert_allclose(shares.sum(1), 1)
+    points = {text.get_text(): text.xy for text in axis.texts if isinstance(text, Annotation)}
+    for name, letter in zip(PATHS, "ABC", strict=True):
+        assert points[f"{name} starts"] == (1.0, 1.0)
+        assert points[f"{name} stops"] == points[letter] == (0.1, 0.2)
+    assert [axis.get_title() for axis in small[:3]] == ["A: one", "B: two", "C: three"]
+    for panel, coupling in zip(small, (COUPLING, COUPLING[:, ::-1], COUPLING), strict=False):
+        shares = np.asarray(panel.images[0].get_array())
+        np.testing.assert_allclose(shares, coupling / coupling.sum(1, keepdims=True))
