@@ -649,7 +649,7 @@ show_table(
         for name, facts in order.items()
     ],
 )
-pairs = (
+compared = (
     ("MIND-1, recency", "MIND-1", 50),
     ("MIND-1, recency", "MIND-4", 50),
     ("MIND-4, recency", "MIND-1, recency", 50),
@@ -657,13 +657,13 @@ pairs = (
     ("MIND-1, recency", "SASRec", 50),
 )
 show_table(
-    ["points", *(f"{a} − {b}, N = {n}" for a, b, n in pairs)],
+    ["points", *(f"{a} − {b}, N = {n}" for a, b, n in compared)],
     [
         [title, *(e.points() if e else "–" for e in differences)]
         for title, results in recorded.items()
         if "MIND-4, recency" in recorded_rows(results)
         for differences in [
-            [recorded_difference(results, a, b, f"HitRate@{n}") for a, b, n in pairs]
+            [recorded_difference(results, a, b, f"HitRate@{n}") for a, b, n in compared]
         ]
     ],
 )
