@@ -91,7 +91,8 @@ _ = save_figure(architecture(), "00_architecture.svg")
 # ## 1. One user and one label item
 #
 # An instance is a triple $(\mathcal I_u, \mathcal P_u, \mathcal F_i)$: the user's **behaviors**, a set without order or
-# recency; the user's **profile**; and the **features** of a target item, the label (§3.1).
+# recency, in which former tastes count as much as current ones; the user's **profile**; and the **features** of a
+# target item, the label (§3.1).
 #
 # All notebooks follow one real user, chosen because the history contains several films of each of three tastes:
 # Film-Noir, Animation and War. A film belongs to a taste if it has exactly one of these genres.
@@ -205,8 +206,8 @@ for name, pairs in {
 #
 # The paper uses features because they help **cold** items, which have no interactions yet. If the untrained id row of a
 # new film is set to zero, the film's vector $\tfrac13(\text{genre}+\text{decade})$ points roughly in the direction of
-# films with the same genres and decade. **Open**: is the film retrieved, although its vector probably has a smaller
-# norm than others?
+# films with the same genres and decade, and equals that of any other such new film. **Open**: is it retrieved even
+# though its norm is probably smaller?
 #
 # The paper gives no reason for the mean. We see two: for the inner product, items need the dimension $d$ of the user
 # vectors, and $d$ should not grow with the number of features, because a billion item vectors are stored.
@@ -236,9 +237,9 @@ assert POOLING.check(pool)
 # %% [markdown]
 # ### 2.2 A profile is a concatenation
 #
-# The embeddings of the profile fields, here three of 8 numbers each, are **concatenated** into $\vec p_u$ (§3.2). This
-# vector enters only the ReLU layers, which can weight each field separately. It never enters an inner product, so its
-# dimension need not be $d$.
+# The embeddings of the profile fields, here three with 8 numbers each, are **concatenated** into $\vec p_u$ (§3.2).
+# This vector enters only the ReLU layers, which can weight each field separately. It never enters an inner product, so
+# its dimension need not be $d$.
 
 
 # %%
@@ -267,18 +268,18 @@ print(f"ProfileTables equals mindlib's ProfileEmbedding on all {log.num_users:,}
 # %% [markdown]
 # ## 3. A user is several vectors
 #
-# **An item's score is its maximum over the interests.** For example, let a user have the vectors $\vec v^1 = (2, 0)$
-# and $\vec v^2 = (0, 2)$. Item $a = (1, 0)$ scores $\max(2, 0) = 2$, $b = (0, 1)$ also scores 2, and $c = (0.8, 0.8)$
-# only 1.6. The mean of the two vectors, $(1, 1)$, scores the items 1, 1 and 1.6. It ranks $c$ first, although $c$
-# belongs to neither interest. The mean of an item's two scores is no better, because it equals the score by the mean
-# vector. In general,
+# **An item's score is that of its best interest.** For example, let a user have the vectors $\vec v^1 = (2, 0)$ and
+# $\vec v^2 = (0, 2)$. Item $a = (1, 0)$ scores $\max(2, 0) = 2$, $b = (0, 1)$ also scores 2, and $c = (0.8, 0.8)$ only
+# 1.6. The mean of the two vectors, $(1, 1)$, scores the items 1, 1 and 1.6. It ranks $c$ first, although $c$ belongs to
+# neither interest. The mean of an item's two scores is no better, because it equals the mean vector's score. In
+# general,
 #
 # $$\mathbf V_u=f_{user}(\mathcal I_u,\mathcal P_u)=(\vec v_u^{\,1},\dots,\vec v_u^{\,K})\in\mathbb R^{d\times K},\tag{1}$$
 #
 # $$f_{score}(\mathbf V_u,\vec e_i)=\max_{1\le k\le K}\vec e_i^{\,\top}\vec v_u^{\,k}.\tag{3}$$
 #
-# Here, $K$ is the number of the user's vectors, $K'_u$ in Figure 0.1. In code, the mask `active` marks each user's
-# $K'_u$ rows.
+# Here, $K$ is the number of this user's vectors; Figure 0.1 calls it $K'_u$, of at most $K$. In code, the mask `active`
+# marks each user's $K'_u$ rows.
 
 
 # %%
@@ -304,13 +305,13 @@ assert torch.equal(merged.items - 1, top_n(exact, 10).items)
 print("score equals mindlib's score_by_best_interest, and the merged lists are its top 10.")
 
 # %% [markdown]
-# **Try**: multiply the second vector by 3 (`V[0, 1] *= 3`) and rank again. The order becomes $b$, $c$, $a$. Scaling a
-# single vector by a positive number preserves the ranking. With several vectors, however, **the norms affect how the
+# **Try**: multiply the second vector by 3 (`V[0, 1] *= 3`) and rank again. The order becomes $b$, $c$, $a$. With one
+# vector, scaling by a positive number preserves the ranking. With several, however, **the norms affect how the
 # interests share the list**.
 #
 # To find the $N$ best items by Eq. 3, search an index for $N$ items per vector, merge the lists, and keep each item's
 # best score. If the searches are exact, this misses no item, because an item outside the list of its best vector scores
-# no more than the $N$ items in that list.
+# no more than the $N$ items in that list, so these can take its place.
 #
 # ### The real user, with one vector and with three
 #
@@ -373,7 +374,7 @@ for name, part in {"one vector": scores[:1], "three vectors": scores[1:]}.items(
 # ### 4.1 In the plane
 #
 # Place the three tastes 120 degrees apart on a circle, with two films each, and six other films in the gaps. All films
-# have norm 1, so the six best films of a vector, its list, are the nearest in angle. A taste is covered if both of its
+# have norm 1, so a vector's list, its six best films, holds the nearest in angle. A taste is covered if both of its
 # films are in the list.
 #
 # **Predict**: what is the largest number of tastes that one vector can cover? Then rotate it with the slider (degrees).
@@ -435,9 +436,9 @@ print("most tastes covered by any of 3,600 directions:",
 #
 # **Paper**: one vector per user is a bottleneck, because its dimension must be large to express many interests (§1).
 #
-# How large? Let $M$ clusters of items have random directions, and let the user like $c$ of them. If the liked
+# Let $M$ clusters of items have random directions, and let the user like $c$ of them. If the liked
 # directions are orthogonal, their mean has a cosine of $1/\sqrt c$ with each of them. Its cosine with any other cluster
-# is random with the standard deviation $1/\sqrt d$, so the largest of $M$ such cosines is about $\sqrt{2 \ln M / d}$. A
+# is random with standard deviation $1/\sqrt d$, so the largest of $M$ such cosines is about $\sqrt{2 \ln M / d}$. A
 # liked cluster is retrieved if its cosine exceeds that of every other cluster:
 #
 # $$\frac{1}{\sqrt c}>\sqrt{\frac{2\ln M}{d}}\quad\Longleftrightarrow\quad d>2\,c\ln M.$$
@@ -472,9 +473,9 @@ frames(
 )
 
 # %% [markdown]
-# **Figure 0.3.** With a larger dimension $d$, the liked items fill the list; four vectors need a much smaller $d$ than
-# their mean. One random world for each $d$. Filled: in the list. Colored: the four liked clusters, one per row. Gray:
-# other items.
+# **Figure 0.3.** Move the slider: as the dimension $d$ grows, the liked items fill the list, with four vectors at a
+# much smaller $d$ than with their mean. One random world for each $d$. Filled: in the list. Colored: the four liked
+# clusters, one per row. Gray: other items.
 #
 # Figure 0.4 averages over many worlds. It adds a single vector that a softmax loss *fits to the answer*, the liked
 # items, which no recommender knows in advance.
@@ -516,9 +517,9 @@ for name, v in [*zip(curves, user_vectors[32], strict=True)][1:]:
 # $d = 8$ on, the fitted vector from 24 and the mean from 48. At $d = 2$, however, four vectors cover fewer than a
 # single vector.
 #
-# The mean needs more than the rule's 33, because random directions are only roughly orthogonal: at $d = 32$, the mean
-# is, on average, closer to the nearest other cluster (cosine 0.40) than to the farthest liked one (0.37). The fitted
-# vector needs less, because it turns away from other clusters (0.22 with the nearest).
+# The mean needs more than the rule's 33. Random directions are not exactly orthogonal, so the farthest liked cluster
+# has a lower cosine than the rule's $1/\sqrt 4$: at $d = 32$ it is 0.37, below that of the nearest other cluster
+# (0.40). The fitted vector needs less, because it turns away from other clusters (0.22 with the nearest).
 #
 # A larger $d$ therefore also works, but it is expensive. For $10^9$ items in float32, $d = 256$ instead of 64 raises
 # the memory for the item vectors from 256 to 1,024 GB and the cost of each inner product fourfold. Four vectors of

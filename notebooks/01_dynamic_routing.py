@@ -165,10 +165,10 @@ _ = save_figure(figures.loop(), "01_loop.svg")
 # because a larger weight draws the capsule toward the vote, and this raises their agreement. In $z_2$, the vote
 # $(-1, -2)$ no longer cancels $(1, 2)$, so $z_2$ turns to the right: $u_2 = (0.1294, 0.8572)$.
 #
-# **Iteration 3.** These turns, which the votes of $c_2$ and $c_3$ caused, break the tie of $c_1$. The agreement of
+# **Iteration 3.** These turns, which the votes of $c_2$ caused, break the tie of $c_1$. The agreement of
 # $u_1$ with the vote $(2, 1)$ is $2 \cdot 0.8572 - 0.1294 = 1.585$. The agreement of $u_2$ with the vote $(1, 2)$ is
 # larger, $0.1294 + 2 \cdot 0.8572 = 1.844$, because $u_2$ turned toward the vote of $c_1$, whereas $u_1$ turned away.
-# Added to two logits of 1, these agreements give $c_1$ the weight 0.564 for $u_2$.
+# Added to its logits of 1, they give $c_1$ the weight 0.564 for $u_2$.
 #
 # ## 3. The loop in code
 #
@@ -212,14 +212,15 @@ _ = save_figure(
 )
 
 # %% [markdown]
-# **Figure 1.3.** The vote that opposes each high-level capsule loses its weight within three iterations, so the
-# capsule becomes longer. An arrow's width and number show the weight of the vote.
+# **Figure 1.3.** Each high-level capsule's opposing vote loses its weight within three iterations, so the capsule
+# becomes longer. An arrow's width and number show the weight of the vote.
 #
 # The last update of `b` is never used, so with $r = 3$ only two updates affect the output. With $r = 1$ there is no
 # routing: the loop returns the squashed sums with weights $1/K$.
 #
-# **Try**: write `u = z` in the loop, and rerun its cell and the next, collapsed one. Squash shortens every vector, so
-# without it the agreements are larger and the weights sharpen faster. Then restore the line.
+# **Try**: write `u = z` in the loop, and rerun its cell and the next, collapsed one, whose check then reports a
+# difference. Squash shortens every vector, so without it the agreements are larger and the weights sharpen faster. Then
+# restore the line.
 #
 # ### Exercise 1: a batch of users
 #
@@ -285,8 +286,8 @@ seen = follow(dynamic_routing, votes, 8)
 _ = save_figure(figures.iterations(seen, titles, interests, (1, 2, 3, 8)), "01_rounds.svg")
 
 # %% [markdown]
-# **Figure 1.4.** By iteration 3, the largest weight of every film (framed) is for its final interest. In iteration 2,
-# only *Schindler's List* (dashed) still differs. Later iterations only sharpen the weights.
+# **Figure 1.4.** From iteration 3 on, each film's largest weight (framed) is for the same interest. In iteration 2,
+# only *Schindler's List* (dashed) differs. Later iterations only sharpen the weights.
 #
 # The capsules differ from the first iteration on, because their matrices differ. In iteration 3, *Who Framed Roger
 # Rabbit?* has a weight of 0.71 for film noir and only 0.04 for animation, because its audience resembles that of the
@@ -301,9 +302,9 @@ frames(
 )
 
 # %% [markdown]
-# **Figure 1.5.** In iteration 3, each film has its largest weight for the capsule that is nearest in direction. The
-# points are the films' $c_i$, not their votes. They have the color of their largest weight (gray: all are equal), and
-# the sectors have the color of the nearest capsule.
+# **Figure 1.5.** In iteration 3, each film has its largest weight for the capsule that is nearest in direction; move
+# the slider to see the others. The points are the films' $c_i$, not their votes. They have the color of their largest
+# weight (gray: all are equal), and the sectors have the color of the nearest capsule.
 #
 # Routing resembles soft K-means: votes are the points, capsules are the centers, weights are the assignments, and
 # Eqs. 5 and 7 update the centers. However, a behavior is a different point for each center, and logits accumulate.
@@ -430,8 +431,7 @@ show_table(
 # %% [markdown]
 # The weights first differ in iteration 3, where our loop sums two agreements and the printed version uses only the
 # last one. Because $\|u_j\| < 1$, a replaced logit stays below the norm of the vote, which limits how sharp the
-# weights become: the mean in the table stays at 0.623. Added logits have no such bound, but routing with them cannot
-# oscillate ([appendix B](appendix/B_routing.ipynb)).
+# weights become: the mean in the table stays at 0.623. Added logits have no such bound.
 #
 # ## 6. Along which axis does the softmax run?
 #

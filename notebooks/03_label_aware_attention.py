@@ -98,8 +98,8 @@ def label_aware_attention(V, active, e, p):
 
 # %% [markdown]
 # The mask `active` marks the $K'_u$ interests that the user has (Eq. 9). Without it, the zero vector of a missing
-# interest would score 0 and receive weight. The mask is applied after the multiplication by $p$, because
-# $0 \cdot (-\infty)$ is NaN, and before the softmax, so that the weights sum to 1.
+# interest would score 0 and could receive weight. The mask is applied after the multiplication by $p$, because $0 \cdot
+# (-\infty)$ is NaN, and before the softmax, so that the weights sum to 1.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 # Equality with mindlib on random users, of whom some have fewer than K interests.
@@ -187,13 +187,13 @@ frames(
 # best interest has at least 90 % of the weight?
 #
 # **Paper**: on Amazon Books, results improve with $p$: $p = 0$ is by far the worst, and $p = \infty$ is the best and
-# converges fastest (Fig. 3). The $p$ of the main results is not stated. mindlib uses $p = \infty$.
+# converges fastest (Fig. 3). The $p$ of the main results is not stated. The models below use $p = \infty$.
 #
 # ## 2. Two readings of pow
 #
 # The power and the product agree for $p = 0$ and $p = 1$. Otherwise the printed power has three defects: a negative
 # score to a fractional power is NaN, an even $p$ discards the sign, and scores below 1 in magnitude shrink, so that a
-# large $p$ makes the weights uniform instead of sharp. Two public implementations are safe: EasyRec multiplies by
+# large $p$ makes the weights uniform instead of sharp. Two public implementations avoid this: EasyRec multiplies by
 # $p$, and ComiRec takes the argmax of the scores.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -212,7 +212,7 @@ show_table(
 # %% [markdown]
 # In the last pair, the printed power with $p = 2$ gives the lower score the weight $0.974$. **Paper**: as $p$ grows
 # beyond 1, the best interest gains weight, until it has all of it at $p = \infty$. The product always has this
-# property; the printed power can lack it when the best score is below 1 or another score is negative.
+# property; the printed power can lack it when the best score is at most 1 or another score is negative.
 #
 # **There is no $1/\sqrt d$.** The paper names scaled dot-product attention, but its formula has no such factor.
 # Besides $p$, the norms of the vectors control the sharpness.
@@ -252,7 +252,7 @@ print(f"p = 0.5, best interest: weight {weight:.2f}, share of the gradient {shar
 
 # %% [markdown]
 # **Figure 3.3.** With $p = \infty$ only the chosen interest learns from the label; with $p = 0$ all receive the same
-# gradient. At $p = 0.5$ the second term raises the best interest's share above its weight.
+# gradient. At $p = 0.5$ the best interest's share of the gradient (0.73) exceeds its weight (0.50).
 #
 # The danger of hard attention is *starvation*: an interest that no label chooses receives no gradient. Its vector
 # still changes, because all interests share the routing matrix $\mathbf S$, the layers after routing and the film
@@ -282,8 +282,8 @@ print(f"p = 0.5, best interest: weight {weight:.2f}, share of the gradient {shar
 # | in training (all by the interest of A) | $s$ | $s$ | 0 | 0 |
 # | at serving (each by its own best interest) | $s$ | $s$ | $s$ | $s$ |
 #
-# At serving, C and D tie with A. In training, the gradient never lowers their high scores with the second interest,
-# because only the first has weight.
+# At serving, C and D tie with A. In training with the label A, the gradient does not lower their high scores with the
+# second interest, because only the first has weight.
 #
 # **Predict**: if every user has these two interests, how low can the loss of Eq. 10 become, averaged over
 # the four films as labels?
@@ -395,7 +395,7 @@ for sizes in ([3, 1], [4, 4, 4]):
 #
 # - *label attends* (`loss="label"`, Eq. 10): the label's $\mathbf v_u$ scores all *candidates*, the label and the
 #   negatives;
-# - *every candidate attends* (`loss="candidate"`; used in section 1): each candidate is scored by its own best
+# - *every candidate attends* (`loss="candidate"`; the model of section 1): each candidate is scored by its own best
 #   interest, as in Eq. 3.
 #
 # **Predict** the order of their HitRate@50, the share of test cases whose target is among the 50 films retrieved.
@@ -472,10 +472,10 @@ print(
 )
 
 # %% [markdown]
-# The model trained with Eq. 10 has the lowest loss of Eq. 10, but the hint lowers it by 1.15 nats (the maximum is
-# $\log 4 = 1.39$). With the hint added back, the loss is 6.93, above MIND-1's 6.72. Model selection by Eq. 10 would
-# pick the model that is worst at serving. None of this model's interests starves: each is chosen by 20 % to 33 % of
-# the targets of users with four interests.
+# The model trained with Eq. 10 has the lowest loss of Eq. 10, but the hint lowers it by 1.15 nats (the maximum is $\log
+# 4 = 1.39$). With the hint added back, the loss is 6.93, above MIND-1's 6.72. Model selection by Eq. 10 would pick the
+# model that is worst at serving. The test targets of users with four interests give no sign of starvation: each
+# interest is chosen by 20 % to 33 % of them.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 label = int(split.test.targets[split.test.offsets[case]])
@@ -545,10 +545,9 @@ inputs = random_V, random_active, random_e, negatives, *ids, None
 torch.testing.assert_close(ours, sampled_softmax.candidate_aware_loss(*inputs))
 
 # %% [markdown]
-# Only the step from interests to scores changes. The gradient lowers a negative's score with its own best interest,
-# not with the label's. Each negative costs $K$ dot products instead of one, and the weights have the shape
-# $(B, K, C)$ instead of $(B, K)$. The weighted sum of the scores is enough, so user vectors $(B, C, d)$ need not be
-# stored.
+# Only the step from interests to scores changes. The gradient lowers a negative's score with its own best interest, not
+# with the label's. Each negative costs $K$ dot products instead of one, that is, scores of shape $(B, K, C)$. User
+# vectors $(B, C, d)$ need not be stored.
 #
 # The remedy is defined for any $p$, with the score
 # $\mathbf e_j^\top \mathbf V_u\, \mathrm{softmax}(p\, \mathbf V_u^\top \mathbf e_j)$. This weighted mean is never
@@ -590,8 +589,8 @@ assert exercises.CANDIDATE_SCORES.check(candidate_scores)
 # - With hard attention, Eq. 10 scores a negative by the label's best interest, whereas serving scores it by its own.
 #   Dividing the catalog among the interests can lower the loss of Eq. 10 by up to $\log K$ without improving the
 #   served ranking.
-# - If every candidate attends, the training scores are the serving scores. On MovieLens-1M (one seed), this gains 5.3
-#   points of HitRate@50 over Eq. 10 and makes MIND-4 level with MIND-1.
+# - If every candidate attends, the training scores are the serving scores. On MovieLens-1M (one seed),
+#   MIND-4 then gains 5.3 points of HitRate@50 over Eq. 10 and matches MIND-1.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 seconds = time.perf_counter() - started

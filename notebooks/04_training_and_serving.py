@@ -13,8 +13,8 @@
 #
 # MIND ([Li et al., 2019](https://arxiv.org/abs/1904.08030)) represents a user by up to $K$ interest vectors. This
 # notebook trains it with a sampled softmax and uses its vectors to retrieve one list of items from a vector index
-# (§3.5). The cells add up to a MIND of about 80 lines, trained on MovieLens-1M, where a rated film counts as watched.
-# Reading takes about 25 minutes, running two minutes on two cores.
+# (§3.5). With the functions of notebooks 00 to 03, the cells add up to a MIND of about 80 lines, trained on
+# MovieLens-1M, where a rated film counts as watched. Reading takes about 25 minutes, running two minutes on two cores.
 
 # %% tags=["parameters"]
 epochs: int = 2  # passes over the training pairs
@@ -185,9 +185,9 @@ print(f"loss of Fargo: {-probability[1].log():.2f}")
 # $6.4 \cdot 10^{10}$ multiplications for one pair and gives every item embedding a gradient; 1,000 samples need a
 # millionth of the multiplications.
 #
-# Draw $m$ *negatives*, each of which is film $j$ with probability $q_j$, and let $s_j = \mathbf v_u^\top \mathbf e_j$
-# be its score. By importance sampling, the sum of $e^{s_j} / (m q_j)$ over the draws has the expectation
-# $\sum_j e^{s_j}$, the exact denominator. Dividing by $m q_j$ means subtracting its logarithm from the score:
+# Draw $m$ *negatives*, film $j$ with probability $q_j$, and let $s_j = \mathbf v_u^\top \mathbf e_j$ be the film's
+# score. By importance sampling, the sum of $e^{s_j} / (m q_j)$ over the draws has the expectation $\sum_j e^{s_j}$, the
+# exact denominator. Dividing by $m q_j$ means subtracting its logarithm from the score:
 #
 # $$ \frac{1}{m q_j}\, e^{s_j} = e^{\,s_j - \log (m q_j)} $$
 #
@@ -275,9 +275,9 @@ _ = save_figure(figure, "04_bias.svg")
 # ### Why the label's own logit is not corrected
 #
 # The correction is the logarithm of a film's expected number of terms in the sum. This number is $m q_j$ for a negative
-# but 1 for the label, and $\log 1 = 0$. TensorFlow's `sampled_softmax_loss` and in-batch training
-# ([Yi et al., 2019](https://doi.org/10.1145/3298689.3346996)) correct the label, too, because they model which of the
-# candidates, the label and the negatives, is the label.
+# but 1 for the label, and $\log 1 = 0$. TensorFlow's `sampled_softmax_loss` and in-batch training ([Yi et al.,
+# 2019](https://doi.org/10.1145/3298689.3346996)) also correct the label's logit, because they model which candidate is
+# the label.
 #
 # ### What a wrong loss teaches
 #
@@ -333,9 +333,9 @@ class MIND(nn.Module):
 
 
 # %% [markdown]
-# Eq. 10 scores the negatives with the label's vector $\mathbf v_u$. In serving, there is no label, and every film is
-# scored by its own best interest (Eq. 3). The *candidate loss* from notebook 03 removes this mismatch: it scores the
-# label and the negatives as in serving, with the maximum in place of label-aware attention.
+# Eq. 10 scores the negatives with the label's vector $\mathbf v_u$. In serving, there is no label, and each film gets
+# its maximum score over the interests (Eq. 3). The *candidate loss* from notebook 03 removes this mismatch: it scores
+# the label and the negatives as in serving, with the maximum in place of label-aware attention.
 
 
 # %%
@@ -508,7 +508,8 @@ show_table(
 
 # %% [markdown]
 # **Figure 4.3.** The candidate loss gives better lists than the Eq. 10 loss (paired differences: table above). *MIND
-# (ours)*, mindlib's tuned configuration, gives the best lists. Open circles show `mindlib.fit` with the same settings.
+# (ours)*, mindlib's tuned configuration, gives the best lists. Open circles: `mindlib.fit` with the settings of the
+# model by hand.
 #
 # **Measured here**: with the Eq. 10 loss, the 80-line model scores about 7 points above the popularity baseline. The
 # candidate loss adds 1 to 2 points, and *MIND (ours)* about 7 more;
@@ -706,9 +707,8 @@ show_table(
 #
 # **Norms matter** because index and loss use inner products, and the norm of an item vector is correlated with the
 # item's popularity. **Measured here**: normalizing the *item vectors* changes the order in each list and costs about 2
-# points of HitRate@50. Normalizing the *user vectors* changes only the merge, and the interval of the difference
-# contains 0. To search by cosine, normalize both in training, too, and divide by a temperature, because cosines are at
-# most 1.
+# points of HitRate@50. Normalizing the *user vectors* changes only the merge; the interval of its effect contains 0. To
+# search by cosine, also normalize both in training, and divide the cosines, which are at most 1, by a temperature.
 
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -768,7 +768,7 @@ show_table(
 )
 
 # %% [markdown]
-# One probe finds less than half of a user's best films, because these lie in several groups.
+# One probe finds less than half of a user's best films.
 #
 # **Latency**: with a million items and $K = 5$, mindlib's exact index, `ExactIndex`, answers 99 % of the requests
 # within 15 ms. **Paper**: extraction of the interests and retrieval from a billion items take less than 15 ms. Our
@@ -818,13 +818,13 @@ print(f"mindlib, model and export: vectors differ by at most {skew:.0e} of their
 
 # %% [markdown]
 # In serving, mindlib's initial logits are the same in every call: *MIND (ours)* uses farthest-point initialization
-# (notebook 02), and `MINDConfig.paper()` hashes item and seed. The effect of skew on the hit rate is not measured.
+# (notebook 02), and `MINDConfig.paper()` a hash of item and seed. The effect of skew on the hit rate is not measured.
 #
 # ## 5. One more click
 #
 # A click changes the interests at the next request (**Paper**: real-time personalization). Only `f_user`, the searches
-# and the merge run again; parameters, item vectors and index stay the same. If the click raises $K'_u$ (Eq. 9), all
-# films are redistributed, and all interests can change.
+# and the merge run again; parameters, item vectors and index stay the same. All films are redistributed, so all
+# interests can change; if $K'_u$ rises (Eq. 9), one is added.
 #
 # **Predict**: how far do the example user's interests rotate after a click on one western, and how far after two?
 
@@ -876,8 +876,8 @@ show_table(
 #
 # - The softmax's denominator is estimated: each negative counts $1/(m q)$ times, the label once, and accidental hits
 #   not at all.
-# - Changing the sampler means changing two lines, the draw and the correction. If the correction is forgotten, the
-#   learned scores are roughly $\log \Pr - \log q$.
+# - Changing the sampler means changing two lines, the draw and the correction. If the correction is forgotten,
+#   popular items score too low.
 # - Each active interest fetches $N + h$ results; merging by maximum score is exact if the index is.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]

@@ -13,7 +13,7 @@
 #
 # MIND (arXiv 1904.08030) represents a user $u$ by $K'_u$ interest vectors, and scores an item by its largest inner
 # product with them. After this page you can follow one request through the system around MIND (§5), plan and read an
-# A/B test of retrieval models (§4.3), and write a gate that rejects models that get slightly worse every night.
+# A/B test of retrieval models (§4.3), and set up a gate that rejects models that get slightly worse every night.
 #
 # Section 1 recommends films of MovieLens-1M to the example user of the earlier notebooks; a Deep Interest Network (DIN)
 # ranks them. Sections 2 to 5 simulate a shop, because Tmall's traffic is not public. **The ranker of the simulated week
@@ -239,7 +239,7 @@ else:
     print("no load test was recorded with this mindlib; benchmarks/load.py makes one")
 
 # %% [markdown]
-# The shorter times in Figure 6.2 are for one client, a smaller catalog and a shorter candidate list. Neither
+# The shorter times in Figure 6.2 are for one client. Neither
 # measurement is comparable with the paper's 15 ms (a billion items, unspecified index and cluster).
 #
 # ### A click, and a stage that fails
@@ -278,9 +278,9 @@ for name, slate in (("ranker over its deadline", late), ("unknown user", strange
 #
 # ### Exercise 1: merge the lists that arrive in time
 #
-# The $K$ searches run in parallel, and search $k$ took `milliseconds[k]`. Write
-# `in_time(items, scores, milliseconds, budget, n)`, where `items` and `scores` have the shape `(K, m)`. Merge the lists
-# that took at most `budget` into the best `n` items, each once with its best score; pad with 0.
+# The $K$ searches run in parallel, and search $k$ took `milliseconds[k]`. Write `in_time(items, scores, milliseconds,
+# budget, n)`, where `items` and `scores` have the shape `(K, m)`. Merge the lists that came within `budget` into the
+# best `n` items, each once with its best score; pad with 0.
 
 
 # %%
@@ -372,9 +372,8 @@ print(
 # %% [markdown]
 # **A/A tests** check this analysis. A thousand times, we divide last week's users, who all had the same method, at
 # random into two halves; `half_scores` returns $z$, the difference of the halves' means over its standard error. If the
-# analysis is sound, about 50 of the 1,000 p-values are below 0.05, with a standard deviation of
-# $\sqrt{0.05 \cdot 0.95 \cdot 1000} \approx 7$. A count of 80 would mean that the intervals of A/B tests are too
-# narrow.
+# analysis is sound, about 50 of the 1,000 p-values (standard deviation $\sqrt{0.05 \cdot 0.95 \cdot 1000} \approx 7$)
+# are below 0.05. A count of 80 would mean that the intervals of A/B tests are too narrow.
 #
 # **Predict** the share of p-values below 0.05 if impressions are treated as independent.
 
@@ -450,9 +449,9 @@ false_alarms = float(np.mean(p_values["unit: user"] < 0.05))
 #
 # Visits of one user are not independent, so the variance of $y_u$ replaces $r(1-r)$, and the formula counts users.
 #
-# Three things change the plan. Holm's procedure (section 5) divides the level of the strictest comparison by the number
-# of comparisons. The control, which every comparison needs, has twice the users of any other arm. Last week's clicks
-# predict a part of this week's: *CUPED* subtracts that part, which multiplies the variance by $1 - \rho^2$, where
+# Three things change the plan. Holm's procedure (section 5) divides the level for the smallest p-value by the number of
+# comparisons. The control, which every comparison needs, has twice the users of any other arm. Last week's clicks
+# predict part of this week's; *CUPED* subtracts that part, which multiplies the variance by $1 - \rho^2$, where
 # $\rho$ is the correlation of the two weeks. We plan with the correlation of the first three and last four days of last
 # week.
 
@@ -616,9 +615,9 @@ print(f"significant after Holm's correction: {', '.join(significant) or 'none'};
       f"minimum detectable effect {100 * smallest[final]:.2f} points")  # fmt: skip
 
 # %% [markdown]
-# **Measured here.** After Holm's correction, every method except MIND with one interest is above the control. With
-# $K = 1$, a difference of up to 0.17 points either way remains possible. Intervals and $p$ (`difference` is Welch's
-# t-test) are uncorrected; $p$ (Holm) is corrected for all six comparisons. CTRs are raw but differences are
+# **Measured here.** After Holm's correction, every method except MIND with one interest is above the control. With $K =
+# 1$, these users' data leave differences of up to 0.17 points either way possible. Intervals and $p$ (`difference` is
+# Welch's t-test) are uncorrected; $p$ (Holm) is corrected for all six comparisons. CTRs are raw but differences are
 # CUPED-adjusted, so the two do not match exactly. The MDE of 0.32 points is not the significance threshold, so +0.29
 # can be significant.
 #
@@ -638,18 +637,21 @@ over_runs = [market.over_runs(cells, a, 0) for a in range(1, len(NAMES))]
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 figure = figures.arms(NAMES[1:], lifts[1:], over_runs, cells[1:] - cells[0].mean())
 _ = save_figure(figure, "06_arms.svg")
+trained = [a for a, name in enumerate(NAMES) if name != market.ITEM_CF]
 own = np.array([[adjusted[(arm == a) & (run == s)].var() / ((arm == a) & (run == s)).sum()
-                 for s in range(runs)] for a in range(len(NAMES))])  # fmt: skip
-print(f"standard deviation between the runs of an arm: {100 * np.sqrt(cells.var(1, ddof=1).mean()):.3f} points, "
-      f"from the sampling of users alone {100 * np.sqrt(own.mean()):.3f}")  # fmt: skip
+                 for s in range(runs)] for a in trained])  # fmt: skip
+between, of_users = cells[trained].var(1, ddof=1).mean(), own.mean()
+print(f"standard deviation between the runs of a trained method: {100 * np.sqrt(between):.3f} points, "
+      f"of users alone {100 * np.sqrt(of_users):.3f}, of training alone "
+      f"{100 * np.sqrt(max(0, between - of_users)):.3f}")  # fmt: skip
 
 # %% [markdown]
 # **Figure 6.5.** Both intervals exclude zero for all methods but MIND with one interest. Blue intervals cover users and
 # compare the trained models; orange ones also cover training runs and compare methods.
 #
-# Sampling of users explains most of the spread between runs; training adds about
-# $\sqrt{0.143^2 - 0.121^2} \approx 0.08$ points. This is rough, because each arm has only three runs. Item-based CF has
-# no seed, so its gray marks differ only in users. All orange intervals use one spread, pooled over the trained methods.
+# User sampling explains most of the spread between runs; training explains the rest. Its share (printed above) is
+# rough, because each arm has only three runs. Item-based CF has no seed, so its gray marks differ only in users. All
+# orange intervals use one spread, pooled over the trained methods.
 #
 # ### What §4.3 reports, and what came out here
 #
@@ -735,8 +737,8 @@ for name, table in (("its own", one.item_vectors()), ("another run's", other.ite
 # reference*, a version that stays the same, reveals the accumulated loss.
 #
 # Suppose that a job damages the vectors of 8 % of the intact films every night, and that both comparisons tolerate a
-# loss of 10 %. **Predict** on which night, if any, each first raises an alarm. Here, yesterday's version is compared
-# even if it was rejected; a real gate would keep the last that passed.
+# loss of 10 %. **Predict** on which night, if any, each first raises an alarm. Here, the baseline is yesterday's
+# version even if it was rejected; a real gate would use the last that passed.
 
 # %%
 damaged = torch.randperm(len(E) - 1, generator=torch.Generator().manual_seed(seed)) + 1
@@ -781,8 +783,8 @@ print(f"alarms of ten: {sum(alarms['current'])} by yesterday's version, "
 print("the first reason:", next((r.reasons[-1] for r in results if r.reasons), "none"))
 
 # %% [markdown]
-# **Figure 6.6.** No night loses 10 % against the night before, so yesterday's version never raises an alarm although
-# Recall@50 falls by 30 %. The fixed reference rejects every version from the fourth night on; night 4 misses its limit
+# **Figure 6.6.** Each nightly loss is below 10 %, so a comparison with yesterday never raises an alarm although
+# Recall@50 falls by 30 %. The fixed reference rejects every version from the fourth night on; night 4 misses the limit
 # by less than 0.001.
 #
 # **Try**: set `reference_tolerance=0.2`. On which night is the first alarm now?
