@@ -11,7 +11,7 @@
 # %% [markdown]
 # # 02 · B2I routing
 #
-# After this page you can write MIND's multi-interest extractor (§3.3.2) from memory and explain each line. You change
+# After this page you can write MIND's multi-interest extractor (§3.3) from memory and explain each line. You change
 # the routing loop of notebook 01 three times, add the profile and the ReLU layers, and see two kinds of collapse.
 #
 # MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) retrieves items with several vectors per user. Section
@@ -181,8 +181,8 @@ shuffled, _ = dynamic_routing(torch.einsum("kixy,iy->kix", S_pairs, e[order]), r
 print("cosines after shuffling:", [f"{c:.2f}" for c in F.cosine_similarity(u, shuffled)])
 
 # %% [markdown]
-# A function that ignores the order would give 1; here, the cosines are at most 0.34. MIND shares one map among all
-# pairs (**Paper**), which solves all four problems:
+# A function that ignores the order would give 1; here, the cosines are at most 0.34. MIND solves all four problems by
+# sharing one map among all pairs (**Paper**):
 #
 # $$b_{ij} = \vec u_j^{\,\mathsf T}\, \mathbf S\, \vec e_i, \qquad i \in \mathcal I_u,\; j \in \{1, \dots, K\} \tag{8}$$
 #
@@ -235,8 +235,9 @@ equal["shared_routing"] = report_equality("shared_routing", pairs)
 # $\operatorname{squash}(\frac1K \sum_i \mathbf S \vec e_i)$. Training cannot repair this, because all interests share
 # $\mathbf S$ and the layers after it.
 #
-# The remedy is a random start, as in K-means (**Paper**): $b_{ij} \sim \mathcal N(0, \sigma^2)$, with $\sigma = 1$
-# recommended. Initial weights are near $1/K$ for small $\sigma$, and near 0 or 1 for large $\sigma$. Two lines change:
+# The remedy is random initialization, as in K-means (**Paper**): $b_{ij} \sim \mathcal N(0, \sigma^2)$, with $\sigma =
+# 1$ recommended. Initial weights are near $1/K$ for small $\sigma$, and near 0 or 1 for large $\sigma$. Two lines
+# change:
 
 
 # %%
@@ -282,7 +283,7 @@ _ = save_figure(figure, "02_plane.svg")
 # behaviors by direction. Dots are behaviors, whose weights mix the interests' colors. Arrows are interests; their
 # widths differ so that equal ones stay visible.
 #
-# **Try**: delete `b +` in `random_routing`, then rerun its cell and that of the figure. The logits no longer
+# **Try**: delete `b +` in `random_routing`, then rerun its cell and the figure's. The logits no longer
 # accumulate, and two of the three interests stay almost parallel.
 #
 # ### Interests that change from request to request
@@ -399,10 +400,9 @@ show_table(
 #
 # $$w_{ij} = \frac{\exp b_{ij}}{\sum_k \exp b_{ik}} \tag{6}$$
 #
-# where $k$ runs over the interests (notebook 01 discusses the sum's upper limit in the paper). **Mask inactive
-# interests before the softmax and padding after it.** After the softmax, an inactive interest has already taken weight
-# from the others. If all logits of padding were filled with $-10^9$ before the softmax, its weights would be equal, not
-# 0 (or NaN for $-\infty$).
+# where $k$ runs over the interests (notebook 01 discusses the paper's upper limit). **Mask inactive interests before
+# the softmax and padding after it.** After the softmax, an inactive interest has already taken weight from the others.
+# Setting padding's logits to $-10^9$ before the softmax makes its weights equal, not 0; $-\infty$ gives NaN.
 #
 # **Exercise 2.2.** Write one iteration with both masks, which computes the interests $\vec u_j$ (batch, interests, d)
 # from the logits `b` (batch, interests, behaviors). Padding embeddings need not be zero.
@@ -569,16 +569,16 @@ _ = save_figure(figure, "02_films.svg")
 
 # %% [markdown]
 # **Figure 2.3.** Routing isolates the horror films (interest 2) and one outlier (1); interests 3 and 4 overlap. A title
-# has the color of the interest in which the film weighs most. Interests are named after genres that weigh more in them
-# than in the other interests.
+# has the color of the interest in which the film weighs most. Each interest is named after the two genres in which it
+# exceeds the others most.
 #
-# The interests are not this user's three tastes: film noir, animation and war are each split between interests 3 and 4.
+# The interests are not the three tastes: film noir, animation and war are each split between interests 3 and 4.
 # In the first table, *Blood Simple* and *Willy Wonka* weigh most in interest 4, the other six films in interest 3. The
 # outlier, *Faraway, So Close*, is the first seed.
 #
 # ## With K = 1, routing does nothing
 #
-# **Paper** (Table 2): MIND with one interest (MIND-1) beats YouTube DNN because routing pools better than averaging.
+# **Paper** (Table 2): MIND with one interest (MIND-1) beats YouTube DNN because routing outperforms averaging.
 # Under Algorithm 1, this cannot be the reason: the softmax over a single interest is 1, so $w_{i1} = 1$ for every
 # behavior. Therefore $\vec u = \operatorname{squash}(\sum_i \mathbf S\vec e_i)$, and $r$ and $\sigma$ have no effect:
 
@@ -692,14 +692,14 @@ show_table(
 # after a hundred at norm 1. At norm 0.5, even a hundred do not suffice: one interest (orange) holds two groups, and
 # another (green) has length zero.
 #
-# **Measured here**, on simulated users: more iterations can partly replace long embeddings. At norm 0.5, a hundred
-# recover all clusters for 75 % of the users; at norm 16, three suffice for 89 %.
+# **Measured here**, on simulated users: more iterations can replace long embeddings, though not fully at norm 0.5: a
+# hundred recover all clusters for 75 % of the users; at norm 16, three suffice for 89 %.
 #
 # ## Summary
 #
 # - One shared $\mathbf S$ serves histories of any length and keeps all interests in one space.
-# - Equal initial logits then give equal interests. Random logits can separate them, but the result is repeatable only
-#   if the logits are a function of the items.
+# - Equal initial logits then give equal interests. Random logits can separate them, but the result is repeatable,
+#   in any order of the films, only if the logits are a function of the items.
 # - Eq. 9 gives short histories fewer interests; inactive ones are masked in every later step.
 # - The cosine detects interest collapse, the entropy detects routing collapse; neither alone suffices.
 
