@@ -18,8 +18,8 @@
 # with one on Taobao (by 25 %) and for Amazon Beauty's last items (by 10 %); in six other settings the difference is not
 # measurable. Trained by the paper's Eq. 10, in which the label's interest scores the negatives, it loses five points on
 # films and three on groceries. On Taobao and Beauty, users gain most if their next item has one of several categories
-# of their history. There, and on films, a single vector with learned weights for recent behaviors gains more; with such
-# weights, further interests do not raise HitRate@50 measurably (§5).
+# of their history. Order matters more: on these two and on films, a single vector with learned weights for recent
+# behaviors exceeds four interests without them, and further interests then do not raise HitRate@50 measurably (§5).
 #
 # Reading takes 25 minutes, the computation five.
 
@@ -153,7 +153,8 @@ print(
 # leak time**: the training data contain what *other* users did after a test case.
 #
 # HitRate@N (Eq. 12) is the share of users with a target among the N best items of the whole catalog, without the items
-# of their history (`exclude_history`). With one target for each user it equals recall.
+# of their history (`exclude_history`; this matters most where users return to items, as in groceries). With one target
+# for each user it equals recall.
 
 
 # %%
@@ -269,12 +270,12 @@ show_table(["points [95 % interval]", *(f"HitRate@{n}" for n in cutoffs if n != 
 
 # %% [markdown]
 # **Measured here**: in our form, the HitRate@50 of four interests does not differ measurably from that of one (−0.08
-# [−1.16, +0.99] points). In the paper's form it is 2.76 [0.35, 5.17] points lower, probably because of the loss
-# (notebook 03); after correction this is inconclusive (§8). At K = 4 our form and loss together are worth 5.5 points.
+# [−1.16, +0.99] points). In the paper's form it is lower by almost three points, probably because of the loss (notebook
+# 03); after correction this is inconclusive (§8). At K = 4 our form and loss together are worth 5.5 points.
 #
 # ### Exercise 1: a paired interval
 #
-# Write `paired_interval(a, b)` for a metric of two models, each `(seeds, users)`. Return the mean of $a-b$ and the ends
+# Write `paired_interval(a, b)` for two models' metric arrays `(seeds, users)`. Return the mean of $a-b$ and the ends
 # of its 95 % interval over users (mean ± 1.96 standard errors).
 
 
@@ -298,9 +299,9 @@ assert PAIRED_INTERVAL.check(paired_interval)
 # %% [markdown]
 # ### The answer depends on the data, on N and on the loss
 #
-# The next table and figure show recorded runs with three seeds (± standard deviation). For each model, validation cases
-# chose among four settings (in vector models, of learning rate and dropout). [docs/results.md](../docs/results.md)
-# lists metrics, settings and the data on which they were chosen.
+# The next table and figure show recorded runs with three seeds (± standard deviation). For each model, one of four
+# settings was chosen on validation cases (in vector models, learning rate and dropout), so these rows exceed those of
+# Figure 5.2. [docs/results.md](../docs/results.md) lists metrics, settings and the data used to choose them.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 live = as_results(runs)
@@ -346,15 +347,15 @@ show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 # at N = 500. With Eq. 10, MIND-4 is 4.96 [3.97, 5.94] points below MIND-1 on films and 3.18 [1.49, 4.86] on groceries,
 # but still gains 1.20 on Taobao and 1.62 on Beauty's last items.
 #
-# On groceries, WALS (weighted matrix factorization) and Popularity are ahead of MIND-4. WALS and item-based CF see the
-# whole history but no item features; vector models see 50 behaviors with their features.
+# On groceries, WALS (weighted matrix factorization, one vector) and Popularity are ahead of MIND-4. WALS and item-based
+# CF see the whole history but no item features; the other models see the last 50 behaviors with features.
 #
-# **Paper.** On Tmall, MIND-K's lead over MaxMF-K shrinks from 54.8 % at N = 10 to 5.1 % at N = 100; at 1,000, which the
-# paper's system retrieves, it was not measured. MaxMF-K, with several vectors but no routing, is ahead of MIND-1 on
-# Tmall at N = 50 (§8).
+# **Paper.** On Tmall, MIND-K's lead over MaxMF-K shrinks from 54.8 % at N = 10 to 5.1 % at N = 100; N = 1,000, as in
+# its system, was not measured. MaxMF-K, with several vectors but no routing, is ahead of MIND-1 on Tmall at N = 50
+# (§8).
 #
-# MaxMF's original (Weston et al., 2013) learns the vectors of each user, so a new user or click requires training; ours
-# computes them from the mean behavior.
+# The original MaxMF (Weston et al., 2013) learns the vectors of each user, so a new user or click requires training;
+# ours computes them from the mean behavior.
 #
 # ### Exercise 2 (experiment): lists that are not merged
 #
@@ -498,9 +499,9 @@ figure = intervals(panels, "HitRate@N, difference from MIND-4 (ours) in points")
 _ = save_figure(figure, "05_ablation.svg")
 
 # %% [markdown]
-# **Figure 5.5.** *The paper's mean of the item fields costs most, followed by its ReLU head and random bilinear map at
-# N = 50, and by its lack of dropout at N = 500.* Beauty, last item. *Full id scale*: id embeddings start as large as
-# those of the fields. *Soft attention*: p = 2.
+# **Figure 5.5.** *Averaging the item fields costs most; next come the ReLU head and the random bilinear map, and at N =
+# 500 also the lack of dropout.* Beauty, last item. *Full id scale*: id embeddings start at the other fields' scale.
+# *Soft attention*: p = 2.
 #
 # ## 5. Why do several interests pay?
 #
@@ -591,8 +592,8 @@ show_table(
 # on Beauty if the category is absent. On films no group changes measurably.
 #
 # Without the items' categories, Taobao's gain disappears (−0.15 [−0.43, 0.14]). However, the number of categories in
-# the history has no measurable slope on any data. Unlike in the planted world, Taobao's gain grows with d up to 64; on
-# films it is measurable only at d = 16.
+# the history has no measurable slope on any data. Taobao's gain does not shrink measurably as d grows, unlike in the
+# planted world; on films it is measurable only at d = 16.
 #
 # ### What order adds
 #
@@ -672,11 +673,11 @@ show_table(
 # **Figure 5.8.** *The last films count most: the tenth from the end weighs 0.22 of the last.* Weights of MIND-1, a line
 # for each seed. Table: tuned models.
 #
-# **Measured here**: recency weights add more to one vector than three further interests do. MIND-1 with these weights
-# is 13.27 [12.25, 14.29] points above MIND-4 without them on films, 0.88 [0.60, 1.15] on Taobao and 0.91 [0.40, 1.42]
-# on Beauty's last items. If both models have the weights, four interests are 1.20 [0.65, 1.75] points below one on
-# films. Elsewhere they are not measurably above it at N = 50, but at N = 10 they gain 0.65 [0.21, 1.09] on Beauty's
-# last items.
+# **Measured here**: on the last items, recency weights add more to one vector than three further interests do. MIND-1
+# with these weights is 13.27 [12.25, 14.29] points above MIND-4 without them on films, 0.88 [0.60, 1.15] on Taobao and
+# 0.91 [0.40, 1.42] on Beauty's last items. If both models have the weights, four interests are 1.20 [0.65, 1.75] points
+# below one on films. Elsewhere they are not measurably above it at N = 50, but at N = 10 they gain 0.65 [0.21, 1.09] on
+# Beauty's last items.
 #
 # On Taobao SASRec is ahead of MIND-1 with recency. On MovieLens order is partly an artifact of what the site showed
 # (Fan et al. 2024).
@@ -685,8 +686,8 @@ show_table(
 #
 # ### Inside two users
 #
-# The broad user is the example of these notebooks. The narrow user's genres have the lowest entropy among the test
-# users with K interests and at most 25 films.
+# The broad user is the notebooks' running example. The narrow user has the lowest entropy of genres (in bits, above the
+# maps) of the test users with K interests and at most 25 films.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 codes, genre_names = maps.primary_genres(log, field)
@@ -760,8 +761,8 @@ print(f"mean entropy of an interest's weights: {routing_spread:.2f}")
 # **Paper** (Fig. 5, two random users). User C's behaviors have four categories (headphones, snacks, handbags, clothes),
 # each with its largest weights in one interest. User D has only clothes and gets three finer interests: sweaters,
 # overcoats and down jackets. This is not collapse, because interests are not categories. In *interest collapse* the
-# vectors are equal: their mean cosine is near 1. In *routing collapse* (REMI) each interest copies one item: the
-# normalized entropy of its weights over the behaviors is near 0.
+# vectors are equal: their mean cosine is near 1, and every weight is near 1/K. In *routing collapse* (REMI) each
+# interest copies one item: the normalized entropy of its weights over the behaviors is near 0.
 #
 # **Measured here** (500 users): the mean entropy of 0.83 shows no routing collapse. The mean cosine is 0.71, probably
 # because all interests share a direction toward popular films. If behaviors are grouped by strongest interest, two
@@ -937,12 +938,12 @@ for name, estimate in improved.items():
 #
 # ## 8. The claims, one by one
 #
-# At N = 50 and after correction, several interests pay only on the last items of Taobao and Beauty, and MIND-1 is ahead
-# of YouTube DNN on no data.
+# At N = 50, after correction, several interests pay only on the last items of Taobao and Beauty. MIND-1 leads YouTube
+# DNN on no data set.
 #
-# If its p-value is at most 0.05 after Holm's correction for all such claims, a claim "A > B" **holds here** (positive
-# difference) or is **reversed here** (negative); otherwise it is **inconclusive**. "Does not matter" **holds here** if
-# the interval lies within a tenth of the first claim's gain on the same data.
+# A claim "A > B" is **inconclusive** if its p-value exceeds 0.05 after Holm's correction for all such claims. Otherwise
+# it **holds here** (positive difference) or is **reversed here** (negative). "Does not matter" **holds here** if both
+# ends of the interval are smaller in size than a tenth of the first claim's gain on the same data.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 everything = {f"{log.name} (this page)": live} | recorded
