@@ -803,8 +803,8 @@ figure = strips(
     f"films, of the {n} that each interest retrieves",
     (
         "retrieved by this interest only",
-        "by another interest, too",
-        "by YouTube DNN's single vector, too",
+        "by another interest, not by YouTube DNN",
+        "by YouTube DNN, too",
     ),
 )
 _ = save_figure(figure, "05_strips.svg")
