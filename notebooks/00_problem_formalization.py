@@ -17,7 +17,7 @@
 #
 # *The paper* is "Multi-Interest Network with Dynamic Routing for Recommendation at Tmall" (CIKM 2019, arXiv
 # 1904.08030), and **MIND** is its model. Our data are the ratings of MovieLens-1M; a rating of 4 or more counts as an
-# interaction. Claims carry a badge: **Paper** (stated there), **Measured here** (ranges in parentheses are 95 %
+# interaction. Claims carry a badge: **Paper** (from the paper), **Measured here** (ranges in parentheses are 95 %
 # intervals) or **Open** (unanswered).
 
 # %% tags=["parameters"]
@@ -74,25 +74,25 @@ show_architecture()
 _ = save_figure(architecture(), "00_architecture.svg")
 
 # %% [markdown]
-# **Figure 0.1.** MIND computes several vectors from a user's history and profile, one for each interest (blue, orange,
+# **Figure 0.1.** From a user's history and profile, MIND computes several vectors, one for each interest (blue, orange,
 # green). Training (purple) needs a label item, the target; serving (teal) searches all items. (After the paper's Fig.
 # 2.)
 #
 # All items share the embedding tables. *Behavior-to-interest (B2I) routing* groups a user's $n$ behaviors into $K'_u$
-# vectors, the interest capsules (notebooks 01 and 02). ReLU layers map each capsule, with the profile vector
-# $\vec p_u$, to a user vector. In **training**, *label-aware attention* combines the user vectors into one vector for
-# the label (notebook 03), and a sampled softmax compares the label with $m$ sampled items (notebook 04). In
-# **serving**, each user vector searches an index, and the results are merged.
+# vectors, the interest capsules (notebooks 01 and 02). ReLU layers map each capsule and the profile vector $\vec p_u$
+# to a user vector. In **training**, *label-aware attention* combines the user vectors into one vector for the label
+# (notebook 03), and a sampled softmax compares the label with $m$ sampled items (notebook 04). In **serving**, each
+# user vector searches an index, and the results are merged.
 #
-# In the figure, $f$ is the number of profile fields and $|\mathcal I|$ that of items; $p$ is an exponent, and ANN means
+# In the figure, $f$ is the number of profile fields, $|\mathcal I|$ the number of items and $p$ an exponent; ANN means
 # approximate nearest neighbors. User vectors are rows of $\mathbf V_u$ in the figure and in code, but columns in
 # equations, as in the paper. Our films have genres and a decade instead of a category and a brand.
 #
 # ## 1. One user and one label item
 #
-# An instance is a triple $(\mathcal I_u, \mathcal P_u, \mathcal F_i)$: the user's **behaviors**, a set without order or
-# recency, in which former tastes count as much as current ones; the user's **profile**; and the **features** of a
-# target item, the label (§3.1).
+# An instance is a triple $(\mathcal I_u, \mathcal P_u, \mathcal F_i)$: the user's **behaviors** and **profile**, and
+# the **features** of a target item, the label (§3.1). The behaviors are a set without order or timestamps, so former
+# tastes count as much as current ones.
 #
 # All notebooks follow one real user, chosen because the history contains several films of each of three tastes:
 # Film-Noir, Animation and War. A film belongs to a taste if it has exactly one of these genres.
@@ -184,8 +184,8 @@ with torch.no_grad():
 print(f"ItemTables equals mindlib's ItemEmbedding on all {log.num_items:,} films.")
 
 # %% [markdown]
-# **Predict**: the tables are still random. What is the cosine of two films that share all genres and the decade, and of
-# two that share only the decade?
+# **Predict**: the tables are still random. What is the cosine between two films that share all genres and the decade,
+# or only the decade?
 
 # %%
 f_item = ItemTables(genre_codes, decade_codes, d=256)
@@ -201,21 +201,21 @@ for name, pairs in {
     print(f"films that share {name}: mean cosine {(unit @ unit.T)[pairs.triu(1)].mean():.2f}")
 
 # %% [markdown]
-# Items that share features are close even before training: if two of the three averaged rows are equal, the cosine is
-# about 2/3; if only one is, it is about 1/3.
+# Items that share features are close even before training: the cosine is about 2/3 if they share two of the three
+# averaged rows and about 1/3 if they share one.
 #
 # The paper uses features because they help **cold** items, which have no interactions yet. If the untrained id row of a
 # new film is set to zero, the film's vector $\tfrac13(\text{genre}+\text{decade})$ points roughly in the direction of
-# films with the same genres and decade, and equals that of any other such new film. **Open**: is it retrieved even
-# though its norm is probably smaller?
+# films with the same genres and decade. New films with equal genres and decade get equal vectors. **Open**: is a new
+# film retrieved despite its probably smaller norm?
 #
-# The paper gives no reason for the mean. We see two: for the inner product, items need the dimension $d$ of the user
-# vectors, and $d$ should not grow with the number of features, because a billion item vectors are stored.
+# The paper gives no reason for the mean. We see two: item and user vectors need the same dimension $d$ for their inner
+# product, and $d$ should not grow with the number of features, because a billion item vectors are stored.
 #
 # ### Exercise 1: features with gaps
 #
 # `table` has shape (rows, d), `codes` (items, fields). Return each item's mean row, shape (items, d). Ignore fields
-# with code 0 ("unknown"); an item without known fields is zero.
+# with code 0 ("unknown"); for an item without known fields, return zeros.
 
 
 # %%
@@ -237,7 +237,7 @@ assert POOLING.check(pool)
 # %% [markdown]
 # ### 2.2 A profile is a concatenation
 #
-# The embeddings of the profile fields, here three with 8 numbers each, are **concatenated** into $\vec p_u$ (§3.2).
+# The embeddings of the profile fields, here three of 8 numbers each, are **concatenated** into $\vec p_u$ (§3.2).
 # This vector enters only the ReLU layers, which can weight each field separately. It never enters an inner product, so
 # its dimension need not be $d$.
 
@@ -268,18 +268,18 @@ print(f"ProfileTables equals mindlib's ProfileEmbedding on all {log.num_users:,}
 # %% [markdown]
 # ## 3. A user is several vectors
 #
-# **An item's score is that of its best interest.** For example, let a user have the vectors $\vec v^1 = (2, 0)$ and
-# $\vec v^2 = (0, 2)$. Item $a = (1, 0)$ scores $\max(2, 0) = 2$, $b = (0, 1)$ also scores 2, and $c = (0.8, 0.8)$ only
-# 1.6. The mean of the two vectors, $(1, 1)$, scores the items 1, 1 and 1.6. It ranks $c$ first, although $c$ belongs to
-# neither interest. The mean of an item's two scores is no better, because it equals the mean vector's score. In
-# general,
+# **An item's score is its largest inner product with the user's vectors.** For example, let a user have the vectors
+# $\vec v^1 = (2, 0)$ and $\vec v^2 = (0, 2)$. Item $a = (1, 0)$ scores $\max(2, 0) = 2$, $b = (0, 1)$ also scores 2,
+# and $c = (0.8, 0.8)$ only 1.6. The mean of the two vectors, $(1, 1)$, scores the items 1, 1 and 1.6. It ranks $c$
+# first, although $c$ belongs to neither interest. Averaging an item's two scores is no better, because the result
+# equals the mean vector's score. In general,
 #
 # $$\mathbf V_u=f_{user}(\mathcal I_u,\mathcal P_u)=(\vec v_u^{\,1},\dots,\vec v_u^{\,K})\in\mathbb R^{d\times K},\tag{1}$$
 #
 # $$f_{score}(\mathbf V_u,\vec e_i)=\max_{1\le k\le K}\vec e_i^{\,\top}\vec v_u^{\,k}.\tag{3}$$
 #
-# Here, $K$ is the number of this user's vectors; Figure 0.1 calls it $K'_u$, of at most $K$. In code, the mask `active`
-# marks each user's $K'_u$ rows.
+# Here, $K$ is the number of this user's vectors; in Figure 0.1, that number is $K'_u$, at most $K$. In code, the mask
+# `active` marks each user's $K'_u$ rows.
 
 
 # %%
@@ -310,14 +310,14 @@ print("score equals mindlib's score_by_best_interest, and the merged lists are i
 # interests share the list**.
 #
 # To find the $N$ best items by Eq. 3, search an index for $N$ items per vector, merge the lists, and keep each item's
-# best score. If the searches are exact, this misses no item, because an item outside the list of its best vector scores
-# no more than the $N$ items in that list, so these can take its place.
+# best score. Exact searches miss no item: an item outside its best vector's list scores no higher than the $N$ items in
+# that list, so those can take its place.
 #
 # ### The real user, with one vector and with three
 #
-# YouTube DNN has one vector per user and averages all behaviors. MIND averages *groups* of behaviors that routing
-# determines. Here, the groups are the user's three tastes, and the single vector averages the films of all three. We
-# omit both models' ReLU layers.
+# YouTube DNN has one vector per user and averages all behaviors. MIND uses routing to *group* the behaviors and
+# averages each group. Here, the groups are the user's three tastes, and the single vector averages the films of all
+# three. We omit both models' ReLU layers.
 
 
 # %%
@@ -365,17 +365,17 @@ for name, part in {"one vector": scores[:1], "three vectors": scores[1:]}.items(
 
 # %% [markdown]
 # **Measured here**, for this user only: three vectors change 21 of the best 50 films, but the label moves only from
-# rank 75 to 63. A vector does not necessarily retrieve its own taste: the five best films of the film-noir vector, for
-# example, are all science fiction. Notebook 05 compares one vector with several over all users, and
-# [the demo](../docs/demo.md) (`make demo site`) does so for films that you choose.
+# rank 75 to 63. A vector may miss its own taste: the five best films of the film-noir vector, for example, are all
+# science fiction. Notebook 05 compares one vector with several over all users, and [the demo](../docs/demo.md)
+# (`make demo site`) for films you choose.
 #
 # ## 4. Why one vector fails
 #
 # ### 4.1 In the plane
 #
 # Place the three tastes 120 degrees apart on a circle, with two films each, and six other films in the gaps. All films
-# have norm 1, so a vector's list, its six best films, holds the nearest in angle. A taste is covered if both of its
-# films are in the list.
+# have norm 1, so a vector's list of six films contains those nearest in angle. A taste is covered if both of its films
+# are in the list.
 #
 # **Predict**: what is the largest number of tastes that one vector can cover? Then rotate it with the slider (degrees).
 
@@ -424,9 +424,9 @@ print("most tastes covered by any of 3,600 directions:",
       max(covered_tastes(on_circle([angle / 10]))[1] for angle in range(3600)))  # fmt: skip
 
 # %% [markdown]
-# **In any dimension, an item between two liked items scores at least as high as the worse of them**, unless a liked
-# item has a negative score. Let the item $\vec c=\alpha\vec a+\beta\vec b$ with $\alpha,\beta\ge0$ lie between the
-# liked items $\vec a$ and $\vec b$, all of norm 1. By the triangle inequality, $1=|\vec c|\le\alpha+\beta$. If a user
+# **In any dimension, an item between two liked items scores at least as high as the lower-scoring of the two**, unless
+# that score is negative. Let the item $\vec c=\alpha\vec a+\beta\vec b$ with $\alpha,\beta\ge0$ lie between the liked
+# items $\vec a$ and $\vec b$, all three of norm 1. By the triangle inequality, $1=|\vec c|\le\alpha+\beta$. If a user
 # vector $\vec v$ gives $\vec a$ and $\vec b$ nonnegative scores, it follows that
 #
 # $$\vec v^\top\vec c=\alpha\,\vec v^\top\vec a+\beta\,\vec v^\top\vec b
@@ -436,17 +436,18 @@ print("most tastes covered by any of 3,600 directions:",
 #
 # **Paper**: one vector per user is a bottleneck, because its dimension must be large to express many interests (§1).
 #
-# Let $M$ clusters of items have random directions, and let the user like $c$ of them. If the liked
-# directions are orthogonal, their mean has a cosine of $1/\sqrt c$ with each of them. Its cosine with any other cluster
-# is random with standard deviation $1/\sqrt d$, so the largest of $M$ such cosines is about $\sqrt{2 \ln M / d}$. A
-# liked cluster is retrieved if its cosine exceeds that of every other cluster:
+# Let $M$ clusters of items have random directions, and let the user like $c$ of them. If the liked directions are
+# orthogonal, their mean has a cosine of $1/\sqrt c$ with each of them. Its cosine with any other cluster is random with
+# standard deviation $1/\sqrt d$, so the largest of $M$ such cosines is about $\sqrt{2 \ln M / d}$. The liked clusters
+# are retrieved if their cosine exceeds that of every other cluster:
 #
 # $$\frac{1}{\sqrt c}>\sqrt{\frac{2\ln M}{d}}\quad\Longleftrightarrow\quad d>2\,c\ln M.$$
 #
 # If each interest has its own vector, $c$ is 1. Therefore, **by this rule, a single vector needs $c$ times the
-# dimension.** We test the rule in random worlds of $M = 60$ clusters with eight items each; the user likes $c = 4$
-# clusters. The rule predicts about $d = 33$ for one vector and $d = 8$ for four. The list has 32 items, as many as the
-# liked clusters contain. From here on, a cluster is **covered** if at least half of its items are in the list.
+# dimension of separate vectors.** We test the rule in *random worlds*, each with $M = 60$ clusters of eight items; the
+# user likes $c = 4$ clusters. The rule predicts about $d = 33$ for one vector and $d = 8$ for four. The list has 32
+# items, as many as the liked clusters contain. From here on, a cluster is **covered** if at least half of its items are
+# in the list.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 LIKED = 4
@@ -473,12 +474,12 @@ frames(
 )
 
 # %% [markdown]
-# **Figure 0.3.** Move the slider: as the dimension $d$ grows, the liked items fill the list, with four vectors at a
-# much smaller $d$ than with their mean. One random world for each $d$. Filled: in the list. Colored: the four liked
-# clusters, one per row. Gray: other items.
+# **Figure 0.3.** As the dimension $d$ grows (move the slider), the liked items fill the list; four vectors need a much
+# smaller $d$ than their mean. One random world for each $d$. Filled: in the list. Colored: the four liked clusters, one
+# per row. Gray: other items.
 #
-# Figure 0.4 averages over many worlds. It adds a single vector that a softmax loss *fits to the answer*, the liked
-# items, which no recommender knows in advance.
+# Figure 0.4 averages over many worlds. It adds a single vector *fitted to the answer*: a softmax loss is minimized for
+# the liked items, which no recommender knows in advance.
 
 # %%
 dims = (2, 4, 8, 12, 16, 24, 32, 48, 64)
@@ -513,23 +514,25 @@ for name, v in [*zip(curves, user_vectors[32], strict=True)][1:]:
 # **Figure 0.4.** At $d = 8$, four vectors cover almost all liked clusters (3.99 of four), whereas even the fitted
 # vector covers only 1.57; a random list covers 0.004. Error bars: 95 % intervals over 100 worlds.
 #
-# **Measured here** (intervals above): among the tested dimensions, four vectors cover nine tenths of the clusters from
-# $d = 8$ on, the fitted vector from 24 and the mean from 48. At $d = 2$, however, four vectors cover fewer than a
-# single vector.
+# **Measured here** (intervals above): among the tested dimensions, four vectors cover nine tenths of the liked clusters
+# from $d = 8$ on, the fitted vector from 24 and the mean from 48. At $d = 2$, however, four vectors cover fewer
+# clusters than a single vector.
 #
-# The mean needs more than the rule's 33. Random directions are not exactly orthogonal, so the farthest liked cluster
-# has a lower cosine than the rule's $1/\sqrt 4$: at $d = 32$ it is 0.37, below that of the nearest other cluster
-# (0.40). The fitted vector needs less, because it turns away from other clusters (0.22 with the nearest).
+# The mean needs a larger dimension than the rule's 33. Random directions are not exactly orthogonal, so the farthest
+# liked cluster has a lower cosine than the rule's $1/\sqrt 4$: at $d = 32$, it is 0.37, below that of the nearest other
+# cluster (0.40). The fitted vector needs a smaller dimension, because its cosine with the nearest other cluster is
+# lower (0.22).
 #
-# A larger $d$ therefore also works, but it is expensive. For $10^9$ items in float32, $d = 256$ instead of 64 raises
+# One vector with a larger $d$ also works but is expensive. For $10^9$ items in float32, $d = 256$ instead of 64 raises
 # the memory for the item vectors from 256 to 1,024 GB and the cost of each inner product fourfold. Four vectors of
-# $d = 64$ need no additional memory for items, but up to four searches of an index. **Open**: does the rule hold for
+# $d = 64$ need no additional memory for items but require up to four index searches. **Open**: does the rule hold for
 # trained item vectors, whose directions are not random?
 #
 # ### Exercise 2 (experiment): the dimension that one vector needs
 #
-# **Predict** the dimension that 2, 4 and 8 liked clusters need. Then return, as a tensor, the smallest of `DIMENSIONS`
-# at which the mean covers at least nine tenths of the liked clusters, on average over `crowded_worlds(d, 50)`.
+# **Predict** the dimensions needed for 2, 4 and 8 liked clusters. Then return, as a tensor, the smallest of
+# `DIMENSIONS` at which the mean covers at least nine tenths of the liked clusters, on average over
+# `crowded_worlds(d, 50)`.
 
 # %%
 show_source(covered)
@@ -556,8 +559,8 @@ assert SMALLEST_DIMENSION.check(smallest_dimension)
 print([int(smallest_dimension(liked)) for liked in (2, 4, 8)])
 
 # %% [markdown]
-# The dimension doubles with $c$, as in the rule. However, `DIMENSIONS` contains only powers of two: $c = 4$ gives 64,
-# although 48 suffices in Figure 0.4.
+# The dimension doubles when $c$ doubles, as the rule predicts. However, `DIMENSIONS` contains only powers of two:
+# $c = 4$ gives 64, although 48 suffices in Figure 0.4.
 #
 # ## 5. What it costs to score a billion items
 #
@@ -567,7 +570,7 @@ print([int(smallest_dimension(liked)) for liked in (2, 4, 8)])
 # We assume that a request takes as long as the slower of two processes: reading from memory and computing. A scan of
 # $n$ item vectors, each with $d$ numbers of $b$ bytes, reads $n\,d\,b$ bytes once for all $K$ user vectors. It performs
 # $2Kn\,d$ floating-point operations (FLOP), a multiplication and an addition for each number and user vector. For
-# $n=10^9$, $d=64$ and float32, this gives:
+# $n=10^9$, $d=64$ and float32, the costs are:
 
 # %%
 bandwidth, speed = 2e12, 20e12  # assumed bytes and FLOP per second: a GPU with enough memory
@@ -588,12 +591,13 @@ for K in (1, 4):
 # perform ten. Therefore, four vectors in one pass take no longer than one. A scan takes 8.5 times the limit, so the
 # items would have to be split over nine machines.
 #
-# Figure 0.5 adds three methods. An **inverted file** is an index of $\sqrt n$ lists of items. It compares each user
-# vector with the centers of all lists and with the items of the 32 nearest lists.
+# Figure 0.5 adds three methods. An **inverted file** is an index of $\sqrt n$ lists of items. A search compares each
+# user vector with the centers of all lists and the items of the 32 nearest.
 #
 # An **attention network** like DIN (section 6) weights 50 behaviors for each candidate. With $4d$ inputs and 36 hidden
 # units, it needs $2\cdot50\,(4d\cdot36+36+d)\approx0.93$ million FLOP per candidate. **TDM** applies this network to a
-# tree of items: it scores 2,000 nodes on each of the last $\log_2(10^9/10^3)\approx20$ levels and keeps 1,000.
+# tree of items: on each of the last $\log_2(10^9/10^3)\approx20$ levels, it scores 2,000 nodes and keeps the best
+# 1,000.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 n, d = 10**9, 64
@@ -615,8 +619,8 @@ _ = save_figure(figures.costs(times, limit=15), "00_costs.svg")
 #
 # ### Exercise 3: when computing becomes the bottleneck
 #
-# For which $K$ does a scan spend as long on computing as on reading? A number has `size` bytes. Return $K$ as a tensor,
-# not rounded.
+# For which $K$ does a scan spend as long on computing as on reading? Each number occupies `size` bytes. Return $K$ as a
+# tensor, without rounding.
 
 
 # %%
@@ -639,8 +643,8 @@ assert BREAK_EVEN.check(break_even)
 #
 # A network that takes the user and a candidate as joint input is more expressive than Eq. 3. DIN, for example, weights
 # each behavior by its relevance to the candidate. **Paper**: DIN treats diverse interests at the level of items and
-# suits ranking; MIND treats them at the level of interests and suits matching (§3.6). The next cell computes such
-# weights, but with inner products instead of DIN's network.
+# suits ranking; MIND treats them at the level of interests and suits matching (§3.6). The next cell weights behaviors
+# with inner products instead of DIN's network.
 
 
 # %%
@@ -661,8 +665,8 @@ print(f"cosine of the two user vectors: {F.cosine_similarity(*seen_from, dim=0):
 # leaves of a tree that is learned together with the network, and beam search scores a number of nodes that grows with
 # $\log n$.
 #
-# If attention puts all weight on the best behavior, the score becomes Eq. 3 with *every behavior as an interest*. MIND
-# instead compresses $n$ behaviors into a few interests.
+# If attention puts all weight on the best-matching behavior, the score becomes Eq. 3 with *every behavior as an
+# interest*. MIND instead compresses $n$ behaviors into a few interests.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 seconds = time.perf_counter() - started
