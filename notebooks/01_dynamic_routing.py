@@ -11,16 +11,16 @@
 # %% [markdown]
 # # 01 · Dynamic routing
 #
-# After this notebook you can write dynamic routing in ten lines of PyTorch, compute its iterations with a pencil, and
+# After this notebook you can write dynamic routing in ten lines of PyTorch, compute its iterations by hand, and
 # recognize two mistakes that raise no error: a softmax over the wrong axis, and logits that are replaced instead of
-# accumulated. The page takes about 25 minutes and requires PyTorch, but no knowledge of capsules.
+# accumulated. The page takes about 25 minutes and assumes knowledge of PyTorch, but not of capsules.
 #
 # MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) represents a user by several interest vectors. The
-# layer that extracts them, highlighted in Figure 1.1, is a variant of dynamic routing between capsules ([Sabour,
-# Frosst and Hinton, 2017](https://arxiv.org/abs/1710.09829)). This notebook explains the original, which the MIND
-# paper summarizes in §3.3.1; notebook 02 adds MIND's changes. Section and equation numbers are the MIND paper's.
-# Claims are marked **Paper**, **Measured here** (95 % intervals in parentheses) or **Open**. Collapsed cells check
-# our code against mindlib, the library of these notebooks.
+# layer that extracts them, highlighted in Figure 1.1, is a variant of dynamic routing between capsules ([Sabour, Frosst
+# and Hinton, 2017](https://arxiv.org/abs/1710.09829)). This notebook explains the original, which the MIND paper
+# summarizes in §3.3.1; notebook 02 adds MIND's changes. Equation and § numbers are the MIND paper's.
+# Claims are marked **Paper**, **Measured here** (95 % intervals in parentheses) or **Open**. Collapsed cells check our
+# code against mindlib, the library of these notebooks.
 
 # %% tags=["parameters"]
 draws: int = 400  # random examples behind the measured shares of section 5
@@ -62,9 +62,9 @@ show_architecture("routing")
 #
 # ## 1. A capsule is a vector whose norm is a confidence
 #
-# The output of a neuron is a number; a **capsule** is a vector. Its direction describes a thing, and its norm is the
-# confidence that the thing is present. In MIND, the direction of an interest's capsule tells which items the interest
-# is about.
+# A neuron is represented by a number, a **capsule** by a vector. The vector's direction describes an entity, and its
+# norm is the confidence that the entity is present. In MIND, the direction of an interest's capsule indicates which
+# items match the interest.
 #
 # Routing computes a capsule from a weighted sum $z$ of vectors. **Squash** keeps the direction of $z$ and changes its
 # norm from $s$ to $s^2 / (1 + s^2)$, which is below 1:
@@ -100,16 +100,16 @@ show_table(["norm of $z$", *norms], [["norm of squash($z$)", *(f"{x:.4f}" for x 
 #
 # Routing computes $K$ **high-level capsules** $u_j$ from $L$ **low-level capsules** $c_i$. In an image, a low-level
 # capsule may describe a nose and a high-level capsule a face. In MIND, a low-level capsule is a **behavior**, such as
-# a watched film, and a high-level capsule is an **interest**. The paper and Figure 1.1 use other letters:
+# a watched film, and a high-level capsule an **interest**. The paper and Figure 1.1 use different letters:
 #
 # | | here | paper, §3.3.1 | Figure 1.1 |
 # |---|---|---|---|
 # | low-level | $c_i$, $i \le L$ | $c_i^l$, $i \le m$ | $e_i$, $i \le n$ |
 # | high-level | $u_j$, $j \le K$ | $c_j^h$, $j \le n$ | $u_j$, $j \le K'_u$ |
 #
-# Each low-level capsule predicts every high-level capsule. The prediction $S_{ij}\,c_i$ is called a **vote**. Each
-# pair of capsules has its own matrix $S_{ij}$. Only these matrices are trained; routing computes everything else from
-# the votes, anew for each input.
+# Each low-level capsule predicts every high-level capsule. The prediction $S_{ij}\,c_i$ is called a **vote**. Each pair
+# $(i, j)$ has its own matrix $S_{ij}$. Routing has no other trained parameters: it computes the $u_j$ from the votes,
+# anew for each input.
 #
 # If a nose and a mouth predict the same face, they probably belong to it. Accordingly, **a low-level capsule is
 # assigned to the high-level capsule for which its vote agrees best with the votes of the other low-level capsules.**
@@ -128,7 +128,7 @@ pencil = torch.tensor(
 # %% [markdown]
 # **Predict** the high-level capsule to which each low-level capsule will be assigned.
 #
-# The votes of $c_1$ and $c_2$ for $u_1$ point to the right, and that of $c_3$ to the left. The votes of $c_1$ and
+# The votes of $c_1$ and $c_2$ for $u_1$ point right, and that of $c_3$ left. The votes of $c_1$ and
 # $c_3$ for $u_2$ point upward, and that of $c_2$ downward. Therefore $c_2$ should be assigned to $u_1$, and $c_3$ to
 # $u_2$, whereas $c_1$ agrees with both majorities.
 #
@@ -142,7 +142,7 @@ pencil = torch.tensor(
 #
 # $$b_{ij} \leftarrow b_{ij} + u_j^\top S_{ij}\,c_i \tag{4}$$
 #
-# The **weight** (coupling coefficient) $w_{ij}$ is the share of $c_i$ that is assigned to $u_j$. The inner product
+# The **weight** (coupling coefficient) $w_{ij}$ is the share of $c_i$ assigned to $u_j$. The inner product
 # $u_j^\top S_{ij}\,c_i$ is the **agreement** between vote and capsule. Eqs. 4 and 6 are corrected here; sections 5
 # and 6 explain the misprints.
 
@@ -156,19 +156,19 @@ _ = save_figure(figures.loop(), "01_loop.svg")
 # **Iteration 1.** All logits are 0, so all weights are 1/2, and
 # $z_1 = \frac12 [(2, 1) + (2, -1) + (-2, 0)] = (1, 0)$. Squash shortens $z_1$ from norm 1 to 1/2, so
 # $u_1 = (\frac12, 0)$. Its agreements with the votes of $c_1$, $c_2$ and $c_3$ are $1$, $1$ and $-1$. Similarly,
-# $u_2 = (0, \frac12)$, with the agreements $1$, $-1$ and $1$. These agreements are the logits of the next iteration.
+# $u_2 = (0, \frac12)$, whose agreements are $1$, $-1$ and $1$. These agreements are the logits of the next iteration.
 #
 # **Iteration 2.** The logits of $c_2$ are $1$ for $u_1$ and $-1$ for $u_2$, so its weight for $u_1$ is
 # $e / (e + e^{-1}) = 0.881$. For $c_3$, the weights are reversed. The two logits of $c_1$ are equal, so it remains
 # split evenly. In $z_1$, the opposing vote $(-2, 0)$ now has little weight, so $z_1$ becomes longer. It also turns
 # downward, toward $(2, -1)$, the vote with the largest weight: $u_1 = (0.8572, -0.1294)$. Routing reinforces itself,
-# because a larger weight draws the capsule toward the vote, and this raises their agreement. In $z_2$, the vote
+# because a larger weight draws the capsule toward the vote and thereby raises their agreement. In $z_2$, the vote
 # $(-1, -2)$ no longer cancels $(1, 2)$, so $z_2$ turns to the right: $u_2 = (0.1294, 0.8572)$.
 #
-# **Iteration 3.** These turns, which the votes of $c_2$ caused, break the tie of $c_1$. The agreement of
-# $u_1$ with the vote $(2, 1)$ is $2 \cdot 0.8572 - 0.1294 = 1.585$. The agreement of $u_2$ with the vote $(1, 2)$ is
-# larger, $0.1294 + 2 \cdot 0.8572 = 1.844$, because $u_2$ turned toward the vote of $c_1$, whereas $u_1$ turned away.
-# Added to its logits of 1, they give $c_1$ the weight 0.564 for $u_2$.
+# **Iteration 3.** Both turns result from the weights of $c_2$ and make the logits of $c_1$ unequal. The
+# agreement of $u_1$ with the vote $(2, 1)$ is $2 \cdot 0.8572 - 0.1294 = 1.585$. The agreement of $u_2$ with the vote
+# $(1, 2)$ is larger, $0.1294 + 2 \cdot 0.8572 = 1.844$, because $u_2$ turned toward the vote of $c_1$, whereas $u_1$
+# turned away. Added to the logits of $c_1$, both 1, these agreements give $c_1$ the weight 0.564 for $u_2$.
 #
 # ## 3. The loop in code
 #
@@ -212,19 +212,19 @@ _ = save_figure(
 )
 
 # %% [markdown]
-# **Figure 1.3.** Each high-level capsule's opposing vote loses its weight within three iterations, so the capsule
-# becomes longer. An arrow's width and number show the weight of the vote.
+# **Figure 1.3.** For each high-level capsule, the opposing vote loses its weight within three iterations, so the
+# capsule becomes longer. An arrow's width and the number at its tip show the vote's weight.
 #
 # The last update of `b` is never used, so with $r = 3$ only two updates affect the output. With $r = 1$ there is no
-# routing: the loop returns the squashed sums with weights $1/K$.
+# routing: the loop squashes sums whose weights are all $1/K$.
 #
-# **Try**: write `u = z` in the loop, and rerun its cell and the next, collapsed one, whose check then reports a
-# difference. Squash shortens every vector, so without it the agreements are larger and the weights sharpen faster. Then
-# restore the line.
+# **Try**: write `u = z` in the loop, then rerun its cell and the collapsed cell below, whose check reports a
+# difference. Squash shortens every vector, so without it the agreements are larger and the weights sharpen faster.
+# Restore the line afterward.
 #
 # ### Exercise 1: a batch of users
 #
-# Write the loop for votes of shape `(B, K, L, d)`, that is, for `B` users, and return the capsules `(B, K, d)`. Every
+# Write the loop for the votes of `B` users, of shape `(B, K, L, d)`, and return the capsules `(B, K, d)`. Every
 # axis number changes, so note for each sum which axis it removes.
 
 
@@ -251,15 +251,15 @@ _ = ROUTE_BATCH.check(route_batch_solution)
 # %% [markdown]
 # ## 4. Eleven films, three interests
 #
-# We now route films of a user whose history in [MovieLens-1M](https://grouplens.org/datasets/movielens/1m/) mixes
-# film noir, animation and war. We take up to four films of each genre, and *Who Framed Roger Rabbit?*, which is both
-# animation and film noir. Each film's $c_i$ lies in the plane of the two leading singular vectors of the user–film
-# matrix (with normalized columns), where films with a common audience point the same way.
+# We route films of a user whose history in [MovieLens-1M](https://grouplens.org/datasets/movielens/1m/) mixes film
+# noir, animation and war. We take up to four films of each genre, plus *Who Framed Roger Rabbit?*, which is both
+# animation and film noir. Each film's $c_i$ lies in the plane of the two leading singular vectors of these films'
+# user–film matrix (with normalized columns), where films with similar audiences have similar directions.
 #
-# Instead of training the matrices, we set one by hand for each interest: $S_j$ triples the component of a vector
-# along the direction of one film: *L.A. Confidential* for interest 1 (film noir), *A Close Shave* for interest 2
-# (animation), and *Saving Private Ryan* for interest 3 (war). A film therefore has a long vote for an interest if its
-# audience resembles that of the interest's film.
+# Instead of training the matrices, we set one by hand for each interest: $S_j$ triples the component of a vector along
+# the direction of one film. These films are *L.A. Confidential* for interest 1 (film noir), *A Close Shave* for
+# interest 2 (animation), and *Saving Private Ryan* for interest 3 (war). A film therefore has a long vote for an
+# interest if its audience resembles that of the interest's film.
 
 # %%
 log = load("movielens-1m")
@@ -276,8 +276,8 @@ S = torch.stack([stretch(e[i]) for i in first])  # (K, 2, 2)
 votes = torch.einsum("jde,ie->jid", S, e)  # (K, L, 2)
 
 # %% [markdown]
-# **Predict**: in iteration 1 all weights are 1/3. Do the three capsules point the same way? And to which interest is
-# *Who Framed Roger Rabbit?* assigned?
+# In iteration 1 all weights are 1/3. **Predict** whether the three capsules then point the same way, and to which
+# interest *Who Framed Roger Rabbit?* is assigned.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 titles = [textwrap.shorten(log.titles[film], 30, placeholder=" …") for film in films]
@@ -286,8 +286,8 @@ seen = follow(dynamic_routing, votes, 8)
 _ = save_figure(figures.iterations(seen, titles, interests, (1, 2, 3, 8)), "01_rounds.svg")
 
 # %% [markdown]
-# **Figure 1.4.** From iteration 3 on, each film's largest weight (framed) is for the same interest. In iteration 2,
-# only *Schindler's List* (dashed) differs. Later iterations only sharpen the weights.
+# **Figure 1.4.** From iteration 3 on, each film's largest weight (framed) stays with one interest. In iteration 2, only
+# that of *Schindler's List* (dashed) belongs to another. Later iterations only sharpen the weights.
 #
 # The capsules differ from the first iteration on, because their matrices differ. In iteration 3, *Who Framed Roger
 # Rabbit?* has a weight of 0.71 for film noir and only 0.04 for animation, because its audience resembles that of the
@@ -302,18 +302,18 @@ frames(
 )
 
 # %% [markdown]
-# **Figure 1.5.** In iteration 3, each film has its largest weight for the capsule that is nearest in direction; move
-# the slider to see the others. The points are the films' $c_i$, not their votes. They have the color of their largest
-# weight (gray: all are equal), and the sectors have the color of the nearest capsule.
+# **Figure 1.5.** In iteration 3, each film has its largest weight for the capsule that is nearest in direction. Move
+# the slider to see other iterations. The points are the films' $c_i$, not their votes. A point has the color of its
+# largest weight (gray: all are equal), a sector that of the nearest capsule.
 #
-# Routing resembles soft K-means: votes are the points, capsules are the centers, weights are the assignments, and
-# Eqs. 5 and 7 update the centers. However, a behavior is a different point for each center, and logits accumulate.
+# Routing resembles soft K-means: the votes are the points, the capsules the centers and the weights the assignments;
+# Eqs. 5 and 7 update the centers. However, a behavior has a different point for each center, and logits accumulate.
 #
 # ### Exercise 2: hard assignment (an experiment)
 #
-# **Predict** what happens to the eleven films if each is assigned entirely to the interest of its largest logit. Then
-# write `hard_routing(votes, r)`, which returns the capsules, and explain their norms. (`F.one_hot` and `argmax` are
-# enough.)
+# **Predict** what happens to the eleven films if each is assigned entirely to the interest for which its logit is
+# largest. Then write `hard_routing(votes, r)`, which returns the capsules, and explain their norms. (`F.one_hot` and
+# `argmax` are enough.)
 
 
 # %%
@@ -347,13 +347,13 @@ print(
 # %% [markdown]
 # ## 5. Iterations sharpen the weights
 #
-# Each iteration adds an agreement to the logits. Unless the capsules are equal, the differences between logits
+# Each iteration adds an agreement to each logit. Unless the capsules are equal, the differences between logits
 # usually keep growing, so the weights approach 0 or 1.
 #
-# We measure this on votes with three planted groups of four low-level capsules. The members of group $j$ share one
+# We measure this on the votes of three planted groups of four low-level capsules. The members of group $j$ share one
 # vote for high-level capsule $j$, apart from noise of about 0.3 times its norm. Their other votes have random
-# directions. The dimension is 8, and all norms are about 2. A capsule is *settled* if its cosine with its value at
-# iteration 60 is above 0.95, and a weight if it is within 0.05 of its value there.
+# directions. All votes have dimension 8 and a norm of about 2. Relative to its value in iteration 60, a capsule is
+# *settled* if the cosine is above 0.95, and a weight if the difference is below 0.05.
 #
 # **Predict** whether the capsules, the weights or the logits settle first, and which of them never settle.
 
@@ -381,13 +381,13 @@ show_table(
 # %% [markdown]
 # **Measured here**: the capsules settle first, in nearly all examples by iteration 3. The weights of most examples
 # need more than five iterations, and the differences between logits keep growing. Convergence should therefore be
-# judged by capsules or weights, not by logits.
+# judged by capsules or weights, not logits.
 #
-# **Paper**: three iterations are usual. **Open**: the paper neither reports nor varies the number in its experiments.
+# **Paper**: three iterations are usual. **Open**: the paper neither reports nor varies this number in its experiments.
 #
-# If the votes are short, three iterations leave the weights near $1/K$. Squash is the reason: where it is quadratic,
-# votes that are 10 times shorter give capsules that are about 100 times shorter, and agreements that are about 1,000
-# times smaller. Long votes lose less, because squash saturates. The films' votes show both:
+# If the votes are short, three iterations leave the weights near $1/K$. Squash strengthens this effect: where it is
+# quadratic, votes one tenth as long give capsules about 1/100 as long and agreements about 1/1,000 as large. Where
+# squash saturates, shortening the votes has less effect. The films' votes show both:
 
 # %%
 for scale in (1.0, 0.1, 0.01, 0.001):
@@ -401,7 +401,7 @@ for scale in (1.0, 0.1, 0.01, 0.001):
 # ### Why the agreement is added
 #
 # As printed, Eq. 4 is $b_{ij} = u_j^\top S_{ij}\,c_i$: the agreement *replaces* the logit. The paper's Algorithm 1
-# and Sabour et al. *add* the agreement, and so does our loop. The printed version is:
+# and Sabour et al. *add* the agreement, as does our loop. The printed version is:
 
 
 # %%
@@ -415,7 +415,7 @@ def routing_as_printed(votes, r):
 
 
 # %% [markdown]
-# **Predict** the iteration in which its weights first differ from those of our loop.
+# **Predict** the iteration in which the weights of this version first differ from our loop's.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 at = (1, 2, 3, 5, 10, 30)
@@ -430,17 +430,17 @@ show_table(
 
 # %% [markdown]
 # The weights first differ in iteration 3, where our loop sums two agreements and the printed version uses only the
-# last one. Because $\|u_j\| < 1$, a replaced logit stays below the norm of the vote, which limits how sharp the
-# weights become: the mean in the table stays at 0.623. Added logits have no such bound.
+# last. Because $\|u_j\| < 1$, a replaced logit stays below the norm of the vote, which limits how sharp the weights
+# become: the mean in the table stays at 0.623. Accumulated logits have no such bound.
 #
 # ## 6. Along which axis does the softmax run?
 #
-# **Paper**: the softmax runs over the interests, so that each film is divided among them. Algorithm 1 takes the
+# **Paper**: the softmax runs over the interests, so that each behavior is divided among them. Algorithm 1 takes the
 # softmax for each behavior $i$, and in the sum of Eq. 6 the index $k$ replaces the interest $j$. However, the sum's
 # upper bound is printed as $m$, the number of low-level capsules, instead of $K$.
 #
-# In code the axes differ by one character. Several public implementations use the axis of the behaviors
-# ([appendix B](appendix/B_routing.ipynb)), so that each interest averages the films:
+# In code the axes differ by one character. Several public implementations use the axis of the behaviors ([appendix
+# B](appendix/B_routing.ipynb)), so each interest averages its votes:
 
 
 # %%
@@ -467,8 +467,8 @@ _ = save_figure(figures.sums_of_weights(both, titles, interests), "01_axis.svg")
 # **Figure 1.6.** The sums (Σ, iteration 3) reveal the axis. If the softmax runs over the interests, the weights of
 # each film sum to 1; if it runs over the behaviors, those of each interest do.
 #
-# The axis matters because **only the softmax over the interests makes the interests compete**. Over the behaviors,
-# each row is normalized separately, so no interest influences another. To test this, we replace the votes for
+# The axis matters because **only the softmax over the interests makes the interests compete**. A softmax over the
+# behaviors normalizes each row separately, so no interest influences another. To test this, we replace the votes for
 # interest 2 with those for interest 1, and measure the change in the weights of interest 1:
 
 # %%
@@ -479,14 +479,14 @@ for route in (dynamic_routing, routing_over_behaviors):
     print(f"{route.__name__}: the weights of interest 1 change by up to {moved:.3f}")
 
 # %% [markdown]
-# Without competition, two interests may favor the same films, and some films get almost no weight. In the lower half
-# of Figure 1.6, *Saving Private Ryan* has the largest weight for both film noir and war, and the weights of
+# Without competition, interests may favor the same films, and other films may get almost no weight. In the lower
+# half of Figure 1.6, *Saving Private Ryan* has the largest weight for both film noir and war, and the weights of
 # *Watership Down* sum to 0.00.
 #
 # ## 7. With one shared matrix, zero logits fail
 #
 # **Paper**: MIND shares one matrix $S$ among all pairs, because histories have different lengths and all interests
-# should lie in one space. If the initial logits are also 0, all interests are equal:
+# should lie in one space. If the initial logits are 0, all interests are then equal:
 
 # %%
 shared = e.expand(3, -1, -1)  # S is the identity for every pair
@@ -494,17 +494,18 @@ u, w = dynamic_routing(shared, 3)
 print("capsules", u, "weights of the first film", w[:, 0], sep="\n")
 
 # %% [markdown]
-# All interests receive the same votes with the same weights, so they and their logits stay equal in every iteration.
+# All interests receive the same votes with the same weights, so they and their logits stay equal.
 # Notebook 02 proves this and breaks the tie with random initial logits.
 #
 # ## Summary
 #
 # - An iteration consists of a softmax over the interests, a weighted sum, squash, and an update that **adds** the
 #   agreement to the logits.
-# - For planted votes of norm 2, the directions of the capsules settle within three iterations in nearly all examples;
-#   the weights usually become sharper with every iteration.
+# - For planted votes of norm about 2, the directions of the capsules settle within three iterations in nearly all
+#   examples; the weights usually become sharper with every iteration.
 # - The softmax over the interests makes them compete; each column of the weight matrix sums to 1.
-# - Different matrices $S_{ij}$ make the interests differ; with a shared matrix and equal logits they stay equal.
+# - Different matrices $S_{ij}$ make the interests differ; with a shared matrix and equal initial logits, they stay
+#   equal.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 seconds = time.perf_counter() - started
