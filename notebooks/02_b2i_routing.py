@@ -66,8 +66,8 @@ show_architecture("routing", "concatenation", "head")
 #
 # ## A user with three tastes
 #
-# All notebooks follow one user, chosen for a history with film noir, animation and war. The next cell trains a MIND
-# model, unless another notebook has already, and looks up the vectors $\vec e_i$ of this user's films.
+# All notebooks follow one user, chosen for film noir, animation and war films. The next cell trains a MIND model,
+# unless another notebook already has, and looks up the vectors $\vec e_i$ of this user's films.
 
 # %%
 log = load("movielens-1m")
@@ -91,14 +91,13 @@ show_table(
 # %% [markdown]
 # Routing is a soft clustering of behaviors (low-level capsules; here films) into interests (high-level capsules).
 # Behavior $i$ has a *vote* $\mathbf S_{ij}\vec e_i$ and a *logit* $b_{ij}$ for each interest $j$. The softmax over the
-# interests turns its logits into weights $w_{ij}$, which sum to 1. Interest $j$ is the squashed sum $\vec z_j$ of its
-# weighted votes; squashing keeps the direction:
+# interests turns a behavior's logits into weights $w_{ij}$, which sum to 1. Interest $j$ is the sum $\vec z_j$ of its
+# weighted votes after squashing, which keeps the direction:
 #
 # $$\vec u_j = \operatorname{squash}(\vec z_j) = \frac{\|\vec z_j\|^2}{1 + \|\vec z_j\|^2}\, \frac{\vec z_j}{\|\vec z_j\|} \tag{7}$$
 #
 # Each iteration ends by adding the *agreement* $\vec u_j^{\,\mathsf T}\mathbf S_{ij}\vec e_i$ (Eq. 4) to the logit. In
-# the loop of notebook 01, `votes`, `b` and `w` have a row for each of $K$ interests and a column for each of $n$
-# behaviors:
+# the loop of notebook 01, `votes`, `b` and `w` have a row for each interest and a column for each behavior:
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 # From the notebooks before: the embeddings of films and profiles (00), and squash (01).
@@ -159,8 +158,8 @@ def dynamic_routing(votes, r):
 # ## First change: one map for all pairs
 #
 # The routing of Sabour et al. has a matrix $\mathbf S_{ij}$ for every pair of capsules. This suits images, where
-# capsule $i$ always covers the same region. Behavior $i$, however, is just the user's $i$-th film, so a matrix for each
-# position has four problems:
+# capsule $i$ always covers the same region. Behavior $i$, however, is just the user's $i$-th film, so a matrix per
+# position causes four problems:
 #
 # - **Size.** With 50 behaviors, 5 interests and $d = 64$ dimensions, separate matrices have
 #   $50 \cdot 5 \cdot 64^2 = 1{,}024{,}000$ parameters; one shared matrix has 4,096.
@@ -224,12 +223,12 @@ equal["shared_routing"] = report_equality("shared_routing", pairs)
 # %% [markdown]
 # ## Second change: random initial logits
 #
-# With one shared map, logits that all start at 0 make all interests identical. **Claim**: rows of $b$ that are equal
-# before an iteration are equal after it.
+# With one shared map, logits that all start at 0 make all interests identical. **Claim**: if all rows of $b$ are equal,
+# an iteration keeps them equal.
 #
 # 1. Equal rows give $w_{ij} = 1/K$ for every interest $j$, because the softmax runs over the interests.
 # 2. Then $\vec z_j = \sum_i \frac1K \mathbf S \vec e_i$ does not depend on $j$, so $\vec u_1 = \dots = \vec u_K$.
-# 3. Every interest adds the same $\vec u^{\mathsf T}\mathbf S\vec e_i$ to its logits, so the rows stay equal. ∎
+# 3. The same $\vec u^{\mathsf T}\mathbf S\vec e_i$ is added to $b_{ij}$ for every $j$, so the rows stay equal. ∎
 #
 # By induction, if the logits start at 0, every weight stays $1/K$, and every interest stays
 # $\operatorname{squash}(\frac1K \sum_i \mathbf S \vec e_i)$. Training cannot repair this, because all interests share
@@ -263,7 +262,7 @@ pairs = [(mine[0], theirs.vectors[0]), (mine[1], theirs.coupling[0])]
 equal["random_routing"] = report_equality("random_routing", pairs)
 
 # %% [markdown]
-# In a toy example, twelve two-dimensional behaviors of norm 3 point in three groups of directions, and
+# In a toy example, twelve two-dimensional behaviors of norm 3 form three groups by direction, and
 # $\mathbf S = \mathbf I$. **Predict**: with $\sigma = 0$, where do the three interests point after ten iterations?
 
 # %%
@@ -280,15 +279,15 @@ _ = save_figure(figure, "02_plane.svg")
 # %% [markdown]
 # **Figure 2.2.** Interests separate only if their initial logits differ. With $\sigma = 0$ (top), the three arrows
 # coincide after every iteration. With $\sigma = 1$ (bottom), the first weights are random; agreement then groups the
-# behaviors by direction. Dots are behaviors, whose weights mix the interests' colors. Arrows are interests; their
-# widths differ so that equal ones stay visible.
+# behaviors by direction. Dots are behaviors; each mixes the interests' colors by its weights. Arrows are interests;
+# their widths differ so that coinciding arrows stay visible.
 #
 # **Try**: delete `b +` in `random_routing`, then rerun its cell and the figure's. The logits no longer
 # accumulate, and two of the three interests stay almost parallel.
 #
 # ### Interests that change from request to request
 #
-# Algorithm 1 draws new logits in every call, so a user's interests and their order change.
+# Algorithm 1 draws new logits in every call, so a user's interests and their order vary.
 #
 # **Exercise 2.1.** Write `repeatability(a, b)` for two sets of interests of shape $(K, d)$. For each interest, take the
 # largest cosine with an interest of the other set. Average these cosines over each set, then average the two means.
@@ -336,9 +335,9 @@ print(f"baseline, σ = 1 against the mean of the behaviors: {repeats['baseline']
 # with the mean of the behaviors, which ignores the clusters. With $\sigma = 0$, interests repeat only because all are
 # equal.
 #
-# **Open**: how is serving made repeatable? Noise fixed for each position makes the interests depend on the order of the
-# films. In evaluation, `mindlib` therefore computes Gaussian logits from a hash of the item and the interest; however,
-# an unlucky draw is then permanent. Farthest points (below) need no noise, but an outlier may become an interest. An
+# **Open**: how can serving be made repeatable? Noise fixed for each position makes the interests depend on the order of
+# the films. In evaluation, `mindlib` therefore computes Gaussian logits from a hash of item and interest; however, an
+# unlucky draw is then permanent. Farthest points (below) need no noise, but an outlier may become an interest. An
 # evaluation may instead average metrics over several draws.
 
 # %% [markdown]
@@ -395,8 +394,8 @@ show_table(
 #
 # ### Routing a batch
 #
-# In a batch, `mask`, of shape (batch, behaviors), is false for padding; `active`, of shape (batch, interests), is true
-# for each user's first $K'_u$ interests. The weights are
+# In a batch, `mask`, of shape (batch, behaviors), is false for padding, and `active` (batch, interests) is true for
+# each user's first $K'_u$ interests. The weights are
 #
 # $$w_{ij} = \frac{\exp b_{ij}}{\sum_k \exp b_{ik}} \tag{6}$$
 #
@@ -404,8 +403,8 @@ show_table(
 # the softmax and padding after it.** After the softmax, an inactive interest has already taken weight from the others.
 # Setting padding's logits to $-10^9$ before the softmax makes its weights equal, not 0; $-\infty$ gives NaN.
 #
-# **Exercise 2.2.** Write one iteration with both masks, which computes the interests $\vec u_j$ (batch, interests, d)
-# from the logits `b` (batch, interests, behaviors). Padding embeddings need not be zero.
+# **Exercise 2.2.** Write one iteration with both masks: compute the interests $\vec u_j$ (batch, interests, d) from the
+# logits `b` (batch, interests, behaviors). Padding embeddings need not be zero.
 
 
 # %%
@@ -456,17 +455,17 @@ pairs += list(zip(mine, torch.autograd.grad(others, (their_e, their_S)), strict=
 equal["b2i_routing"] = report_equality("b2i_routing with its gradients", pairs)
 
 # %% [markdown]
-# **Open**: do gradients flow through all iterations? In public code, they pass only through the last weighted sum, and
-# $w_{ij}$ is treated as a constant; `detach` does the same here.
+# **Open**: do gradients flow through all iterations? In public code, they pass only through the last weighted sum, with
+# $w_{ij}$ treated as a constant; `detach` has the same effect here.
 #
-# **Try**: delete `* mask[:, None, :]`, then rerun the cell and the hidden check. Weights of padding are harmless only
-# if its embedding is zero.
+# **Try**: delete `* mask[:, None, :]` in `b2i_routing`, then rerun its cell and the collapsed check. Padding then has
+# weights, which are harmless only if its embedding is zero.
 #
 # ### The profile and the head
 #
-# After routing, the profile's embedding $\vec p_u$ is concatenated to each interest capsule, and shared ReLU layers map
-# each result to an interest vector $\vec v_u^k$ (**Paper**, §3.3). **Open**: the paper specifies neither the number and
-# size of the layers nor the last activation. We use a hidden ReLU layer and a linear output layer.
+# After routing, the profile's embedding $\vec p_u$ is concatenated with each interest capsule, and shared ReLU layers
+# map each result to an interest vector $\vec v_u^k$ (**Paper**, §3.3). **Open**: the paper specifies neither the number
+# and size of the layers nor the last activation. We use a hidden ReLU layer and a linear output layer.
 
 
 # %%
@@ -527,8 +526,8 @@ print(f"smallest coordinate {V.min():.2f}; smallest cosine of two interests {cos
 # %% [markdown]
 # Before training, the interests are almost equal.
 #
-# **Try**: add `nn.ReLU()` after the last layer of `head`, then rerun the class and the cell above. No coordinate is
-# negative, so no two interests form an angle above 90°.
+# **Try**: add `nn.ReLU()` after the last layer of `head`, then rerun its cell and the last one. No coordinate is
+# negative, so the angle between two interests cannot exceed 90°.
 #
 # ### From memory
 #
@@ -537,11 +536,11 @@ print(f"smallest coordinate {V.min():.2f}; smallest cosine of two interests {cos
 # | step | result | shape |
 # |---|---|---|
 # | embed and pool the behaviors | $\mathbf E_u$, rows $\vec e_i$ | $(n, d)$ |
-# | map them by one $\mathbf S$ **[1]** | $\mathbf S\vec e_i$ | $(n, d)$ |
+# | multiply them by one $\mathbf S$ **[1]** | $\mathbf S\vec e_i$ | $(n, d)$ |
 # | count the interests by Eq. 9 **[3]** | $K'_u$ | |
 # | draw the logits from $\mathcal N(0, \sigma^2)$ **[2]** | $b_{ij}$ | $(K'_u, n)$ |
 # | $r$ times: softmax over the interests; $\vec z_j = \sum_i w_{ij}\mathbf S\vec e_i$; squash; add $\vec u_j^{\mathsf T}\mathbf S\vec e_i$ to $b_{ij}$ | $\vec u_j$ | $(K'_u, d)$ |
-# | concatenate the profile ($d_p$ numbers) to each interest | $(\vec u_j, \vec p_u)$ | $(K'_u, d + d_p)$ |
+# | concatenate the profile ($d_p$ numbers) with each interest | $(\vec u_j, \vec p_u)$ | $(K'_u, d + d_p)$ |
 # | ReLU layers | $\mathbf V_u$ | $(K'_u, d)$ |
 #
 # ## Films flow into interests
@@ -549,13 +548,13 @@ print(f"smallest coordinate {V.min():.2f}; smallest cosine of two interests {cos
 # Figure 2.3 shows the routing of the trained model. Its configuration, `mindlib`'s default, was tuned on validation
 # data and differs from Algorithm 1 in three respects:
 #
-# - **Initial logits** come from *farthest points* instead of noise, as in K-means++ (future work in the paper). The
-#   first interest is seeded by the film least similar to the sum of all films, and each further interest by the film
-#   least similar to the earlier seeds.
+# - **Initial logits** come from *farthest points* (similar to K-means++, future work in the paper) instead of noise.
+#   The first interest is seeded by the film least similar to the sum of all films, and each further interest by the
+#   film least similar to its nearest seed.
 # - **The agreement** is $4\cos(\vec u_j, \mathbf S\vec e_i)$, which does not depend on norms.
-# - **An interest** is the weighted *mean* of its votes, without squash.
+# - **An interest** is the weighted *mean* of its votes, without squashing.
 #
-# Notebook 05 measures each change. **Predict**: which of the eight films in the first table share an interest?
+# Notebook 05 measures each change's effect. **Predict**: which of the eight films in the first table share an interest?
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 found = reference.encode_histories(user)
@@ -569,12 +568,12 @@ _ = save_figure(figure, "02_films.svg")
 
 # %% [markdown]
 # **Figure 2.3.** Routing isolates the horror films (interest 2) and one outlier (1); interests 3 and 4 overlap. A title
-# has the color of the interest in which the film weighs most. Each interest is named after the two genres in which it
-# exceeds the others most.
+# has the color of the interest with the film's largest weight. Each interest is named after the two genres whose share
+# in it most exceeds that in the others.
 #
-# The interests are not the three tastes: film noir, animation and war are each split between interests 3 and 4.
-# In the first table, *Blood Simple* and *Willy Wonka* weigh most in interest 4, the other six films in interest 3. The
-# outlier, *Faraway, So Close*, is the first seed.
+# The interests are not the three tastes: film noir, animation and war are each split between interests 3 and 4. By
+# largest weight, *Blood Simple* and *Willy Wonka* share interest 4; the other six films of the first table share
+# interest 3. The outlier, *Faraway, So Close*, is the first seed.
 #
 # ## With K = 1, routing does nothing
 #
@@ -592,8 +591,7 @@ for r, sigma in ((1, 0), (3, 1), (10, 5)):
 
 # %% [markdown]
 # The same holds for larger $K$ if a user has only one interest, $K'_u = 1$. **Open**: any gain of MIND-1 must come from
-# $\mathbf S$, from sum and squash (instead of the mean), from the head, or from a softmax over behaviors in the
-# authors' code.
+# $\mathbf S$, the squashed sum (instead of the mean), the head, or a softmax over behaviors in the authors' code.
 #
 # ## Two ways to collapse
 #
@@ -603,9 +601,9 @@ for r, sigma in ((1, 0), (3, 1), (10, 5)):
 # - **Routing collapse** (REMI, Xie et al., RecSys 2023): each interest copies a single behavior.
 #   The *entropy* of its weights over behaviors, divided by $\log n$, is near 0.
 #
-# We run Algorithm 1 without training ($r = 3$, $\mathbf S = \mathbf I$) on the simulated users. Their correct interests
-# are known: one cluster each, with cosine about 0 and entropy $\log 7 / \log 21 = 0.64$. First we increase the norm of
-# the embeddings, with the softmax over interests or behaviors; then only $\sigma$.
+# We run Algorithm 1 without training ($r = 3$, $\mathbf S = \mathbf I$) on users simulated as above. Their correct
+# interests are known: one per cluster, with cosine about 0 and entropy $\log 7 / \log 21 = 0.64$. We first increase the
+# norm of the embeddings, with the softmax over interests or behaviors, and then only $\sigma$.
 
 # %%
 norms, sigmas = (0.05, 1, 2, 4, 8, 16, 30), (0.1, 1, 2, 5, 20)
@@ -649,18 +647,18 @@ print(f"mean cosine at norm 0.5, σ = 20: {noise.cosine}; entropy {noise.entropy
 # collapse if it runs over behaviors; more noise does not lead to the correct clusters (star). Labels give the norm
 # $\|\mathbf S\vec e_i\|$ (at $\sigma = 1$) or $\sigma$ (at norm 0.5). The heat maps show one user's weights at A to C.
 #
-# All paths start near interest collapse. As $\|\vec u_j\| < 1$, the agreement is below $\|\mathbf S\vec e_i\|$, so
+# All paths start near interest collapse. Because $\|\vec u_j\| < 1$, the agreement is below $\|\mathbf S\vec e_i\|$, so
 # short embeddings hardly change the random logits. The weights stay random, and their differences average out over 21
-# behaviors, so the interests are similar (at norm 0.5 and $\sigma = 1$, the cosine is 0.87).
+# behaviors, so the interests are similar (cosine 0.87 at norm 0.5 and $\sigma = 1$).
 #
 # - **Longer embeddings** (blue) increase the agreement, which separates the clusters: at norm 16, all are recovered for
 #   89 % of the users (**Measured here**).
 # - **The softmax over behaviors** (orange) misses the star: two interests may choose the same cluster, and each may put
 #   all its weight on one behavior. In Algorithm 1, the interests cannot all shrink to single behaviors, because each
 #   behavior's weights sum to 1.
-# - **More noise** (purple) concentrates the weights, but on random behaviors, which the small agreement at norm 0.5
-#   cannot correct. At $\sigma = 20$, all clusters are recovered for only 3 % of the users. The entropy does not reveal
-#   this: it is 0.65, near the star's, but the cosine is still 0.70.
+# - **More noise** (purple) concentrates the weights, but on random behaviors; at norm 0.5, the agreement is too small
+#   to correct this. At $\sigma = 20$, all clusters are recovered for only 3 % of the users. The entropy (0.65, near the
+#   star's) does not reveal this; the cosine (still 0.70) does.
 #
 # **Paper** (Fig. 3): after training, $\sigma = 0.1$, 1 and 5 give similar hit rates on one data set.
 #
@@ -692,16 +690,16 @@ show_table(
 # after a hundred at norm 1. At norm 0.5, even a hundred do not suffice: one interest (orange) holds two groups, and
 # another (green) has length zero.
 #
-# **Measured here**, on simulated users: more iterations can replace long embeddings, though not fully at norm 0.5: a
-# hundred recover all clusters for 75 % of the users; at norm 16, three suffice for 89 %.
+# **Measured here**, on simulated users: more iterations can replace long embeddings, though not fully at norm 0.5.
+# There, a hundred recover all clusters for 75 % of the users; at norm 16, three suffice for 89 %.
 #
 # ## Summary
 #
 # - One shared $\mathbf S$ serves histories of any length and keeps all interests in one space.
-# - Equal initial logits then give equal interests. Random logits can separate them, but the result is repeatable,
-#   in any order of the films, only if the logits are a function of the items.
+# - With one $\mathbf S$, equal initial logits give equal interests. Random logits can separate them, but the result is
+#   repeatable for any order of films only if the logits are a function of the items.
 # - Eq. 9 gives short histories fewer interests; inactive ones are masked in every later step.
-# - The cosine detects interest collapse, the entropy detects routing collapse; neither alone suffices.
+# - The cosine detects interest collapse, and the entropy routing collapse; neither alone suffices.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 seconds = time.perf_counter() - started
