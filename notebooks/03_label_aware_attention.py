@@ -11,13 +11,13 @@
 # %% [markdown]
 # # 03 · Label-aware attention
 #
-# After this notebook you can compute by hand which interest of a user learns from a training pair, explain how
-# training and serving of MIND ([Li et al., 2019](https://arxiv.org/abs/1904.08030)) differ, and remove the
+# After this notebook you can determine by hand which interest of a user learns from a training pair, explain how the
+# training and serving scores of MIND ([Li et al., 2019](https://arxiv.org/abs/1904.08030)) differ, and remove the
 # difference. Reading takes 20 minutes.
 #
 # From a user's films, MIND-$K$ computes up to $K$ *interest vectors*. Training scores all films with one weighted sum
-# of them, which depends on the film to be predicted (Eq. 10). Serving scores each film with the interest that fits it
-# best (Eq. 3). **Paper** marks statements of the paper; **Measured here** marks results on MovieLens-1M.
+# of these vectors, which depends on the film to be predicted (Eq. 10). Serving scores each film with the interest that
+# fits it best (Eq. 3). **Paper** marks statements from the paper; **Measured here** marks results on MovieLens-1M.
 
 # %% jupyter={"source_hidden": true} tags=["parameters"]
 epochs: int = 3  # passes over the training pairs
@@ -56,14 +56,14 @@ use_style()
 show_architecture("attention")
 
 # %% [markdown]
-# **Figure 3.1.** Only training uses label-aware attention (purple). Serving runs one search for each interest instead.
+# **Figure 3.1.** Only training uses label-aware attention (purple). Serving runs one search for each interest.
 #
 # ## 1. The label chooses among the interests
 #
-# Each training pair has one *label*, the film that the user watched next. MIND combines the interests in a weighted
-# sum, in which those that score the label higher receive more weight (§3.4 of the paper). A mean would instead give
-# every interest the same gradient, so nothing would make them specialize; a concatenation ($Kd$ numbers) has no dot
-# product with a film in $\mathbb R^d$.
+# A training pair is a history and its *label*, the film that the user watched next. MIND combines the interests in a
+# weighted sum that gives more weight to interests that score the label higher (§3.4 of the paper). A mean would give
+# all interests the same gradient, so nothing would make them specialize; a concatenation ($Kd$ numbers) has no dot
+# product with a film vector in $\mathbb R^d$.
 #
 # **By hand.** The scores (dot products) of two interests with a label are 2 and 1. Their softmax gives the weights
 # $e^2/(e^2 + e^1) = 0.731$ and $0.269$, so the *user vector* of this label is
@@ -115,8 +115,8 @@ for p in (0.0, 0.5, 1.0, 2.0, math.inf):
 # %% [markdown]
 # ### The user of these notebooks
 #
-# All notebooks follow one user, chosen for film noir, animation and war films; the interests need not match these
-# genres. Each interest is named after the two genres most overrepresented in it, compared with the other interests.
+# All notebooks follow one user, chosen for a history with film noir, animation and war; the interests need not match
+# these genres. Each interest is named after the two genres most overrepresented in it relative to the other interests.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 log = load("movielens-1m")
@@ -135,8 +135,8 @@ print(f"{len(history)} films; interests " + "; ".join(interests))
 interests = [name.replace(", ", ",\n") for name in interests]
 
 # %% [markdown]
-# As labels we use films of the user's history: for each interest, the film whose score with it exceeds the film's
-# other scores by the largest margin (`lead`).
+# For each interest, our label is the film of the history whose score with that interest exceeds the film's other
+# scores by the largest margin (`lead`).
 
 # %%
 s = e[history] @ V[0].T  # (n, K): every film of the history as a label
@@ -179,22 +179,22 @@ frames(
 # **Figure 3.2.** A larger $p$ shifts each label's weight toward the interest that scores it highest.
 #
 # - $p = 0$: the weights are equal and $\mathbf v_u$ is the **mean** of the interests, whatever the label.
-# - $p = 1$: the weights are the softmax of the scores.
-# - $p = \infty$: the highest score takes all the weight (**hard attention**), so only the order of the scores matters.
+# - $p = \infty$: the highest-scoring interest has all the weight (**hard attention**), so only the order of the scores
+#   matters.
 #
-# **Try**: change the definition to `labels = history[lead.argsort()[:4]].tolist()`, the films with the smallest
-# leads, and rerun the cells from there to Figure 3.2. What is the smallest $p$ on the slider at which every label's
-# best interest has at least 90 % of the weight?
+# **Try**: use the films with the smallest leads, `labels = history[lead.argsort()[:4]].tolist()`, and rerun the cells
+# from this definition to Figure 3.2. What is the smallest $p$ on the slider at which every label's best interest has at
+# least 90 % of the weight?
 #
 # **Paper**: on Amazon Books, results improve with $p$: $p = 0$ is by far the worst, and $p = \infty$ is the best and
 # converges fastest (Fig. 3). The $p$ of the main results is not stated. The models below use $p = \infty$.
 #
 # ## 2. Two readings of pow
 #
-# The power and the product agree for $p = 0$ and $p = 1$. Otherwise the printed power has three defects: a negative
-# score to a fractional power is NaN, an even $p$ discards the sign, and scores below 1 in magnitude shrink, so that a
-# large $p$ makes the weights uniform instead of sharp. Two public implementations avoid this: EasyRec multiplies by
-# $p$, and ComiRec takes the argmax of the scores.
+# The power and the product give the same weights for $p = 0$ and $p = 1$. Otherwise the printed power has three
+# defects: a negative score to a fractional power is NaN, an even $p$ discards the sign, and scores below 1 in magnitude
+# shrink, so a large $p$ makes their weights uniform instead of sharp. Two public implementations avoid these defects:
+# EasyRec multiplies by $p$, and ComiRec takes the argmax of the scores.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 powers = (0, 1, 1.5, 2, 3, 100)
@@ -210,17 +210,17 @@ show_table(
 )
 
 # %% [markdown]
-# In the last pair, the printed power with $p = 2$ gives the lower score the weight $0.974$. **Paper**: as $p$ grows
-# beyond 1, the best interest gains weight, until it has all of it at $p = \infty$. The product always has this
+# For the last pair, the printed power with $p = 2$ gives the lower score the weight $0.974$. **Paper**: as $p$ grows
+# beyond 1, the best interest gains weight, until it has all the weight at $p = \infty$. The product always has this
 # property; the printed power can lack it when the best score is at most 1 or another score is negative.
 #
-# **There is no $1/\sqrt d$.** The paper names scaled dot-product attention, but its formula has no such factor.
+# **There is no $1/\sqrt d$.** The paper builds on scaled dot-product attention, but its formula has no such factor.
 # Besides $p$, the norms of the vectors control the sharpness.
 #
 # ## 3. Interests without weight do not learn
 #
-# Let $\mathbf g=\partial L/\partial\mathbf v_u$ be the gradient of the loss with respect to the user vector. In the
-# gradient of interest $k$, both terms contain its weight $w_k$:
+# Let $\mathbf g=\partial L/\partial\mathbf v_u$ be the gradient of the loss with respect to the user vector. Both terms
+# of the gradient with respect to interest $k$ contain its weight $w_k$:
 #
 # $$ \frac{\partial L}{\partial \mathbf v_u^k} = w_k\, \mathbf g
 #    + p\, w_k \big((\mathbf v_u^k - \mathbf v_u)^\top \mathbf g\big)\, \mathbf e_i . $$
@@ -251,31 +251,31 @@ weight = attention_weights(e[labels[:1]] @ V[0].T, active, 0.5).max()
 print(f"p = 0.5, best interest: weight {weight:.2f}, share of the gradient {shares[1].max():.2f}")
 
 # %% [markdown]
-# **Figure 3.3.** With $p = \infty$ only the chosen interest learns from the label; with $p = 0$ all receive the same
-# gradient. At $p = 0.5$ the best interest's share of the gradient (0.73) exceeds its weight (0.50).
+# **Figure 3.3.** With $p = \infty$ only the chosen interest learns from the label; with $p = 0$ all interests receive
+# the same gradient. At $p = 0.5$ the best interest's share of the gradient (0.73) exceeds its weight (0.50).
 #
-# The danger of hard attention is *starvation*: an interest that no label chooses receives no gradient. Its vector
-# still changes, because all interests share the routing matrix $\mathbf S$, the layers after routing and the film
-# vectors, and it is still used at serving. To detect starvation, count how many labels choose each interest (section
-# 5). To avoid it, [BaM](https://github.com/jlunits2/BaM) samples the interest to train from the softmax of the scores.
+# The danger of hard attention is *starvation*: an interest that no label chooses receives no gradient. Its vector still
+# changes, because all interests share the routing matrix $\mathbf S$, the layers after routing and the film vectors.
+# Serving still uses this interest. To detect starvation, count how many labels choose each interest (section 5). To
+# avoid it, [BaM](https://github.com/jlunits2/BaM) samples the interest to train from the softmax of the scores.
 #
 # ## 4. Training and serving score the negatives differently
 #
-# At serving the label is unknown. If each film were the query at a finite $p$, every film would have its own user
-# vector, but an index needs fixed query vectors. Therefore each film is scored by its own best interest (Eq. 3). The
-# interests are fixed, so one search for each suffices:
+# At serving the label is unknown. If each film were the attention query at a finite $p$, each would have its own user
+# vector, but an index search needs fixed vectors. The interests are fixed, so one search for each suffices. Therefore
+# each film is scored by its own best interest (Eq. 3):
 #
 # $$ f_{\text{score}}(\mathbf V_u, \mathbf e_j) = \max_{1 \le k \le K'_u} \mathbf e_j^\top \mathbf v_u^k $$
 #
-# In training, the label's user vector scores every film; the sum is estimated from the negatives:
+# In training, the label's user vector scores every film; the denominator is estimated from the negatives:
 #
 # $$ \Pr(i \mid u) = \frac{\exp(\mathbf v_u^\top \mathbf e_i)}{\sum_j \exp(\mathbf v_u^\top \mathbf e_j)} \tag{10} $$
 #
 # With hard attention, **a negative is scored by the label's best interest in training, and by its own best interest
-# at serving**. This follows from the definitions and is not a coding error.
+# at serving**. This mismatch follows from the definitions; it is not a coding error.
 #
-# **By hand.** A user has two interests $s \mathbf v^1$ and $s \mathbf v^2$ of norm $s$, one along each axis. The
-# films A and B lie on the first axis, C and D on the second, each at distance 1 from the origin. The label is A.
+# **By hand.** A user has two interests $s \mathbf v^1$ and $s \mathbf v^2$ of norm $s$, one along each axis. Films A
+# and B lie on the first axis, C and D on the second, each at distance 1 from the origin. The label is A.
 #
 # | score of | A | B | C | D |
 # |---|---|---|---|---|
@@ -318,22 +318,21 @@ figure = plots.division(lengths.numpy(), losses)
 _ = save_figure(figure, "03_division.svg")
 
 # %% [markdown]
-# **Figure 3.4.** As their norm grows, two interests that divide the catalog (left) lower the loss of Eq. 10 by up to
-# $\log 2$, but not the loss of the serving scores (right).
+# **Figure 3.4.** As the norm of two interests that divide the catalog (left) grows, the loss of Eq. 10 falls by up to
+# $\log 2$, but the loss of the serving scores does not (right).
 #
-# For large $s$, each label is in effect compared only with the two films on its own axis, so the loss approaches
-# $\log 2$.
+# For large $s$, each label in effect competes only with the other film on its axis, so the loss approaches $\log 2$.
 #
 # *Knowing the label lowers the loss by at most $\log K$*. Let $P_k(i)$ be the softmax probability of film $i$ under
-# interest $k$, and $k(i)$ the interest that film $i$ chooses if it is the label. The sum of the probabilities
-# $P_{k(i)}(i)$ over the catalog, $Z \le \sum_k \sum_i P_k(i) = K$, can exceed 1. Dividing by $Z$ gives a distribution
-# that does not depend on the label. The loss of Eq. 10, $-\log P_{k(i)}(i)$, is therefore the loss of this
-# distribution minus $\log Z \le \log K$. We call $\log Z$ the *hint*: the reduction from knowing the label, which is
-# unknown at serving.
+# interest $k$, and $k(i)$ the interest that film $i$ chooses if it is the label. Over the catalog, the probabilities
+# $P_{k(i)}(i)$ sum to $Z \le \sum_k \sum_i P_k(i) = K$; $Z$ can exceed 1. Dividing the probabilities by $Z$ gives a
+# distribution that does not depend on the label. The loss of Eq. 10, $-\log P_{k(i)}(i)$, is therefore the loss of this
+# distribution minus $\log Z \le \log K$. We call $\log Z$ the *hint*: the loss reduction from knowing the label, which
+# is unknown at serving.
 #
 # ### Exercise 1: two margins
 #
-# Write `margins(V, label, rival)` for interests $(B, K, d)$ and two films $(B, d)$, with hard attention and all
+# Write `margins(V, label, rival)` for interests $(B, K, d)$ and two films, each $(B, d)$, with hard attention and all
 # interests active. Return $(B, 2)$: the label's score minus the rival's, first in training, then at serving.
 
 
@@ -356,14 +355,15 @@ def margins(V, label, rival):
 assert exercises.MARGINS.check(margins)
 
 # %% [markdown]
-# For $\mathbf v^1=(2,0)$, $\mathbf v^2=(0,1)$, the label $(1,0)$ and the rival $\mathbf e_j=(0,3)$ the margins are $+2$
-# and $-1$. The label wins in training but loses at serving.
+# For $\mathbf v^1=(2,0)$, $\mathbf v^2=(0,1)$, the label $(1,0)$ and the rival $\mathbf e_j=(0,3)$, the margins are
+# $+2$ and $-1$. The label wins in training but loses at serving.
 #
 # ### Exercise 2 (experiment): how much can a division lower the loss?
 #
 # Divide $N$ films into $K$ groups of unequal sizes, for example
-# `torch.eye(2).repeat_interleave(torch.tensor([3, 1]), 0)`. Predict their `label_loss` at $s = 50$ before you compute
-# it. Then write `lowest_loss(sizes)`: the limit of this loss as $s \to \infty$; `sizes` is a tensor of $K$ floats.
+# `torch.eye(2).repeat_interleave(torch.tensor([3, 1]), 0)`. Predict the films' `label_loss` at $s = 50$ before
+# you compute it. Then write `lowest_loss(sizes)`, the limit of this loss as $s \to \infty$; the group sizes are a
+# tensor of $K$ floats.
 
 
 # %%
@@ -393,12 +393,13 @@ for sizes in ([3, 1], [4, 4, 4]):
 # MIND-1 and two MIND-4 models have the same settings ($p = \infty$), data, negatives, seed and
 # number of parameters, and are served by Eq. 3. The MIND-4 models differ only in the scores that enter the loss:
 #
-# - *label attends* (`loss="label"`, Eq. 10): the label's $\mathbf v_u$ scores all *candidates*, the label and the
-#   negatives;
+# - *label attends* (`loss="label"`, Eq. 10): the label's $\mathbf v_u$ scores all *candidates* (the label and the
+#   negatives);
 # - *every candidate attends* (`loss="candidate"`; the model of section 1): each candidate is scored by its own best
 #   interest, as in Eq. 3.
 #
-# **Predict** the order of their HitRate@50, the share of test cases whose target is among the 50 films retrieved.
+# **Predict** the order of the three models by HitRate@50, the share of test cases whose target is among the 50 films
+# retrieved.
 
 # %%
 one_vector = MINDConfig(routing=RoutingConfig(max_interests=1))
@@ -430,20 +431,20 @@ show_table(
 
 # %% [markdown]
 # **Figure 3.5.** Trained with Eq. 10, MIND-4 retrieves the target less often at serving than MIND-1 (dotted line); if
-# every candidate attends, it is level. The gray values use up to 200 films and are not comparable. Bars are 95 %
-# intervals.
+# every candidate attends, the two are level. The gray values use up to 200 films and are not comparable with the red
+# ones. Bars show 95 % intervals.
 #
-# **Measured here**: trained with Eq. 10, MIND-4 is 5.3 points [4.2, 6.4] of HitRate@50 below MIND-1. If every
-# candidate attends, it gains 5.3 points [4.2, 6.4] over Eq. 10, but four interests do not beat one here (notebook
-# 05). These are results of one seed; the 95 % intervals cover the test cases, not retraining.
+# **Measured here**: trained with Eq. 10, MIND-4 is 5.3 points [4.2, 6.4] below MIND-1 in HitRate@50. If every candidate
+# attends, MIND-4 gains 5.3 points [4.2, 6.4] over Eq. 10, but four interests do not beat one here (notebook 05). These
+# results are from one seed; the intervals cover the sampling of test cases, not retraining.
 #
 # The *oracle interest* is the interest that ranks the target best. With Eq. 10 its HitRate@50 is 55.3 %. This rate is
 # not attainable, because the oracle knows the target and uses four lists of 50 films. MIND-1 retrieves more targets
 # with one list of 200 (HitRate@200: 62.5 %).
 #
 # **The low loss of the model trained with Eq. 10 is due to the hint.** The next table gives the mean loss of the test
-# targets over the full catalog. *Eq. 10 + hint* is the loss of the label-independent distribution (section 4); *as
-# served* uses the scores of Eq. 3. Columns are rounded separately.
+# targets, with the softmax over the full catalog. *Eq. 10 + hint* is the loss of the label-independent distribution
+# (section 4); *as served* uses the scores of Eq. 3. Columns are rounded separately.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 given = {name: label_losses(m, split.test) for name, m in models.items()}
@@ -472,10 +473,10 @@ print(
 )
 
 # %% [markdown]
-# The model trained with Eq. 10 has the lowest loss of Eq. 10, but the hint lowers it by 1.15 nats (the maximum is $\log
-# 4 = 1.39$). With the hint added back, the loss is 6.93, above MIND-1's 6.72. Model selection by Eq. 10 would pick the
-# model that is worst at serving. The test targets of users with four interests give no sign of starvation: each
-# interest is chosen by 20 % to 33 % of them.
+# The model trained with Eq. 10 has the lowest loss of Eq. 10, but the hint lowers this loss by 1.15 nats (the maximum
+# is $\log 4 = 1.39$). With the hint added back, the loss is 6.93, above MIND-1's 6.72. Model selection by Eq. 10 would
+# pick the model that is worst at serving. The test targets of users with four interests give no sign of starvation:
+# each interest is chosen by 20 % to 33 % of them.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 label = int(split.test.targets[split.test.offsets[case]])
@@ -505,7 +506,7 @@ print(
 # ## 6. The remedy: every candidate attends
 #
 # If every candidate is a query, hard attention scores each by its own best interest, so **the training scores are the
-# serving scores of Eq. 3**. MaxMF (Weston et al., 2013) is trained in this way. The functions below return the
+# serving scores of Eq. 3**. MaxMF (Weston et al., 2013) is trained this way. The functions below return the
 # logits: $(B)$ for the labels and $(B, C)$ for $C$ negatives. `score` computes Eq. 3.
 
 
@@ -545,17 +546,16 @@ inputs = random_V, random_active, random_e, negatives, *ids, None
 torch.testing.assert_close(ours, sampled_softmax.candidate_aware_loss(*inputs))
 
 # %% [markdown]
-# Only the step from interests to scores changes. The gradient lowers a negative's score with its own best interest, not
-# with the label's. Each negative costs $K$ dot products instead of one, that is, scores of shape $(B, K, C)$. User
-# vectors $(B, C, d)$ need not be stored.
+# The gradient now lowers a negative's score with its own best interest, not with the label's. Each negative costs $K$
+# dot products instead of one, so the scores have shape $(B, K, C)$.
 #
-# The remedy is defined for any $p$, with the score
-# $\mathbf e_j^\top \mathbf V_u\, \mathrm{softmax}(p\, \mathbf V_u^\top \mathbf e_j)$. This weighted mean is never
-# above the serving score, which is its limit for $p \to \infty$.
+# The remedy extends to any $p$, with the score
+# $\mathbf e_j^\top \mathbf V_u\, \mathrm{softmax}(p\, \mathbf V_u^\top \mathbf e_j)$. This weighted mean never
+# exceeds the serving score, which is its limit as $p \to \infty$.
 #
 # **Elsewhere.** Xiong and Yu ([2403.05122](https://arxiv.org/abs/2403.05122)) describe the mismatch. The authors of
-# BACH ([2607.08107](https://arxiv.org/abs/2607.08107)) report that, on MovieLens-20M, Taobao and Netflix, scoring
-# every candidate by its best vector outperforms training with the target's vector. mindlib's default is
+# BACH ([2607.08107](https://arxiv.org/abs/2607.08107)) report that, on MovieLens-20M, Taobao and Netflix, training that
+# scores every candidate by its best vector outperforms training with the target's vector. mindlib's default is
 # `loss="candidate"`; `TrainingConfig.paper()` restores Eq. 10.
 #
 # ### Exercise 3: candidates with a finite p
@@ -585,10 +585,10 @@ assert exercises.CANDIDATE_SCORES.check(candidate_scores)
 # ## What to remember
 #
 # - The label is the query; the interests are the keys and the values. Multiply the scores by $p$, because powers can
-#   fail for negative and for small scores. At $p = \infty$ only the chosen interest learns.
-# - With hard attention, Eq. 10 scores a negative by the label's best interest, whereas serving scores it by its own.
-#   Dividing the catalog among the interests can lower the loss of Eq. 10 by up to $\log K$ without improving the
-#   served ranking.
+#   fail for negative or small scores. At $p = \infty$ only the chosen interest learns.
+# - With hard attention, Eq. 10 scores a negative by the label's best interest, whereas serving scores it by its own
+#   best interest. Dividing the catalog among the interests can lower the loss of Eq. 10 by up to $\log K$ without
+#   improving the served ranking.
 # - If every candidate attends, the training scores are the serving scores. On MovieLens-1M (one seed),
 #   MIND-4 then gains 5.3 points of HitRate@50 over Eq. 10 and matches MIND-1.
 
