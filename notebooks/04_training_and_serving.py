@@ -13,7 +13,7 @@
 #
 # MIND ([Li et al., 2019](https://arxiv.org/abs/1904.08030)) represents a user by up to $K$ interest vectors. This
 # notebook trains it with a sampled softmax and uses its vectors to retrieve one list of items from a vector index
-# (§3.5). With the functions of notebooks 00 to 03, the cells add up to a MIND of about 80 lines, trained on
+# (§3.5). Its cells add about 80 lines to the functions of notebooks 00 to 03. The resulting MIND is trained on
 # MovieLens-1M, where a rated film counts as watched. Reading takes about 25 minutes, running two minutes on two cores.
 
 # %% tags=["parameters"]
@@ -74,7 +74,7 @@ show_architecture("softmax", "index", "merge")
 
 # %% [markdown]
 # **Figure 4.1.** Training and serving share all steps up to the interest vectors $\mathbf V_u$. This page adds the
-# filled boxes and the dark arrows. Our films have genres and decade in place of category and brand.
+# filled boxes and the dark arrows. Our films have genres and a decade in place of category and brand.
 
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -157,8 +157,9 @@ def label_aware_attention(V, active, e, p):
 #
 # ### Five films by hand
 #
-# A training pair is a history and its *label*, the film that the user watched next. Its loss is minus the logarithm of
-# the label's softmax probability. In this example, five films lie in the plane, and Fargo is the label:
+# A training pair is a history and its *label*, the film that the user watched next. The loss of a pair is the negative
+# logarithm of the label's softmax probability. Here, five films have two-dimensional embeddings, and Fargo is the
+# label:
 
 # %%
 titles = ["Toy Story", "Fargo", "Casablanca", "Psycho", "The Matrix"]
@@ -182,22 +183,21 @@ print(f"loss of Fargo: {-probability[1].log():.2f}")
 # ### Estimating the denominator
 #
 # The denominator is estimated because the exact sum is too expensive: with $10^9$ items and $d = 64$, it takes
-# $6.4 \cdot 10^{10}$ multiplications for one pair and gives every item embedding a gradient; 1,000 samples need a
-# millionth of the multiplications.
+# $6.4 \cdot 10^{10}$ multiplications for one pair and gives every item embedding a gradient. Sampling 1,000 items takes
+# a millionth of the multiplications.
 #
-# Draw $m$ *negatives*, film $j$ with probability $q_j$, and let $s_j = \mathbf v_u^\top \mathbf e_j$ be the film's
+# Draw $m$ *negatives*, choosing film $j$ with probability $q_j$, and let $s_j = \mathbf v_u^\top \mathbf e_j$ be its
 # score. By importance sampling, the sum of $e^{s_j} / (m q_j)$ over the draws has the expectation $\sum_j e^{s_j}$, the
-# exact denominator. Dividing by $m q_j$ means subtracting its logarithm from the score:
+# exact denominator. Dividing by $m q_j$ means subtracting $\log (m q_j)$ from the score:
 #
 # $$ \frac{1}{m q_j}\, e^{s_j} = e^{\,s_j - \log (m q_j)} $$
 #
 # This is the **logQ correction**: subtract the logarithm of the film's expected count $m q_j$. If one film is drawn ten
-# times as often as another, its logit is lowered by $\ln 10 = 2.3$ more, so each of its draws counts a tenth. On
-# average, each film therefore contributes as much as in Eq. 10.
+# times as often as another, its logit is lowered by $\ln 10 = 2.3$ more, so each of its draws counts a tenth as much.
 #
 # An **accidental hit** is a negative that equals the label. Its logit is *masked* (set to $-\infty$), because the label
-# already has its own term and would otherwise count twice. Without mask and correction, the hit would be a second term
-# equal to the label's, so the loss of the pair could not fall below $\ln 2 = 0.69$.
+# already has its own term and would otherwise count twice. Without masking and correction, the hit would be a second
+# term equal to the label's, so the loss of the pair could not fall below $\ln 2 = 0.69$.
 
 
 # %%
@@ -226,7 +226,8 @@ print("sampled_softmax equals mindlib's, and the full softmax if it sees every f
 # The corrected sum is unbiased. The loss, however, takes the logarithm of the sum and is too low on average, because
 # the logarithm is concave (Jensen's inequality). The gradient is biased, too.
 #
-# For the five films, the next cell computes the loss of one draw of two negatives and the means over all 25 draws:
+# For the five films, the next cell computes the loss for one draw of two negatives, and the mean denominator and loss
+# over all 25 draws:
 
 # %%
 q = torch.tensor([0.3, 0.2, 0.1, 0.1, 0.3])  # the distribution of the negatives
@@ -247,8 +248,8 @@ print(f"mean loss {means[1]:.2f}, exact {-probability[1].log():.2f}")
 
 # %% [markdown]
 # Figure 4.2 compares the sampled loss with the full softmax for 1,000 items whose popularity follows Zipf's law.
-# Negatives are drawn uniformly or, for *popularity*, in proportion to count$^{0.75}$. **Predict**: for which $m$ is
-# uniform sampling without the correction almost right?
+# Negatives are drawn uniformly or in proportion to count$^{0.75}$ (*popularity*). **Predict**: for which $m$ is uniform
+# sampling without the correction almost right?
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 small = sampled.zipf_problem()
@@ -266,24 +267,24 @@ _ = save_figure(figure, "04_bias.svg")
 
 # %% [markdown]
 # **Figure 4.2.** With the logQ correction (solid), loss and gradient approach those of the full softmax as $m$ grows.
-# Without it (dashed), the gradient of popularity sampling is wrong by more than 70 % at every $m$, and uniform sampling
-# is almost right only near $m = 1000$.
+# Without it (dashed), the gradient error of popularity sampling exceeds 70 % at every $m$, and uniform sampling is
+# almost right only near $m = 1000$.
 #
-# Without the correction, uniform sampling biases the gradient less than popularity sampling, because the omitted term
-# $\log(m / 1000)$ is the same for all negatives. This term is 0 at $m = 1000$.
+# Without the correction, uniform sampling biases the gradient less than popularity sampling does, because the omitted
+# term $\log(m / 1000)$ is the same for all negatives. This term is 0 at $m = 1000$.
 #
 # ### Why the label's own logit is not corrected
 #
-# The correction is the logarithm of a film's expected number of terms in the sum. This number is $m q_j$ for a negative
-# but 1 for the label, and $\log 1 = 0$. TensorFlow's `sampled_softmax_loss` and in-batch training ([Yi et al.,
-# 2019](https://doi.org/10.1145/3298689.3346996)) also correct the label's logit, because they model which candidate is
-# the label.
+# The correction is the logarithm of the expected number of terms that a film contributes to the sum: $m q_j$ for a
+# negative but 1 for the label, and $\log 1 = 0$. TensorFlow's `sampled_softmax_loss` and in-batch training ([Yi et al.,
+# 2019](https://doi.org/10.1145/3298689.3346996)) also correct the label's logit, because they model which of the
+# candidates is the label.
 #
 # ### What a wrong loss teaches
 #
-# Suppose that five films are the label in 50, 20, 15, 10 and 5 % of the pairs, and that the model has one free score
+# Suppose that five films are the labels of 50, 20, 15, 10 and 5 % of the pairs, and that the model has one free score
 # for each film. Four negatives are drawn in proportion to these shares. The table shows the softmax of the scores that
-# minimize the loss, with the sampled sum replaced by its expectation:
+# minimize the loss when the sampled sum is replaced by its expectation:
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 truth = np.array([0.5, 0.2, 0.15, 0.1, 0.05])
@@ -300,8 +301,8 @@ show_table(
 
 # %% [markdown]
 # Unmasked accidental hits lower the share of the most popular film. Without logQ, popular films score too low, because
-# each draw as a negative lowers a film's score: the learned scores approach $\log \Pr(i \mid u) - \log q_i$. Here,
-# $\Pr$ equals $q$, so all shares become equal if hits are not masked either.
+# each draw as a negative lowers a film's score. If hits are not masked either, the learned scores approach
+# $\log \Pr(i \mid u) - \log q_i$ as $m$ grows. In the last row, all shares are equal, because $\Pr$ equals $q$.
 #
 # ## 2. MIND in 80 lines
 #
@@ -333,9 +334,9 @@ class MIND(nn.Module):
 
 
 # %% [markdown]
-# Eq. 10 scores the negatives with the label's vector $\mathbf v_u$. In serving, there is no label, and each film gets
-# its maximum score over the interests (Eq. 3). The *candidate loss* from notebook 03 removes this mismatch: it scores
-# the label and the negatives as in serving, with the maximum in place of label-aware attention.
+# Eq. 10 scores the negatives with $\mathbf v_u$, which depends on the label. In serving, there is no label, and each
+# film gets its maximum score over the interests (Eq. 3). The *candidate loss* from notebook 03 removes this mismatch:
+# it scores the label and the negatives as in serving.
 
 
 # %%
@@ -350,9 +351,9 @@ def loss(model, items, profile, label, negatives, log_expected, p, each_its_own)
 
 
 # %% [markdown]
-# A training step uses 1,024 pairs, which share 1,024 negatives. A history holds at most 50 films, the last ones
-# *before* the label. A sampler has two lines: the first draws the negatives, and the second returns them with the
-# logarithm of their expected counts.
+# A training step uses 1,024 pairs, which share 1,024 negatives. A history holds up to 50 films, the last ones before
+# the label. A sampler has two lines: the first draws the negatives, and the second returns them with the logarithm of
+# their expected counts.
 
 # %%
 log = load("movielens-1m")
@@ -426,11 +427,12 @@ print("V_u and both losses equal mindlib's, with the same weights and random num
 # %% [markdown]
 # The settings are those of `MINDConfig.paper()`: Gaussian initial logits with $\sigma = 1$, $r = 3$ routing iterations,
 # a Linear–ReLU–Linear head, and $p = 2$ in the label-aware attention of Eq. 10. **Open**: the paper states no batch
-# size, learning rate or number of negatives, so we chose them. They can matter more than the model. With eight times
-# the batch size and the negatives, [a user](https://github.com/THUDM/ComiRec/issues/22) raised ComiRec-SA's Recall@50
-# on Amazon Books from 8.1 to 9.5 %; in ComiRec's paper, ComiRec-SA is only 0.8 points above MIND.
+# size, learning rate or number of negatives, so we chose them. These three can matter more than the model. With eight
+# times the batch size and number of negatives, [a GitHub user](https://github.com/THUDM/ComiRec/issues/22) raised
+# ComiRec-SA's Recall@50 on Amazon Books from 8.1 to 9.5 %. In ComiRec's paper, ComiRec-SA is only 0.8 points above
+# MIND.
 #
-# HitRate@50 is the share of users whose held-out last film is among the top 50 of the films that they have not seen.
+# HitRate@50 is the share of users whose held-out last film is among the top 50 films outside their history.
 # **Predict**: which of the two losses gives the higher HitRate@50, and by how many points?
 
 # %%
@@ -507,14 +509,14 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 4.3.** The candidate loss gives better lists than the Eq. 10 loss (paired differences: table above). *MIND
-# (ours)*, mindlib's tuned configuration, gives the best lists. Open circles: `mindlib.fit` with the settings of the
-# model by hand.
+# **Figure 4.3.** The candidate loss gives a higher hit rate than the Eq. 10 loss (paired differences: table above).
+# *MIND (ours)*, mindlib's tuned configuration, gives the highest. Open circles: `mindlib.fit` with the settings of the
+# hand-written model.
 #
 # **Measured here**: with the Eq. 10 loss, the 80-line model scores about 7 points above the popularity baseline. The
-# candidate loss adds 1 to 2 points, and *MIND (ours)* about 7 more;
-# [docs/library.md](../docs/library.md#ours-against-the-paper) lists its settings. The intervals of the differences
-# between the model by hand and `mindlib.fit` contain 0. All intervals cover the sampling of users, not retraining,
+# candidate loss adds 1 to 2 points. *MIND (ours)*, whose settings are listed in
+# [docs/library.md](../docs/library.md#ours-against-the-paper), adds about 7 more. The intervals of the differences
+# between the hand-written model and `mindlib.fit` contain 0. All intervals cover the sampling of users, not retraining,
 # because each model was trained once.
 #
 # ### Exercise 1: another sampler
@@ -580,8 +582,8 @@ show_table(
 # ### Exercise 2: a leak
 #
 # A common mistake is to leave the label among the behaviors. Write `leak(items, label)`, which replaces the most recent
-# film in each row of `items` by the label; rows are padded with 0 at the end. **Predict**: what happens to the training
-# loss and to the hit rate?
+# film in each row of `items` with the label; rows are padded with 0 at the end. **Predict**: what happens to the
+# training loss and to the hit rate?
 
 
 # %%
@@ -617,18 +619,18 @@ show_table(
 )
 
 # %% [markdown]
-# The leak lowers the training loss, but the lists are not better. A likely reason is that high scores for the behaviors
-# lower the loss if the label is one of them; in serving, the target is never in the history. Therefore, behaviors must
-# be strictly older than the label.
+# The leak lowers the training loss but does not raise the hit rate. A likely reason is that high scores for the
+# behaviors lower the loss if the label is one of them. In serving, however, the target is never in the history.
+# Therefore, behaviors must be strictly older than the label.
 #
 # ## 3. Serving: K searches, one list
 #
-# Each of the $K'_u$ active interests searches an index for the items with the largest inner products. The lists are
-# merged by score; an item that is in several lists is kept once, with its best score (Eq. 3).
+# For each of the $K'_u$ active interests, an index is searched for the items with the largest inner products. The lists
+# are merged by score; an item that is in several lists is kept once, with its best score (Eq. 3).
 #
 # From here on, we serve *MIND (ours)*, the reference model of the other notebooks, with Faiss's exact index
-# `IndexFlatIP`. **Predict**: each film in the example user's top 10 gets its best score from one of the user's four
-# interests. How many different interests occur?
+# `IndexFlatIP`. **Predict**: how many of the example user's four interests give at least one film in the top 10 its
+# best score?
 
 # %%
 e = reference.item_vectors()
@@ -696,19 +698,20 @@ show_table(
 )
 
 # %% [markdown]
-# **Measured here**: all ten films of this user get their best score from one interest, *Action, Thriller*. The merge
-# reserves no places for the others. Among 1,000 users, a single interest fills the top 10 of 32 %, but the top 50 of
-# only 6 %.
+# **Measured here**: all ten films in this user's list get their best scores from one interest, *Action, Thriller*. The
+# merge reserves no places for the others. A single interest fills the top 10 for 32 % of 1,000 users, but the
+# top 50 for only 6 %.
 #
 # **N results for each interest suffice.** If $N$ films precede a film in the list of its best interest, their best
 # scores are higher, too, so the film is not in the exact top $N$. However, $N / K$ results do not suffice, because all
-# $N$ films may belong to one interest. To leave out $h$ seen films, fetch $N + h$ results. Cut the merged list to $N$
-# films: uncut, it has up to $K N$, which inflates HitRate@N.
+# $N$ films may belong to one interest. Cut the merged list to $N$ films: uncut, it has up to $K N$, which inflates
+# HitRate@N. To exclude $h$ seen films, fetch $N + h$ results.
 #
 # **Norms matter** because index and loss use inner products, and the norm of an item vector is correlated with the
 # item's popularity. **Measured here**: normalizing the *item vectors* changes the order in each list and costs about 2
 # points of HitRate@50. Normalizing the *user vectors* changes only the merge; the interval of its effect contains 0. To
-# search by cosine, also normalize both in training, and divide the cosines, which are at most 1, by a temperature.
+# search by cosine, normalize the vectors in training, too, and divide the cosines, which are at most 1, by a
+# temperature.
 
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -768,7 +771,7 @@ show_table(
 )
 
 # %% [markdown]
-# One probe finds less than half of a user's best films.
+# With one scanned group, mean recall is below one half.
 #
 # **Latency**: with a million items and $K = 5$, mindlib's exact index, `ExactIndex`, answers 99 % of the requests
 # within 15 ms. **Paper**: extraction of the interests and retrieval from a billion items take less than 15 ms. Our
@@ -800,8 +803,8 @@ if kept:
 #
 # **Skew** is a difference between the vectors that are served and those that were evaluated. The paper's Algorithm 1
 # causes skew, because it draws new initial logits $b_{ij}$ in every call. **Predict**: how much do the vectors of the
-# MIND by hand differ between two calls for the same users? The cell also compares a mindlib model with its exported
-# ONNX graph.
+# hand-written MIND differ between two calls for the same users? The next cell also compares *MIND (ours)* with its
+# exported ONNX graph.
 
 # %%
 history = split.test.histories.window(50)
@@ -818,15 +821,15 @@ print(f"mindlib, model and export: vectors differ by at most {skew:.0e} of their
 
 # %% [markdown]
 # In serving, mindlib's initial logits are the same in every call: *MIND (ours)* uses farthest-point initialization
-# (notebook 02), and `MINDConfig.paper()` a hash of item and seed. The effect of skew on the hit rate is not measured.
+# (notebook 02), and `MINDConfig.paper()` hashes item and seed. The effect of skew on the hit rate is not measured.
 #
 # ## 5. One more click
 #
 # A click changes the interests at the next request (**Paper**: real-time personalization). Only `f_user`, the searches
-# and the merge run again; parameters, item vectors and index stay the same. All films are redistributed, so all
-# interests can change; if $K'_u$ rises (Eq. 9), one is added.
+# and the merge run again; parameters, item vectors and index stay the same. Routing redistributes all films, so every
+# interest can change; if $K'_u$ rises (Eq. 9), an interest is added.
 #
-# **Predict**: how far do the example user's interests rotate after a click on one western, and how far after two?
+# **Predict**: how far do the example user's interests rotate after one click on a western, and after two?
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 viewer = clicking.make_viewer(reference, split, case, ("Western", "Musical", "War"))
@@ -845,8 +848,8 @@ _ = save_figure(clicked("Western"), "04_click.svg")
 plt.close("all")
 
 # %% [markdown]
-# **Figure 4.4.** One western rotates no interest by more than 4°, but after two, *Drama, War* has rotated by 15°. Two
-# musicals or two war films (slider) rotate every interest by 2° to 5°.
+# **Figure 4.4.** One click on a western rotates no interest by more than 4°, but two clicks rotate *Drama, War* by 15°.
+# Two musicals or two war films (slider) rotate every interest by 2° to 5°.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 rows = []
@@ -867,18 +870,18 @@ show_table(
 )
 
 # %% [markdown]
-# **Measured here**: *Action, Thriller* and *Drama, War* share most of the first western. The second goes mainly to
-# *Drama, War*, whose share of the first rises from 22 to 48 %. For 1,000 users with 16 to 49 films, whose $K'_u$ stays
-# at $K = 4$, the next film that they watched rotates the most rotated interest by 5° and the others by 2°, 1° and 1°
-# (medians).
+# **Measured here**: most of the first western is assigned to *Action, Thriller* and *Drama, War*. The second is
+# assigned mainly to *Drama, War*, whose share of the first rises from 22 to 48 %. For 1,000 users with histories of 16
+# to 49 films, $K'_u$ stays at $K = 4$. The next film that they watched rotates the most rotated interest by 5° and the
+# others by 2°, 1° and 1° (medians).
 #
 # ## What to remember
 #
-# - The softmax's denominator is estimated: each negative counts $1/(m q)$ times, the label once, and accidental hits
-#   not at all.
+# - The denominator of the softmax is estimated: each negative has the weight $1/(m q)$, the label 1, and accidental
+#   hits 0.
 # - Changing the sampler means changing two lines, the draw and the correction. If the correction is forgotten,
 #   popular items score too low.
-# - Each active interest fetches $N + h$ results; merging by maximum score is exact if the index is.
+# - Fetch $N + h$ results for each active interest; merging by maximum score is exact if the index is.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 path = write_metrics(
