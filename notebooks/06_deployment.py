@@ -12,13 +12,13 @@
 # # 06 · Deployment and the online experiment
 #
 # MIND (arXiv 1904.08030) represents a user $u$ by $K'_u$ interest vectors, and scores an item by its largest inner
-# product with them. After this page you can follow one request through the system around MIND (§5), plan and read an
-# A/B test of retrieval models (§4.3), and set up a gate that rejects models that get slightly worse every night.
+# product with them. After this page, you can follow one request through the system around MIND (§5), plan and read an
+# A/B test of retrieval models (§4.3), and set up a gate against small nightly losses that add up.
 #
-# Section 1 recommends films of MovieLens-1M to the example user of the earlier notebooks; a Deep Interest Network (DIN)
-# ranks them. Sections 2 to 5 simulate a shop, because Tmall's traffic is not public. **The ranker of the simulated week
-# is an oracle**: it knows each item's true cluster and infers only the user's interests. A trained ranker could favor
-# the method whose candidates it was trained on.
+# Section 1 recommends films from MovieLens-1M to the example user of the earlier notebooks; a Deep Interest Network
+# (DIN) ranks them. Sections 2 to 5 simulate a shop, because Tmall's traffic is not public. **The ranker of the
+# simulated week is an oracle**: it knows each item's true cluster and infers only the user's interests. A trained
+# ranker could favor the method whose candidates it was trained on.
 #
 # Reading takes 25 minutes, running two.
 
@@ -28,8 +28,8 @@ from mindlib.lessons.common.architecture import show_architecture
 show_architecture("index", "merge")
 
 # %% [markdown]
-# **Figure 6.1.** This page adds the filled boxes: a search for $N$ items for each interest, and the merged list of the
-# best $N$. ($n$ is the number of behaviors.)
+# **Figure 6.1.** This page adds the filled boxes: a search that returns $N$ items for each interest, and the merged
+# list of the best $N$. ($n$ is the number of behaviors.)
 
 # %% tags=["parameters"]
 visitors: int = 12_000  # users of the simulated shop
@@ -107,12 +107,12 @@ home = Path(rest.enter_context(tempfile.TemporaryDirectory()))
 # %% [markdown]
 # ## 1. One request
 #
-# **Paper** (§5, Fig. 7). For a user id, the platform fetches the recent behaviors $\mathcal I_u$. The *user interest
+# **Paper** (§5, Fig. 7). Given a user id, the platform fetches the recent behaviors $\mathcal I_u$. The *user interest
 # extractor*, MIND without label-aware attention, computes $K'_u$ vectors $\mathbf V_u$ (Eq. 1), which do not depend on
-# the candidate. The *recall engine* searches a pool of a billion items for each vector and merges the results by
+# the candidate. The *recall engine* searches a pool of a billion items once for each vector and merges the results by
 # similarity (Eq. 3) into thousands of candidates. The best 1,000 go to the *ranking service*, and the platform renders
-# its list. Extractor and recall together take less than 15 ms. Once a day, 100 GPUs train extractor and ranker for 8
-# hours.
+# the ranked list. Extraction and recall together take less than 15 ms. Once a day, 100 GPUs train extractor and ranker
+# for 8 hours.
 #
 # The next cell trains MIND. The collapsed cell after it trains the ranker on MIND's candidates, writes both models to a
 # folder (a *version*), and fills a behavior store.
@@ -149,8 +149,8 @@ def recall(V, history, N):
 
 
 # %% [markdown]
-# The cut to $N$ keeps an experiment fair. Without it, a method with seven interests hands the ranker up to seven times
-# as many candidates as a method with one, and can win by this larger choice alone.
+# The cut to $N$ keeps an experiment fair. Without it, a method with seven interests would hand the ranker up to seven
+# times as many candidates as a method with one, and could win through this larger choice alone.
 #
 # Stage 1 reads up to 2,000 recent behaviors:
 
@@ -200,8 +200,8 @@ figure = figures.system(
 _ = save_figure(figure, "06_system.svg")
 
 # %% [markdown]
-# **Figure 6.2.** A request passes five stages, a click reaches the store at once, and the models are replaced at night.
-# Blue stages are MIND's; orange times are medians over 200 requests of one client.
+# **Figure 6.2.** A request passes through five stages, a click reaches the store at once, and the models are replaced
+# at night. Blue stages are MIND's; orange times are medians over 200 requests from one client.
 #
 # Because the lists are merged by score, one interest can supply most of the candidates and another none (first table).
 #
@@ -224,8 +224,8 @@ print(f"DIN minus recall, mean over users: {lead.value:+.3f} ({lead.low:+.3f} to
 #
 # ### Under load
 #
-# In a recorded benchmark, four clients send HTTP requests for a minute, with one click for every four requests. `total`
-# is the time of all stages, and `request` the time that a client waits.
+# In a recorded benchmark, four clients request lists over HTTP for a minute and report one click for every four lists.
+# `total` is the time of all stages, and `request` the time that a client waits.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 load_test = record("load")
@@ -239,8 +239,8 @@ else:
     print("no load test was recorded with this mindlib; benchmarks/load.py makes one")
 
 # %% [markdown]
-# The shorter times in Figure 6.2 are for one client. Neither
-# measurement is comparable with the paper's 15 ms (a billion items, unspecified index and cluster).
+# The shorter times in Figure 6.2 are for one client, other data and fewer candidates. Neither measurement is comparable
+# with the paper's 15 ms (a billion items, unspecified index and cluster).
 #
 # ### A click, and a stage that fails
 #
@@ -272,15 +272,14 @@ for name, slate in (("ranker over its deadline", late), ("unknown user", strange
         print(f"{name}: stage {f.stage}, {f.reason}; replaced by {f.fallback}")
 
 # %% [markdown]
-# Each stage has a deadline and a fallback; the answer names the fallbacks used. If the ranker exceeds its deadline, the
-# user gets recall's order; an unknown user gets popular films. Because the list is always full, a broken ranker can go
-# unnoticed for weeks unless fallbacks are counted.
+# Each stage has a deadline and a fallback; the response names the fallbacks used. Because the list is always full, a
+# broken ranker can go unnoticed for weeks unless fallbacks are counted.
 #
 # ### Exercise 1: merge the lists that arrive in time
 #
-# The $K$ searches run in parallel, and search $k$ took `milliseconds[k]`. Write `in_time(items, scores, milliseconds,
-# budget, n)`, where `items` and `scores` have the shape `(K, m)`. Merge the lists that came within `budget` into the
-# best `n` items, each once with its best score; pad with 0.
+# The $K$ searches run in parallel, and search $k$ takes `milliseconds[k]`. Write
+# `in_time(items, scores, milliseconds, budget, n)`, where `items` and `scores` have the shape `(K, m)`. Merge the lists
+# that arrive within `budget`: keep each item once with its best score, return the best `n`, and pad with 0.
 
 
 # %%
@@ -305,9 +304,8 @@ assert IN_TIME.check(in_time)
 # %% [markdown]
 # ## 2. The week before: the base rate, A/A tests, daily looks
 #
-# **Paper** (§4.3). For a week, each group of users of Tmall's home page got a different retrieval method. All methods
-# handed 1,000 candidates to the same ranker, and their click-through rates (CTR, clicks over impressions) were
-# compared.
+# **Paper** (§4.3). For a week, each group of users of Tmall's home page got a different retrieval method. Each method
+# handed 1,000 candidates to the same ranker, and the click-through rates (CTR, clicks over impressions) were compared.
 #
 # In our shop, the items form 800 clusters of up to 30, and each user likes one to six clusters. A user clicks on an
 # item if they look at its position and the item attracts them:
@@ -315,17 +313,17 @@ assert IN_TIME.check(in_time)
 # $$ P(\text{click} \mid u, i, \text{position}) = \text{position}^{-1/2} \cdot \min(1,\; g_u \cdot a \cdot \text{appeal}_i) $$
 #
 # Here $g_u$ is the user's readiness to click, 1 on average. The factor $a$ is 1/2 for items of the interest that the
-# user came for today, 1/5 for those of other interests, and 1/50 otherwise. $\text{appeal}_i$ is the item's popularity
-# within its cluster, 1 for the most popular item. Every day, some users exchange an interest for a new one, so CTRs
-# fall over time.
+# user came for today, 1/5 for those of the user's other interests, and 1/50 otherwise. $\text{appeal}_i$ is the item's
+# popularity relative to the most popular item of its cluster. Every day, some users exchange an interest for a new one,
+# so CTRs fall over time.
 #
 # We chose 800 clusters after a first world with 100 had failed: its 1,000 most popular items covered every cluster and
-# got more clicks than the users' true interests. The choice was not blind, because by then we had seen CTRs of several
-# methods there, and that of MIND with $K = 5$ in the new world.
+# got more clicks than candidates from the users' true interests. The choice was not blind, because we had already seen
+# CTRs of several methods in the first world, and that of MIND with $K = 5$ in the new one.
 #
 # The methods are item-based collaborative filtering (CF), YouTube DNN, and MIND with $K = 1, 3, 5, 7$ and with dynamic
-# $K$ (Eq. 9). The vector models have 8 dimensions. In the week before the test (`before` in the code; the test's week
-# is `during`), every user gets YouTube DNN, the *control*.
+# $K$ (Eq. 9). All vectors have 8 dimensions. In the week before the test (`before` in the code; the test's week is
+# `during`), every user gets YouTube DNN, the *control*.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 world, before, during = market.make_world(visitors, seed)
@@ -371,9 +369,9 @@ print(
 
 # %% [markdown]
 # **A/A tests** check this analysis. A thousand times, we divide last week's users, who all had the same method, at
-# random into two halves; `half_scores` returns $z$, the difference of the halves' means over its standard error. If the
-# analysis is sound, about 50 of the 1,000 p-values (standard deviation $\sqrt{0.05 \cdot 0.95 \cdot 1000} \approx 7$)
-# are below 0.05. A count of 80 would mean that the intervals of A/B tests are too narrow.
+# random into two halves; `half_scores` returns $z$, the difference of the halves' means divided by its standard error.
+# If the analysis is sound, about 50 of the 1,000 p-values (standard deviation
+# $\sqrt{0.05 \cdot 0.95 \cdot 1000} \approx 7$) are below 0.05.
 #
 # **Predict** the share of p-values below 0.05 if impressions are treated as independent.
 
@@ -391,10 +389,10 @@ for unit, p in p_values.items():
 # %% [markdown]
 # ### Looking every evening
 #
-# A test that is stopped on the first evening with $|z| > 1.96$ has seven chances of a false alarm. With wider bounds,
-# the error of all looks *together* is 5 %. The O'Brien–Fleming bounds are proportional to $1/\sqrt t$, where $t$ is the
-# evening's share of the final information (inverse variance). The factor is simulated: without any effect, $z\sqrt t$
-# behaves like a Brownian motion in $t$.
+# A test that is stopped on the first evening with $|z| > 1.96$ has seven chances of a false alarm. Wider bounds can
+# hold the error rate of all looks *together* at 5 %. The O'Brien–Fleming bounds are proportional to $1/\sqrt t$, where
+# $t$ is the evening's share of the final information (inverse variance). Simulation gives the factor: without any
+# effect, $z\sqrt t$ behaves like a Brownian motion in $t$.
 
 # %%
 days = [linearize(*until) for until in zip(clicks.cumsum(0), seen.cumsum(0), strict=True)]
@@ -437,23 +435,24 @@ false_alarms = float(np.mean(p_values["unit: user"] < 0.05))
 # %% [markdown]
 # **Figure 6.3.** *Left:* p-values of A/A tests are uniform if users are the unit, and too often small if impressions
 # are. *Right:* stopping at the first $|z| > 1.96$ announces a winner in 15 % of the A/A tests instead of 5 %. The
-# O'Brien–Fleming bounds keep the 5 %.
+# O'Brien–Fleming bounds hold this rate to 5 %.
 #
 # ## 3. Before the week: what can it show?
 #
-# **Power** is the probability that a test finds an existing effect. It is computed before the week, because afterwards
-# "not significant" can mean "no effect" or "too few users". The *minimum detectable effect* (MDE) is the true
-# difference that is detected with a power of 80 %. If visits are independent, an MDE of $\delta$ at a CTR of $r$ takes
+# **Power** is the probability that a test detects a given true effect. It is computed before the week, because
+# afterwards "not significant" can mean "no effect" or "too few users". The *minimum detectable effect* (MDE) is the
+# true difference that is detected with a power of 80 %. For independent visits with one item each, an MDE of $\delta$
+# at a CTR of $r$ takes
 #
 # $$ \text{visits per arm} \approx 16\, r (1 - r) / \delta^2. $$
 #
 # Visits of one user are not independent, so the variance of $y_u$ replaces $r(1-r)$, and the formula counts users.
 #
 # Three things change the plan. Holm's procedure (section 5) divides the level for the smallest p-value by the number of
-# comparisons. The control, which every comparison needs, has twice the users of any other arm. Last week's clicks
-# predict part of this week's; *CUPED* subtracts that part, which multiplies the variance by $1 - \rho^2$, where
-# $\rho$ is the correlation of the two weeks. We plan with the correlation of the first three and last four days of last
-# week.
+# comparisons. The control, which every comparison needs, has twice the share of any other arm. Last week's clicks
+# predict part of this week's; *CUPED* subtracts that part and thereby multiplies the variance by $1 - \rho^2$, where
+# $\rho$ is the correlation between the two weeks. We plan with the correlation between the first three and the last
+# four days of last week.
 
 
 # %%
@@ -500,18 +499,18 @@ curves = {
 _ = save_figure(figures.power(effects, curves), "06_power.svg")
 
 # %% [markdown]
-# **Figure 6.4.** With 12,000 users, a change of the CTR by +9.5 % is detected with 80 % power (dashed); +1 % needs
-# about 90 times as many users (six comparisons, CUPED).
+# **Figure 6.4.** With six comparisons, CUPED and 12,000 users, a CTR change of +9.5 % is detected with 80 % power
+# (dashed); +1 % needs about 90 times as many users.
 #
 # Six comparisons instead of one raise the MDE from 7.9 % to 9.8 % of the CTR, and CUPED lowers it only to 9.5 %. In
 # every row, the last column counts the users of all seven arms. The plan is fixed now: seven days, one analysis at the
-# end, Holm's correction, CUPED with last week's clicks.
+# end, Holm's correction, and CUPED with last week's clicks.
 #
 # ## 4. Assignment, and the sample ratio
 #
-# A user's arm is a hash of the id, salted with the experiment's name. Therefore the user keeps the arm on every device,
-# and assignments to different experiments are independent. Before any CTR is read, a chi-square test for a
-# *sample-ratio mismatch* (SRM) decides whether chance can explain the arms' sizes:
+# A hash of the user id, salted with the experiment's name, determines the arm. Therefore the user keeps the arm on
+# every device, and assignments to different experiments are independent. Before any CTR is read, a chi-square test for
+# a *sample-ratio mismatch* (SRM) decides whether chance can explain the arms' sizes:
 
 # %%
 arm, run, members = market.assign(world, runs)
@@ -527,14 +526,14 @@ print(f"if the app lost a fifth of the users with K = 7: p = {p:.1e}")
 # %% [markdown]
 # If $p$ is below 0.001, *the CTR is not read*: assignment or logging does not follow the plan, and lost users are not a
 # random sample (slow requests, for example, lose users with slow phones). Find the cause, fix it and repeat the test.
-# The limit is so low because platforms run this check daily on every test.
+# The limit is low because platforms run this check daily on every test.
 #
 # ### Exercise 2: the sample ratio
 #
-# Write `sample_ratio(counts, shares)`: the p-value of
+# Write `sample_ratio(counts, shares)`, which returns the p-value of
 # $\chi^2 = \sum (\text{observed} - \text{expected})^2 / \text{expected}$ over the arms, with one fewer degree of
 # freedom than arms. `torch.special.gammaincc(degrees / 2, chi2 / 2)` is the probability of a $\chi^2$ at least as
-# large. Then compute it for arms of 100,000 and 101,500 users, planned 50:50.
+# large. Then test arms of 100,000 and 101,500 users, planned 50:50.
 
 
 # %%
@@ -588,7 +587,7 @@ lifts = [difference(adjusted[arm == a], adjusted[arm == 0]) for a in range(len(N
 p_holm = holm(np.array([lift.p_value for lift in lifts[1:]]))
 
 # %% [markdown]
-# The covariate must come from before the experiment, because one that the treatment can change removes a part of the
+# The covariate must come from before the experiment, because one that the treatment can change removes part of the
 # effect.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -615,18 +614,18 @@ print(f"significant after Holm's correction: {', '.join(significant) or 'none'};
       f"minimum detectable effect {100 * smallest[final]:.2f} points")  # fmt: skip
 
 # %% [markdown]
-# **Measured here.** After Holm's correction, every method except MIND with one interest is above the control. With $K =
-# 1$, these users' data leave differences of up to 0.17 points either way possible. Intervals and $p$ (`difference` is
-# Welch's t-test) are uncorrected; $p$ (Holm) is corrected for all six comparisons. CTRs are raw but differences are
-# CUPED-adjusted, so the two do not match exactly. The MDE of 0.32 points is not the significance threshold, so +0.29
-# can be significant.
+# **Measured here.** After Holm's correction, every method except MIND with one interest is significantly above the
+# control. With $K = 1$, these users' data allow differences of up to 0.17 points in either direction. Intervals and $p$
+# (`difference` is Welch's t-test) are uncorrected; $p$ (Holm) is corrected for all six comparisons. CTRs are raw but
+# differences are CUPED-adjusted, so they do not match exactly. The MDE of 0.32 points is not the significance
+# threshold, so +0.29 can be significant.
 #
 # ### Two models, or two methods?
 #
 # Retraining a method with another seed also changes its CTR. If the CTR has the standard deviation $s$ over training
 # runs and each arm has $S$ runs, the difference of two *methods* has a standard error of at least
 # $\sqrt2\, s / \sqrt S$, however many users there are. With $S = 1$, the test compares two trained models. Here each
-# arm's users are divided among its runs, whose spread gives an interval over users and training runs.
+# arm's users are divided among its runs; the runs' spread gives an interval over users and training runs.
 
 # %%
 cells = np.array(
@@ -649,8 +648,8 @@ print(f"standard deviation between the runs of a trained method: {100 * np.sqrt(
 # **Figure 6.5.** Both intervals exclude zero for all methods but MIND with one interest. Blue intervals cover users and
 # compare the trained models; orange ones also cover training runs and compare methods.
 #
-# User sampling explains most of the spread between runs; training explains the rest. Its share (printed above) is
-# rough, because each arm has only three runs. Item-based CF has no seed, so its gray marks differ only in users. All
+# User sampling explains most of the spread between runs; training explains the rest. The printed estimate for training
+# is rough, because each arm has only three runs. Item-based CF has no seed, so its gray marks differ only in users. All
 # orange intervals use one spread, pooled over the trained methods.
 #
 # ### What §4.3 reports, and what came out here
@@ -674,27 +673,28 @@ fewer = 1 - searches[NAMES.index(DYNAMIC_K)] / searches[NAMES.index(fixed_k(7))]
 print(f"dynamic K needs {fewer:.0%} fewer searches than K = 7")
 
 # %% [markdown]
-# **Paper**: CTR rises from one interest to five, seven add next to nothing, and dynamic $K$ is about as good as seven.
-# The purpose of dynamic $K$ (Eq. 9) is to save computation. Item-based CF, tuned for years, served most traffic and is
-# the baseline to beat. *Limits* of this test: it covers one week, one page and one metric, not purchases or later
-# weeks. CTRs are given only in a figure. No arm lacks only routing or only attention, so the effect of each is unknown.
+# **Paper**: the CTR rises from one interest to five; seven add almost nothing, and dynamic $K$ is about as good as
+# seven. The purpose of dynamic $K$ (Eq. 9) is to save computation. Item-based CF, tuned for years, served most traffic.
+# *Limits*: the test covers one week, one page and one metric, not purchases or later weeks. Its CTRs are given only in
+# a figure. No arm omits only routing or only attention, so the effect of each is unknown.
 #
-# **Measured here**: both intervals give the same verdicts. From $K = 3$ to $K = 7$, the difference from the control
-# falls by less than the error. The reversal rests on an uncorrected interval, and the intervals of the last two
-# findings are too wide (± 0.24 points) to show comparability.
+# **Measured here**: both intervals give the same verdicts. From $K = 3$ to $K = 7$, MIND's difference from the control
+# falls by less than its uncertainty. The reversed finding rests on an uncorrected interval, and the intervals of the
+# last two findings are too wide (± 0.24 points) to show comparability.
 #
-# **Open**: results from simulated interests need not transfer to Tmall. Item-based CF wins, probably because this world
-# contains no item information beyond co-occurrence.
+# **Open**: results from simulated interests need not transfer to Tmall. Item-based CF wins, probably because item
+# features add little to co-occurrence here.
 #
 # ### Interference
 #
-# The analysis assumes that a user's clicks do not depend on the arms of *other* users. In a real shop this fails: arms
-# share stock and budgets, and training on the clicks of all arms passes the treatment's discoveries to the control. The
-# usual remedies are separate training data and budgets for each arm, and assignment of whole regions or time slots.
+# The analysis assumes that a user's clicks do not depend on the arms of *other* users. In a real shop, this assumption
+# fails: arms share stock and budgets, and training on the clicks of all arms passes the treatment's discoveries to the
+# control. The usual remedies are separate training data and budgets for each arm, and assignment of whole regions or
+# time slots.
 #
 # ### Exercise 3 (experiment): a covariate from the wrong week
 #
-# Pass `wrong`, the test's first three days, to `cuped` instead of `x`, and compare the estimates for the arm with the
+# Pass `wrong` (the test's first three days) to `cuped` instead of `x`, and compare the estimates for the arm with the
 # largest difference. **Predict** which is smaller.
 
 # %%
@@ -712,11 +712,11 @@ for name, covariate in (("last week", x), ("the same week", wrong)):
 # ## 6. Every night
 #
 # A refresh (`mindlib.online.refresh`) trains a version, writes it to a folder that no server reads yet, checks it (the
-# *gate*), and moves one pointer to it; `Registry.rollback()` moves the pointer back. A click counts at once, but an
-# item listed at noon is not in the index before the next refresh.
+# *gate*), and, if it passes, moves one pointer to it; `Registry.rollback()` moves the pointer back. A click takes
+# effect at once, but an item listed at noon is not in the index before the next refresh.
 #
-# **Extractor and index are exchanged together**, because each training run has its own coordinates. Its user vectors
-# find hardly more than chance among another run's item vectors (MIND, $K = 5$, simulated shop):
+# **Extractor and index are exchanged together**, because each training run has its own coordinates. One run's user
+# vectors retrieve hardly more than chance from another run's item vectors (MIND, $K = 5$, simulated shop):
 
 # %%
 one, other = (models[f"{fixed_k(5)} / {s}"] for s in (0, 1))
@@ -737,8 +737,8 @@ for name, table in (("its own", one.item_vectors()), ("another run's", other.ite
 # reference*, a version that stays the same, reveals the accumulated loss.
 #
 # Suppose that a job damages the vectors of 8 % of the intact films every night, and that both comparisons tolerate a
-# loss of 10 %. **Predict** on which night, if any, each first raises an alarm. Here, the baseline is yesterday's
-# version even if it was rejected; a real gate would use the last that passed.
+# loss of 10 %. **Predict** on which night, if any, each first raises an alarm. Here, yesterday's version is the
+# baseline even if it was rejected; a real gate would use the last version that passed.
 
 # %%
 damaged = torch.randperm(len(E) - 1, generator=torch.Generator().manual_seed(seed)) + 1
@@ -783,19 +783,20 @@ print(f"alarms of ten: {sum(alarms['current'])} by yesterday's version, "
 print("the first reason:", next((r.reasons[-1] for r in results if r.reasons), "none"))
 
 # %% [markdown]
-# **Figure 6.6.** Each nightly loss is below 10 %, so a comparison with yesterday never raises an alarm although
-# Recall@50 falls by 30 %. The fixed reference rejects every version from the fourth night on; night 4 misses the limit
-# by less than 0.001.
+# **Figure 6.6.** Each nightly loss is below 10 %, so the comparison with yesterday's version never raises an alarm,
+# although Recall@50 falls by 30 %. The fixed reference rejects every version from the fourth night on; night 4 misses
+# the limit by less than 0.001.
 #
 # **Try**: set `reference_tolerance=0.2`. On which night is the first alarm now?
 #
 # ## What to remember
 #
-# - A request passes store, extractor, $K'_u$ searches with one merge, ranker and re-ranking rule.
+# - A request passes through store, extractor, $K'_u$ searches with one merge, ranker and re-ranking rule.
 # - Before the week, run A/A tests and compute the MDE. CUPED's covariate must come from before the test.
-# - Check the sample ratio before you read any CTR. Read differences as often as planned, corrected for their number.
+# - Check the sample ratio before you read any CTR. Read differences only as often as planned, and correct for their
+#   number.
 # - To compare methods instead of models, train each method several times.
-# - Extractor and index change together, and a gate needs a fixed reference.
+# - Replace extractor and index together, and give the gate a fixed reference.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 rest.close()
