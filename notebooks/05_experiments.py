@@ -14,12 +14,13 @@
 # After this page you can decide whether several interests help on your own data. It shows which comparison isolates
 # which part of MIND, when a difference counts, and how to look inside a trained model.
 #
-# Trained to score every item by its best interest, as in serving, MIND with four interests has a higher HitRate@50 than
-# with one on Taobao (by 25 %) and for Amazon Beauty's last items (by 10 %); in six other settings the difference is not
-# measurable. Trained by the paper's Eq. 10, in which the label's interest scores the negatives, it loses five points on
-# films and three on groceries. On Taobao and Beauty, users gain most if their next item has one of several categories
-# of their history. Order matters more: on these two and on films, a single vector with learned weights for recent
-# behaviors exceeds four interests without them, and further interests then do not raise HitRate@50 measurably (§5).
+# If MIND is trained to score every item by its best interest, as in serving, four interests exceed one in HitRate@50 by
+# 25 % on Taobao and by 10 % on Amazon Beauty's last items; in six other settings the difference is not measurable. With
+# the paper's Eq. 10, in which the label's interest scores the negatives, four interests lose five points on films and
+# three on groceries. On the last items of Taobao and Beauty, users gain most if their next item's category is one of
+# several in their history. The order of behaviors matters more: on these data and on films, one vector with a learned
+# weight for each position exceeds four without such weights, and more vectors then do not raise HitRate@50 measurably
+# (§5).
 #
 # Reading takes 25 minutes, the computation five.
 
@@ -135,9 +136,9 @@ recorded = {title: load_recorded(name) for title, name in RECORDED.items()}
 # %% [markdown]
 # ## 1. Data and protocol
 #
-# The paper uses Amazon Books and TmallData, which is not public. This page trains on MovieLens-1M; a rating of at least
-# 4 is an interaction. The films of a user's last timestamp are the test targets, those of the timestamp before it are
-# the validation targets, and everything earlier is training data (*leave-last-out*).
+# The paper uses Amazon Books and TmallData (not public). This page uses MovieLens-1M, where a rating of at least 4
+# counts as an interaction. The films of a user's last timestamp are the test targets, those of the timestamp before it
+# are the validation targets, and everything earlier is training data (*leave-last-out*).
 
 # %%
 log = load(dataset)
@@ -148,13 +149,12 @@ print(
 )
 
 # %% [markdown]
-# ComiRec instead holds out whole users and predicts the last fifth of their sequences. The paper divides interactions
-# 19:1 at random, so a user's later interactions may train the model that predicts an earlier one. **All three protocols
-# leak time**: the training data contain what *other* users did after a test case.
+# ComiRec instead holds out whole users and predicts the last fifth of their sequences. The MIND paper divides
+# interactions 19:1 at random, so a user's later interactions may train the model that predicts an earlier one. **All
+# three protocols leak time**: the training data contain what *other* users did after a test case.
 #
-# HitRate@N (Eq. 12) is the share of users with a target among the N best items of the whole catalog, without the items
-# of their history (`exclude_history`; this matters most where users return to items, as in groceries). With one target
-# for each user it equals recall.
+# HitRate@N (Eq. 12) is the share of users with a target among the N best items of the whole catalog, excluding the
+# items of their history (`exclude_history`). This exclusion matters most in groceries, where users return to items.
 
 
 # %%
@@ -176,7 +176,7 @@ def hit_rate(scores, is_target, n):
 # | YouTube DNN | 33.8, 47.6, 42.7 | 65.0, 65.6, 63.8 |
 # | WALS | 114.6, 99.1, 79.8 | 161.3, 150.3, 139.7 |
 #
-# At N = 50, its gain over YouTube DNN is the product of two factors:
+# At N = 50, the ratio of MIND-K to YouTube DNN is the product of two factors:
 
 # %%
 table_2 = {"Books": (0.0746, 0.0978, 0.1101), "Tmall": (0.1256, 0.1512, 0.2080)}
@@ -246,12 +246,12 @@ figure = strips(
 _ = save_figure(figure, "05_models.svg")
 
 # %% [markdown]
-# **Figure 5.2.** *Our form, with our loss, is ahead of the paper's; in neither is K = 4 measurably better than K = 1.*
-# Each point is a seed; the learning rate was not tuned.
+# **Figure 5.2.** *Our form of MIND, with our loss, is ahead of the paper's (by 5.5 points at K = 4); in neither form is
+# K = 4 measurably better than K = 1.* Each point is a training run; the learning rate was not tuned.
 #
-# The comparison is **paired**: we subtract user by user, so variation that both models share cancels. The 95 % interval
-# of the mean difference covers the variance over users and over seeds. A difference is *measurable* if its interval
-# excludes zero; §8 corrects for the number of claims.
+# The comparison is **paired**: we take differences user by user, so variation that both models share cancels. The 95 %
+# interval of the mean difference covers the variance over users and over seeds. A difference is *measurable* if its
+# interval excludes zero; §8 corrects for the number of claims.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 dnn = "YouTube DNN (ours)"
@@ -269,14 +269,14 @@ for a, b in pairs:
 show_table(["points [95 % interval]", *(f"HitRate@{n}" for n in cutoffs if n != 100)], rows)
 
 # %% [markdown]
-# **Measured here**: in our form, the HitRate@50 of four interests does not differ measurably from that of one (−0.08
-# [−1.16, +0.99] points). In the paper's form it is lower by almost three points, probably because of the loss (notebook
-# 03); after correction this is inconclusive (§8). At K = 4 our form and loss together are worth 5.5 points.
+# **Measured here**: in our form, the HitRate@50 of four interests does not differ measurably from that of one. In the
+# paper's form, it is almost three points lower, probably because of the loss (notebook 03); after correction this is
+# inconclusive (§8).
 #
 # ### Exercise 1: a paired interval
 #
-# Write `paired_interval(a, b)` for two models' metric arrays `(seeds, users)`. Return the mean of $a-b$ and the ends
-# of its 95 % interval over users (mean ± 1.96 standard errors).
+# Write `paired_interval(a, b)` for arrays `(seeds, users)` of one metric of two models. Average over seeds; return the
+# mean of $a-b$ and the ends of its 95 % interval over users (mean ± 1.96 standard errors).
 
 
 # %%
@@ -299,9 +299,9 @@ assert PAIRED_INTERVAL.check(paired_interval)
 # %% [markdown]
 # ### The answer depends on the data, on N and on the loss
 #
-# The next table and figure show recorded runs with three seeds (± standard deviation). For each model, one of four
-# settings was chosen on validation cases (in vector models, learning rate and dropout), so these rows exceed those of
-# Figure 5.2. [docs/results.md](../docs/results.md) lists metrics, settings and the data used to choose them.
+# The next tables and figure show recorded runs with three seeds (± standard deviation). For each tunable model, one of
+# four settings was chosen on validation cases. With these settings and longer training, MIND scores higher on films
+# than in Figure 5.2. [docs/results.md](../docs/results.md) lists metrics, settings and the data used to choose them.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 live = as_results(runs)
@@ -339,23 +339,22 @@ for title, results in recorded.items():
 show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 
 # %% [markdown]
-# **Figure 5.3.** *Trained as they serve, four interests gain on the last items of Taobao and Beauty; trained by Eq. 10,
-# they lose on films and, at N = 50 and 500, on groceries.* Bars are 95 % intervals over users and seeds.
+# **Figure 5.3.** *With the loss that matches serving, four interests gain on the last items of Taobao and Beauty; with
+# Eq. 10, they lose on films and, at N = 50 and 500, on groceries.* Bars are 95 % intervals over users and seeds.
 #
-# **Measured here**: at N = 50, four interests gain 25 % over MIND-1 on Taobao and 10 % on Beauty's last items; the
-# other six differences are inconclusive. On CDs they gain 0.44 [0.14, 0.74] points at N = 10 but lose 1.93 [1.39, 2.47]
-# at N = 500. With Eq. 10, MIND-4 is 4.96 [3.97, 5.94] points below MIND-1 on films and 3.18 [1.49, 4.86] on groceries,
-# but still gains 1.20 on Taobao and 1.62 on Beauty's last items.
+# **Measured here**: on CDs, four interests gain 0.44 [0.14, 0.74] points at N = 10 but lose 1.93 [1.39, 2.47] at N =
+# 500. With Eq. 10, MIND-4 is 4.96 [3.97, 5.94] points below MIND-1 on films and 3.18 [1.49, 4.86] on groceries, but
+# 1.20 above it on Taobao and 1.62 on Beauty's last items.
 #
 # On groceries, WALS (weighted matrix factorization, one vector) and Popularity are ahead of MIND-4. WALS and item-based
-# CF see the whole history but no item features; the other models see the last 50 behaviors with features.
+# CF use the whole history but no item features; vector models use the last 50 behaviors and their features.
 #
 # **Paper.** On Tmall, MIND-K's lead over MaxMF-K shrinks from 54.8 % at N = 10 to 5.1 % at N = 100; N = 1,000, as in
-# its system, was not measured. MaxMF-K, with several vectors but no routing, is ahead of MIND-1 on Tmall at N = 50
-# (§8).
+# production, was not measured. At N = 50 on Tmall, MaxMF-K, with several vectors but no routing, is ahead of MIND-1
+# (Table 2).
 #
-# The original MaxMF (Weston et al., 2013) learns the vectors of each user, so a new user or click requires training;
-# ours computes them from the mean behavior.
+# The original MaxMF (Weston et al., 2013) learns each user's vectors, so every new user or click requires training; our
+# MaxMF computes them from the mean behavior.
 #
 # ### Exercise 2 (experiment): lists that are not merged
 #
@@ -411,9 +410,9 @@ for name, value in inflated.items():
 #
 # ## 3. Does routing matter?
 #
-# K = 1 removes both the further vectors and routing. To remove only routing, run its loop once: with `iterations=1` the
-# weights are the softmax of the initial logits. The next cell changes the number of iterations of our trained model.
-# **Predict**: does the hit rate drop at r = 1?
+# K = 1 removes both the additional vectors and routing. To remove only routing, run its loop once: with `iterations=1`
+# the weights are the softmax of the initial logits. The next cell changes the number of iterations of our trained
+# model. **Predict**: does the hit rate drop at r = 1?
 
 # %%
 for r in (1, 2, 3, 6):
@@ -421,12 +420,12 @@ for r in (1, 2, 3, 6):
     print(r, f"{evaluate(model, split.test, (50,)).means()['HitRate@50']:.2%}")
 
 # %% [markdown]
-# For this model r = 1 loses nothing; §4 also trains with other r.
+# For this model, r = 1 loses nothing; §4 also trains with other values of r.
 #
 # ## 4. Which K, σ and p?
 #
-# Each recorded study changes one setting of MIND-4 (ours); the study of σ uses Gaussian initialization, because ours
-# has no σ.
+# Each recorded study changes one setting of MIND-4 (ours); the study of σ uses Gaussian initialization, because
+# farthest-point initialization has no σ.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 model = trained_model(split, trial, cache)
@@ -467,14 +466,14 @@ for text, a, b, study, n in (
         print(f"{text}, N = {n} (Taobao): {found.points()}")
 
 # %% [markdown]
-# **Figure 5.4.** *On Taobao two interests give most of the gain, and eight are not measurably better than four; r, σ
-# and p matter less. On films K makes no measurable difference.*
+# **Figure 5.4.** *On Taobao, two interests give most of the gain, and eight are not measurably better than four; r, σ
+# and p matter less. On films, K makes no measurable difference.*
 #
-# - **K.** **Paper**: 3 is best on Books, 5 on Tmall. **Measured here**: on Taobao one interest is 1.34 [1.00, 1.68]
-#   points below four, and two are 0.31 [0.07, 0.54] below.
-# - **r.** **Measured here**: r = 1 does not differ measurably from 3, and r = 5 is 0.27 [0.07, 0.46] points worse.
-# - **Dynamic K.** **Paper**: comparable online, at less cost. **Measured here**: always using four interests instead of
-#   K'_u makes no measurable difference at N = 50 and gains 0.46 [0.18, 0.75] points at N = 500.
+# - **K.** **Paper**: the best K is 3 on Books and 5 on Tmall. **Measured here**: on Taobao, one interest is 1.34 [1.00,
+#   1.68] points below four, and two are 0.31 [0.07, 0.54] below.
+# - **r.** **Measured here**: r = 1 does not differ measurably from r = 3, and r = 5 is 0.27 [0.07, 0.46] points lower.
+# - **Dynamic K.** **Paper**: it is comparable online and costs less. **Measured here**: always using four interests
+#   instead of K'_u makes no measurable difference at N = 50 and gains 0.46 [0.18, 0.75] points at N = 500.
 # - **σ.** **Paper**: 0.1, 1 and 5 give almost the same curve (Fig. 3). **Measured here**: neither 0.1 nor 5 differs
 #   measurably from 1, but farthest-point initialization gains 0.73 [0.45, 1.00] points over σ = 1.
 # - **p.** **Paper**: p = 0 is by far the worst and p = ∞ the best. **Measured here**: p = 0 is 0.24 [0.00, 0.48] points
@@ -482,7 +481,7 @@ for text, a, b, study, n in (
 #
 # ### Which other parts matter
 #
-# Each row below is MIND-4 (ours), trained with our loss, with one part of the paper's form or with all.
+# Each row below is MIND-4 (ours) with one or all parts of the paper's form, but with our loss.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 beauty = "Amazon Beauty, last item"
@@ -499,13 +498,13 @@ figure = intervals(panels, "HitRate@N, difference from MIND-4 (ours) in points")
 _ = save_figure(figure, "05_ablation.svg")
 
 # %% [markdown]
-# **Figure 5.5.** *Averaging the item fields costs most; next come the ReLU head and the random bilinear map, and at N =
-# 500 also the lack of dropout.* Beauty, last item. *Full id scale*: id embeddings start at the other fields' scale.
-# *Soft attention*: p = 2.
+# **Figure 5.5.** *Mean pooling of the item fields costs most; next come the ReLU head, the random bilinear map and, at
+# N = 500, the lack of dropout.* The data are Beauty's last items. *Full id scale* initializes id embeddings at the
+# scale of the other fields; *mean pooling* includes this and drops the title words. *Soft attention* has p = 2.
 #
 # ## 5. Why do several interests pay?
 #
-# If diverse tastes are the cause, users with several interests should gain and users with one should not. No real log
+# If diverse tastes cause the gain, users with several interests should gain and users with one should not. No real log
 # records interests, so we simulate a *planted world*: each of 3,000 users likes one to four of 60 clusters of 20 items
 # and has 16 to 40 behaviors, a tenth of them random.
 #
@@ -529,8 +528,7 @@ show_table(
 # **Figure 5.6.** *Users with several planted interests gain; users with one do not gain measurably. From d = 16 on, the
 # gain shrinks as d grows.*
 #
-# **Measured here**: for users with two interests the gain falls from 26.8 points at d = 8 to 2.0 at d = 64. A likely
-# reason is that one vector of many dimensions can serve several tastes (notebook 00).
+# The gain shrinks, probably because one high-dimensional vector can represent several tastes (notebook 00).
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 films, shop = list(recorded)[:2]
@@ -581,24 +579,24 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 5.7.** *On Taobao and Beauty several interests pay most where the target's category is one of several in the
-# history.* Right: users with two or three behaviors have one interest and do not gain measurably. Table: slope of the
-# gain over log₂(1 + value), for categories at equal history length; * marks a slope that is measurable after Holm's
+# **Figure 5.7.** *On Taobao and Beauty, several interests help most if the target's category is one of several in the
+# history.* Right: users with two or three behaviors have one interest and do not gain measurably. The first table lists
+# slopes of the gain over log₂(1 + value), for categories at equal history length; * marks those measurable after Holm's
 # correction.
 #
-# **Measured here**: users gain most if their target's category is one of several in their history: 5.84 [4.72, 6.95]
-# points on Taobao and 3.82 [2.77, 4.87] on Beauty's last items. This agrees with the paper's motivation: one vector
-# stays near the most frequent category, and several keep the others. It does not explain the gain of 1.41 [1.02, 1.81]
-# on Beauty if the category is absent. On films no group changes measurably.
+# **Measured here**: if the target's category is one of several in their history, users gain 5.84 [4.72, 6.95] points on
+# Taobao and 3.82 [2.77, 4.87] on Beauty's last items. This agrees with the paper's motivation: one vector stays near
+# the most frequent category, and several also represent the others. It does not explain the gain of 1.41 [1.02, 1.81]
+# on Beauty's last items if the category is absent. On films, no group gains or loses measurably.
 #
-# Without the items' categories, Taobao's gain disappears (−0.15 [−0.43, 0.14]). However, the number of categories in
-# the history has no measurable slope on any data. Taobao's gain does not shrink measurably as d grows, unlike in the
-# planted world; on films it is measurable only at d = 16.
+# Without the items' categories as input, the gain on Taobao disappears (−0.15 [−0.43, 0.14]). However, on no data set
+# does the gain depend measurably on the number of categories in the history. Unlike in the planted world, the gain on
+# Taobao does not shrink measurably as d grows; on films, it is measurable only at d = 16.
 #
 # ### What order adds
 #
-# MIND ignores the order of the behaviors. With `recency=True` (not in the paper), the capsules' sums weight each of the
-# last 50 positions by a learned number.
+# MIND ignores the order of the behaviors. With `recency=True` (not in the paper), the capsules' sums weight the last 50
+# behaviors by learned numbers, one for each position.
 #
 # **Predict**: how many points do these weights add to one vector on films?
 
@@ -670,24 +668,24 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 5.8.** *The last films count most: the tenth from the end weighs 0.22 of the last.* Weights of MIND-1, a line
-# for each seed. Table: tuned models.
+# **Figure 5.8.** *The last films count most: the tenth from the end has 0.22 times the weight of the last.* Each line
+# is a training run of MIND-1. The tables show tuned models.
 #
-# **Measured here**: on the last items, recency weights add more to one vector than three further interests do. MIND-1
+# **Measured here**: for last items, recency weights add more to one vector than three additional interests do. MIND-1
 # with these weights is 13.27 [12.25, 14.29] points above MIND-4 without them on films, 0.88 [0.60, 1.15] on Taobao and
 # 0.91 [0.40, 1.42] on Beauty's last items. If both models have the weights, four interests are 1.20 [0.65, 1.75] points
-# below one on films. Elsewhere they are not measurably above it at N = 50, but at N = 10 they gain 0.65 [0.21, 1.09] on
-# Beauty's last items.
+# below one on films. Elsewhere, four are not measurably above one at N = 50, but at N = 10 they gain 0.65 [0.21, 1.09]
+# on Beauty's last items.
 #
-# On Taobao SASRec is ahead of MIND-1 with recency. On MovieLens order is partly an artifact of what the site showed
-# (Fan et al. 2024).
+# On Taobao, SASRec is ahead of MIND-1 with recency. On MovieLens, the order of ratings is partly an artifact of what
+# the site showed (Fan et al., 2024).
 #
 # ## 6. What does an interest look like?
 #
 # ### Inside two users
 #
-# The broad user is the notebooks' running example. The narrow user has the lowest entropy of genres (in bits, above the
-# maps) of the test users with K interests and at most 25 films.
+# The broad user is the notebooks' running example. Among the test users with K interests and at most 25 films, the
+# narrow user has the lowest entropy of genres, given above the heat maps.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 codes, genre_names = maps.primary_genres(log, field)
@@ -754,19 +752,19 @@ print(f"mean cosine between a user's interests: {cosine:.2f}")
 print(f"mean entropy of an interest's weights: {routing_spread:.2f}")
 
 # %% [markdown]
-# **Figure 5.9.** *One interest takes most of the broad user's horror films; all four interests share the narrow user's
-# war films.* The box holds the films of a user's most frequent genre (a film with several genres counts for its
-# rarest). Above it is the largest share of one interest; an even share is 25 %.
+# **Figure 5.9.** *One interest has most of the weight of the broad user's horror films; all four share that of the
+# narrow user's war films.* Each box holds the films of a user's most frequent genre (a film with several genres counts
+# for its rarest). Above it is the largest share of its weight in one interest; an even share is 25 %.
 #
-# **Paper** (Fig. 5, two random users). User C's behaviors have four categories (headphones, snacks, handbags, clothes),
-# each with its largest weights in one interest. User D has only clothes and gets three finer interests: sweaters,
-# overcoats and down jackets. This is not collapse, because interests are not categories. In *interest collapse* the
-# vectors are equal: their mean cosine is near 1, and every weight is near 1/K. In *routing collapse* (REMI) each
-# interest copies one item: the normalized entropy of its weights over the behaviors is near 0.
+# **Paper** (Fig. 5, two random users). User C's behaviors have four categories, each with its largest weights in one
+# interest. User D has only clothes and gets three finer interests, such as sweaters. This is not a collapse, because
+# interests need not be categories. In *interest collapse*, the vectors are almost equal: their mean cosine is near 1,
+# and every weight is near 1/K. In *routing collapse* (REMI), each interest copies one item: the normalized entropy of
+# its weights over the behaviors is near 0.
 #
 # **Measured here** (500 users): the mean entropy of 0.83 shows no routing collapse. The mean cosine is 0.71, probably
-# because all interests share a direction toward popular films. If behaviors are grouped by strongest interest, two
-# training runs agree with an adjusted Rand index of 0.37 (chance: 0).
+# because all interests share a direction toward popular films. If the behaviors of the first 200 users are grouped by
+# strongest interest, two training runs agree with a mean adjusted Rand index of 0.37 (chance: 0).
 #
 # ### What each interest retrieves
 
@@ -816,13 +814,12 @@ print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are different"
 
 # %% [markdown]
 # **Figure 5.10.** *Interests 1 and 3 retrieve mostly films that no other vector retrieves; interests 2 and 4 mostly
-# repeat YouTube DNN's list.* Right: the first titles. Each interest is named after the two genres in which it exceeds
-# the others most.
+# repeat YouTube DNN's list.* Right: the first three titles. Each interest is named after the two genres in which it
+# exceeds the others most.
 #
-# **Paper** (Fig. 6, user C): an axis for each interest, four for MIND and one for YouTube DNN, shows the similarity of
-# its items, scaled to 0–1. MIND's items are closer to their interest than YouTube DNN's to its vector; one chosen user
-# cannot prove this. **Measured here**, for the broad user: mean cosines of 0.55 (MIND) and 0.63 (YouTube DNN) neither
-# confirm nor refute it, because cosines of different models are not comparable.
+# **Paper** (Fig. 6, user C): MIND's items are closer to their interest than YouTube DNN's are to its vector; one user
+# cannot prove this. The mean cosines printed above neither confirm nor refute it, because cosines of different models
+# are not comparable.
 #
 # ## 7. The map of the films
 #
@@ -868,13 +865,14 @@ figure = maps.map_figure(
 _ = save_figure(figure, "05_map.png")
 
 # %% [markdown]
-# **Figure 5.11.** *Films of a genre are often neighbors; the user's interest 1 lies among the horror films.* Points are
-# the 2,000 most frequent films, six of the largest genres in color. A line joins each of the user's films (circles) to
-# its strongest interest, whose star lies at the median position of the ten nearest films, after the mean interest of
-# 500 users is subtracted. UMAP preserves neither the size of groups nor the distance between far ones.
+# **Figure 5.11.** *Films of a genre are often neighbors; the broad user's interest 1 lies among the horror films.*
+# Points are the 2,000 most frequent films, with six large genres in color. A line joins each of the user's films
+# (circles) to its strongest interest (star). A star marks the median position of the ten films nearest to its interest,
+# from which the mean interest of 500 users is subtracted. UMAP preserves neither the size of groups nor the distance
+# between remote ones.
 #
-# In the same map below, hover over a larger point for its title, or search for one. The license forbids redistributing
-# all titles; `make report ARGS="-p map_titles 2000"` shows them in your copy.
+# In the interactive map below, hover over a larger point for its title, or search for one. The license forbids
+# redistributing all titles; `make report ARGS="-p map_titles 2000"` shows them in your copy.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 labels_shown = [log.label(int(item)) for item in shown]
@@ -927,23 +925,24 @@ for name, estimate in improved.items():
     print(f"purity, trained − {name}: {estimate.points()} points")
 
 # %% [markdown]
-# **Figure 5.12.** *Genres form groups before training; real histories make them purer, shuffled histories less pure.*
-# Right: training used histories whose films were permuted among users. *Purity* is the share of an item's ten nearest
-# neighbors that have its genre; *chance* is the purity of random neighbors. *Trustworthiness* is 1 if neighbors on the
-# map are neighbors in the original space.
+# **Figure 5.12.** *Genres form groups before training; training on real histories makes them purer, on shuffled
+# histories less pure.* Right: films were permuted among users before training. *Purity* is the share of an item's ten
+# nearest neighbors that have its genre; *chance* is the purity of random neighbors. *Trustworthiness* is 1 if neighbors
+# on the map are neighbors in the original space.
 #
-# The untrained model already groups films by genre, because those of a genre share a random vector: their mean cosine
-# is 0.48, against 0.22 across genres. **Measured here**: training raises the purity in the original space from 0.63 to
-# 0.71, by 8.1 [6.9, 9.3] points; training on shuffled histories lowers it to 0.45.
+# The untrained model already groups films by genre, because films of one genre share a random embedding: their mean
+# cosine is 0.48, against 0.22 across genres. **Measured here**: training raises the purity in the original space from
+# 0.63 to 0.71, by 8.1 [6.9, 9.3] points; training on shuffled histories lowers it to 0.45.
 #
 # ## 8. The claims, one by one
 #
-# At N = 50, after correction, several interests pay only on the last items of Taobao and Beauty. MIND-1 leads YouTube
-# DNN on no data set.
+# At N = 50, after correction, MIND-K is ahead of MIND-1 only on the last items of Taobao and Beauty, and no difference
+# between MIND-1 and YouTube DNN is conclusive.
 #
-# A claim "A > B" is **inconclusive** if its p-value exceeds 0.05 after Holm's correction for all such claims. Otherwise
-# it **holds here** (positive difference) or is **reversed here** (negative). "Does not matter" **holds here** if both
-# ends of the interval are smaller in size than a tenth of the first claim's gain on the same data.
+# A claim "A > B" is **inconclusive** if its p-value exceeds 0.05 after Holm's correction for all comparisons of this
+# form. Otherwise, it **holds here** (positive difference) or is **reversed here** (negative). "Does not matter" and
+# "costs nothing" **hold here** if both ends of the interval are smaller in absolute value than a tenth of the first
+# claim's gain on the same data.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 everything = {f"{log.name} (this page)": live} | recorded
@@ -962,9 +961,9 @@ print(
 #
 # - Change one thing, pair the users, report the interval, and compare at the N that you serve.
 # - Train as you serve, and compare K = 4 on your own data with K = 1, both with recency weights.
-# - Look inside, and draw the untrained model beside every map.
+# - Look inside, and compare every map with that of the untrained model.
 #
-# To go on: `make report ARGS="-p dataset FOLDER"`.
+# For your own data, run `make report ARGS="-p dataset FOLDER"`.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 path = write_metrics(
