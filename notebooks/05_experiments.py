@@ -154,7 +154,8 @@ print(
 # three protocols leak time**: the training data contain what *other* users did after a test case.
 #
 # HitRate@N (Eq. 12) is the share of users with a target among the N best items of the whole catalog, excluding the
-# items of their history (`exclude_history`). This exclusion matters most in groceries, where users return to items.
+# items of their history (`exclude_history`). With one target for each user, it equals recall. This exclusion matters
+# most in groceries, where users return to items.
 
 
 # %%
@@ -817,9 +818,10 @@ print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are different"
 # repeat YouTube DNN's list.* Right: the first three titles. Each interest is named after the two genres in which it
 # exceeds the others most.
 #
-# **Paper** (Fig. 6, user C): MIND's items are closer to their interest than YouTube DNN's are to its vector; one user
-# cannot prove this. The mean cosines printed above neither confirm nor refute it, because cosines of different models
-# are not comparable.
+# **Paper** (Fig. 6, user C): an axis for each interest, four for MIND and one for YouTube DNN, shows its items by
+# similarity. MIND's items are closer to their interest than YouTube DNN's are to its vector; one user cannot prove
+# this. The mean cosines printed above neither confirm nor refute it, because cosines of different models are not
+# comparable.
 #
 # ## 7. The map of the films
 #
