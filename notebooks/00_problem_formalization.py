@@ -95,7 +95,7 @@ _ = save_figure(architecture(), "00_architecture.svg")
 # tastes count as much as current ones.
 #
 # All notebooks follow one real user, chosen because the history contains several films of each of three tastes:
-# Film-Noir, Animation and War. A film belongs to a taste if it has exactly one of these genres.
+# Film-Noir, Animation and War. A film with exactly one of these genres belongs to that taste.
 
 # %%
 log = load("movielens-1m")
@@ -237,7 +237,7 @@ assert POOLING.check(pool)
 # %% [markdown]
 # ### 2.2 A profile is a concatenation
 #
-# The embeddings of the profile fields, here three of 8 numbers each, are **concatenated** into $\vec p_u$ (§3.2).
+# The embeddings of the profile fields, here three with 8 numbers each, are **concatenated** into $\vec p_u$ (§3.2).
 # This vector enters only the ReLU layers, which can weight each field separately. It never enters an inner product, so
 # its dimension need not be $d$.
 
@@ -514,9 +514,9 @@ for name, v in [*zip(curves, user_vectors[32], strict=True)][1:]:
 # **Figure 0.4.** At $d = 8$, four vectors cover almost all liked clusters (3.99 of four), whereas even the fitted
 # vector covers only 1.57; a random list covers 0.004. Error bars: 95 % intervals over 100 worlds.
 #
-# **Measured here** (intervals above): among the tested dimensions, four vectors cover nine tenths of the liked clusters
-# from $d = 8$ on, the fitted vector from 24 and the mean from 48. At $d = 2$, however, four vectors cover fewer
-# clusters than a single vector.
+# **Measured here** (intervals above): among the tested dimensions, four vectors cover at least 90 % of the liked
+# clusters from $d = 8$ on, the fitted vector from 24 and the mean from 48. At $d = 2$, however, four vectors cover
+# fewer clusters than a single vector.
 #
 # The mean needs a larger dimension than the rule's 33. Random directions are not exactly orthogonal, so the farthest
 # liked cluster has a lower cosine than the rule's $1/\sqrt 4$: at $d = 32$, it is 0.37, below that of the nearest other

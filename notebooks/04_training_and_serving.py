@@ -270,7 +270,7 @@ _ = save_figure(figure, "04_bias.svg")
 # Without it (dashed), the gradient error of popularity sampling exceeds 70 % at every $m$, and uniform sampling is
 # almost right only near $m = 1000$.
 #
-# Without the correction, uniform sampling biases the gradient less than popularity sampling does, because the omitted
+# Without the correction, uniform sampling biases the gradient less than popularity sampling does, because its omitted
 # term $\log(m / 1000)$ is the same for all negatives. This term is 0 at $m = 1000$.
 #
 # ### Why the label's own logit is not corrected
@@ -870,7 +870,7 @@ show_table(
 )
 
 # %% [markdown]
-# **Measured here**: most of the first western is assigned to *Action, Thriller* and *Drama, War*. The second is
+# **Measured here**: the first western is assigned mainly to *Action, Thriller* and *Drama, War*. The second is
 # assigned mainly to *Drama, War*, whose share of the first rises from 22 to 48 %. For 1,000 users with histories of 16
 # to 49 films, $K'_u$ stays at $K = 4$. The next film that they watched rotates the most rotated interest by 5° and the
 # others by 2°, 1° and 1° (medians).

@@ -155,7 +155,7 @@ print(
 #
 # HitRate@N (Eq. 12) is the share of users with a target among the N best items of the whole catalog, excluding the
 # items of their history (`exclude_history`). With one target for each user, it equals recall. This exclusion matters
-# most in groceries, where users return to items.
+# most in groceries (The Complete Journey), where users return to items.
 
 
 # %%
@@ -588,7 +588,7 @@ show_table(
 # **Measured here**: if the target's category is one of several in their history, users gain 5.84 [4.72, 6.95] points on
 # Taobao and 3.82 [2.77, 4.87] on Beauty's last items. This agrees with the paper's motivation: one vector stays near
 # the most frequent category, and several also represent the others. It does not explain the gain of 1.41 [1.02, 1.81]
-# on Beauty's last items if the category is absent. On films, no group gains or loses measurably.
+# on those of Beauty's last items whose category is absent. On films, no group gains or loses measurably.
 #
 # Without the items' categories as input, the gain on Taobao disappears (−0.15 [−0.43, 0.14]). However, on no data set
 # does the gain depend measurably on the number of categories in the history. Unlike in the planted world, the gain on
@@ -818,8 +818,8 @@ print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are different"
 # repeat YouTube DNN's list.* Right: the first three titles. Each interest is named after the two genres in which it
 # exceeds the others most.
 #
-# **Paper** (Fig. 6, user C): an axis for each interest, four for MIND and one for YouTube DNN, shows its items by
-# similarity. MIND's items are closer to their interest than YouTube DNN's are to its vector; one user cannot prove
+# **Paper** (Fig. 6, user C): for each interest (four of MIND, one of YouTube DNN), an axis shows the similarity of its
+# items to it. MIND's items are closer to their interest than YouTube DNN's are to its vector; one user cannot prove
 # this. The mean cosines printed above neither confirm nor refute it, because cosines of different models are not
 # comparable.
 #
@@ -869,9 +869,8 @@ _ = save_figure(figure, "05_map.png")
 # %% [markdown]
 # **Figure 5.11.** *Films of a genre are often neighbors; the broad user's interest 1 lies among the horror films.*
 # Points are the 2,000 most frequent films, with six large genres in color. A line joins each of the user's films
-# (circles) to its strongest interest (star). A star marks the median position of the ten films nearest to its interest,
-# from which the mean interest of 500 users is subtracted. UMAP preserves neither the size of groups nor the distance
-# between remote ones.
+# (circles) to its strongest interest (star). A star marks the median position of the ten films nearest to its interest
+# minus the mean interest of 500 users. UMAP preserves neither the size of groups nor the distance between remote ones.
 #
 # In the interactive map below, hover over a larger point for its title, or search for one. The license forbids
 # redistributing all titles; `make report ARGS="-p map_titles 2000"` shows them in your copy.
@@ -962,7 +961,7 @@ print(
 # ## What to remember
 #
 # - Change one thing, pair the users, report the interval, and compare at the N that you serve.
-# - Train as you serve, and compare K = 4 on your own data with K = 1, both with recency weights.
+# - Train as you serve; on your own data, compare K = 4 with K = 1, both with recency weights.
 # - Look inside, and compare every map with that of the untrained model.
 #
 # For your own data, run `make report ARGS="-p dataset FOLDER"`.

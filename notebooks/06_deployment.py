@@ -733,7 +733,7 @@ for name, table in (("its own", one.item_vectors()), ("another run's", other.ite
 # %% [markdown]
 # ### Ten bad nights
 #
-# A gate that compares only with yesterday's version accepts small losses, which add up without an alarm. A *fixed
+# A gate whose only baseline is yesterday's version accepts small losses, which add up without an alarm. A *fixed
 # reference*, a version that stays the same, reveals the accumulated loss.
 #
 # Suppose that a job damages the vectors of 8 % of the intact films every night, and that both comparisons tolerate a
