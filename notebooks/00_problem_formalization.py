@@ -214,8 +214,8 @@ for name, pairs in {
 #
 # ### Exercise 1: features with gaps
 #
-# `table` has shape (rows, d), `codes` (items, fields). Return each item's mean row, shape (items, d). Ignore fields
-# with code 0 ("unknown"); for an item without known fields, return zeros.
+# For a `table` of shape (rows, d) and row numbers `codes` of shape (items, fields), return the mean rows, of shape
+# (items, d). Ignore fields with code 0 ("unknown"); for an item without known fields, return zeros.
 
 
 # %%
@@ -237,7 +237,7 @@ assert POOLING.check(pool)
 # %% [markdown]
 # ### 2.2 A profile is a concatenation
 #
-# The embeddings of the profile fields, here three with 8 numbers each, are **concatenated** into $\vec p_u$ (§3.2).
+# The embeddings of the three profile fields, 8 numbers each, are **concatenated** into $\vec p_u$ (§3.2).
 # This vector enters only the ReLU layers, which can weight each field separately. It never enters an inner product, so
 # its dimension need not be $d$.
 
@@ -333,7 +333,7 @@ model = reference_model(split, seed)
 catalog = model.item_vectors()
 
 # %% [markdown]
-# The collapsed cell trains a MIND model. Row $i$ of `catalog` is $\vec e_i$. For each of the user's films, `taste` is
+# The cell above trains a MIND model. Row $i$ of `catalog` is $\vec e_i$. For each of the user's films, `taste` is
 # 0, 1 or 2, or −1 if the film belongs to no taste.
 
 # %%
@@ -516,7 +516,7 @@ for name, v in [*zip(curves, user_vectors[32], strict=True)][1:]:
 #
 # **Measured here** (intervals above): among the tested dimensions, four vectors cover at least 90 % of the liked
 # clusters from $d = 8$ on, the fitted vector from 24 and the mean from 48. At $d = 2$, however, four vectors cover
-# fewer clusters than a single vector.
+# fewer clusters than either single vector.
 #
 # The mean needs a larger dimension than the rule's 33. Random directions are not exactly orthogonal, so the farthest
 # liked cluster has a lower cosine than the rule's $1/\sqrt 4$: at $d = 32$, it is 0.37, below that of the nearest other
@@ -662,8 +662,8 @@ print(f"cosine of the two user vectors: {F.cosine_similarity(*seen_from, dim=0):
 # items would need its own forward pass. Eq. 1, by contrast, computes $\mathbf V_u$ once for all items.
 #
 # A **tree**, however, can be searched with an arbitrary scorer. In TDM (KDD 2018, arXiv 1801.02294), the items are the
-# leaves of a tree that is learned together with the network, and beam search scores a number of nodes that grows with
-# $\log n$.
+# leaves of a tree that is learned together with the scorer, and beam search scores a number of nodes that grows with
+# the logarithm of the number of items.
 #
 # If attention puts all weight on the best-matching behavior, the score becomes Eq. 3 with *every behavior as an
 # interest*. MIND instead compresses $n$ behaviors into a few interests.

@@ -287,7 +287,7 @@ _ = save_figure(figures.iterations(seen, titles, interests, (1, 2, 3, 8)), "01_r
 
 # %% [markdown]
 # **Figure 1.4.** From iteration 3 on, each film's largest weight (framed) stays with one interest. In iteration 2, only
-# that of *Schindler's List* (dashed) belongs to another. Later iterations only sharpen the weights.
+# that of *Schindler's List* (dashed) belongs to another. After iteration 3, the weights only sharpen.
 #
 # The capsules differ from the first iteration on, because their matrices differ. In iteration 3, *Who Framed Roger
 # Rabbit?* has a weight of 0.71 for film noir and only 0.04 for animation, because its audience resembles that of the
@@ -436,7 +436,7 @@ show_table(
 # ## 6. Along which axis does the softmax run?
 #
 # **Paper**: the softmax runs over the interests, so that each behavior is divided among them. Algorithm 1 takes the
-# softmax for each behavior $i$, and in the sum of Eq. 6 the index $k$ replaces the interest $j$. However, the sum's
+# softmax for each behavior $i$, and the sum of Eq. 6 runs over the second index, the interest. However, the sum's
 # upper bound is printed as $m$, the number of low-level capsules, instead of $K$.
 #
 # In code the axes differ by one character. Several public implementations use the axis of the behaviors ([appendix

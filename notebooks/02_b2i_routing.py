@@ -157,14 +157,14 @@ def dynamic_routing(votes, r):
 # %% [markdown]
 # ## First change: one map for all pairs
 #
-# The routing of Sabour et al. has a matrix $\mathbf S_{ij}$ for every pair of capsules. This suits images, where
-# capsule $i$ always covers the same region. Behavior $i$, however, is just the user's $i$-th film, so a matrix per
-# position causes four problems:
+# [Sabour et al. (2017)](https://arxiv.org/abs/1710.09829) use a matrix $\mathbf S_{ij}$ for every pair of capsules.
+# This suits images, where capsule $i$ always covers the same region. Behavior $i$, however, is just the user's $i$-th
+# film, so a matrix per position causes four problems:
 #
 # - **Size.** With 50 behaviors, 5 interests and $d = 64$ dimensions, separate matrices have
 #   $50 \cdot 5 \cdot 64^2 = 1{,}024{,}000$ parameters; one shared matrix has 4,096.
 # - **Length.** Behavior 51 has no matrix, and only long histories train the matrices of late positions.
-# - **One space.** Separate matrices may put interests into different spaces, but all are compared with the same item
+# - **Space.** Separate matrices may put interests into different spaces, but all are compared with the same item
 #   vectors.
 # - **Order.** The result depends on the order of the films, but the history $\mathcal I_u$ is a set (§3.1).
 #
@@ -279,7 +279,7 @@ _ = save_figure(figure, "02_plane.svg")
 # %% [markdown]
 # **Figure 2.2.** Interests separate only if their initial logits differ. With $\sigma = 0$ (top), the three arrows
 # coincide after every iteration. With $\sigma = 1$ (bottom), the first weights are random; agreement then groups the
-# behaviors by direction. Dots are behaviors; each mixes the interests' colors by its weights. Arrows are interests;
+# behaviors by direction. Dots are behaviors, colored by their weights for the interests. Arrows are interests;
 # their widths differ so that coinciding arrows stay visible.
 #
 # **Try**: delete `b +` in `random_routing`, then rerun its cell and the figure's. The logits no longer
@@ -602,8 +602,8 @@ for r, sigma in ((1, 0), (3, 1), (10, 5)):
 #   The *entropy* of its weights over behaviors, divided by $\log n$, is near 0.
 #
 # We run Algorithm 1 without training ($r = 3$, $\mathbf S = \mathbf I$) on users simulated as above. Their correct
-# interests are known: one per cluster, with cosine about 0 and entropy $\log 7 / \log 21 = 0.64$. We first increase the
-# norm of the embeddings, with the softmax over interests or behaviors, and then only $\sigma$.
+# interests are known: one per cluster, with cosine about 0 and entropy $\log 7 / \log 21 = 0.64$. We increase either
+# the norm of the embeddings, with the softmax over interests or behaviors, or $\sigma$ (at norm 0.5).
 
 # %%
 norms, sigmas = (0.05, 1, 2, 4, 8, 16, 30), (0.1, 1, 2, 5, 20)
@@ -691,7 +691,7 @@ show_table(
 # another (green) has length zero.
 #
 # **Measured here**, on simulated users: more iterations can replace long embeddings, though not fully at norm 0.5.
-# There, a hundred recover all clusters for 75 % of the users; at norm 16, three suffice for 89 %.
+# There, 100 iterations recover all clusters for 75 % of the users; at norm 16, three do so for 89 %.
 #
 # ## Summary
 #

@@ -560,8 +560,8 @@ torch.testing.assert_close(ours, sampled_softmax.candidate_aware_loss(*inputs))
 #
 # ### Exercise 3: candidates with a finite p
 #
-# Write `candidate_scores(V, active, e, p)` for interests $(B, K, d)$, the mask $(B, K)$, candidates $(C, d)$ and a
-# finite $p$. Return the scores $(B, C)$.
+# Write `candidate_scores(V, active, e, p)`, which returns the weighted means above, $(B, C)$, for interests $(B, K,
+# d)$, mask $(B, K)$, candidates $(C, d)$ and a finite $p$.
 
 
 # %%
