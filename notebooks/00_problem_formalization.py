@@ -80,12 +80,12 @@ _ = save_figure(architecture(), "00_architecture.svg")
 #
 # All items share the embedding tables. *Behavior-to-interest (B2I) routing* groups a user's $n$ behaviors into $K'_u$
 # vectors, the interest capsules (notebooks 01 and 02). ReLU layers map each capsule and the profile vector $\vec p_u$
-# to a user vector. In **training**, *label-aware attention* combines the user vectors into one vector for the label
-# (notebook 03), and a sampled softmax compares the label with $m$ sampled items (notebook 04). In **serving**, each
-# user vector searches an index, and the results are merged.
+# to an *interest vector*. In **training**, *label-aware attention* combines the interest vectors into one *user vector*
+# for the label (notebook 03), and a sampled softmax compares the label with $m$ sampled items (notebook 04). In
+# **serving**, each interest vector searches an index, and the results are merged.
 #
 # In the figure, $f$ is the number of profile fields, $|\mathcal I|$ the number of items and $p$ an exponent; ANN means
-# approximate nearest neighbors. User vectors are rows of $\mathbf V_u$ in the figure and in code, but columns in
+# approximate nearest neighbors. Interest vectors are rows of $\mathbf V_u$ in the figure and in code, but columns in
 # equations, as in the paper. Our films have genres and a decade instead of a category and a brand.
 #
 # ## 1. One user and one label item
@@ -568,9 +568,9 @@ print([int(smallest_dimension(liked)) for liked in (2, 4, 8)])
 # of them. **Paper**: matching takes less than 15 ms for a billion items (§5). We use this time as a limit.
 #
 # We assume that a request takes as long as the slower of two processes: reading from memory and computing. A scan of
-# $n$ item vectors, each with $d$ numbers of $b$ bytes, reads $n\,d\,b$ bytes once for all $K$ user vectors. It performs
-# $2Kn\,d$ floating-point operations (FLOP), a multiplication and an addition for each number and user vector. For
-# $n=10^9$, $d=64$ and float32, the costs are:
+# $n$ item vectors, each with $d$ numbers of $b$ bytes, reads $n\,d\,b$ bytes once for all $K$ interest vectors. It
+# performs $2Kn\,d$ floating-point operations (FLOP), a multiplication and an addition for each number and interest
+# vector. For $n=10^9$, $d=64$ and float32, the costs are:
 
 # %%
 bandwidth, speed = 2e12, 20e12  # assumed bytes and FLOP per second: a GPU with enough memory
@@ -592,7 +592,7 @@ for K in (1, 4):
 # items would have to be split over nine machines.
 #
 # Figure 0.5 adds three methods. An **inverted file** is an index of $\sqrt n$ lists of items. A search compares each
-# user vector with the centers of all lists and the items of the 32 nearest.
+# interest vector with the centers of all lists and the items of the 32 nearest.
 #
 # An **attention network** like DIN (section 6) weights 50 behaviors for each candidate. With $4d$ inputs and 36 hidden
 # units, it needs $2\cdot50\,(4d\cdot36+36+d)\approx0.93$ million FLOP per candidate. **TDM** applies this network to a

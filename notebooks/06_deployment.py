@@ -181,14 +181,17 @@ print("the platform shows the same ten films:",
 show_table(
     ["interest", "candidates", "their typical genres"],
     [
-        (k, mine.sum(), typical_genres(log, candidates[mine]) if mine.any() else "–")
+        (k + 1, mine.sum(), typical_genres(log, candidates[mine]) if mine.any() else "–")
         for k, mine in enumerate(found_by == np.arange(len(V))[:, None])
     ],
     text_columns=3,
 )
 show_table(
     ["position", "film", "genres", "found by interest"],
-    [(n, log.titles[i], genres(log, i), interest_of[i]) for n, i in enumerate(shown.tolist(), 1)],
+    [
+        (n, log.titles[i], genres(log, i), interest_of[i] + 1)
+        for n, i in enumerate(shown.tolist(), 1)
+    ],
     text_columns=4,
 )
 
