@@ -18,7 +18,7 @@
 # 25 % on Taobao and by 10 % on Amazon Beauty's last items; in six other settings the difference is not measurable. With
 # the paper's Eq. 10, in which the label's interest scores the negatives, four interests lose five points on films and
 # three on groceries. On the last items of Taobao and Beauty, users gain most if their next item's category is one of
-# several in their history. The order of behaviors matters more: on these data and on films, one vector with a learned
+# several in their history. The order of behaviors matters more: on these data, films and CDs, one vector with a learned
 # weight for each position exceeds four without such weights, and more vectors then do not raise HitRate@50 measurably
 # (§5).
 #
@@ -271,8 +271,8 @@ show_table(["points [95 % interval]", *(f"HitRate@{n}" for n in cutoffs if n != 
 
 # %% [markdown]
 # **Measured here**: in our form, the HitRate@50 of four interests does not differ measurably from that of one. In the
-# paper's form, it is almost three points lower, probably because of the loss (notebook 03); after correction this is
-# inconclusive (§8).
+# paper's form, it is almost three points lower, probably because of the loss (notebook 03); in the recorded runs below,
+# five points.
 #
 # ### Exercise 1: a paired interval
 #
@@ -673,16 +673,16 @@ show_table(
 
 # %% [markdown]
 # **Figure 5.8.** *The last films count most: the tenth from the end has 0.22 times the weight of the last.* Each line
-# is a training run of MIND-1. The tables show tuned models.
+# is a training run.
 #
 # **Measured here**: for last items, recency weights add more to one vector than three additional interests do. MIND-1
-# with these weights is 13.27 [12.25, 14.29] points above MIND-4 without them on films, 0.88 [0.60, 1.15] on Taobao and
-# 0.91 [0.40, 1.42] on Beauty's last items. If both models have the weights, four interests are 1.20 [0.65, 1.75] points
-# below one on films. Elsewhere, four are not measurably above one at N = 50, but at N = 10 they gain 0.65 [0.21, 1.09]
-# on Beauty's last items.
+# with these weights is 13.27 [12.25, 14.29] points above MIND-4 without them on films, 2.74 [2.33, 3.15] on CDs, 0.88
+# [0.60, 1.15] on Taobao and 0.91 [0.40, 1.42] on Beauty. On groceries, the weights add nothing measurable. If both
+# models have them, four interests are below one on films (−1.20) and CDs (−1.12) and nowhere measurably above it at N =
+# 50; at N = 10, they gain 0.65 [0.21, 1.09] on Beauty's last items.
 #
-# On Taobao, SASRec is ahead of MIND-1 with recency. On MovieLens, the order of ratings is partly an artifact of what
-# the site showed (Fan et al., 2024).
+# SASRec is ahead of MIND-1 with recency on Taobao and behind it on films and
+# Beauty. On MovieLens, the order of ratings is partly an artifact of what the site showed (Fan et al., 2024).
 #
 # ## 6. What does an interest look like?
 #
@@ -818,7 +818,7 @@ print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are different"
 
 # %% [markdown]
 # **Figure 5.10.** *Interests 1 and 3 retrieve mostly films that no other vector retrieves; interests 2 and 4 mostly
-# repeat YouTube DNN's list.* Right: the first three titles.
+# repeat YouTube DNN's list.* Right: first titles.
 #
 # **Paper** (Fig. 6, user C): for each interest (four of MIND, one of YouTube DNN), an axis shows the similarity of its
 # items to it. MIND's items are closer to their interest than YouTube DNN's to its vector, which are scattered over
