@@ -22,7 +22,7 @@
 # weight for each position exceeds four without such weights, and more vectors then do not raise HitRate@50 measurably
 # (§5).
 #
-# Reading takes 25 minutes, the computation five.
+# Reading takes 25 minutes, computing five.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 from mindlib.lessons.common.architecture import show_architecture
@@ -426,8 +426,8 @@ for r in (1, 2, 3, 6):
 #
 # ## 4. Which K, σ and p?
 #
-# Each recorded study changes one setting of MIND-4 (ours); the study of σ uses Gaussian initialization, because
-# farthest-point initialization has no σ.
+# Each recorded study changes one setting of MIND-4 (ours); that of σ uses Gaussian initialization, because farthest
+# points have no σ.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 model = trained_model(split, trial, cache)
@@ -543,7 +543,7 @@ of_target = {
     if (found := recorded_groups(results, "MIND-4", "MIND-1", "category of the target"))
 }
 panels = {
-    "the target's category in the history": of_target,
+    "the target's category in the history": dict(list(of_target.items())[:4]),
     "behaviors of a user (2 or 3: one interest)": {shop: lengths},
 }
 figure = gain_lines(panels, "HitRate@50 of MIND-4 − MIND-1, points")
@@ -582,14 +582,14 @@ show_table(
 
 # %% [markdown]
 # **Figure 5.7.** *On Taobao and Beauty, several interests help most if the target's category is one of several in the
-# history.* Right: users with two or three behaviors have one interest and do not gain measurably. The first table lists
-# slopes of the gain over log₂(1 + value), for categories at equal history length; * marks p-values below 0.05 after
-# Holm's correction.
+# history.* Left: four of the data sets in the table. Right: users with two or three behaviors have one interest and do
+# not gain measurably. The first table lists slopes of the gain over log₂(1 + value), for categories at equal history
+# length; * marks p-values below 0.05 after Holm's correction.
 #
 # **Measured here**: if the target's category is one of several in their history, users gain 5.84 [4.72, 6.95] points on
 # Taobao and 3.82 [2.77, 4.87] on Beauty's last items. This agrees with the paper's motivation: one vector stays near
 # the most frequent category, and several also represent the others. It explains neither the gain of 1.41 [1.02, 1.81]
-# on Beauty if the category is absent, nor that of 1.63 [0.39, 2.88] on Taobao if it is the most frequent. On films, no
+# on Beauty if the category is absent, nor that of 1.63 [0.39, 2.88] on Taobao if it is most frequent. On films, no
 # group gains or loses measurably.
 #
 # Without the items' categories as input, the gain on Taobao disappears (−0.15 [−0.43, 0.14]). However, on none of the
@@ -818,7 +818,7 @@ print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are different"
 
 # %% [markdown]
 # **Figure 5.10.** *Interests 1 and 3 retrieve mostly films that no other vector retrieves; interests 2 and 4 mostly
-# repeat YouTube DNN's list.* Right: first titles.
+# repeat YouTube DNN's list.* 
 #
 # **Paper** (Fig. 6, user C): for each interest (four of MIND, one of YouTube DNN), an axis shows the similarity of its
 # items to it. MIND's items are closer to their interest than YouTube DNN's to its vector, which are scattered over
@@ -872,7 +872,7 @@ _ = save_figure(figure, "05_map.png")
 # **Figure 5.11.** *Films of a genre are often neighbors; the broad user's interest 1 lies among the horror films.*
 # Points are the 2,000 most frequent films, with six large genres in color. A line joins each of the user's films
 # (circles) to its strongest interest (star). A star marks the median position of the ten films nearest to its interest
-# minus the mean interest of 500 users. UMAP preserves neither the size of groups nor the distance between remote ones.
+# minus the mean interest of 500 users. UMAP preserves neither group sizes nor distances between remote groups.
 #
 # In the interactive map below, hover over a larger point for its title, or search for one. The license forbids
 # redistributing all titles; `make report ARGS="-p map_titles 2000"` shows them in your copy.
