@@ -154,7 +154,7 @@ print(
 # three protocols leak time**: the training data contain what *other* users did after a test case.
 #
 # HitRate@N (Eq. 12) is the share of users with a target among the N best items of the whole catalog, excluding the
-# items of their history (`exclude_history`). With one target for each user, it equals recall. This exclusion matters
+# items of their history (`exclude_history`). With one target per user, it equals recall. This exclusion matters
 # most in groceries (The Complete Journey), where users return to items.
 
 
@@ -818,7 +818,7 @@ print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are different"
 
 # %% [markdown]
 # **Figure 5.10.** *Interests 1 and 3 retrieve mostly films that no other vector retrieves; interests 2 and 4 mostly
-# repeat YouTube DNN's list.* 
+# repeat YouTube DNN's list.*
 #
 # **Paper** (Fig. 6, user C): for each interest (four of MIND, one of YouTube DNN), an axis shows the similarity of its
 # items to it. MIND's items are closer to their interest than YouTube DNN's to its vector, which are scattered over
