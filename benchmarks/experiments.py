@@ -42,7 +42,13 @@ from mindlib.data.storage import atomic_file
 from mindlib.evaluation import compare_seeds, history_categories, trend
 from mindlib.experiments.cache import code_version, describe_config
 from mindlib.experiments.claims import CLAIMS
-from mindlib.experiments.search_space import BUDGET, STUDIES, TRAINING, search_space
+from mindlib.experiments.search_space import (
+    BUDGET,
+    LOWEST_RATE,
+    STUDIES,
+    TRAINING,
+    search_space,
+)
 from mindlib.experiments.tables import Values, stack_seeds, summarize
 from mindlib.experiments.trial import Trial, TrialRun
 from mindlib.experiments.tuning import Tuning, run_seeds, tune_settings
@@ -124,12 +130,33 @@ def recorded_settings(
 
     Args:
         space: the candidates of each row, as `search_space` returns them.
+
+    Raises:
+        ValueError: a recorded choice is not among the candidates.
     """
-    chosen = {row["name"]: row["tuned"]["chosen"] for row in results["rows"] if row.get("tuned")}
+    rows = {row["name"]: row for row in results["rows"] if row.get("tuned")}
+    found = {}
+    for name, candidates in space.items():
+        if len(candidates) == 1:
+            found[name] = candidates[0]
+        elif row := rows.get(name):
+            facts = row["tuned"]["candidates"][row["tuned"]["chosen"]]
+            chosen = {field: value for field, value in facts.items() if field != "value"}
+            same = [trial for trial in candidates if chosen.items() <= settings_of(trial).items()]
+            if len(same) != 1:
+                raise ValueError(
+                    f"{name}: {chosen} is not among the candidates; change --lowest-rate"
+                )
+            (found[name],) = same
+    return found
+
+
+def settings_of(trial: Trial) -> dict[str, Any]:
+    """Return the fields of a trial's configuration and training by their dotted names."""
     return {
-        name: candidates[chosen.get(name, 0)]
-        for name, candidates in space.items()
-        if name in chosen or len(candidates) == 1
+        f"{part}.{name}": value
+        for part in ("config", "training")
+        for name, value in describe_config(getattr(trial, part)).items()
     }
 
 
@@ -153,11 +180,7 @@ def result_row(runs: Sequence[TrialRun], tuning: Tuning | None) -> dict[str, Any
 
 def tuning_facts(tuning: Tuning) -> dict[str, Any]:
     """Describe the fields in which the candidates differ, and the value of each candidate."""
-    settings = [
-        {f"{part}.{name}": value for part in ("config", "training")
-         for name, value in describe_config(getattr(trial, part)).items()}
-        for trial in tuning.candidates
-    ]  # fmt: skip
+    settings = [settings_of(trial) for trial in tuning.candidates]
     differing = [n for n in settings[0] if len({repr(setting[n]) for setting in settings}) > 1]
     return {
         "on": f"validation {tuning.metric}",
@@ -429,6 +452,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--seeds", type=int, default=5, help="of each row (%(default)s)")
     add("--study-seeds", type=int, default=2, help="of each row of a study (%(default)s)")
     add("--settings", type=Path, metavar="FILE", help="take the choices of this result")
+    add("--lowest-rate", type=float, default=LOWEST_RATE, help="of the grid (%(default)s)")
     add("--epochs", type=int, default=TRAINING.epochs, help="(%(default)s)")
     add("--pairs-per-user", type=int, default=0, help="in an epoch, at most (0: all)")
     add("--ids-only", action="store_true", help="without the fields and titles of the items")
@@ -473,6 +497,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     for option in ("seeds", "study_seeds", "epochs", "dim", "threads"):
         if getattr(given, option) < 1:
             parser.error(f"--{option.replace('_', '-')} {getattr(given, option)}: expected >= 1")
+    if not 0 < given.lowest_rate < 1:
+        parser.error(f"--lowest-rate {given.lowest_rate}: expected more than 0 and less than 1")
     given.data, _, given.path = given.data.partition("=")
     if given.data not in DATA:
         parser.error(f"--data {given.data}: no such data; there is {', '.join(DATA)}")
@@ -537,7 +563,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for row in make_rows(
         given,
         split,
-        search_space(training, {"dim": given.dim}),
+        search_space(training, {"dim": given.dim}, given.lowest_rate),
         cutoffs=tuple(n for n in CUTOFFS if n <= log.num_items),
         cache=given.cache,
         categories=data.categories,

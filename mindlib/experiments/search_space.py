@@ -34,11 +34,9 @@ from mindlib.models import (
 from mindlib.models.vector_model import VectorConfig, VectorModel
 from mindlib.training import TrainingConfig
 
-BUDGET = 4
-LEARNING_RATES = (4e-3, 8e-3)
+BUDGET = 8
+LOWEST_RATE = 2e-3
 DROPOUTS = (0.2, 0.5)
-# The paper's form has no dropout, so its whole budget goes to the learning rate.
-PAPER_RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 TRAINING = TrainingConfig(
     epochs=8,
     batch_size=512,
@@ -50,7 +48,9 @@ TRAINING = TrainingConfig(
 
 
 def search_space(
-    training: TrainingConfig = TRAINING, shape: Mapping[str, Any] | None = None
+    training: TrainingConfig = TRAINING,
+    shape: Mapping[str, Any] | None = None,
+    lowest_rate: float = LOWEST_RATE,
 ) -> dict[str, list[Trial]]:
     """Return the candidates of each row of the table: baselines first, then the vector models.
 
@@ -58,15 +58,19 @@ def search_space(
         training: shared by all vector models, apart from the learning rate and the loss.
         shape: fields of every `VectorConfig` (dim, history_length, ...) to replace; `dim` applies
             to the factors too.
+        lowest_rate: the lowest of four learning rates, each twice the one before. The paper's form
+            has no dropout, so its whole budget goes to eight rates, from a quarter of this one.
     """
     shape = shape or {}
+    learning_rates = [lowest_rate * 2**k for k in range(4)]
+    paper_rates = [lowest_rate * 2**k for k in range(-2, 6)]
     dim = {"dim": shape["dim"]} if "dim" in shape else {}
 
     def row(
         name: str,
         model: type,
         configs: Sequence[Any] = (None,),
-        rates: Sequence[float] = LEARNING_RATES,
+        rates: Sequence[float] = learning_rates,
         **changes: Any,
     ) -> list[Trial]:
         return [
@@ -85,8 +89,11 @@ def search_space(
     default, one_interest = (training.learning_rate,), RoutingConfig(max_interests=1)
     paper_dnn, paper_mind = YouTubeDNN.config_class.paper(**shape), MINDConfig.paper(**shape)
     paper_mind_1 = replace(paper_mind, routing=RoutingConfig.paper(max_interests=1))
-    item_cf = [ItemCFConfig(s, n) for s, n in product(("cosine", "bm25"), (200, 1000))]
-    ridges = ((30.0, 1.0), (10.0, 10.0), (1.0, 40.0), (0.01, 80.0))
+    item_cf = [ItemCFConfig(s, n) for s, n in product(("cosine", "bm25"), (200, 500, 1000, 3000))]
+    ridges = (
+        (100.0, 1.0), (30.0, 1.0), (10.0, 1.0), (30.0, 10.0),
+        (10.0, 10.0), (1.0, 40.0), (0.01, 80.0), (0.01, 160.0),
+    )  # fmt: skip
     wals = [WALSConfig(regularization=r, alpha=a, **dim) for r, a in ridges]
     rows = [
         row("Random", Random, rates=default),
@@ -100,9 +107,9 @@ def search_space(
         row("MIND-4, Eq. 10", MIND, vary(MIND), loss="label"),
         row("MIND-1, recency", MIND, vary(MIND, routing=one_interest, recency=True)),
         row("MIND-4, recency", MIND, vary(MIND, recency=True)),
-        row("YouTube DNN (paper)", YouTubeDNN, [paper_dnn], PAPER_RATES),
-        row("MIND-1 (paper)", MIND, [paper_mind_1], PAPER_RATES, loss="label"),
-        row("MIND-4 (paper)", MIND, [paper_mind], PAPER_RATES, loss="label"),
+        row("YouTube DNN (paper)", YouTubeDNN, [paper_dnn], paper_rates),
+        row("MIND-1 (paper)", MIND, [paper_mind_1], paper_rates, loss="label"),
+        row("MIND-4 (paper)", MIND, [paper_mind], paper_rates, loss="label"),
         row("ComiRec-SA", ComiRecSA, vary(ComiRecSA)),
         row("ComiRec-SA, no positions", ComiRecSA, vary(ComiRecSA, positions=False)),
         row("ComiRec-DR", ComiRecDR, vary(ComiRecDR)),

@@ -77,7 +77,7 @@ def test_the_results_have_their_provenance(results, folder):
     assert results["machine"]["threads"] == 1
     assert results["commit"] == code_version()
     assert {tuple(row["commits"]) for row in results["rows"]} == {(code_version(),)}
-    assert results["settings"]["budget"] == 4
+    assert results["settings"]["budget"] == 8
 
 
 def test_a_row_has_the_metrics_of_both_parts_and_its_tuning(results):
@@ -87,7 +87,7 @@ def test_a_row_has_the_metrics_of_both_parts_and_its_tuning(results):
             assert row[part][metric]["mean"] >= 0
             assert row[part][metric]["deviation"] is not None
     values = [candidate["value"] for candidate in row["tuned"]["candidates"]]
-    assert len(values) == 4
+    assert len(values) == 8
     assert values[row["tuned"]["chosen"]] == max(values)
     assert set(row["tuned"]["candidates"][0]) == {
         "config.behavior_dropout", "training.learning_rate", "value",
@@ -306,6 +306,7 @@ def test_an_unknown_row_of_only_is_named(script, folder, results):
         (["--studies", "depth"], "--studies: no 'depth'; there is sigma, power"),
         (["--base", "wals"], "--base: no 'wals'; there is mind-1, mind-4"),
         (["--seeds", "0"], "--seeds 0: expected >= 1"),
+        (["--lowest-rate", "0"], "--lowest-rate 0.0: expected more than 0 and less than 1"),
         (["--data", "books=."], "--data books: no such data; there is amazon-beauty"),
         (["--data", "amazon-beauty"], "amazon-beauty=PATH: there is no PATH given"),
         (["--out", "nowhere/x.json"], "there is no folder nowhere"),
@@ -321,17 +322,26 @@ def test_a_wrong_command_is_refused_before_any_work(script, tmp_path, capsys, ch
 
 
 def test_recorded_settings_are_the_recorded_choices_and_the_single_candidates(script):
+    space = search_space()
+    # Recorded with fewer candidates: the place in that list says nothing about the space of today.
+    chosen = {"config.regularization": 1.0, "config.alpha": 40.0, "value": 0.5}
     rows = [
         {"name": "Popularity", "tuned": None},
-        {"name": "WALS", "tuned": {"chosen": 3}},
+        {"name": "WALS", "tuned": {"chosen": 0, "candidates": [chosen]}},
         {"name": "a row that is no longer in the space", "tuned": {"chosen": 0}},
         {"name": "MIND-1", "failed": "NaN"},
     ]
-    space = search_space()
     found = script.recorded_settings(space, {"rows": rows})
     assert found == {name: space[name][0] for name in ("Random", "Popularity")} | {
-        "WALS": space["WALS"][3]
+        "WALS": next(trial for trial in space["WALS"] if trial.config.alpha == 40)
     }
+
+
+def test_a_recorded_choice_outside_the_grid_is_refused(script):
+    chosen = {"training.learning_rate": 0.064, "config.behavior_dropout": 0.2, "value": 0.5}
+    rows = [{"name": "MIND-1", "tuned": {"chosen": 0, "candidates": [chosen]}}]
+    with pytest.raises(ValueError, match=r"MIND-1: .*0\.064.* not among .*--lowest-rate"):
+        script.recorded_settings(search_space(), {"rows": rows})
 
 
 def made_up(seed: int) -> TrialRun:

@@ -45,6 +45,13 @@ def test_every_model_has_the_same_number_of_different_candidates(name):
     assert len(candidates) == (1 if name in ("Random", "Popularity") else BUDGET)
 
 
+def test_rates_double_from_the_lowest_and_the_paper_has_all_its_candidates_there():
+    table = search_space(lowest_rate=4e-3)
+    rates = {name: [t.training.learning_rate for t in row] for name, row in table.items()}
+    assert sorted(set(rates["MIND-4"])) == [0.004, 0.008, 0.016, 0.032]
+    assert rates["MIND-4 (paper)"] == [0.001 * 2**k for k in range(8)]
+
+
 def test_vector_models_share_their_training_apart_from_what_is_tuned():
     for name, candidates in TABLE.items():
         for trial in candidates:

@@ -36,7 +36,7 @@ def test_tuning_chooses_the_best_on_validation_without_the_test(split, tmp_path,
     found = tune_settings(
         split, SPACE["YouTube DNN"], cache=tmp_path, report=reported.append, **OPTIONS
     )
-    assert seen.call_count == len(reported) == len(found.values) == 4
+    assert seen.call_count == len(reported) == len(found.values) == 8
     assert all(call.args[1] is split.validation for call in seen.mock_calls)
     assert not list(tmp_path.glob("*/test-*"))
     values = [
@@ -56,7 +56,7 @@ def test_a_single_candidate_is_chosen_unseen(split):
 
 
 def test_a_candidate_whose_training_diverges_is_not_chosen(split, tmp_path, monkeypatch):
-    real, diverging = run_trial, list(SPACE["ItemCF"][:3])
+    real, diverging = run_trial, list(SPACE["ItemCF"][:7])
 
     def broken(split, trial, *args, **options):
         if trial in diverging:
@@ -66,9 +66,9 @@ def test_a_candidate_whose_training_diverges_is_not_chosen(split, tmp_path, monk
     monkeypatch.setattr(tuning, "run_trial", broken)
     with pytest.warns(UserWarning, match="ItemCF: the loss is nan"):
         found = tune_settings(split, SPACE["ItemCF"], cache=tmp_path, **OPTIONS)
-    assert found.best == SPACE["ItemCF"][3]
-    assert np.isnan(found.values[:3]).all()
-    diverging.append(SPACE["ItemCF"][3])
+    assert found.best == SPACE["ItemCF"][7]
+    assert np.isnan(found.values[:7]).all()
+    diverging.append(SPACE["ItemCF"][7])
     with (
         pytest.warns(UserWarning, match="the loss is nan"),
         pytest.raises(FloatingPointError, match="every candidate of ItemCF diverged"),
@@ -79,10 +79,10 @@ def test_a_candidate_whose_training_diverges_is_not_chosen(split, tmp_path, monk
 @pytest.mark.parametrize(
     ("indices", "metric", "message"),
     [
-        ((0, 1), "Recall@10", "2 different candidates of ItemCF: expected 4"),
-        ((), "Recall@10", "0 different candidates of no model: expected 4"),
-        ((0, 1, 2, 0), "Recall@10", "3 different candidates of ItemCF: expected 4"),
-        ((0, 1, 2, 3), "Recall@7", r"metric='Recall@7': expected one with N among \(5, 10\)"),
+        ((0, 1), "Recall@10", "2 different candidates of ItemCF: expected 8"),
+        ((), "Recall@10", "0 different candidates of no model: expected 8"),
+        ((*range(7), 0), "Recall@10", "7 different candidates of ItemCF: expected 8"),
+        (range(8), "Recall@7", r"metric='Recall@7': expected one with N among \(5, 10\)"),
     ],
 )
 def test_unequal_budgets_are_refused(split, indices, metric, message):
