@@ -16,13 +16,13 @@
 # about 20 minutes, running one to three.
 #
 # *The paper* is "Multi-Interest Network with Dynamic Routing for Recommendation at Tmall" (CIKM 2019, arXiv
-# 1904.08030), and **MIND** is its model. Our data are the ratings of MovieLens-1M; a rating of 4 or more counts as an
-# interaction. Claims carry a badge: **Paper** (from the paper), **Measured here** (ranges in parentheses are 95 %
-# intervals) or **Open** (unanswered).
+# 1904.08030), and **MIND** is its model. Equation and § numbers are the paper's. In our data, MovieLens-1M, a rating of
+# 4 or more is an interaction. Claims carry a badge: **Paper** (from the paper), **Measured here** (ranges in
+# parentheses are 95 % intervals) or **Open** (unanswered).
 
 # %% tags=["parameters"]
 worlds: int = 100  # random worlds for each dimension in section 4
-seed: int = 0  # of the trained item vectors and of the random worlds
+seed: int = 0  # for the trained item vectors and the random worlds
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 import math
@@ -78,11 +78,11 @@ _ = save_figure(architecture(), "00_architecture.svg")
 # green). Training (purple) needs a label item, the target; serving (teal) searches all items. (After the paper's Fig.
 # 2.)
 #
-# All items share the embedding tables. *Behavior-to-interest (B2I) routing* groups a user's $n$ behaviors into $K'_u$
-# vectors, the interest capsules (notebooks 01 and 02). ReLU layers map each capsule and the profile vector $\vec p_u$
-# to an *interest vector*. In **training**, *label-aware attention* combines the interest vectors into one *user vector*
-# for the label (notebook 03), and a sampled softmax compares the label with $m$ sampled items (notebook 04). In
-# **serving**, each interest vector searches an index, and the results are merged.
+# Behaviors, labels and sampled items share embedding tables. *Behavior-to-interest (B2I) routing* groups a user's $n$
+# behaviors into $K'_u$ vectors, the interest capsules (notebooks 01 and 02). ReLU layers map each capsule and the
+# profile vector $\vec p_u$ to an *interest vector*. In **training**, *label-aware attention* combines the interest
+# vectors into one *user vector* for the label (notebook 03), and a sampled softmax compares the label with $m$ sampled
+# items (notebook 04). In **serving**, each interest vector searches an index, and the results are merged.
 #
 # In the figure, $f$ is the number of profile fields, $|\mathcal I|$ the number of items and $p$ an exponent; ANN means
 # approximate nearest neighbors. Interest vectors are rows of $\mathbf V_u$ in the figure and in code, but columns in
@@ -99,7 +99,7 @@ _ = save_figure(architecture(), "00_architecture.svg")
 
 # %%
 log = load("movielens-1m")
-split = leave_last_out(log)  # the last film of each user is held out as the label of the test
+split = leave_last_out(log)  # the last film of each user is held out as the test label
 case = example_case(split)
 user = split.test.histories.select(slice(case, case + 1)).window(50)
 films = user.items[0, user.mask[0]]
@@ -140,9 +140,9 @@ assert all((taste == k).sum() > 1 for k in range(3))
 # ### 2.1 An item is a mean of embeddings
 #
 # An item enters the model as the ids of the film itself, its genres and its decade. Each id has a row in a table of
-# learned vectors, and the rows of an item are **averaged** (§3.2). For example, let $d = 2$. The genre rows $(0, 3)$
-# and $(2, 5)$ have the mean $(1, 4)$. With the id row $(2, -1)$ and the decade row $(3, 0)$, the item's vector is
-# $\tfrac13(2+1+3,-1+4+0)=(2,1)$. In general,
+# learned vectors, and the rows of an item are **averaged** (§3.2). For example, let the dimension be $d = 2$. The genre
+# rows $(0, 3)$ and $(2, 5)$ have the mean $(1, 4)$. With the id row $(2, -1)$ and the decade row $(3, 0)$, the item's
+# vector is $\tfrac13(2+1+3,-1+4+0)=(2,1)$. In general,
 #
 # $$\vec e_i=f_{item}(\mathcal F_i)=\frac{1}{|\mathcal F_i|}\sum_{f\in\mathcal F_i}\vec t_f\in\mathbb R^{d},\tag{2}$$
 #
@@ -181,7 +181,7 @@ with torch.no_grad():
     theirs.weight.copy_(torch.cat(tables))
     all_films = torch.arange(log.num_items + 1)
     assert torch.allclose(ours(all_films), theirs(all_films), atol=1e-6)
-print(f"ItemTables equals mindlib's ItemEmbedding on all {log.num_items:,} films.")
+print(f"ItemTables equals ItemEmbedding of our library mindlib on all {log.num_items:,} films.")
 
 # %% [markdown]
 # **Predict**: the tables are still random. What is the cosine between two films that share all genres and the decade,
@@ -204,18 +204,18 @@ for name, pairs in {
 # Items that share features are close even before training: the cosine is about 2/3 if they share two of the three
 # averaged rows and about 1/3 if they share one.
 #
-# The paper uses features because they help **cold** items, which have no interactions yet. If the untrained id row of a
-# new film is set to zero, the film's vector $\tfrac13(\text{genre}+\text{decade})$ points roughly in the direction of
-# films with the same genres and decade. New films with equal genres and decade get equal vectors. **Open**: is a new
-# film retrieved despite its probably smaller norm?
+# The paper uses features besides the id because they help **cold** items, which have no interactions yet. If the
+# untrained id row of a new film is set to zero, the film's vector $\tfrac13(\text{genre}+\text{decade})$ points roughly
+# in the direction of films with the same genres and decade. New films with equal genres and decade get equal vectors.
+# **Open**: is a new film retrieved although its vector probably has a smaller norm?
 #
 # The paper gives no reason for the mean. We see two: item and user vectors need the same dimension $d$ for their inner
-# product, and $d$ should not grow with the number of features, because a billion item vectors are stored.
+# product, and $d$ should not grow with the number of features, because a large platform stores a billion item vectors.
 #
 # ### Exercise 1: features with gaps
 #
-# For a `table` of shape (rows, d) and row numbers `codes` of shape (items, fields), return the mean rows, of shape
-# (items, d). Ignore fields with code 0 ("unknown"); for an item without known fields, return zeros.
+# For a `table` of shape (rows, d) and row numbers `codes` of shape (items, fields), return each item's mean row, in
+# shape (items, d). Ignore fields with code 0 ("unknown"); for an item without known fields, return zeros.
 
 
 # %%
@@ -278,8 +278,8 @@ print(f"ProfileTables equals mindlib's ProfileEmbedding on all {log.num_users:,}
 #
 # $$f_{score}(\mathbf V_u,\vec e_i)=\max_{1\le k\le K}\vec e_i^{\,\top}\vec v_u^{\,k}.\tag{3}$$
 #
-# Here, $K$ is the number of this user's vectors; in Figure 0.1, that number is $K'_u$, at most $K$. In code, the mask
-# `active` marks each user's $K'_u$ rows.
+# Here, $K$ is the number of this user's vectors; Figure 0.1 calls this number $K'_u$ and its maximum $K$. In code, the
+# mask `active` marks each user's $K'_u$ rows.
 
 
 # %%
@@ -302,7 +302,9 @@ assert torch.allclose(exact, score_by_best_interest(random_V, some, random_e), a
 each = top_n((random_V @ random_e.T).masked_fill(~some[:, :, None], -torch.inf).flatten(0, 1), 10)
 merged = merge(each.items.unflatten(0, (50, 4)) + 1, each.scores.unflatten(0, (50, 4)), 10)
 assert torch.equal(merged.items - 1, top_n(exact, 10).items)
-print("score equals mindlib's score_by_best_interest, and the merged lists are its top 10.")
+print(
+    "score equals mindlib's score_by_best_interest, and merging the vectors' lists gives the same top 10."
+)
 
 # %% [markdown]
 # **Try**: multiply the second vector by 3 (`V[0, 1] *= 3`) and rank again. The order becomes $b$, $c$, $a$. With one
@@ -315,9 +317,9 @@ print("score equals mindlib's score_by_best_interest, and the merged lists are i
 #
 # ### The real user, with one vector and with three
 #
-# YouTube DNN has one vector per user and averages all behaviors. MIND uses routing to *group* the behaviors and
-# averages each group. Here, the groups are the user's three tastes, and the single vector averages the films of all
-# three. We omit both models' ReLU layers.
+# The recommender YouTube DNN has one vector per user and averages all behaviors. MIND uses routing to *group* the
+# behaviors and averages each group. Here, the groups are the user's three tastes, and the single vector averages the
+# films of all three. We omit both models' ReLU layers and the details of routing.
 
 
 # %%
@@ -356,8 +358,8 @@ show_table(
 )
 one_list, merged_list = (part.amax(0).topk(50).indices for part in (scores[:1], scores[1:]))
 of_each = [int((scores[1:].argmax(0)[merged_list] == k).sum()) for k in range(3)]
-print(f"the best 50 films of the three vectors: {of_each} of each, "
-      f"{int((~torch.isin(merged_list, one_list)).sum())} of them not among the 50 of one vector")  # fmt: skip
+print(f"the best 50 films with three vectors: {of_each} from vectors 1 to 3; "
+      f"{int((~torch.isin(merged_list, one_list)).sum())} are not in the best 50 with one vector")  # fmt: skip
 for name, part in {"one vector": scores[:1], "three vectors": scores[1:]}.items():
     best = part.amax(0)
     rank = 1 + int((best > best[label]).sum())
@@ -366,8 +368,8 @@ for name, part in {"one vector": scores[:1], "three vectors": scores[1:]}.items(
 # %% [markdown]
 # **Measured here**, for this user only: three vectors change 21 of the best 50 films, but the label moves only from
 # rank 75 to 63. A vector may miss its own taste: the five best films of the film-noir vector, for example, are all
-# science fiction. Notebook 05 compares one vector with several over all users, and [the demo](../docs/demo.md)
-# (`make demo site`) for films you choose.
+# science fiction. Notebook 05 compares one vector with several over all users; [the demo](../docs/demo.md) (`make demo
+# site`) does so for films you choose.
 #
 # ## 4. Why one vector fails
 #
@@ -377,7 +379,8 @@ for name, part in {"one vector": scores[:1], "three vectors": scores[1:]}.items(
 # have norm 1, so a vector's list of six films contains those nearest in angle. A taste is covered if both of its films
 # are in the list.
 #
-# **Predict**: what is the largest number of tastes that one vector can cover? Then rotate it with the slider (degrees).
+# **Predict**: what is the largest number of tastes that one vector can cover? Then rotate the vector with the slider
+# (in degrees).
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 NAMES = ("film noir", "animation", "war")
@@ -425,9 +428,9 @@ print("most tastes covered by any of 3,600 directions:",
 
 # %% [markdown]
 # **In any dimension, an item between two liked items scores at least as high as the lower-scoring of the two**, unless
-# that score is negative. Let the item $\vec c=\alpha\vec a+\beta\vec b$ with $\alpha,\beta\ge0$ lie between the liked
-# items $\vec a$ and $\vec b$, all three of norm 1. By the triangle inequality, $1=|\vec c|\le\alpha+\beta$. If a user
-# vector $\vec v$ gives $\vec a$ and $\vec b$ nonnegative scores, it follows that
+# the lower score is negative. Let the item $\vec c=\alpha\vec a+\beta\vec b$ with $\alpha,\beta\ge0$ lie between the
+# liked items $\vec a$ and $\vec b$, all three of norm 1. By the triangle inequality, $1=|\vec c|\le\alpha+\beta$. If a
+# user vector $\vec v$ gives $\vec a$ and $\vec b$ nonnegative scores, it follows that
 #
 # $$\vec v^\top\vec c=\alpha\,\vec v^\top\vec a+\beta\,\vec v^\top\vec b
 # \ge(\alpha+\beta)\min(\vec v^\top\vec a,\vec v^\top\vec b)\ge\min(\vec v^\top\vec a,\vec v^\top\vec b).$$
@@ -443,11 +446,11 @@ print("most tastes covered by any of 3,600 directions:",
 #
 # $$\frac{1}{\sqrt c}>\sqrt{\frac{2\ln M}{d}}\quad\Longleftrightarrow\quad d>2\,c\ln M.$$
 #
-# If each interest has its own vector, $c$ is 1. Therefore, **by this rule, a single vector needs $c$ times the
-# dimension of separate vectors.** We test the rule in *random worlds*, each with $M = 60$ clusters of eight items; the
-# user likes $c = 4$ clusters. The rule predicts about $d = 33$ for one vector and $d = 8$ for four. The list has 32
-# items, as many as the liked clusters contain. From here on, a cluster is **covered** if at least half of its items are
-# in the list.
+# If each interest has its own vector, the rule applies with $c=1$. Therefore, **by this rule, a single vector needs $c$
+# times the dimension of separate vectors.** We test the rule in *random worlds*, each with $M = 60$ clusters of eight
+# items; the user likes $c = 4$ clusters. The rule predicts about $d = 33$ for one vector and $d = 8$ for four. The list
+# has 32 items, as many as the liked clusters contain. From here on, a cluster is **covered** if at least half of its
+# items are in the list.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 LIKED = 4
@@ -501,8 +504,8 @@ enough = {}
 for name, row in curves.items():
     first = next(k for k, estimate in enumerate(row) if estimate.value > 0.9 * LIKED)
     enough[name] = dims[first]
-    print(f"{name}: covers {row[dims.index(8)]} clusters at d = 8 "
-          f"and nine tenths from d = {dims[first]} on, {row[first]}")  # fmt: skip
+    print(f"{name}: {row[dims.index(8)]} clusters covered at d = 8; "
+          f"nine tenths reached at d = {dims[first]}, with {row[first]}")  # fmt: skip
 print(f"a random list covers {chance(LIKED):.3f}")
 centers = F.normalize(crowded_worlds(32, worlds, seed=seed).mean(2), dim=2)  # (worlds, 60, d)
 for name, v in [*zip(curves, user_vectors[32], strict=True)][1:]:
@@ -562,7 +565,7 @@ print([int(smallest_dimension(liked)) for liked in (2, 4, 8)])
 # The dimension doubles when $c$ doubles, as the rule predicts. However, `DIMENSIONS` contains only powers of two:
 # $c = 4$ gives 64, although 48 suffices in Figure 0.4.
 #
-# ## 5. What it costs to score a billion items
+# ## 5. The cost of scoring a billion items
 #
 # MIND is a model for **matching**, which selects thousands of items. In **ranking**, a larger network then scores each
 # of them. **Paper**: matching takes less than 15 ms for a billion items (§5). We use this time as a limit.
@@ -591,13 +594,13 @@ for K in (1, 4):
 # perform ten. Therefore, four vectors in one pass take no longer than one. A scan takes 8.5 times the limit, so the
 # items would have to be split over nine machines.
 #
-# Figure 0.5 adds three methods. An **inverted file** is an index of $\sqrt n$ lists of items. A search compares each
-# interest vector with the centers of all lists and the items of the 32 nearest.
+# Figure 0.5 adds three methods. An **inverted file** is an index listing each item under the nearest of $\sqrt n$
+# centers. A search compares each interest vector with all centers and the items under the 32 nearest.
 #
-# An **attention network** like DIN (section 6) weights 50 behaviors for each candidate. With $4d$ inputs and 36 hidden
-# units, it needs $2\cdot50\,(4d\cdot36+36+d)\approx0.93$ million FLOP per candidate. **TDM** applies this network to a
-# tree of items: on each of the last $\log_2(10^9/10^3)\approx20$ levels, it scores 2,000 nodes and keeps the best
-# 1,000.
+# An **attention network** like DIN (section 6) weights 50 behaviors for each candidate. With $4d$ inputs per behavior
+# and 36 hidden units, it needs $2\cdot50\,(4d\cdot36+36+d)\approx0.93$ million FLOP per candidate. **TDM** (section 6)
+# applies this network to a tree of items: on each of the last $\log_2(10^9/10^3)\approx20$ levels, it scores 2,000
+# nodes and keeps the best 1,000.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 n, d = 10**9, 64
@@ -641,10 +644,10 @@ assert BREAK_EVEN.check(break_even)
 # %% [markdown]
 # ## 6. Attention to each candidate cannot use a vector index
 #
-# A network that takes the user and a candidate as joint input is more expressive than Eq. 3. DIN, for example, weights
-# each behavior by its relevance to the candidate. **Paper**: DIN treats diverse interests at the level of items and
-# suits ranking; MIND treats them at the level of interests and suits matching (§3.6). The next cell weights behaviors
-# with inner products instead of DIN's network.
+# A network that takes the user and a candidate as joint input is more expressive than Eq. 3. DIN (Deep Interest
+# Network), for example, weights each behavior by its relevance to the candidate. **Paper**: DIN treats diverse
+# interests at the level of items and suits ranking; MIND treats them at the level of interests and suits matching
+# (§3.6). The next cell weights behaviors with inner products instead of DIN's network.
 
 
 # %%

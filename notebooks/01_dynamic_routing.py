@@ -23,7 +23,7 @@
 # code against mindlib, the library of these notebooks.
 
 # %% tags=["parameters"]
-draws: int = 400  # random examples behind the measured shares of section 5
+draws: int = 400  # number of random examples for the measured shares of section 5
 seed: int = 0  # seed of the random examples
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -62,7 +62,7 @@ show_architecture("routing")
 #
 # ## 1. A capsule is a vector whose norm is a confidence
 #
-# A neuron is represented by a number, a **capsule** by a vector. The vector's direction describes an entity, and its
+# A neuron outputs a number, whereas a **capsule** outputs a vector. The vector's direction describes an entity, and its
 # norm is the confidence that the entity is present. In MIND, the direction of an interest's capsule indicates which
 # items match the interest.
 #
@@ -84,7 +84,7 @@ def check_squash():
     z = torch.randn(1000, 8, generator=torch.Generator().manual_seed(seed))
     z[0] = 0
     torch.testing.assert_close(squash(z), mindlib.layers.routing.squash(z))
-    print("squash equals mindlib's squash on 1,000 random vectors, of which one is zero")
+    print("squash equals mindlib's squash on 1,000 random vectors, one of which is zero")
 
 
 check_squash()
@@ -96,7 +96,7 @@ show_table(["norm of $z$", *norms], [["norm of squash($z$)", *(f"{x:.4f}" for x 
 # Squash is nearly quadratic for short vectors, so a short sum almost vanishes. For long vectors it saturates: the
 # norm approaches 1.
 #
-# ## 2. Routing with a pencil
+# ## 2. Routing by hand
 #
 # Routing computes $K$ **high-level capsules** $u_j$ from $L$ **low-level capsules** $c_i$. In an image, a low-level
 # capsule may describe a nose and a high-level capsule a face. In MIND, a low-level capsule is a **behavior**, such as
@@ -218,7 +218,7 @@ _ = save_figure(
 # The last update of `b` is never used, so with $r = 3$ only two updates affect the output. With $r = 1$ there is no
 # routing: the loop squashes sums whose weights are all $1/K$.
 #
-# **Try**: write `u = z` in the loop, then rerun its cell and the collapsed cell below, whose check reports a
+# **Try**: write `u = z` in the loop, then rerun its cell and the collapsed cell after it, whose check reports a
 # difference. Squash shortens every vector, so without it the agreements are larger and the weights sharpen faster.
 # Restore the line afterward.
 #
@@ -286,8 +286,8 @@ seen = follow(dynamic_routing, votes, 8)
 _ = save_figure(figures.iterations(seen, titles, interests, (1, 2, 3, 8)), "01_rounds.svg")
 
 # %% [markdown]
-# **Figure 1.4.** From iteration 3 on, each film's largest weight (framed) stays with one interest. In iteration 2, only
-# that of *Schindler's List* (dashed) belongs to another. After iteration 3, the weights only sharpen.
+# **Figure 1.4.** In iterations 3 and 8, each film's largest weight (framed) stays with one interest. In iteration 2,
+# only that of *Schindler's List* (dashed) belongs to another interest. After iteration 3, the weights only sharpen.
 #
 # The capsules differ from the first iteration on, because their matrices differ. In iteration 3, *Who Framed Roger
 # Rabbit?* has a weight of 0.71 for film noir and only 0.04 for animation, because its audience resembles that of the
@@ -338,10 +338,10 @@ def hard_routing_solution(votes, r):
 _ = HARD_ROUTING.check(hard_routing_solution)
 print("norms of the capsules:", hard_routing_solution(votes, 3).norm(dim=1))
 print(
-    "All logits are equal in iteration 1, and argmax then returns the first interest, so it takes every\n"
-    "film. The other sums are 0, and so is every agreement with them. A film leaves the first interest\n"
-    "only if its vote opposes that capsule (negative agreement), and here none does. Soft weights give\n"
-    "every interest a share in iteration 1, and with it an agreement."
+    "All logits are equal in iteration 1, so argmax returns the first interest, which receives every\n"
+    "film. The other capsules are 0, and so is every agreement with them. A film leaves the first\n"
+    "interest only if its agreement with that capsule is negative, and here none is. Soft weights give\n"
+    "every interest a nonzero sum in iteration 1 and therefore nonzero agreements."
 )
 
 # %% [markdown]
@@ -352,8 +352,8 @@ print(
 #
 # We measure this on the votes of three planted groups of four low-level capsules. The members of group $j$ share one
 # vote for high-level capsule $j$, apart from noise of about 0.3 times its norm. Their other votes have random
-# directions. All votes have dimension 8 and a norm of about 2. Relative to its value in iteration 60, a capsule is
-# *settled* if the cosine is above 0.95, and a weight if the difference is below 0.05.
+# directions. All votes have dimension 8 and a norm of about 2. A capsule is *settled* if its cosine with its value in
+# iteration 60 exceeds 0.95, and a weight if it is within 0.05 of its value there.
 #
 # **Predict** whether the capsules, the weights or the logits settle first, and which of them never settle.
 
@@ -374,7 +374,7 @@ show_table(
     [
         *([f"all {name} settled, share of examples", *(x.percent() for x in row.values())]
           for name, row in shares.items()),
-        ["largest difference of two logits, mean", *(str(mean_estimate(gap[t - 1])) for t in at)],
+        ["largest difference between two logits, mean", *(str(mean_estimate(gap[t - 1])) for t in at)],
     ],
 )  # fmt: skip
 
@@ -383,7 +383,7 @@ show_table(
 # need more than five iterations, and the differences between logits keep growing. Convergence should therefore be
 # judged by capsules or weights, not logits.
 #
-# **Paper**: three iterations are usual. **Open**: the paper neither reports nor varies this number in its experiments.
+# **Paper**: three iterations are usual; the paper neither reports nor varies the number in its experiments.
 #
 # If the votes are short, three iterations leave the weights near $1/K$. Squash strengthens this effect: where it is
 # quadratic, votes one tenth as long give capsules about 1/100 as long and agreements about 1/1,000 as large. Where
@@ -483,10 +483,10 @@ for route in (dynamic_routing, routing_over_behaviors):
 # half of Figure 1.6, *Saving Private Ryan* has the largest weight for both film noir and war, and the weights of
 # *Watership Down* sum to 0.00.
 #
-# ## 7. With one shared matrix, zero logits fail
+# ## 7. With one shared matrix, zero initialization fails
 #
 # **Paper**: MIND shares one matrix $S$ among all pairs, because histories have different lengths and all interests
-# should lie in one space. If the initial logits are 0, all interests are then equal:
+# should lie in one space. With a shared matrix and zero initial logits, all interests are equal:
 
 # %%
 shared = e.expand(3, -1, -1)  # S is the identity for every pair

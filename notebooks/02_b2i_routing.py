@@ -11,15 +11,16 @@
 # %% [markdown]
 # # 02 · B2I routing
 #
-# After this page you can write MIND's multi-interest extractor (§3.3) from memory and explain each line. You change
-# the routing loop of notebook 01 three times, add the profile and the ReLU layers, and see two kinds of collapse.
+# After this page you can write MIND's multi-interest extractor (§3.3) from memory and explain each line. In three
+# changes, you turn notebook 01's loop into behavior-to-interest (B2I) routing. You add the user profile and ReLU
+# layers, and see two kinds of collapse.
 #
 # MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) retrieves items with several vectors per user. Section
-# and equation numbers are the paper's; the data are MovieLens-1M. Claims are marked **Paper**, **Measured here**
-# (outputs show 95 % intervals) or **Open** (not settled by the paper).
+# and equation numbers are the paper's; we use MovieLens-1M and our library `mindlib`. Claims are marked **Paper**,
+# **Measured here** (outputs show 95 % intervals) or **Open** (not settled by the paper).
 
 # %% tags=["parameters"]
-draws: int = 300  # simulated users behind each point of the collapse map, at least 100
+draws: int = 300  # simulated users for each point of Figure 2.4, at least 100
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 import time
@@ -62,7 +63,7 @@ show_architecture("routing", "concatenation", "head")
 
 # %% [markdown]
 # **Figure 2.1.** The multi-interest extractor (blue boxes) turns the embeddings of a user's $n$ behaviors and of the
-# profile into at most $K$ interest vectors. In our data, a film's fields are id, genres and decade.
+# profile into at most $K$ interest vectors. For our films, genres and decade replace category and brand.
 #
 # ## A user with three tastes
 #
@@ -91,8 +92,8 @@ show_table(
 # %% [markdown]
 # Routing is a soft clustering of behaviors (low-level capsules; here films) into interests (high-level capsules).
 # Behavior $i$ has a *vote* $\mathbf S_{ij}\vec e_i$ and a *logit* $b_{ij}$ for each interest $j$. The softmax over the
-# interests turns a behavior's logits into weights $w_{ij}$, which sum to 1. Interest $j$ is the sum $\vec z_j$ of its
-# weighted votes after squashing, which keeps the direction:
+# interests turns a behavior's logits into weights $w_{ij}$, which sum to 1. Squashing the sum $\vec z_j$ of the
+# weighted votes gives interest $j$ without changing the direction:
 #
 # $$\vec u_j = \operatorname{squash}(\vec z_j) = \frac{\|\vec z_j\|^2}{1 + \|\vec z_j\|^2}\, \frac{\vec z_j}{\|\vec z_j\|} \tag{7}$$
 #
@@ -180,8 +181,8 @@ shuffled, _ = dynamic_routing(torch.einsum("kixy,iy->kix", S_pairs, e[order]), r
 print("cosines after shuffling:", [f"{c:.2f}" for c in F.cosine_similarity(u, shuffled)])
 
 # %% [markdown]
-# A function that ignores the order would give 1; here, the cosines are at most 0.34. MIND solves all four problems by
-# sharing one map among all pairs (**Paper**):
+# A function that ignores the order would give 1; here, the cosines are at most 0.34. Sharing one map among all pairs
+# (**Paper**) solves all four problems:
 #
 # $$b_{ij} = \vec u_j^{\,\mathsf T}\, \mathbf S\, \vec e_i, \qquad i \in \mathcal I_u,\; j \in \{1, \dots, K\} \tag{8}$$
 #
@@ -232,7 +233,7 @@ equal["shared_routing"] = report_equality("shared_routing", pairs)
 #
 # By induction, if the logits start at 0, every weight stays $1/K$, and every interest stays
 # $\operatorname{squash}(\frac1K \sum_i \mathbf S \vec e_i)$. Training cannot repair this, because all interests share
-# $\mathbf S$ and the layers after it.
+# $\mathbf S$ and all later layers.
 #
 # The remedy is random initialization, as in K-means (**Paper**): $b_{ij} \sim \mathcal N(0, \sigma^2)$, with $\sigma =
 # 1$ recommended. Initial weights are near $1/K$ for small $\sigma$, and near 0 or 1 for large $\sigma$. Two lines
@@ -291,7 +292,7 @@ _ = save_figure(figure, "02_plane.svg")
 #
 # **Exercise 2.1.** Write `repeatability(a, b)` for two sets of interests of shape $(K, d)$. For each interest, take the
 # largest cosine with an interest of the other set. Average these cosines over each set, then average the two means.
-# Predict the result for two calls with $\sigma = 0$, $0.1$, $1$ and $5$.
+# Predict the result for two calls of `random_routing` at each $\sigma$: $0$, $0.1$, $1$ and $5$.
 
 
 # %%
@@ -336,9 +337,9 @@ print(f"baseline, σ = 1 against the mean of the behaviors: {repeats['baseline']
 # equal.
 #
 # **Open**: how can serving be made repeatable? Noise fixed for each position makes the interests depend on the order of
-# the films. In evaluation, `mindlib` therefore computes Gaussian logits from a hash of item and interest; however, an
-# unlucky draw is then permanent. Farthest points (below) need no noise, but an outlier may become an interest. An
-# evaluation may instead average metrics over several draws.
+# the films. In evaluation with Gaussian logits, `mindlib` therefore computes them from a hash of item and interest;
+# however, bad logits are then permanent. Farthest points (below) need no noise, but an outlier may become an interest.
+# An evaluation may instead average metrics over several draws.
 
 # %% [markdown]
 # ## Third change: the number of interests depends on the history
@@ -385,10 +386,11 @@ show_table(
 )
 
 # %% [markdown]
-# **Paper** (§4.3): online, dynamic $K$ nearly matched the click rate of a fixed $K = 7$ at lower cost.
+# **Paper** (§4.3): in the online test, Eq. 9 nearly matched the click rate of a fixed $K = 7$ at lower cost.
 #
-# A user's other $K - K'_u$ interests are *inactive*. All later steps must exclude them: routing, the head (which does
-# not map zeros to zeros), label-aware attention, and retrieval (where a zero vector would return arbitrary items).
+# A user's other $K - K'_u$ interests are *inactive*. All later steps must exclude them: routing, the ReLU layers (the
+# *head*, which does not map zeros to zeros), label-aware attention, and retrieval (where a zero vector would return
+# arbitrary items).
 #
 # ## The whole layer
 #
@@ -400,11 +402,12 @@ show_table(
 # $$w_{ij} = \frac{\exp b_{ij}}{\sum_k \exp b_{ik}} \tag{6}$$
 #
 # where $k$ runs over the interests (notebook 01 discusses the paper's upper limit). **Mask inactive interests before
-# the softmax and padding after it.** After the softmax, an inactive interest has already taken weight from the others.
-# Setting padding's logits to $-10^9$ before the softmax makes its weights equal, not 0; $-\infty$ gives NaN.
+# the softmax and padding after it.** Masked only after the softmax, an inactive interest would already have taken
+# weight from the others. Setting padding's logits to $-10^9$ before the softmax makes its weights equal, not 0;
+# $-\infty$ gives NaN.
 #
-# **Exercise 2.2.** Write one iteration with both masks: compute the interests $\vec u_j$ (batch, interests, d) from the
-# logits `b` (batch, interests, behaviors). Padding embeddings need not be zero.
+# **Exercise 2.2.** Write one iteration up to squashing, with both masks: compute the interests $\vec u_j$ (batch,
+# interests, d) from the logits `b` (batch, interests, behaviors). Padding embeddings need not be zero.
 
 
 # %%
@@ -526,8 +529,8 @@ print(f"smallest coordinate {V.min():.2f}; smallest cosine of two interests {cos
 # %% [markdown]
 # Before training, the interests are almost equal.
 #
-# **Try**: add `nn.ReLU()` after the last layer of `head`, then rerun its cell and the last one. No coordinate is
-# negative, so the angle between two interests cannot exceed 90°.
+# **Try**: add `nn.ReLU()` after the last layer of `head`, then rerun its cell and the one just above. No coordinate is
+# then negative, so the angle between two interests cannot exceed 90°.
 #
 # ### From memory
 #
@@ -548,13 +551,14 @@ print(f"smallest coordinate {V.min():.2f}; smallest cosine of two interests {cos
 # Figure 2.3 shows the routing of the trained model. Its configuration, `mindlib`'s default, was tuned on validation
 # data and differs from Algorithm 1 in three respects:
 #
-# - **Initial logits** come from *farthest points* (similar to K-means++, future work in the paper) instead of noise.
-#   The first interest is seeded by the film least similar to the sum of all films, and each further interest by the
-#   film least similar to its nearest seed.
+# - **Initial logits** come from *farthest points* (similar to K-means++, which the paper calls future work) instead of
+#   noise. The first seed is the film least similar to the sum of the user's films; each further seed is the film least
+#   similar to the seed nearest to it.
 # - **The agreement** is $4\cos(\vec u_j, \mathbf S\vec e_i)$, which does not depend on norms.
 # - **An interest** is the weighted *mean* of its votes, without squashing.
 #
-# Notebook 05 measures each change's effect. **Predict**: which of the eight films in the first table share an interest?
+# Notebook 05 measures the effect of each difference. **Predict**: which of the eight films in the first table share an
+# interest?
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 found = reference.encode_histories(user)
@@ -568,8 +572,8 @@ _ = save_figure(figure, "02_films.svg")
 
 # %% [markdown]
 # **Figure 2.3.** Routing isolates the horror films (interest 2) and one outlier (1); interests 3 and 4 overlap. A title
-# has the color of the interest with the film's largest weight. Each interest is named after the two genres whose share
-# in it most exceeds that in the others.
+# has the color of the interest in which the film has the largest weight. Each interest is named after the two genres
+# most overrepresented in it relative to the other interests.
 #
 # The interests are not the three tastes: film noir, animation and war are each split between interests 3 and 4. By
 # largest weight, *Blood Simple* and *Willy Wonka* share interest 4; the other six films of the first table share
@@ -577,9 +581,10 @@ _ = save_figure(figure, "02_films.svg")
 #
 # ## With K = 1, routing does nothing
 #
-# **Paper** (Table 2): MIND with one interest (MIND-1) beats YouTube DNN because routing outperforms averaging.
-# Under Algorithm 1, this cannot be the reason: the softmax over a single interest is 1, so $w_{i1} = 1$ for every
-# behavior. Therefore $\vec u = \operatorname{squash}(\sum_i \mathbf S\vec e_i)$, and $r$ and $\sigma$ have no effect:
+# **Paper** (Table 2): MIND with one interest (MIND-1) beats YouTube DNN, which averages behaviors, because routing is
+# better. Under Algorithm 1, this cannot be the reason: the softmax over a single interest is 1, so $w_{i1} = 1$ for
+# every behavior. Therefore $\vec u = \operatorname{squash}(\sum_i \mathbf S\vec e_i)$, and $r$ and $\sigma$ have no
+# effect:
 
 # %%
 pooled = squash((e @ S.T).sum(0))
@@ -599,11 +604,11 @@ for r, sigma in ((1, 0), (3, 1), (10, 5)):
 #
 # - **Interest collapse**: a user's interests are nearly equal. The mean *cosine* between them is near 1.
 # - **Routing collapse** (REMI, Xie et al., RecSys 2023): each interest copies a single behavior.
-#   The *entropy* of its weights over behaviors, divided by $\log n$, is near 0.
+#   The *entropy* of its weights (scaled to sum to 1), divided by $\log n$, is near 0.
 #
 # We run Algorithm 1 without training ($r = 3$, $\mathbf S = \mathbf I$) on users simulated as above. Their correct
 # interests are known: one per cluster, with cosine about 0 and entropy $\log 7 / \log 21 = 0.64$. We increase either
-# the norm of the embeddings, with the softmax over interests or behaviors, or $\sigma$ (at norm 0.5).
+# the norm of the embeddings (once with each softmax, over interests and over behaviors) or, at norm 0.5, $\sigma$.
 
 # %%
 norms, sigmas = (0.05, 1, 2, 4, 8, 16, 30), (0.1, 1, 2, 5, 20)
@@ -629,7 +634,7 @@ small = {
 }
 figure = collapse_map(points, ends, (0.0, math.log(7) / math.log(21)), small)
 _ = save_figure(figure, "02_collapse_map.svg")
-print("all three clusters recovered (an interest has most of its weight on each):")
+print("all three clusters recovered (on each, some interest has most of its weight):")
 for name, path, index in (
     ("norm 4, over interests", "softmax over interests", 3),
     ("norm 4, over behaviors", "softmax over behaviors", 3),
@@ -645,7 +650,8 @@ print(f"mean cosine at norm 0.5, σ = 20: {noise.cosine}; entropy {noise.entropy
 # %% [markdown]
 # **Figure 2.4.** Longer embeddings separate the interests if the softmax runs over interests, but lead to routing
 # collapse if it runs over behaviors; more noise does not lead to the correct clusters (star). Labels give the norm
-# $\|\mathbf S\vec e_i\|$ (at $\sigma = 1$) or $\sigma$ (at norm 0.5). The heat maps show one user's weights at A to C.
+# $\|\mathbf S\vec e_i\|$ (at $\sigma = 1$) or $\sigma$ (at norm 0.5). The heat maps show one user's weights at points
+# A, B and C.
 #
 # All paths start near interest collapse. Because $\|\vec u_j\| < 1$, the agreement is below $\|\mathbf S\vec e_i\|$, so
 # short embeddings hardly change the random logits. The weights stay random, and their differences average out over 21
@@ -653,9 +659,9 @@ print(f"mean cosine at norm 0.5, σ = 20: {noise.cosine}; entropy {noise.entropy
 #
 # - **Longer embeddings** (blue) increase the agreement, which separates the clusters: at norm 16, all are recovered for
 #   89 % of the users (**Measured here**).
-# - **The softmax over behaviors** (orange) misses the star: two interests may choose the same cluster, and each may put
-#   all its weight on one behavior. In Algorithm 1, the interests cannot all shrink to single behaviors, because each
-#   behavior's weights sum to 1.
+# - **The softmax over behaviors** (orange) does not reach the star: two interests may choose the same cluster, and each
+#   may put all its weight on one behavior. With the softmax over interests, they cannot all shrink to single behaviors,
+#   because each behavior's weights sum to 1.
 # - **More noise** (purple) concentrates the weights, but on random behaviors; at norm 0.5, the agreement is too small
 #   to correct this. At $\sigma = 20$, all clusters are recovered for only 3 % of the users. The entropy (0.65, near the
 #   star's) does not reveal this; the cosine (still 0.70) does.
@@ -686,9 +692,9 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 2.5.** Shorter embeddings need more iterations: each group has its own interest after ten at norm 3, and
-# after a hundred at norm 1. At norm 0.5, even a hundred do not suffice: one interest (orange) holds two groups, and
-# another (green) has length zero.
+# **Figure 2.5.** Shorter embeddings need more iterations: in the toy example, each group has its own interest after ten
+# at norm 3, and a hundred at norm 1. At norm 0.5, even a hundred do not suffice: one interest (orange) holds two
+# groups, and another (green) has norm zero.
 #
 # **Measured here**, on simulated users: more iterations can replace long embeddings, though not fully at norm 0.5.
 # There, 100 iterations recover all clusters for 75 % of the users; at norm 16, three do so for 89 %.
@@ -699,7 +705,7 @@ show_table(
 # - With one $\mathbf S$, equal initial logits give equal interests. Random logits can separate them, but the result is
 #   repeatable for any order of films only if the logits are a function of the items.
 # - Eq. 9 gives short histories fewer interests; inactive ones are masked in every later step.
-# - The cosine detects interest collapse, and the entropy routing collapse; neither alone suffices.
+# - The cosine detects interest collapse, and the entropy detects routing collapse; neither alone suffices.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 seconds = time.perf_counter() - started

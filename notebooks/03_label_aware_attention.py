@@ -17,7 +17,8 @@
 #
 # From a user's films, MIND-$K$ computes up to $K$ *interest vectors*. Training scores all films with one weighted sum
 # of these vectors, which depends on the film to be predicted (Eq. 10). Serving scores each film with the interest that
-# fits it best (Eq. 3). **Paper** marks statements from the paper; **Measured here** marks results on MovieLens-1M.
+# fits it best (Eq. 3). Equation numbers and statements marked **Paper** are the paper's; **Measured here** marks
+# results on MovieLens-1M.
 
 # %% jupyter={"source_hidden": true} tags=["parameters"]
 epochs: int = 3  # passes over the training pairs
@@ -135,8 +136,8 @@ print(f"{len(history)} films; interests " + "; ".join(interests))
 interests = [name.replace(", ", ",\n") for name in interests]
 
 # %% [markdown]
-# For each interest, our label is the film of the history whose score with that interest exceeds the film's other
-# scores by the largest margin (`lead`).
+# For each interest, our label is the film in the history that scores highest with that interest, by the largest margin
+# (`lead`) over the film's other scores.
 
 # %%
 s = e[history] @ V[0].T  # (n, K): every film of the history as a label
@@ -176,14 +177,14 @@ frames(
 )
 
 # %% [markdown]
-# **Figure 3.2.** A larger $p$ shifts each label's weight toward the interest that scores it highest.
+# **Figure 3.2.** A larger $p$ gives more weight to the interest that scores the label highest.
 #
 # - $p = 0$: the weights are equal and $\mathbf v_u$ is the **mean** of the interests, whatever the label.
 # - $p = \infty$: the highest-scoring interest has all the weight (**hard attention**), so only the order of the scores
 #   matters.
 #
-# **Try**: use the films with the smallest leads, `labels = history[lead.argsort()[:4]].tolist()`, and rerun the cells
-# from this definition to Figure 3.2. What is the smallest $p$ on the slider at which every label's best interest has at
+# **Try**: define `labels = history[lead.argsort()[:4]].tolist()`, the films with the smallest leads, and rerun the
+# cells from there to Figure 3.2. What is the smallest $p$ on the slider at which every label's best interest has at
 # least 90 % of the weight?
 #
 # **Paper**: on Amazon Books, results improve with $p$: $p = 0$ is by far the worst, and $p = \infty$ is the best and
@@ -257,13 +258,13 @@ print(f"p = 0.5, best interest: weight {weight:.2f}, share of the gradient {shar
 # The danger of hard attention is *starvation*: an interest that no label chooses receives no gradient. Its vector still
 # changes, because all interests share the routing matrix $\mathbf S$, the layers after routing and the film vectors.
 # Serving still uses this interest. To detect starvation, count how many labels choose each interest (section 5). To
-# avoid it, [BaM](https://github.com/jlunits2/BaM) samples the interest to train from the softmax of the scores.
+# avoid it, [BaM](https://github.com/jlunits2/BaM) samples, from the softmax of the scores, which interest to train.
 #
 # ## 4. Training and serving score the negatives differently
 #
 # At serving the label is unknown. If each film were the attention query at a finite $p$, each would have its own user
-# vector, but an index search needs fixed vectors. The interests are fixed, so one search for each suffices. Therefore
-# each film is scored by its own best interest (Eq. 3):
+# vector, but an index search needs fixed query vectors. The interests are fixed, so one search for each suffices.
+# Therefore each film is scored by its own best interest (Eq. 3):
 #
 # $$ f_{\text{score}}(\mathbf V_u, \mathbf e_j) = \max_{1 \le k \le K'_u} \mathbf e_j^\top \mathbf v_u^k $$
 #
@@ -298,7 +299,7 @@ def label_loss(V, films):
 
 
 def serving_loss(V, films):
-    """The same softmax, but of the scores of Eq. 3."""
+    """The softmax loss of the scores of Eq. 3."""
     scores = (films @ V.T).amax(1)
     return F.cross_entropy(scores.expand(len(films), -1), torch.arange(len(films)))
 
@@ -360,7 +361,7 @@ assert exercises.MARGINS.check(margins)
 #
 # ### Exercise 2 (experiment): how much can a division lower the loss?
 #
-# Divide $N$ films into $K$ groups of unequal sizes, for example
+# Divide $N$ films into $K$ groups of unequal sizes, one per axis, for example
 # `torch.eye(2).repeat_interleave(torch.tensor([3, 1]), 0)`. Predict the films' `label_loss` at $s = 50$ before
 # you compute it. Then write `lowest_loss(sizes)`, the limit of this loss as $s \to \infty$; the group sizes are a
 # tensor of $K$ floats.
@@ -395,8 +396,8 @@ for sizes in ([3, 1], [4, 4, 4]):
 #
 # - *label attends* (`loss="label"`, Eq. 10): the label's $\mathbf v_u$ scores all *candidates* (the label and the
 #   negatives);
-# - *every candidate attends* (`loss="candidate"`; the model of section 1): each candidate is scored by its own best
-#   interest, as in Eq. 3.
+# - *every candidate attends* (`loss="candidate"`; section 1 shows its interests): each candidate is scored by its own
+#   best interest, as in Eq. 3.
 #
 # **Predict** the order of the three models by HitRate@50, the share of test cases whose target is among the 50 films
 # retrieved.
@@ -421,7 +422,7 @@ differences = {
     for a, b in ((by_label, single), (by_candidate, by_label), (by_candidate, single))
 }
 show_table(
-    ["HitRate@50 of the test cases", "served, %", "oracle interest, %"],
+    ["HitRate@50 of the test cases", "served, %", "oracle interest (see below), %"],
     [(name, *(f"{100 * x.value:.1f}" for x in pair)) for name, pair in rates.items()],
 )
 show_table(
@@ -439,8 +440,8 @@ show_table(
 # results are from one seed; the intervals cover the sampling of test cases, not retraining.
 #
 # The *oracle interest* is the interest that ranks the target best. With Eq. 10 its HitRate@50 is 55.3 %. This rate is
-# not attainable, because the oracle knows the target and uses four lists of 50 films. MIND-1 retrieves more targets
-# with one list of 200 (HitRate@200: 62.5 %).
+# not attainable, because choosing this interest requires the target, and four lists have up to 200 films. MIND-1
+# retrieves more targets with one list of 200 (HitRate@200: 62.5 %).
 #
 # **The low loss of the model trained with Eq. 10 is due to the hint.** The next table gives the mean loss of the test
 # targets, with the softmax over the full catalog. *Eq. 10 + hint* is the loss of the label-independent distribution
@@ -468,7 +469,7 @@ everyone, on = (part[rows] for part in other.interests(split.test.histories))
 target_scores = everyone @ other.item_vectors().detach()[split.test.targets][:, :, None]
 chosen = attention_weights(target_scores.squeeze(2), on, math.inf)[on.all(1)].mean(0)
 print(
-    f"{by_label}: targets of users with four interests choose interests 1 to 4 in",
+    f"{by_label}: targets of users with four interests, shares choosing interests 1 to 4:",
     ", ".join(f"{100 * x:.0f} %" for x in chosen.tolist()),
 )
 
@@ -495,13 +496,14 @@ overtakes = (in_training < in_training[row]) & (at_serving > at_serving[row])
 probability = scores[1:, scores[label].argmax()].softmax(0)[shown - 1]
 print(
     f"probability in Eq. 10: of the label {100 * probability[row]:.2f} %, "
-    f"of the {overtakes.sum()} films together {100 * probability[overtakes].sum():.2f} %"
+    f"of the {overtakes.sum()} films overtaking it at serving {100 * probability[overtakes].sum():.2f} %"
 )
 
 # %% [markdown]
 # **Figure 3.6.** For our user and the model trained with Eq. 10, eleven films (red) score below the label (the user's
-# test film) in training but above it at serving. Together they have 0.01 % of the probability in Eq. 10, so the
-# gradient from this label would hardly lower their scores. If every candidate attends, all films lie on the diagonal.
+# test film) by training score but above it by serving score. Together they have 0.01 % of the probability in Eq. 10, so
+# the gradient from this label would hardly lower their scores. If every candidate attends, all films lie on the
+# diagonal.
 #
 # ## 6. The remedy: every candidate attends
 #
@@ -555,8 +557,8 @@ torch.testing.assert_close(ours, sampled_softmax.candidate_aware_loss(*inputs))
 #
 # **Elsewhere.** Xiong and Yu ([2403.05122](https://arxiv.org/abs/2403.05122)) describe the mismatch. The authors of
 # BACH ([2607.08107](https://arxiv.org/abs/2607.08107)) report that, on MovieLens-20M, Taobao and Netflix, training that
-# scores every candidate by its best vector outperforms training with the target's vector. mindlib's default is
-# `loss="candidate"`; `TrainingConfig.paper()` restores Eq. 10.
+# scores every candidate by its best vector outperforms training with the target's best vector. Our library mindlib
+# defaults to `loss="candidate"`; `TrainingConfig.paper()` restores Eq. 10.
 #
 # ### Exercise 3: candidates with a finite p
 #

@@ -13,12 +13,12 @@
 #
 # MIND ([Li et al., 2019](https://arxiv.org/abs/1904.08030)) represents a user by up to $K$ interest vectors. This
 # notebook trains it with a sampled softmax and uses its vectors to retrieve one list of items from a vector index
-# (§3.5). Its cells add about 80 lines to the functions of notebooks 00 to 03. The resulting MIND is trained on
+# (§3.5). Its cells add about 80 lines to the functions of notebooks 00 to 03. The resulting model is trained on
 # MovieLens-1M, where a rated film counts as watched. Reading takes about 25 minutes, running two minutes on two cores.
 
 # %% tags=["parameters"]
 epochs: int = 2  # passes over the training pairs
-pairs_per_user: int = 20  # training pairs of a user in a pass, at most
+pairs_per_user: int = 20  # at most this many training pairs per user and pass
 samples: int = 200  # repetitions when the bias of the loss is measured
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -172,8 +172,8 @@ print(f"loss of Fargo: {-probability[1].log():.2f}")
 
 # %% [markdown]
 # **Paper**: Eq. 10 is the probability of label $i$ for user $u$, where $\mathcal I$ is the catalog and $\mathbf v_u$ is
-# the output of label-aware attention (§3.4). Eq. 11 is the loss over the training pairs $\mathcal D$; the paper
-# maximizes $-L$.
+# the mean of the interest vectors, weighted by label-aware attention (§3.4). Eq. 11 is the loss over the training pairs
+# $\mathcal D$; the paper maximizes $-L$.
 #
 # $$ \Pr(i \mid u) = \frac{\exp(\mathbf v_u^\top \mathbf e_i)}{\sum_{j \in \mathcal I} \exp(\mathbf v_u^\top \mathbf e_j)}
 # \tag{10} $$
@@ -182,9 +182,9 @@ print(f"loss of Fargo: {-probability[1].log():.2f}")
 #
 # ### Estimating the denominator
 #
-# The denominator is estimated because the exact sum is too expensive: with $10^9$ items and $d = 64$, it takes
-# $6.4 \cdot 10^{10}$ multiplications for one pair and gives every item embedding a gradient. Sampling 1,000 items takes
-# a millionth of the multiplications.
+# The denominator is estimated because the exact sum is too expensive: with $10^9$ items and embeddings of dimension $d
+# = 64$, it takes $6.4 \cdot 10^{10}$ multiplications for one pair and gives every item embedding a gradient. Sampling
+# 1,000 items takes a millionth of the multiplications.
 #
 # Draw $m$ *negatives*, choosing film $j$ with probability $q_j$, and let $s_j = \mathbf v_u^\top \mathbf e_j$ be its
 # score. By importance sampling, the sum of $e^{s_j} / (m q_j)$ over the draws has the expectation $\sum_j e^{s_j}$, the
@@ -218,7 +218,9 @@ theirs = sampled_softmax_loss(users, items[label], items[negatives], label, nega
 torch.testing.assert_close(ours, theirs)
 ours = sampled_softmax(own, users @ items.T, label, torch.arange(50), torch.zeros(50))
 torch.testing.assert_close(ours, F.cross_entropy(users @ items.T, label))
-print("sampled_softmax equals mindlib's, and the full softmax if it sees every film once")
+print(
+    "sampled_softmax equals our library's (mindlib), and the full softmax if every film is sampled once"
+)
 
 # %% [markdown]
 # ### Is the estimate unbiased?
@@ -226,8 +228,8 @@ print("sampled_softmax equals mindlib's, and the full softmax if it sees every f
 # The corrected sum is unbiased. The loss, however, takes the logarithm of the sum and is too low on average, because
 # the logarithm is concave (Jensen's inequality). The gradient is biased, too.
 #
-# For the five films, the next cell computes the loss for one draw of two negatives, and the mean denominator and loss
-# over all 25 draws:
+# For the five films, the next cell computes the loss for one draw of two negatives, and the probability-weighted mean
+# denominator and loss over all 25 possible draws:
 
 # %%
 q = torch.tensor([0.3, 0.2, 0.1, 0.1, 0.3])  # the distribution of the negatives
@@ -278,9 +280,9 @@ _ = save_figure(figure, "04_bias.svg")
 # The correction is the logarithm of the expected number of terms that a film contributes to the sum: $m q_j$ for a
 # negative but 1 for the label, and $\log 1 = 0$. TensorFlow's `sampled_softmax_loss` and in-batch training ([Yi et al.,
 # 2019](https://doi.org/10.1145/3298689.3346996)) also correct the label's logit, because they model which of the
-# candidates is the label.
+# candidates is the label, not Eq. 10.
 #
-# ### What a wrong loss teaches
+# ### Effects of errors in the loss
 #
 # Suppose that five films are the labels of 50, 20, 15, 10 and 5 % of the pairs, and that the model has one free score
 # for each film. Four negatives are drawn in proportion to these shares. The table shows the softmax of the scores that
@@ -301,7 +303,7 @@ show_table(
 
 # %% [markdown]
 # Unmasked accidental hits lower the share of the most popular film. Without logQ, popular films score too low, because
-# each draw as a negative lowers a film's score. If hits are not masked either, the learned scores approach
+# they are drawn more often and every draw lowers the score. If hits are not masked either, the learned scores approach
 # $\log \Pr(i \mid u) - \log q_i$ as $m$ grows. In the last row, all shares are equal, because $\Pr$ equals $q$.
 #
 # ## 2. MIND in 80 lines
@@ -425,15 +427,15 @@ for each_its_own, expected in (
 print("V_u and both losses equal mindlib's, with the same weights and random numbers")
 
 # %% [markdown]
-# The settings are those of `MINDConfig.paper()`: Gaussian initial logits with $\sigma = 1$, $r = 3$ routing iterations,
-# a Linear–ReLU–Linear head, and $p = 2$ in the label-aware attention of Eq. 10. **Open**: the paper states no batch
-# size, learning rate or number of negatives, so we chose them. These three can matter more than the model. With eight
-# times the batch size and number of negatives, [a GitHub user](https://github.com/THUDM/ComiRec/issues/22) raised
-# ComiRec-SA's Recall@50 on Amazon Books from 8.1 to 9.5 %. In ComiRec's paper, ComiRec-SA is only 0.8 points above
-# MIND.
+# The settings are those of `MINDConfig.paper()`: Gaussian initial logits with $\sigma = 1$, $r = 3$ iterations of
+# routing films to interests, a Linear–ReLU–Linear head, and $p = 2$ in label-aware attention (Eq. 10). **Open**: the
+# paper states no batch size, learning rate or number of negatives, so we chose them. These three can matter more than
+# the model. With eight times the batch size and number of negatives, [a GitHub
+# user](https://github.com/THUDM/ComiRec/issues/22) raised Recall@50 of the later model ComiRec-SA on Amazon Books from
+# 8.1 to 9.5 %. Its paper puts ComiRec-SA only 0.8 points above MIND.
 #
-# HitRate@50 is the share of users with a film of their last, held-out timestamp among the top 50 films outside their
-# history. **Predict**: which of the two losses gives the higher HitRate@50, and by how many points?
+# HitRate@50 is the share of users whose top 50 films outside their history include a film from their last timestamp,
+# which is held out. **Predict**: which of the two losses gives the higher HitRate@50, and by how many points?
 
 # %%
 label_selects, losses = train(each_its_own=False, p=2.0)
@@ -514,10 +516,10 @@ show_table(
 # hand-written model.
 #
 # **Measured here**: with the Eq. 10 loss, the 80-line model scores about 7 points above the popularity baseline. The
-# candidate loss adds 1 to 2 points (5.3 in notebook 03, where p = ∞). *MIND (ours)*, whose settings are listed in
-# [docs/library.md](../docs/library.md#ours-against-the-paper), adds about 7 more. The intervals of the differences
-# between the hand-written model and `mindlib.fit` contain 0. All intervals cover the sampling of users, not retraining,
-# because each model was trained once.
+# candidate loss adds 1 to 2 points (5.3 in notebook 03, where both losses use p = ∞). *MIND (ours)*, whose settings are
+# listed in [docs/library.md](../docs/library.md#ours-against-the-paper), adds about 7 more. The intervals of the
+# differences between the hand-written model and `mindlib.fit` contain 0. All intervals cover the sampling of users, not
+# retraining, because each model was trained once.
 #
 # ### Exercise 1: another sampler
 #
@@ -560,7 +562,10 @@ def half_changed(m):
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 sampler_rows = []
-for name, sampler in (("draw and correction", popular), ("draw only", half_changed)):
+for name, sampler in (
+    ("draw and correction changed", popular),
+    ("only draw changed", half_changed),
+):
     model, _ = train(True, math.inf, sampler, epochs=1)
     lists = recommender(model).recommend(split.test.histories, 50).items
     rank = (counts[lists].float().mean()).item()
@@ -570,7 +575,7 @@ show_table(
     [
         "candidate loss, popularity sampler, one epoch",
         "HitRate@50",
-        "ratings of a listed film, mean",
+        "mean number of ratings of a listed film",
     ],
     sampler_rows,
 )
@@ -620,17 +625,17 @@ show_table(
 
 # %% [markdown]
 # The leak lowers the training loss but does not raise the hit rate. A likely reason is that high scores for the
-# behaviors lower the loss if the label is one of them. In serving, however, the target is never in the history.
+# behaviors lower the loss if the label is one of them. In serving, however, the next film is never in the history.
 # Therefore, behaviors must be strictly older than the label.
 #
 # ## 3. Serving: K searches, one list
 #
-# For each of the $K'_u$ active interests, an index is searched for the items with the largest inner products. The lists
-# are merged by score; an item that is in several lists is kept once, with its best score (Eq. 3).
+# For each of the $K'_u$ active interests (Eq. 9), an index is searched for the items with the largest inner products.
+# The lists are merged by score; an item that is in several lists is kept once, with its best score (Eq. 3).
 #
 # From here on, we serve *MIND (ours)*, the reference model of the other notebooks, with Faiss's exact index
-# `IndexFlatIP`. **Predict**: how many of the example user's four interests give at least one film in the top 10 its
-# best score?
+# `IndexFlatIP`. **Predict**: from how many of the example user's four interests do the films in the top 10 get their
+# best scores?
 
 # %%
 e = reference.item_vectors()
@@ -699,7 +704,7 @@ show_table(
 
 # %% [markdown]
 # **Measured here**: all ten films in this user's list get their best scores from one interest, *Action, Thriller*. The
-# merge reserves no places for the others. A single interest fills the top 10 for 32 % of 1,000 users, but the
+# merge reserves no places for the other interests. A single interest fills the top 10 for 32 % of 1,000 users, but the
 # top 50 for only 6 %.
 #
 # **N results for each interest suffice.** If $N$ films precede a film in the list of its best interest, their best
@@ -707,11 +712,11 @@ show_table(
 # $N$ films may belong to one interest. Cut the merged list to $N$ films: uncut, it has up to $K N$, which inflates
 # HitRate@N. To exclude $h$ seen films, fetch $N + h$ results.
 #
-# **Norms matter** because index and loss use inner products, and the norm of an item vector is correlated with the
-# item's popularity. **Measured here**: normalizing the *item vectors* changes the order in each list and costs about 2
-# points of HitRate@50. Normalizing the *user vectors* changes only the merge; the interval of its effect contains 0. To
-# search by cosine, normalize the vectors in training, too, and divide the cosines, which are at most 1, by a
-# temperature.
+# **Norms matter** because the index and the loss use inner products, and the norm of an item vector is correlated with
+# the item's popularity. **Measured here**: normalizing the *item vectors* changes the order in each list and costs
+# about 2 points of HitRate@50. Normalizing the *user vectors* changes only the merge; the interval of its effect
+# contains 0. To search by cosine, normalize the vectors in training, too, and divide the cosines, which are at most 1,
+# by a temperature.
 
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -737,7 +742,7 @@ show_table(
 )
 popularity_of_norm = spearmanr(e[1:].norm(dim=1), counts[1:]).statistic
 print(
-    f"rank correlation of an item vector's norm with its number of ratings: {popularity_of_norm:.2f}"
+    f"rank correlation of the items' vector norms and numbers of ratings: {popularity_of_norm:.2f}"
 )
 
 # %% [markdown]
@@ -765,13 +770,13 @@ for nprobe in nprobes:
 show_table(
     ["nprobe of 64 groups, 1,000 users", *nprobes],
     [
-        ("share of the films scanned by an interest", *(f"{share:.0%}" for share in shares)),
+        ("share of the films scanned for an interest", *(f"{share:.0%}" for share in shares)),
         ("recall of the exact top 50", *(f"{recall:.0%}" for recall in recalls)),
     ],
 )
 
 # %% [markdown]
-# With one scanned group, mean recall is below one half.
+#
 #
 # **Latency**: with a million items and $K = 5$, mindlib's exact index, `ExactIndex`, answers 99 % of the requests
 # within 15 ms. **Paper**: extraction of the interests and retrieval from a billion items take less than 15 ms. Our
@@ -825,9 +830,9 @@ print(f"mindlib, model and export: vectors differ by at most {skew:.0e} of their
 #
 # ## 5. One more click
 #
-# A click changes the interests at the next request (**Paper**: real-time personalization). Only `f_user`, the searches
-# and the merge run again; parameters, item vectors and index stay the same. Routing redistributes all films, so every
-# interest can change; if $K'_u$ rises (Eq. 9), an interest is added.
+# A click changes the interests at the next request (the paper's *real-time personalization*). Only `f_user`, the
+# searches and the merge run again; parameters, item vectors and index stay the same. Routing redistributes all films,
+# so every interest can change; if $K'_u$ rises (Eq. 9), an interest is added.
 #
 # **Predict**: how far do the example user's interests rotate after one click on a western, and after two?
 
@@ -860,7 +865,11 @@ for clicks in (1, 2):
     films = viewer.offered["Western"][:clicks]
     for film, shares in zip(films, after.coupling[order, -clicks:].T, strict=True):
         rows.append((clicks, log.titles[film], *(f"{share:.0%}" for share in shares)))
-show_table(["clicks", "clicked film, and its share in each interest", *names], rows, text_columns=2)
+show_table(
+    ["clicks", "clicked film, and the share assigned to each interest", *names],
+    rows,
+    text_columns=2,
+)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 turns = clicking.turns_of_next_click(reference, split.test, 1000, (16, 49))

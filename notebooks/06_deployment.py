@@ -12,13 +12,13 @@
 # # 06 · Deployment and the online experiment
 #
 # MIND (arXiv 1904.08030) represents a user $u$ by $K'_u$ interest vectors, and scores an item by its largest inner
-# product with them. After this page, you can follow one request through the system around MIND (§5), plan and read an
-# A/B test of retrieval models (§4.3), and set up a gate against small nightly losses that add up.
+# product with them. After this page, you can follow one request through the system around MIND (paper, §5), plan and
+# read an A/B test of retrieval models (§4.3), and check nightly versions for small losses of quality that add up.
 #
 # Section 1 recommends films from MovieLens-1M to the example user of the earlier notebooks; a Deep Interest Network
-# (DIN) ranks them. Sections 2 to 5 simulate a shop, because Tmall's traffic is not public. **The ranker of the
-# simulated week is an oracle**: it knows each item's true cluster and infers only the user's interests. A trained
-# ranker could favor the method whose candidates it was trained on.
+# (DIN) ranks them. Sections 2 to 5 simulate a shop, because the paper's Tmall traffic is not public. **The ranker of
+# the simulated week is an oracle**: it knows each item's true cluster and infers only the user's interests. A trained
+# ranker, by contrast, could favor the method whose candidates it was trained on.
 #
 # Reading takes 25 minutes, running two.
 
@@ -33,7 +33,7 @@ show_architecture("index", "merge")
 
 # %% tags=["parameters"]
 visitors: int = 12_000  # users of the simulated shop
-learners: int = 3_000  # of them, those whose histories train the models
+learners: int = 3_000  # the visitors whose histories train the models
 runs: int = 3  # training runs of each method
 tests: int = 1_000  # A/A tests
 seed: int = 0  # of the world, the models and the clicks
@@ -109,13 +109,13 @@ home = Path(rest.enter_context(tempfile.TemporaryDirectory()))
 #
 # **Paper** (§5, Fig. 7). Given a user id, the platform fetches the recent behaviors $\mathcal I_u$. The *user interest
 # extractor*, MIND without label-aware attention, computes $K'_u$ vectors $\mathbf V_u$ (Eq. 1), which do not depend on
-# the candidate. The *recall engine* searches a pool of a billion items once for each vector and merges the results by
-# similarity (Eq. 3) into thousands of candidates. The best 1,000 go to the *ranking service*, and the platform renders
-# the ranked list. Extraction and recall together take less than 15 ms. Once a day, 100 GPUs train extractor and ranker
-# for 8 hours.
+# the candidate item. The *recall engine* searches a pool of a billion items once for each vector and merges the results
+# by similarity (Eq. 3) into thousands of candidates. The best 1,000 go to the *ranking service*, and the platform
+# renders the ranked list. Extraction and recall together take less than 15 ms. Once a day, 100 GPUs train the extractor
+# and the ranker for 8 hours.
 #
-# The next cell trains MIND. The collapsed cell after it trains the ranker on MIND's candidates, writes both models to a
-# folder (a *version*), and fills a behavior store.
+# The next cell trains MIND. In the collapsed cell below, our library mindlib trains the ranker on MIND's candidates,
+# writes both models to a folder (a *version*), and fills a behavior store.
 
 # %%
 log = load("movielens-1m")
@@ -140,7 +140,7 @@ E = bundle.model.item_vectors()  # e_i of every film; row 0 is padding
 
 def recall(V, history, N):
     scores = V @ E.T  # (interest, film)
-    scores[:, [0, *history]] = -torch.inf  # no padding, nothing that the user has had
+    scores[:, [0, *history]] = -torch.inf  # no padding, no film from the history
     lists = [row.topk(N) for row in scores]  # one search for each interest
     films = torch.cat([found.indices for found in lists])
     values = torch.cat([found.values for found in lists])
@@ -152,7 +152,7 @@ def recall(V, history, N):
 # The cut to $N$ keeps an experiment fair. Without it, a method with seven interests would hand the ranker up to seven
 # times as many candidates as a method with one, and could win through this larger choice alone.
 #
-# Stage 1 reads up to 2,000 recent behaviors:
+# Stage 1, the store, returns up to 2,000 recent behaviors:
 
 # %%
 behaviors = np.array(bundle.catalogue.encode_items(store.recent(user, 2000)))  # 1. store
@@ -215,7 +215,7 @@ _ = save_figure(figure, "06_system.svg")
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 rankers, lead = compare_rankers(shop, split, model, 1000)
 show_table(
-    ["order by", "GAUC", "lists with the film"],
+    ["order by", "GAUC", "lists with the next film"],
     [(name, f"{q.gauc:.3f}", f"{len(q.areas)} of {q.lists}") for name, q in rankers.items()],
 )
 print(f"DIN minus recall, mean over users: {lead.value:+.3f} ({lead.low:+.3f} to {lead.high:+.3f})")
@@ -248,7 +248,7 @@ else:
 # ### A click, and a stage that fails
 #
 # The user clicks on the most popular horror film that is not yet in the history. No model is retrained: the store gains
-# a row, and the next request reads it. **Predict** how many of the ten films stay.
+# a row, and the next request reads it. **Predict** how many of the ten films stay on the list.
 
 # %%
 has, names = genre_matrix(log)
@@ -266,7 +266,7 @@ print(
     f"clicked: {log.titles[clicked]}; {len(set(after.titles) & set(answer.titles))} of 10 films stay"
 )
 show_table(
-    ["position", "before", "after the click", "ranker over its deadline", "unknown user"],
+    ["position", "before", "after the click", "same, ranker over its deadline", "unknown user"],
     [(n + 1, *(s.titles[n] for s in (answer, after, late, stranger))) for n in range(10)],
     text_columns=5,
 )
@@ -310,19 +310,19 @@ assert IN_TIME.check(in_time)
 # **Paper** (§4.3). For a week, each group of users of Tmall's home page got a different retrieval method. Each method
 # handed 1,000 candidates to the same ranker, and the click-through rates (CTR, clicks over impressions) were compared.
 #
-# In our shop, the items form 800 clusters of up to 30, and each user likes one to six clusters. A user clicks on an
-# item if they look at its position and the item attracts them:
+# In our shop, the items form 800 clusters of up to 30, and each user likes one to six clusters (their *interests*). A
+# user clicks on an item if they look at its position and the item attracts them:
 #
 # $$ P(\text{click} \mid u, i, \text{position}) = \text{position}^{-1/2} \cdot \min(1,\; g_u \cdot a \cdot \text{appeal}_i) $$
 #
 # Here $g_u$ is the user's readiness to click, 1 on average. The factor $a$ is 1/2 for items of the interest that the
 # user came for today, 1/5 for those of the user's other interests, and 1/50 otherwise. $\text{appeal}_i$ is the item's
-# popularity relative to the most popular item of its cluster. Every day, some users exchange an interest for a new one,
-# so CTRs fall over time.
+# popularity relative to that of the most popular item in its cluster. Every day, some users exchange an interest for a
+# new one, but the models stay fixed, so CTRs fall.
 #
-# We chose 800 clusters after a first world with 100 had failed: its 1,000 most popular items covered every cluster and
-# got more clicks than candidates from the users' true interests. The choice was not blind, because we had already seen
-# CTRs of several methods in the first world, and that of MIND with $K = 5$ in the new one.
+# We chose 800 clusters after a first simulation with 100 had failed: its 1,000 most popular items covered every cluster
+# and got more clicks than candidates from the users' true interests. The choice was not blind, because we had already
+# seen CTRs of several methods in the first simulation, and the CTR of MIND with $K = 5$ in the new one.
 #
 # The methods are item-based collaborative filtering (CF), YouTube DNN, and MIND with $K = 1, 3, 5, 7$ and with dynamic
 # $K$ (Eq. 9). All vectors have 8 dimensions. In the week before the test (`before` in the code; the test's week is
@@ -349,15 +349,15 @@ clicks, seen = last.clicks[0, :, 1:], last.impressions[0, :, 1:]  # (day, user)
 # ### The unit is the user
 #
 # Users are assigned at random, but impressions are not, and those of one user are correlated. Standard errors therefore
-# need one value for each user. The CTR is a ratio of two sums over users, of clicks $C_u$ and impressions $I_u$; the
-# *delta method* writes it as a mean of such values ($\bar I$ is the mean of $I_u$):
+# need one value for each user. The CTR is the sum of clicks $C_u$ over users, divided by that of impressions $I_u$; the
+# *delta method* writes it as the mean of one value $y_u$ per user ($\bar I$ is the mean of $I_u$):
 #
 # $$ y_u = r + (C_u - r\, I_u) / \bar I, \qquad r = \textstyle\sum_u C_u / \sum_u I_u, \qquad \bar y = r $$
 
 
 # %%
 def linearize(clicks, seen):
-    """A number for each user, whose mean is the CTR."""
+    """One value for each user; the mean of these values is the CTR."""
     r = clicks.sum() / seen.sum()
     return r + (clicks - r * seen) / seen.mean()
 
@@ -423,7 +423,7 @@ print(
     np.allclose(rules["O'Brien-Fleming"], theirs, rtol=0.03),
 )
 print(
-    "the values of the users equal mindlib's:",
+    "the per-user values equal mindlib's:",
     np.allclose(x, simulation.linearize(clicks.sum(0), seen.sum(0))),
 )
 show_table(
@@ -440,7 +440,7 @@ false_alarms = float(np.mean(p_values["unit: user"] < 0.05))
 # are. *Right:* stopping at the first $|z| > 1.96$ announces a winner in 15 % of the A/A tests instead of 5 %. The
 # O'Brien–Fleming bounds hold this rate to 5 %.
 #
-# ## 3. Before the week: what can it show?
+# ## 3. Before the week: what can the test show?
 #
 # **Power** is the probability that a test detects a given true effect. It is computed before the week, because
 # afterwards "not significant" can mean "no effect" or "too few users". The *minimum detectable effect* (MDE) is the
@@ -451,11 +451,11 @@ false_alarms = float(np.mean(p_values["unit: user"] < 0.05))
 #
 # Visits of one user are not independent, so the variance of $y_u$ replaces $r(1-r)$, and the formula counts users.
 #
-# Three things change the plan. Holm's procedure (section 5) divides the level for the smallest p-value by the number of
-# comparisons. The control, which every comparison needs, has twice the share of any other arm. Last week's clicks
-# predict part of this week's; *CUPED* subtracts that part and thereby multiplies the variance by $1 - \rho^2$, where
-# $\rho$ is the correlation between the two weeks. We plan with the correlation between the first three and the last
-# four days of last week.
+# Three things change this calculation. Holm's procedure (section 5) divides the level for the smallest p-value by the
+# number of comparisons. The control, which every comparison needs, has twice the share of any other arm. Last week's
+# clicks predict part of this week's; *CUPED* subtracts that part and thereby multiplies the variance by $1 - \rho^2$,
+# where $\rho$ is the correlation between the two weeks. We plan with the correlation between the first three and the
+# last four days of last week.
 
 
 # %%
@@ -511,7 +511,7 @@ _ = save_figure(figures.power(effects, curves), "06_power.svg")
 #
 # ## 4. Assignment, and the sample ratio
 #
-# A hash of the user id, salted with the experiment's name, determines the arm. Therefore the user keeps the arm on
+# A hash of the user id, salted with the experiment's name, determines the arm. Therefore, a user has the same arm on
 # every device, and assignments to different experiments are independent. Before any CTR is read, a chi-square test for
 # a *sample-ratio mismatch* (SRM) decides whether chance can explain the arms' sizes:
 
@@ -528,8 +528,8 @@ print(f"if the app lost a fifth of the users with K = 7: p = {p:.1e}")
 
 # %% [markdown]
 # If $p$ is below 0.001, *the CTR is not read*: assignment or logging does not follow the plan, and lost users are not a
-# random sample (slow requests, for example, lose users with slow phones). Find the cause, fix it and repeat the test.
-# The limit is low because platforms run this check daily on every test.
+# random sample (slow requests, for example, drive away users with slow phones). Find the cause, fix it and repeat the
+# test. The limit is low because platforms run this check daily on every test.
 #
 # ### Exercise 2: the sample ratio
 #
@@ -573,13 +573,13 @@ for a in range(len(NAMES)):
 
 
 def cuped(y, x):
-    """Subtract what last week's x predicts of y; the mean over all arms stays."""
+    """Subtract the part of y that last week's x predicts; the overall mean stays the same."""
     x = x - x.mean()
     return y - x * (y @ x) / (x @ x)
 
 
 def holm(p):
-    """Multiply the smallest p-value by len(p), the next one by one less, and so on."""
+    """Multiply the smallest p-value by len(p), the next by len(p) - 1, and so on."""
     order = np.argsort(p)
     steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     return np.minimum(steps, 1)[np.argsort(order)]
@@ -590,8 +590,8 @@ lifts = [difference(adjusted[arm == a], adjusted[arm == 0]) for a in range(len(N
 p_holm = holm(np.array([lift.p_value for lift in lifts[1:]]))
 
 # %% [markdown]
-# The covariate must come from before the experiment, because one that the treatment can change removes part of the
-# effect.
+# The covariate `x` of CUPED must come from before the experiment, because one that the treatment can change removes
+# part of the effect.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 searches = week.searches.sum((1, 2)).reshape(-1, runs).sum(1)
@@ -613,13 +613,13 @@ show_table(
     ],
 )  # fmt: skip
 significant = [name for name, p in zip(NAMES[1:], p_holm, strict=True) if p < 0.05]
-print(f"significant after Holm's correction: {', '.join(significant) or 'none'}; "
-      f"minimum detectable effect {100 * smallest[final]:.2f} points")  # fmt: skip
+print(f"significant after Holm's correction: {'; '.join(significant) or 'none'}. "
+      f"Minimum detectable effect {100 * smallest[final]:.2f} points")  # fmt: skip
 
 # %% [markdown]
 # **Measured here.** After Holm's correction, every method except MIND with one interest is significantly above the
-# control. With $K = 1$, these users' data allow differences of up to 0.17 points in either direction. Intervals and $p$
-# (`difference` is Welch's t-test) are uncorrected; $p$ (Holm) is corrected for all six comparisons. CTRs are raw but
+# control. With $K = 1$, differences of up to 0.17 points in either direction remain possible. Intervals and $p$, from
+# Welch's t-test (`difference`), are uncorrected; $p$ (Holm) is corrected for all six comparisons. CTRs are raw but
 # differences are CUPED-adjusted, so they do not match exactly. The MDE of 0.32 points is not the significance
 # threshold, so +0.29 can be significant.
 #
@@ -644,7 +644,7 @@ own = np.array([[adjusted[(arm == a) & (run == s)].var() / ((arm == a) & (run ==
                  for s in range(runs)] for a in trained])  # fmt: skip
 between, of_users = cells[trained].var(1, ddof=1).mean(), own.mean()
 print(f"standard deviation between the runs of a trained method: {100 * np.sqrt(between):.3f} points, "
-      f"of users alone {100 * np.sqrt(of_users):.3f}, of training alone "
+      f"due to users alone {100 * np.sqrt(of_users):.3f}, due to training alone "
       f"{100 * np.sqrt(max(0, between - of_users)):.3f}")  # fmt: skip
 
 # %% [markdown]
@@ -655,7 +655,7 @@ print(f"standard deviation between the runs of a trained method: {100 * np.sqrt(
 # is rough, because each arm has only three runs. Item-based CF has no seed, so its gray marks differ only in users. All
 # orange intervals use one spread, pooled over the trained methods.
 #
-# ### What §4.3 reports, and what came out here
+# ### The results of §4.3 and of this week
 #
 # The paper's findings concern methods, so the uncorrected interval over users and runs decides. A finding *holds here*
 # if the whole interval has the sign that the paper reports, is *reversed here* if it has the opposite sign, and is
@@ -686,7 +686,7 @@ print(f"dynamic K needs {fewer:.0%} fewer searches than K = 7")
 # last two findings are too wide (± 0.24 points) to show comparability.
 #
 # **Open**: results from simulated interests need not transfer to Tmall. Item-based CF wins, probably because item
-# features add little to co-occurrence here.
+# features, which it lacks, add little to co-occurrence here.
 #
 # ### Interference
 #
@@ -715,11 +715,11 @@ for name, covariate in (("last week", x), ("the same week", wrong)):
 # ## 6. Every night
 #
 # A refresh (`mindlib.online.refresh`) trains a version, writes it to a folder that no server reads yet, checks it (the
-# *gate*), and, if it passes, moves one pointer to it; `Registry.rollback()` moves the pointer back. A click takes
-# effect at once, but an item listed at noon is not in the index before the next refresh.
+# *gate*), and, if it passes, moves the servers' pointer to it; `Registry.rollback()` moves the pointer back. A click
+# takes effect at once, but an item listed at noon is not in the index before the next refresh.
 #
-# **Extractor and index are exchanged together**, because each training run has its own coordinates. One run's user
-# vectors retrieve hardly more than chance from another run's item vectors (MIND, $K = 5$, simulated shop):
+# **The extractor and the index are replaced together**, because each training run has its own coordinates. One run's
+# user vectors are hardly better than chance with another run's item vectors (MIND, $K = 5$, simulated shop):
 
 # %%
 one, other = (models[f"{fixed_k(5)} / {s}"] for s in (0, 1))
@@ -736,8 +736,8 @@ for name, table in (("its own", one.item_vectors()), ("another run's", other.ite
 # %% [markdown]
 # ### Ten bad nights
 #
-# A gate whose only baseline is yesterday's version accepts small losses, which add up without an alarm. A *fixed
-# reference*, a version that stays the same, reveals the accumulated loss.
+# A gate whose only baseline is yesterday's version accepts small losses of recall, which add up without an alarm. A
+# *fixed reference*, a version that stays the same, reveals the accumulated loss.
 #
 # Suppose that a job damages the vectors of 8 % of the intact films every night, and that both comparisons tolerate a
 # loss of 10 %. **Predict** on which night, if any, each first raises an alarm. Here, yesterday's version is the
@@ -781,7 +781,7 @@ _ = save_figure(figure, "06_nights.svg")
 print(
     f"loss per night: {min(losses):.1%} to {max(losses):.1%}; after ten nights {1 - recalls[-1] / recalls[0]:.0%}"
 )
-print(f"alarms of ten: {sum(alarms['current'])} by yesterday's version, "
+print(f"alarms in ten nights: {sum(alarms['current'])} by yesterday's version, "
       f"{sum(alarms['reference'])} by the fixed reference")  # fmt: skip
 print("the first reason:", next((r.reasons[-1] for r in results if r.reasons), "none"))
 
@@ -799,7 +799,7 @@ print("the first reason:", next((r.reasons[-1] for r in results if r.reasons), "
 # - Check the sample ratio before you read any CTR. Read differences only as often as planned, and correct for their
 #   number.
 # - To compare methods instead of models, train each method several times.
-# - Replace extractor and index together, and give the gate a fixed reference.
+# - Replace the extractor and the index together, and give the gate a fixed reference.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 rest.close()

@@ -172,8 +172,8 @@ def _check_recall(
         if not value >= minimum:
             interval = f", difference {compare(new, old)}" if len(new) > 1 else ""
             result.reasons.append(
-                f"{metric} is {value:.4f}, that of the {role} version {bundle.version} "
-                f"{old_value:.4f} in the same {len(new)} cases{interval}; expected at least "
+                f"{metric} is {value:.4f}, against {old_value:.4f} for the {role} version "
+                f"{bundle.version} in the same {len(new)} cases{interval}; expected at least "
                 f"{minimum:.4f}"
             )
 
