@@ -206,8 +206,8 @@ for name, pairs in {
 #
 # The paper uses features besides the id because they help **cold** items, which have no interactions yet. If the
 # untrained id row of a new film is set to zero, the film's vector $\tfrac13(\text{genre}+\text{decade})$ points roughly
-# in the direction of films with the same genres and decade. New films with equal genres and decade get equal vectors.
-# **Open**: is a new film retrieved although its vector probably has a smaller norm?
+# in the direction of films with the same genres and decade. New films with identical genres and decade get identical
+# vectors. **Open**: are new films, whose vectors probably have smaller norms than others, retrieved at all?
 #
 # The paper gives no reason for the mean. We see two: item and user vectors need the same dimension $d$ for their inner
 # product, and $d$ should not grow with the number of features, because a large platform stores a billion item vectors.
@@ -272,7 +272,7 @@ print(f"ProfileTables equals mindlib's ProfileEmbedding on all {log.num_users:,}
 # $\vec v^1 = (2, 0)$ and $\vec v^2 = (0, 2)$. Item $a = (1, 0)$ scores $\max(2, 0) = 2$, $b = (0, 1)$ also scores 2,
 # and $c = (0.8, 0.8)$ only 1.6. The mean of the two vectors, $(1, 1)$, scores the items 1, 1 and 1.6. It ranks $c$
 # first, although $c$ belongs to neither interest. Averaging an item's two scores is no better, because the result
-# equals the mean vector's score. In general,
+# equals the mean vector's score. Formally,
 #
 # $$\mathbf V_u=f_{user}(\mathcal I_u,\mathcal P_u)=(\vec v_u^{\,1},\dots,\vec v_u^{\,K})\in\mathbb R^{d\times K},\tag{1}$$
 #

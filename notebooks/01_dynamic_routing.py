@@ -253,8 +253,8 @@ _ = ROUTE_BATCH.check(route_batch_solution)
 #
 # We route films of a user whose history in [MovieLens-1M](https://grouplens.org/datasets/movielens/1m/) mixes film
 # noir, animation and war. We take up to four films of each genre, plus *Who Framed Roger Rabbit?*, which is both
-# animation and film noir. Each film's $c_i$ lies in the plane of the two leading singular vectors of these films'
-# user–film matrix (with normalized columns), where films with similar audiences have similar directions.
+# animation and film noir. A film's $c_i$ holds its scaled entries in the two leading singular vectors of these films'
+# user–film matrix (with normalized columns), so similar audiences give similar directions.
 #
 # Instead of training the matrices, we set one by hand for each interest: $S_j$ triples the component of a vector along
 # the direction of one film. These films are *L.A. Confidential* for interest 1 (film noir), *A Close Shave* for
@@ -276,8 +276,8 @@ S = torch.stack([stretch(e[i]) for i in first])  # (K, 2, 2)
 votes = torch.einsum("jde,ie->jid", S, e)  # (K, L, 2)
 
 # %% [markdown]
-# In iteration 1 all weights are 1/3. **Predict** whether the three capsules then point the same way, and to which
-# interest *Who Framed Roger Rabbit?* is assigned.
+# In iteration 1 all weights are 1/3. **Predict** whether all capsules then point the same way, and to which interest
+# *Who Framed Roger Rabbit?* is finally assigned.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 titles = [textwrap.shorten(log.titles[film], 30, placeholder=" …") for film in films]

@@ -406,7 +406,7 @@ show_table(
 # weight from the others. Setting padding's logits to $-10^9$ before the softmax makes its weights equal, not 0;
 # $-\infty$ gives NaN.
 #
-# **Exercise 2.2.** Write one iteration up to squashing, with both masks: compute the interests $\vec u_j$ (batch,
+# **Exercise 2.2.** Write one iteration, squashing included, with both masks: compute the interests $\vec u_j$ (batch,
 # interests, d) from the logits `b` (batch, interests, behaviors). Padding embeddings need not be zero.
 
 
@@ -703,7 +703,7 @@ show_table(
 #
 # - One shared $\mathbf S$ serves histories of any length and keeps all interests in one space.
 # - With one $\mathbf S$, equal initial logits give equal interests. Random logits can separate them, but the result is
-#   repeatable for any order of films only if the logits are a function of the items.
+#   repeatable and independent of the films' order only if the logits are a function of the items.
 # - Eq. 9 gives short histories fewer interests; inactive ones are masked in every later step.
 # - The cosine detects interest collapse, and the entropy detects routing collapse; neither alone suffices.
 

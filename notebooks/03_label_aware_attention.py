@@ -192,14 +192,14 @@ frames(
 #
 # ## 2. Two readings of pow
 #
-# The power and the product give the same weights for $p = 0$ and $p = 1$. Otherwise the printed power has three
-# defects: a negative score to a fractional power is NaN, an even $p$ discards the sign, and scores below 1 in magnitude
-# shrink, so a large $p$ makes their weights uniform instead of sharp. Two public implementations avoid these defects:
-# EasyRec multiplies by $p$, and ComiRec takes the argmax of the scores.
+# The power and the product give the same weights for $p = 0$ and $p = 1$. For other $p$, the power has three defects: a
+# negative score to a fractional power is NaN, an even $p$ discards the sign, and scores below 1 in magnitude shrink, so
+# a large $p$ makes their weights uniform instead of sharp. Two public implementations avoid these defects: EasyRec
+# multiplies by $p$, and ComiRec takes the argmax of the scores.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 powers = (0, 1, 1.5, 2, 3, 100)
-forms = {"score$^p$ (printed)": lambda s, p: s.pow(p), "p · score (here)": lambda s, p: p * s}
+forms = {"score$^p$ (paper)": lambda s, p: s.pow(p), "p · score (here)": lambda s, p: p * s}
 show_table(
     ["weight of the first of two scores", "form", *(f"p = {p:g}" for p in powers)],
     [
@@ -211,9 +211,9 @@ show_table(
 )
 
 # %% [markdown]
-# For the last pair, the printed power with $p = 2$ gives the lower score the weight $0.974$. **Paper**: as $p$ grows
+# For the last pair, the power with $p = 2$ gives the lower score the weight $0.974$. **Paper**: as $p$ grows
 # beyond 1, the best interest gains weight, until it has all the weight at $p = \infty$. The product always has this
-# property; the printed power can lack it when the best score is at most 1 or another score is negative.
+# property; the power can lack it when the best score is at most 1 or another score is negative.
 #
 # **There is no $1/\sqrt d$.** The paper builds on scaled dot-product attention, but its formula has no such factor.
 # Besides $p$, the norms of the vectors control the sharpness.
@@ -320,7 +320,7 @@ _ = save_figure(figure, "03_division.svg")
 
 # %% [markdown]
 # **Figure 3.4.** As the norm of two interests that divide the catalog (left) grows, the loss of Eq. 10 falls by up to
-# $\log 2$, but the loss of the serving scores does not (right).
+# $\log 2$, but that of the serving scores is constant (right).
 #
 # For large $s$, each label in effect competes only with the other film on its axis, so the loss approaches $\log 2$.
 #

@@ -434,8 +434,8 @@ print("V_u and both losses equal mindlib's, with the same weights and random num
 # user](https://github.com/THUDM/ComiRec/issues/22) raised Recall@50 of the later model ComiRec-SA on Amazon Books from
 # 8.1 to 9.5 %. Its paper puts ComiRec-SA only 0.8 points above MIND.
 #
-# HitRate@50 is the share of users whose top 50 films outside their history include a film from their last timestamp,
-# which is held out. **Predict**: which of the two losses gives the higher HitRate@50, and by how many points?
+# HitRate@50 is the share of users whose top 50 films outside their history include a held-out film (from their last
+# timestamp). **Predict**: which of the two losses gives the higher HitRate@50, and by how many points?
 
 # %%
 label_selects, losses = train(each_its_own=False, p=2.0)
@@ -512,8 +512,8 @@ show_table(
 
 # %% [markdown]
 # **Figure 4.3.** The candidate loss gives a higher hit rate than the Eq. 10 loss (paired differences: table above).
-# *MIND (ours)*, mindlib's tuned configuration, gives the highest. Open circles: `mindlib.fit` with the settings of the
-# hand-written model.
+# *MIND (ours)*, the tuned configuration of our library mindlib, gives the highest. Open circles: `mindlib.fit` with the
+# settings of the hand-written model.
 #
 # **Measured here**: with the Eq. 10 loss, the 80-line model scores about 7 points above the popularity baseline. The
 # candidate loss adds 1 to 2 points (5.3 in notebook 03, where both losses use p = ∞). *MIND (ours)*, whose settings are
@@ -708,8 +708,8 @@ show_table(
 # top 50 for only 6 %.
 #
 # **N results for each interest suffice.** If $N$ films precede a film in the list of its best interest, their best
-# scores are higher, too, so the film is not in the exact top $N$. However, $N / K$ results do not suffice, because all
-# $N$ films may belong to one interest. Cut the merged list to $N$ films: uncut, it has up to $K N$, which inflates
+# scores are higher, too, so the film is not in the exact top $N$. However, $N / K$ results do not suffice, because one
+# interest may fill the entire top $N$. Cut the merged list to $N$ films: uncut, it has up to $K N$, which inflates
 # HitRate@N. To exclude $h$ seen films, fetch $N + h$ results.
 #
 # **Norms matter** because the index and the loss use inner products, and the norm of an item vector is correlated with

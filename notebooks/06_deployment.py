@@ -373,8 +373,8 @@ print(
 # %% [markdown]
 # **A/A tests** check this analysis. A thousand times, we divide last week's users, who all had the same method, at
 # random into two halves; `half_scores` returns $z$, the difference of the halves' means divided by its standard error.
-# If the analysis is sound, about 50 of the 1,000 p-values (standard deviation
-# $\sqrt{0.05 \cdot 0.95 \cdot 1000} \approx 7$) are below 0.05.
+# If the analysis is sound, about 50 (standard deviation $\sqrt{0.05 \cdot 0.95 \cdot 1000} \approx 7$) of the 1,000
+# p-values are below 0.05.
 #
 # **Predict** the share of p-values below 0.05 if impressions are treated as independent.
 
