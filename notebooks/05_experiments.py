@@ -11,18 +11,18 @@
 # %% [markdown]
 # # 05 · Experiments
 #
-# After this page you can decide whether several interests help on your own data. It shows which comparison isolates
-# which part of MIND, when a difference counts, and how to look inside a trained model.
+# After this page you can decide whether several interest vectors per user help on your own data. It shows which
+# comparison isolates which part of MIND, when a difference counts, and how to look inside a trained model.
 #
 # If MIND is trained to score every item by its best interest, as in serving, four interests exceed one in HitRate@50 by
 # 25 % on Taobao and by 10 % on Amazon Beauty's last items; in six other settings the difference is not measurable. With
 # the paper's Eq. 10, in which the label's interest scores the negatives, four interests lose five points on films and
 # three on groceries. On the last items of Taobao and Beauty, users gain most if their next item's category is one of
-# several in their history. The order of behaviors matters more: on these data, films and CDs, one vector with a learned
-# weight for each position exceeds four without such weights, and more vectors then do not raise HitRate@50 measurably
-# (§5).
+# several in their history. The order of behaviors matters more: on Taobao, Beauty, films and CDs, one vector with a
+# learned weight for each position exceeds four without such weights, and adding vectors to it does not raise HitRate@50
+# measurably (§5).
 #
-# Reading takes 25 minutes, computing five.
+# Reading takes 25 minutes, running five.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 from mindlib.lessons.common.architecture import show_architecture
@@ -35,15 +35,15 @@ show_architecture(A="embedding", B="routing", C="head", D="attention", E="softma
 # | block | paper | ours | experiments |
 # |---|---|---|---|
 # | **A** Embedding and pooling | mean of the fields | sum, with title words and dropout | Figure 5.5 |
-# | **B** B2I dynamic routing | Gaussian initial logits (`sigma`), inner products, squashing, random $S$ | farthest-point initialization, cosines, means, $S$ starts as the identity | Figure 5.5; K, r and σ: §2–§4 |
+# | **B** B2I dynamic routing | Gaussian initial logits (`sigma`, σ), inner products, squashing, random bilinear map $S$ | farthest-point initialization, cosines, means, $S$ starts as the identity | Figure 5.5; K, r (iterations) and σ: §2–§4 |
 # | **C** ReLU layers | ReLU | residual | Figure 5.5 |
-# | **D** Label-aware attention | p not stated, here 2 | p = ∞ (`power`) | p: §4 |
+# | **D** Label-aware attention | exponent p not stated, here 2 | p = ∞ (`power`) | p: §4 |
 # | **E** Sampled softmax loss | the label's interest scores the negatives (Eq. 10) | each item is scored by its best interest | §2 |
 
 # %% tags=["parameters"]
 dataset: str = "movielens-1m"  # a name that mindlib.data.load knows, or a path
 seeds: int = 2  # training runs of each model
-epochs: int = 3  # passes over the training pairs, at most 15 pairs of a user in each
+epochs: int = 3  # passes over the training pairs, at most 15 pairs per user in each
 max_interests: int = 4  # K
 map_titles: int = 100  # films with a title on the live map, besides the example user's
 
@@ -149,18 +149,18 @@ print(
 )
 
 # %% [markdown]
-# ComiRec instead holds out whole users and predicts the last fifth of their sequences. The MIND paper divides
-# interactions 19:1 at random, so a user's later interactions may train the model that predicts an earlier one. **All
-# three protocols leak time**: the training data contain what *other* users did after a test case.
+# ComiRec, a later model, instead holds out whole users and predicts the last fifth of their sequences. The MIND paper
+# divides interactions 19:1 at random, so a user's later interactions may train the model that predicts an earlier one.
+# **All three protocols leak time**: the training data contain what *other* users did after a test case.
 #
 # HitRate@N (Eq. 12) is the share of users with a target among the N best items of the whole catalog, excluding the
-# items of their history (`exclude_history`). With one target per user, it equals recall. This exclusion matters
-# most in groceries (The Complete Journey), where users return to items.
+# items of their history (`exclude_history`). With one target per user, it equals recall. The exclusion matters most for
+# groceries (The Complete Journey), where users buy items again.
 
 
 # %%
 def hit_rate(scores, is_target, n):
-    """Eq. 12, for the scores and the targets of (users, items)."""
+    """Compute Eq. 12 from scores and targets of shape (users, items)."""
     best = scores.topk(n).indices
     return is_target.gather(1, best).any(1).float().mean()
 
@@ -173,9 +173,9 @@ def hit_rate(scores, is_target, n):
 # | percent by which MIND-K leads | Books, N = 10, 50, 100 | Tmall, N = 10, 50, 100 |
 # |---|--:|--:|
 # | MIND-1 | 13.2, 12.6, 11.8 | 35.0, 37.6, 39.8 |
-# | MaxMF-K | 8.4, 27.7, 25.1 | 54.8, 14.3, 5.1 |
+# | MaxMF-K (without routing) | 8.4, 27.7, 25.1 | 54.8, 14.3, 5.1 |
 # | YouTube DNN | 33.8, 47.6, 42.7 | 65.0, 65.6, 63.8 |
-# | WALS | 114.6, 99.1, 79.8 | 161.3, 150.3, 139.7 |
+# | WALS (weighted matrix factorization) | 114.6, 99.1, 79.8 | 161.3, 150.3, 139.7 |
 #
 # At N = 50, the ratio of MIND-K to YouTube DNN is the product of two factors:
 
@@ -186,8 +186,8 @@ for name, (dnn, one, several) in table_2.items():
 
 # %% [markdown]
 # The second factor, due to additional interests, is the smaller one on Books and the larger one on Tmall, whose users
-# the paper calls more diverse. The paper attributes the first factor to routing. However, with K = 1 every weight is 1
-# (notebook 02), so routing cannot be the cause; the two models also differ in pooling and head.
+# the paper calls more diverse. The paper attributes the first factor to routing. However, with K = 1 every routing
+# weight is 1 (notebook 02), so the cause must be another difference, such as pooling or the head (the last layers).
 #
 # We train the models below with the same optimizer (Adam), batch size, negatives, embedding size, epochs and learning
 # rate; user and item vectors are not L2-normalized.
@@ -276,8 +276,8 @@ show_table(["points [95 % interval]", *(f"HitRate@{n}" for n in cutoffs if n != 
 #
 # ### Exercise 1: a paired interval
 #
-# Write `paired_interval(a, b)` for arrays `(seeds, users)` of one metric of two models. Average over seeds; return the
-# mean of $a-b$ and the ends of its 95 % interval over users (mean ± 1.96 standard errors).
+# Write `paired_interval(a, b)` for two models' values of one metric, of shape `(seeds, users)`. Average over seeds;
+# return the mean of $a-b$ and the ends of its 95 % interval over users (mean ± 1.96 standard errors).
 
 
 # %%
@@ -300,9 +300,10 @@ assert PAIRED_INTERVAL.check(paired_interval)
 # %% [markdown]
 # ### The answer depends on the data, on N and on the loss
 #
-# The next tables and figure show recorded runs with three seeds (± standard deviation). For each tunable model, one of
-# four settings was chosen on validation cases. With these settings and longer training, MIND scores higher on films
-# than in Figure 5.2. [docs/results.md](../docs/results.md) lists metrics, settings and the data used to choose them.
+# The next tables and figure show runs recorded earlier, with three seeds (± standard deviation). For each tunable
+# model, one of four settings was chosen on validation cases. With these settings and longer training, MIND scores
+# higher on films than in Figure 5.2. [docs/results.md](../docs/results.md) lists metrics, settings and the data used to
+# choose them.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 live = as_results(runs)
@@ -341,19 +342,18 @@ show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 
 # %% [markdown]
 # **Figure 5.3.** *With the loss that matches serving, four interests gain on the last items of Taobao and Beauty and
-# lose measurably only on CDs at N = 500; with Eq. 10, they gain there, too, but lose on films and, at N = 50 and 500,
-# on groceries.* Bars are 95 % intervals over users and seeds.
+# lose measurably only on CDs at N = 500; with Eq. 10, they also gain on Taobao and Beauty, but lose on films and, at N
+# = 50 and 500, on groceries.* Bars are 95 % intervals over users and seeds.
 #
 # **Measured here**: on CDs, four interests gain 0.44 [0.14, 0.74] points at N = 10 but lose 1.93 [1.39, 2.47] at N =
 # 500. With Eq. 10, MIND-4 is 4.96 [3.97, 5.94] points below MIND-1 on films and 3.18 [1.49, 4.86] on groceries, but
 # 1.20 above it on Taobao and 1.62 on Beauty's last items.
 #
-# On groceries, WALS (weighted matrix factorization, one vector) and Popularity are ahead of MIND-4. WALS and item-based
-# CF use the whole history but no item features; vector models use the last 50 behaviors and their features.
+# On groceries, WALS (one vector) and Popularity are ahead of MIND-4. WALS and ItemCF (item-based collaborative
+# filtering) use the whole history but no item features; neural models use the last 50 behaviors and their features.
 #
 # **Paper.** On Tmall, MIND-K's lead over MaxMF-K shrinks from 54.8 % at N = 10 to 5.1 % at N = 100; N = 1,000, as in
-# production, was not measured. At N = 50 on Tmall, MaxMF-K, with several vectors but no routing, is ahead of MIND-1
-# (Table 2).
+# production, was not measured. At N = 50 on Tmall, MaxMF-K is ahead of MIND-1.
 #
 # The original MaxMF (Weston et al., 2013) learns each user's vectors, so every new user or click requires training; our
 # MaxMF computes them from the mean behavior.
@@ -361,8 +361,8 @@ show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 # ### Exercise 2 (experiment): lists that are not merged
 #
 # MIND retrieves N items for *each* interest and keeps the N best of all (§3.5). If every list is kept instead, up to
-# K·N items are counted as N. Write `any_list_hit_rate(scores, active, is_target, n)` for scores `(users, interests,
-# items)`: a user counts if any active interest has a target among its own n best items.
+# K·N items are counted as N. Write `any_list_hit_rate(scores, active, is_target, n)` for scores of shape `(users,
+# interests, items)`: a user counts if any interest marked `active` has a target among its own n best items.
 
 
 # %%
@@ -408,12 +408,12 @@ for name, value in inflated.items():
 
 
 # %% [markdown]
-# Four unmerged lists, counted as 50 items, reach 53.8 % instead of 34.9 %; a merged list of 200 reaches 62.4 %.
+#
 #
 # ## 3. Does routing matter?
 #
 # K = 1 removes both the additional vectors and routing. To remove only routing, run its loop once: with `iterations=1`
-# the weights are the softmax of the initial logits. The next cell changes the number of iterations of our trained
+# the weights are the softmax of the initial logits. The next cell changes the number r of iterations of our trained
 # model. **Predict**: does the hit rate drop at r = 1?
 
 # %%
@@ -426,8 +426,8 @@ for r in (1, 2, 3, 6):
 #
 # ## 4. Which K, σ and p?
 #
-# Each recorded study changes one setting of MIND-4 (ours); that of σ uses Gaussian initialization, because farthest
-# points have no σ.
+# Each recorded study changes one setting of MIND-4 (ours); that of σ uses Gaussian initialization, because
+# farthest-point initialization has no σ.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 model = trained_model(split, trial, cache)
@@ -473,15 +473,17 @@ for text, a, b, study, n in (
 #
 # - **K.** **Paper**: the best K is 3 on Books and 5 on Tmall. **Measured here**: on Taobao, one interest is 1.34 [1.00,
 #   1.68] points below four, and two are 0.31 [0.07, 0.54] below.
-# - **r.** **Measured here**: r = 1 does not differ measurably from r = 3, and r = 5 is 0.27 [0.07, 0.46] points lower.
-# - **Dynamic K.** **Paper**: it is comparable online and costs less. **Measured here**: always using four interests
-#   instead of K'_u makes no measurable difference at N = 50 and gains 0.46 [0.18, 0.75] points at N = 500.
+# - **r.** **Measured here** (Taobao, as below): r = 1 does not differ measurably from r = 3, and r = 5 is 0.27 [0.07,
+#   0.46] points lower.
+# - **Dynamic K** (K'_u, Figure 5.1). **Paper**: it is comparable online and costs less. **Measured here**: always using
+#   four interests instead of K'_u makes no measurable difference at N = 50 and gains 0.46 [0.18, 0.75] points at N =
+#   500.
 # - **σ.** **Paper**: 0.1, 1 and 5 give almost the same curve (Fig. 3). **Measured here**: neither 0.1 nor 5 differs
 #   measurably from 1, but farthest-point initialization gains 0.73 [0.45, 1.00] points over σ = 1.
 # - **p.** **Paper**: p = 0 is by far the worst and p = ∞ the best. **Measured here**: p = 0 is 0.24 [0.00, 0.48] points
 #   below ∞ (inconclusive in §8); p = 1 does not differ measurably from ∞.
 #
-# ### Which other parts matter
+# ### Effects of the other parts
 #
 # Each row below is MIND-4 (ours) with one or all parts of the paper's form, but with our loss.
 
@@ -510,7 +512,7 @@ _ = save_figure(figure, "05_ablation.svg")
 # records interests, so we simulate a *planted world*: each of 3,000 users likes one to four of 60 clusters of 20 items
 # and has 16 to 40 behaviors, a tenth of them random.
 #
-# **Predict** how much a user with one interest gains from four vectors.
+# **Predict** how much a user with one interest gains from four vectors of dimension d.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 planted = {
@@ -582,25 +584,25 @@ show_table(
 
 # %% [markdown]
 # **Figure 5.7.** *On Taobao and Beauty, several interests help most if the target's category is one of several in the
-# history.* Left: four of the data sets in the table. Right: users with two or three behaviors have one interest and do
-# not gain measurably. The first table lists slopes of the gain over log₂(1 + value), for categories at equal history
-# length; * marks p-values below 0.05 after Holm's correction.
+# history.* Left: four data sets; *one of several* excludes the most frequent. Right: users with two or three behaviors
+# have one interest and do not gain measurably. The gains per doubling are slopes over log₂(1 + value), those for
+# categories adjusted for history length; * marks p-values below 0.05 after Holm's correction.
 #
 # **Measured here**: if the target's category is one of several in their history, users gain 5.84 [4.72, 6.95] points on
 # Taobao and 3.82 [2.77, 4.87] on Beauty's last items. This agrees with the paper's motivation: one vector stays near
-# the most frequent category, and several also represent the others. It explains neither the gain of 1.41 [1.02, 1.81]
-# on Beauty if the category is absent, nor that of 1.63 [0.39, 2.88] on Taobao if it is most frequent. On films, no
-# group gains or loses measurably.
+# the most frequent category, and several also represent the others. The motivation explains neither the gain of 1.41
+# [1.02, 1.81] on Beauty if the category is absent, nor that of 1.63 [0.39, 2.88] on Taobao if it is most frequent. On
+# films, no group gains or loses measurably.
 #
 # Without the items' categories as input, the gain on Taobao disappears (−0.15 [−0.43, 0.14]). However, on none of the
 # seven data sets with categories does the gain depend measurably on their number in the history. Unlike in the planted
 # world, the gain on Taobao does not shrink measurably as d grows. On films, it is measurable only at d = 16; at d = 64,
 # one vector probably suffices.
 #
-# ### What order adds
+# ### The effect of order
 #
-# MIND ignores the order of the behaviors. With `recency=True` (not in the paper), the capsules' sums weight the last 50
-# behaviors by learned numbers, one for each position.
+# MIND ignores the order of the behaviors. With `recency=True` (not in the paper), each interest sums the last 50
+# behaviors with additional learned weights, one per position from the end.
 #
 # **Predict**: how many points do these weights add to one vector on films?
 
@@ -639,7 +641,7 @@ order = {
 }  # fmt: skip
 main = {t: recorded_rows(r) for t, r in recorded.items() if "ComiRec-SA" in recorded_rows(r)}
 show_table(
-    ["HitRate@50, percent", "vectors", "sees order", *main],
+    ["HitRate@50, percent", "vectors", "uses order", *main],
     [
         [
             name,
@@ -681,15 +683,15 @@ show_table(
 # models have them, four interests are below one on films (−1.20) and CDs (−1.12) and nowhere measurably above it at N =
 # 50; at N = 10, they gain 0.65 [0.21, 1.09] on Beauty's last items.
 #
-# SASRec is ahead of MIND-1 with recency on Taobao and behind it on films and
+# SASRec, a causal Transformer, is ahead of MIND-1 with recency on Taobao and behind it on films and
 # Beauty. On MovieLens, the order of ratings is partly an artifact of what the site showed (Fan et al., 2024).
 #
 # ## 6. What does an interest look like?
 #
 # ### Inside two users
 #
-# The broad user is the notebooks' running example. Among the test users with K interests and at most 25 films, the
-# narrow user has the lowest entropy of genres, given above the heat maps.
+# The broad user in Figure 5.9 is the notebooks' running example. Among the test users with K interests and at most 25
+# films, the narrow user has the lowest entropy of genres, given above the heat maps.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 codes, genre_names = maps.primary_genres(log, field)
@@ -753,18 +755,18 @@ cosine = float(interest_cosine(everyone[0].vectors, everyone[0].active).nanmean(
 routing_spread = float(routing_entropy(everyone[0].coupling, everyone[0].active).nanmean())
 print(f"adjusted Rand index of two training runs: {agreement:.2f}")
 print(f"mean cosine between a user's interests: {cosine:.2f}")
-print(f"mean entropy of an interest's weights: {routing_spread:.2f}")
+print(f"mean normalized entropy of an interest's weights: {routing_spread:.2f}")
 
 # %% [markdown]
 # **Figure 5.9.** *One interest has most of the weight of the broad user's horror films; all four share that of the
 # narrow user's war films.* Each box holds the films of a user's most frequent genre (a film with several genres counts
-# for its rarest). Above it is the largest share of its weight in one interest; an even share is 25 %.
+# under its rarest). Above it is the largest share of these films' weight in one interest; an even share is 25 %.
 #
 # **Paper** (Fig. 5, two random users). User C's behaviors have four categories, each with its largest weights in one
-# interest. User D has only clothes and gets three finer interests, such as sweaters. This is not a collapse, because
-# interests need not be categories. In *interest collapse*, the vectors are almost equal: their mean cosine is near 1,
-# and every weight is near 1/K. In *routing collapse* (REMI), each interest copies one item: the normalized entropy of
-# its weights over the behaviors is near 0.
+# interest. User D's behaviors are all clothes and yield three finer interests, such as sweaters. This is no failure,
+# because interests need not be categories. In *interest collapse*, the vectors are almost equal: their mean cosine is
+# near 1, and every weight is near 1/K. In *routing collapse* (Xie et al., 2023), each interest copies one item: the
+# normalized entropy of its weights over the behaviors is near 0.
 #
 # **Measured here** (500 users): the mean entropy of 0.83 shows no routing collapse. The mean cosine is 0.71, probably
 # because all interests share a direction toward popular films. If the behaviors of the first 200 users are grouped by
@@ -814,22 +816,22 @@ distinct = len(set().union(*lists)) / own_items.numel()
 print(
     f"mean cosine: interests {float(own_cosine.mean()):.2f}, YouTube DNN {float(single_cosine.mean()):.2f}, random {float(chance.mean()):.2f}"
 )
-print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are different")
+print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are distinct")
 
 # %% [markdown]
 # **Figure 5.10.** *Interests 1 and 3 retrieve mostly films that no other vector retrieves; interests 2 and 4 mostly
 # repeat YouTube DNN's list.*
 #
-# **Paper** (Fig. 6, user C): for each interest (four of MIND, one of YouTube DNN), an axis shows the similarity of its
-# items to it. MIND's items are closer to their interest than YouTube DNN's to its vector, which are scattered over
-# categories. One chosen user shows a mechanism, not how often it occurs. The mean cosines printed above neither confirm
-# nor refute it, because cosines of different models are not comparable.
+# **Paper** (Fig. 6, user C): for each vector (four of MIND, one of YouTube DNN), an axis shows the similarity of its
+# items to it. MIND's items are closer to their interest than YouTube DNN's, which are scattered over categories, to its
+# vector. The mean cosines printed above neither confirm nor refute this, because cosines of different models are not
+# comparable.
 #
 # ## 7. The map of the films
 #
 # UMAP places item vectors in the plane so that neighbors stay neighbors.
 #
-# **Predict**: the items' genres are an input of the model. Will a map of the *untrained* model show genres?
+# **Predict**: the items' genres are an input to the model. Will a map of the *untrained* model show genres?
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 shown = np.union1d(frequent, items)
@@ -872,7 +874,8 @@ _ = save_figure(figure, "05_map.png")
 # **Figure 5.11.** *Films of a genre are often neighbors; the broad user's interest 1 lies among the horror films.*
 # Points are the 2,000 most frequent films, with six large genres in color. A line joins each of the user's films
 # (circles) to its strongest interest (star). A star marks the median position of the ten films nearest to its interest
-# minus the mean interest of 500 users. UMAP preserves neither group sizes nor distances between remote groups.
+# after subtraction of the mean interest of 500 users. UMAP preserves neither group sizes nor distances between remote
+# groups.
 #
 # In the interactive map below, hover over a larger point for its title, or search for one. The license forbids
 # redistributing all titles; `make report ARGS="-p map_titles 2000"` shows them in your copy.
@@ -940,7 +943,7 @@ for name, estimate in improved.items():
 # ## 8. The claims, one by one
 #
 # At N = 50, after correction, MIND-K is ahead of MIND-1 only on the last items of Taobao and Beauty, and no difference
-# between MIND-1 and YouTube DNN is conclusive. [docs/results.md](../docs/results.md) lists the intervals.
+# between MIND-1 and YouTube DNN is conclusive.
 #
 # A claim "A > B" is **inconclusive** if its p-value exceeds 0.05 after Holm's correction for all comparisons of this
 # form. Otherwise, it **holds here** (positive difference) or is **reversed here** (negative). "Does not matter" and
@@ -959,7 +962,7 @@ for claim in dict.fromkeys(claim for claim, _ in verdicts):
     named = ("; ".join(on.get(word, ["–"])) for word in ("holds here", "reversed here"))
     rows.append([claim.text, claim.paper, *named, len(on.get("inconclusive", []))])
 show_table(
-    ["claim", "paper", "holds here", "reversed here", "inconclusive, data sets"],
+    ["claim", "paper", "holds here", "reversed here", "inconclusive (with this page's run)"],
     rows,
     text_columns=4,
 )
@@ -976,7 +979,7 @@ print(
 #
 # - Change one thing, pair the users, report the interval, and compare at the N that you serve.
 # - Train as you serve; on your own data, compare K = 4 with K = 1, both with recency weights.
-# - Look inside, and compare every map with that of the untrained model.
+# - Compare every map with that of the untrained model.
 #
 # For your own data, run `make report ARGS="-p dataset FOLDER"`.
 

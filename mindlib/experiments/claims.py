@@ -67,7 +67,7 @@ CLAIMS = (
     ),
     Claim(
         "In the paper's form: MIND-K > YouTube DNN",
-        "as the second row",
+        "as the third row",
         "MIND-4 (paper)",
         "YouTube DNN (paper)",
     ),
@@ -80,7 +80,7 @@ CLAIMS = (
         "inf",
         "0",
     ),
-    _study("p = ∞ > p = 1", "the larger p the better", "power", "inf", "1"),
+    _study("p = ∞ > p = 1", "the larger p, the better", "power", "inf", "1"),
     _study("Dynamic K costs nothing", "comparable online", "adaptive", "1", "0", equal=True),
 )
 
