@@ -366,7 +366,7 @@ for name, part in {"one vector": scores[:1], "three vectors": scores[1:]}.items(
     print(f"the label, {log.titles[label]}: rank {rank} of {int(unseen.sum()):,} with {name}")
 
 # %% [markdown]
-# **Measured here**, for this user only: three vectors change 21 of the best 50 films, but the label moves only from
+# **Measured here**, for this user only: three vectors replace 21 of the best 50 films, but the label moves only from
 # rank 75 to 63. A vector may miss its own taste: the five best films of the film-noir vector, for example, are all
 # science fiction. Notebook 05 compares one vector with several over all users; [the demo](../docs/demo.md) (`make demo
 # site`) does so for films you choose.

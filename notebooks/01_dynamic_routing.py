@@ -19,7 +19,7 @@
 # layer that extracts them, highlighted in Figure 1.1, is a variant of dynamic routing between capsules ([Sabour, Frosst
 # and Hinton, 2017](https://arxiv.org/abs/1710.09829)). This notebook explains the original, which the MIND paper
 # summarizes in §3.3.1; notebook 02 adds MIND's changes. Equation and § numbers are the MIND paper's.
-# Claims are marked **Paper**, **Measured here** (95 % intervals in parentheses) or **Open**. Collapsed cells check our
+# Claims are marked **Paper** or **Measured here** (95 % intervals in parentheses). Collapsed cells check our
 # code against mindlib, the library of these notebooks.
 
 # %% tags=["parameters"]
@@ -430,7 +430,7 @@ show_table(
 
 # %% [markdown]
 # The weights first differ in iteration 3, where our loop sums two agreements and the printed version uses only the
-# last. Because $\|u_j\| < 1$, a replaced logit stays below the norm of the vote, which limits how sharp the weights
+# last. Because $\|u_j\| < 1$, the last agreement stays below the norm of the vote, which limits how sharp the weights
 # become: the mean in the table stays at 0.623. Accumulated logits have no such bound.
 #
 # ## 6. Along which axis does the softmax run?
@@ -464,8 +464,8 @@ both = {
 _ = save_figure(figures.sums_of_weights(both, titles, interests), "01_axis.svg")
 
 # %% [markdown]
-# **Figure 1.6.** The sums (Σ, iteration 3) reveal the axis. If the softmax runs over the interests, the weights of
-# each film sum to 1; if it runs over the behaviors, those of each interest do.
+# **Figure 1.6.** The sums (Σ, iteration 3) reveal the softmax axis: with a softmax over the interests, the weights of
+# each film sum to 1; with one over the behaviors, those of each interest do.
 #
 # The axis matters because **only the softmax over the interests makes the interests compete**. A softmax over the
 # behaviors normalizes each row separately, so no interest influences another. To test this, we replace the votes for

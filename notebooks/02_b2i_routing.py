@@ -595,8 +595,8 @@ for r, sigma in ((1, 0), (3, 1), (10, 5)):
     )
 
 # %% [markdown]
-# The same holds for larger $K$ if a user has only one interest, $K'_u = 1$. **Open**: any gain of MIND-1 must come from
-# $\mathbf S$, the squashed sum (instead of the mean), the head, or a softmax over behaviors in the authors' code.
+# The same holds for larger $K$ if a user has only one interest, $K'_u = 1$. **Open**: does the gain of MIND-1 come from
+# $\mathbf S$, the squashed sum (instead of the mean), the head, or a softmax over behaviors in the authors' code?
 #
 # ## Two ways to collapse
 #
@@ -648,16 +648,16 @@ noise = paths["only σ grows"][4]
 print(f"mean cosine at norm 0.5, σ = 20: {noise.cosine}; entropy {noise.entropy}")
 
 # %% [markdown]
-# **Figure 2.4.** Longer embeddings separate the interests if the softmax runs over interests, but lead to routing
+# **Figure 2.4.** Larger norms separate the interests if the softmax runs over interests, but lead to routing
 # collapse if it runs over behaviors; more noise does not lead to the correct clusters (star). Labels give the norm
 # $\|\mathbf S\vec e_i\|$ (at $\sigma = 1$) or $\sigma$ (at norm 0.5). The heat maps show one user's weights at points
 # A, B and C.
 #
 # All paths start near interest collapse. Because $\|\vec u_j\| < 1$, the agreement is below $\|\mathbf S\vec e_i\|$, so
-# short embeddings hardly change the random logits. The weights stay random, and their differences average out over 21
-# behaviors, so the interests are similar (cosine 0.87 at norm 0.5 and $\sigma = 1$).
+# embeddings of small norm hardly change the random logits. The weights stay random, and their differences average out
+# over 21 behaviors, so the interests are similar (cosine 0.87 at norm 0.5 and $\sigma = 1$).
 #
-# - **Longer embeddings** (blue) increase the agreement, which separates the clusters: at norm 16, all are recovered for
+# - **Larger norms** (blue) increase the agreement, which separates the clusters: at norm 16, all are recovered for
 #   89 % of the users (**Measured here**).
 # - **The softmax over behaviors** (orange) does not reach the star: two interests may choose the same cluster, and each
 #   may put all its weight on one behavior. With the softmax over interests, they cannot all shrink to single behaviors,
@@ -668,7 +668,7 @@ print(f"mean cosine at norm 0.5, σ = 20: {noise.cosine}; entropy {noise.entropy
 #
 # **Paper** (Fig. 3): after training, $\sigma = 0.1$, 1 and 5 give similar hit rates on one data set.
 #
-# **Predict**: can more iterations replace long embeddings?
+# **Predict**: can more iterations replace large norms?
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 r_values, rows = (1, 3, 10, 100), {}
@@ -692,11 +692,11 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 2.5.** Shorter embeddings need more iterations: in the toy example, each group has its own interest after ten
+# **Figure 2.5.** Smaller norms need more iterations: in the toy example, each group has its own interest after ten
 # at norm 3, and a hundred at norm 1. At norm 0.5, even a hundred do not suffice: one interest (orange) holds two
 # groups, and another (green) has norm zero.
 #
-# **Measured here**, on simulated users: more iterations can replace long embeddings, though not fully at norm 0.5.
+# **Measured here**, on simulated users: more iterations can replace large norms, though not fully at norm 0.5.
 # There, 100 iterations recover all clusters for 75 % of the users; at norm 16, three do so for 89 %.
 #
 # ## Summary

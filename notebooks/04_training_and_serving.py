@@ -714,7 +714,7 @@ show_table(
 #
 # **Norms matter** because the index and the loss use inner products, and the norm of an item vector is correlated with
 # the item's popularity. **Measured here**: normalizing the *item vectors* changes the order in each list and costs
-# about 2 points of HitRate@50. Normalizing the *user vectors* changes only the merge; the interval of its effect
+# about 2 points of HitRate@50. Normalizing the *interests* changes only the merge; the interval of its effect
 # contains 0. To search by cosine, normalize the vectors in training, too, and divide the cosines, which are at most 1,
 # by a temperature.
 
@@ -731,7 +731,7 @@ def scored_with(items, unit_users):
 trained = scored_with(e, unit_users=False)
 normalized = {
     "items normalized": scored_with(F.normalize(e, dim=1), unit_users=False),
-    "users normalized": scored_with(e, unit_users=True),
+    "interests normalized": scored_with(e, unit_users=True),
 }
 show_table(
     ["", "HitRate@50", "change in points [95 % interval]"],

@@ -346,8 +346,8 @@ show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 # = 50 and 500, on groceries.* Bars are 95 % intervals over users and seeds.
 #
 # **Measured here**: on CDs, four interests gain 0.44 [0.14, 0.74] points at N = 10 but lose 1.93 [1.39, 2.47] at N =
-# 500. With Eq. 10, MIND-4 is 4.96 [3.97, 5.94] points below MIND-1 on films and 3.18 [1.49, 4.86] on groceries, but
-# 1.20 above it on Taobao and 1.62 on Beauty's last items.
+# 500. At N = 50 with Eq. 10, they lose 4.96 [3.97, 5.94] points on films and 3.18 [1.49, 4.86] on groceries, but gain
+#   1.20 on Taobao and 1.62 on Beauty's last items.
 #
 # On groceries, WALS (one vector) and Popularity are ahead of MIND-4. WALS and ItemCF (item-based collaborative
 # filtering) use the whole history but no item features; neural models use the last 50 behaviors and their features.
@@ -591,7 +591,7 @@ show_table(
 # **Measured here**: if the target's category is one of several in their history, users gain 5.84 [4.72, 6.95] points on
 # Taobao and 3.82 [2.77, 4.87] on Beauty's last items. This agrees with the paper's motivation: one vector stays near
 # the most frequent category, and several also represent the others. The motivation explains neither the gain of 1.41
-# [1.02, 1.81] on Beauty if the category is absent, nor that of 1.63 [0.39, 2.88] on Taobao if it is most frequent. On
+# [1.02, 1.81] on Beauty for absent categories nor that of 1.63 [0.39, 2.88] on Taobao for the most frequent. On
 # films, no group gains or loses measurably.
 #
 # Without the items' categories as input, the gain on Taobao disappears (−0.15 [−0.43, 0.14]). However, on none of the
@@ -823,8 +823,8 @@ print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are distinct")
 # repeat YouTube DNN's list.*
 #
 # **Paper** (Fig. 6, user C): for each vector (four of MIND, one of YouTube DNN), an axis shows the similarity of its
-# items to it. MIND's items are closer to their interest than YouTube DNN's, which are scattered over categories, to its
-# vector. The mean cosines printed above neither confirm nor refute this, because cosines of different models are not
+# items to it. YouTube DNN's items are scattered over categories and farther from its vector than MIND's from their
+# interest. The mean cosines printed above neither confirm nor refute this, because cosines of different models are not
 # comparable.
 #
 # ## 7. The map of the films
@@ -877,8 +877,8 @@ _ = save_figure(figure, "05_map.png")
 # after subtraction of the mean interest of 500 users. UMAP preserves neither group sizes nor distances between remote
 # groups.
 #
-# In the interactive map below, hover over a larger point for its title, or search for one. The license forbids
-# redistributing all titles; `make report ARGS="-p map_titles 2000"` shows them in your copy.
+# In the interactive map below, hover over a larger point for its title, or search for one. The license does not let us
+# share all titles; `make report ARGS="-p map_titles 2000"` shows them in your copy.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 labels_shown = [log.label(int(item)) for item in shown]
@@ -931,10 +931,10 @@ for name, estimate in improved.items():
     print(f"purity, trained − {name}: {estimate.points()} points")
 
 # %% [markdown]
-# **Figure 5.12.** *Genres form groups before training; training on real histories makes them purer, on shuffled
-# histories less pure.* Right: films were permuted among users before training. *Purity* is the share of an item's ten
-# nearest neighbors that have its genre; *chance* is the purity of random neighbors. *Trustworthiness* is 1 if neighbors
-# on the map are neighbors in the original space.
+# **Figure 5.12.** *Genres form groups before training; training makes them purer on real histories, less pure on
+# shuffled ones.* Right: films were permuted among users before training. *Purity* is the share of an item's ten nearest
+# neighbors that have its genre; *chance* is the purity of random neighbors. *Trustworthiness* is 1 if neighbors on the
+# map are neighbors in the original space.
 #
 # The untrained model already groups films by genre, because films of one genre share a random embedding: their mean
 # cosine is 0.48, against 0.22 across genres. **Measured here**: training raises the purity in the original space from
