@@ -206,9 +206,16 @@ def make_rows(
 
     @functools.cache
     def tuning_of(name: str) -> Tuning:
-        if name in recorded:
-            return Tuning(recorded[name], tuple(space[name]))
-        return tune_settings(split, space[name], metric=METRIC, report=print_run, **options)
+        candidates, trial = space[name], recorded.get(name)
+        if trial and not (given.rates and trial.is_trained):
+            return Tuning(trial, tuple(candidates))
+        if trial:
+            rates = [replace(trial.training, learning_rate=rate) for rate in given.rates]
+            candidates = [replace(trial, training=training) for training in rates]
+        budget = len(candidates) if trial else BUDGET
+        return tune_settings(
+            split, candidates, metric=METRIC, budget=budget, report=print_run, **options
+        )
 
     def row(
         trial: Trial, seeds: int, tuning: Tuning | None = None, study: str | None = None
@@ -453,6 +460,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--study-seeds", type=int, default=2, help="of each row of a study (%(default)s)")
     add("--settings", type=Path, metavar="FILE", help="take the choices of this result")
     add("--lowest-rate", type=float, default=LOWEST_RATE, help="of the grid (%(default)s)")
+    add("--rates", default="", help="with --settings: choose anew among these learning rates")
     add("--epochs", type=int, default=TRAINING.epochs, help="(%(default)s)")
     add("--pairs-per-user", type=int, default=0, help="in an epoch, at most (0: all)")
     add("--ids-only", action="store_true", help="without the fields and titles of the items")
@@ -497,6 +505,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     for option in ("seeds", "study_seeds", "epochs", "dim", "threads"):
         if getattr(given, option) < 1:
             parser.error(f"--{option.replace('_', '-')} {getattr(given, option)}: expected >= 1")
+    try:
+        given.rates = [float(rate) for rate in given.rates.split(",") if rate]
+    except ValueError:
+        parser.error(f"--rates {given.rates}: expected numbers, separated by commas")
+    if given.rates and not given.settings:
+        parser.error("--rates: expected with --settings only")
     if not 0 < given.lowest_rate < 1:
         parser.error(f"--lowest-rate {given.lowest_rate}: expected more than 0 and less than 1")
     given.data, _, given.path = given.data.partition("=")
@@ -545,7 +559,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "categories": data.categories,
         },
         "settings": {
-            "budget": BUDGET,
+            "budget": len(given.rates) or BUDGET,
             "chosen_on": f"validation {METRIC}, seed 0",
             "seeds": given.seeds,
             "study_seeds": given.study_seeds,

@@ -37,7 +37,7 @@ show_architecture(A="embedding", B="routing", C="head", D="attention", E="softma
 # | **A** Embedding and pooling | mean of the fields | sum, with title words and dropout | Figure 5.5 |
 # | **B** B2I dynamic routing | Gaussian initial logits (`sigma`, σ), inner products, squashing, random bilinear map $S$ | farthest-point initialization, cosines, means, $S$ starts as the identity | Figure 5.5; K, r (iterations) and σ: §2–§4 |
 # | **C** ReLU layers | ReLU | residual | Figure 5.5 |
-# | **D** Label-aware attention | exponent p not stated, here 2 | p = ∞ (`power`) | p: §4 |
+# | **D** Label-aware attention | exponent p not stated, here 2 | p = ∞ (`power`) | p: Figures 5.4, 5.5 |
 # | **E** Sampled softmax loss | the label's interest scores the negatives (Eq. 10) | each item is scored by its best interest | §2 |
 
 # %% tags=["parameters"]
@@ -154,8 +154,8 @@ print(
 # **All three protocols leak time**: the training data contain what *other* users did after a test case.
 #
 # HitRate@N (Eq. 12) is the share of users with a target among the N best items of the whole catalog, excluding the
-# items of their history (`exclude_history`). With one target per user, it equals recall. The exclusion matters most for
-# groceries (The Complete Journey), where users buy items again.
+# items of their history (`exclude_history`). With one target per user, it equals recall. The exclusion should matter
+# most for groceries (The Complete Journey), where users buy items again.
 
 
 # %%
@@ -248,11 +248,11 @@ _ = save_figure(figure, "05_models.svg")
 
 # %% [markdown]
 # **Figure 5.2.** *Our form of MIND, with our loss, is ahead of the paper's (by 5.5 points at K = 4); in neither form is
-# K = 4 measurably better than K = 1.* Each point is a training run; the learning rate was not tuned.
+# K = 4 measurably better than K = 1.* Each dot is a training run; no model was tuned.
 #
 # The comparison is **paired**: we take differences user by user, so variation that both models share cancels. The 95 %
-# interval of the mean difference covers the variance over users and over seeds. A difference is *measurable* if its
-# interval excludes zero; §8 corrects for the number of claims.
+# interval of the mean difference reflects variance over users and seeds. A difference is *measurable* if its interval
+# excludes zero; §8 corrects for the number of claims.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 dnn = "YouTube DNN (ours)"
@@ -594,10 +594,10 @@ show_table(
 # [1.02, 1.81] on Beauty for absent categories nor that of 1.63 [0.39, 2.88] on Taobao for the most frequent. On
 # films, no group gains or loses measurably.
 #
-# Without the items' categories as input, the gain on Taobao disappears (−0.15 [−0.43, 0.14]). However, on none of the
-# seven data sets with categories does the gain depend measurably on their number in the history. Unlike in the planted
-# world, the gain on Taobao does not shrink measurably as d grows. On films, it is measurable only at d = 16; at d = 64,
-# one vector probably suffices.
+# Without the items' categories as input, the gain on Taobao disappears (−0.15 [−0.43, 0.14]). However, in none of the
+# seven settings with categories does the gain depend measurably on their number in the history. Unlike in the planted
+# world, the gain on Taobao does not shrink measurably as d grows. Films show a gain only at d = 16; at d = 64, one
+# vector probably suffices.
 #
 # ### The effect of order
 #
@@ -822,10 +822,10 @@ print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are distinct")
 # **Figure 5.10.** *Interests 1 and 3 retrieve mostly films that no other vector retrieves; interests 2 and 4 mostly
 # repeat YouTube DNN's list.*
 #
-# **Paper** (Fig. 6, user C): for each vector (four of MIND, one of YouTube DNN), an axis shows the similarity of its
-# items to it. YouTube DNN's items are scattered over categories and farther from its vector than MIND's from their
-# interest. The mean cosines printed above neither confirm nor refute this, because cosines of different models are not
-# comparable.
+# **Paper** (Fig. 6, user C): each vector (four of MIND, one of YouTube DNN) has an axis with its retrieved items'
+# similarity to it. YouTube DNN's items are scattered over categories and farther from its vector than MIND's are from
+# theirs. One user shows that this happens, not how often. The cosines printed above cannot confirm it, because cosines
+# of different models are not comparable.
 #
 # ## 7. The map of the films
 #
@@ -931,10 +931,10 @@ for name, estimate in improved.items():
     print(f"purity, trained − {name}: {estimate.points()} points")
 
 # %% [markdown]
-# **Figure 5.12.** *Genres form groups before training; training makes them purer on real histories, less pure on
-# shuffled ones.* Right: films were permuted among users before training. *Purity* is the share of an item's ten nearest
-# neighbors that have its genre; *chance* is the purity of random neighbors. *Trustworthiness* is 1 if neighbors on the
-# map are neighbors in the original space.
+# **Figure 5.12.** *Genres form groups before training; training on real histories makes them purer, training on
+# shuffled ones less pure.* Right: films were permuted among users before training. *Purity* is the share of an item's
+# ten nearest neighbors that have its genre; *chance* is the purity of random neighbors. *Trustworthiness* is 1 if
+# neighbors on the map are neighbors in the original space.
 #
 # The untrained model already groups films by genre, because films of one genre share a random embedding: their mean
 # cosine is 0.48, against 0.22 across genres. **Measured here**: training raises the purity in the original space from

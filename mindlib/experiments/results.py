@@ -60,11 +60,14 @@ def recorded_difference(
 
 def provenance(results: Results) -> str:
     """Say when, on what machine, by which command and commits the results were recorded."""
-    data, machine = results["data"], results["machine"]
+    data, machine, settings = results["data"], results["machine"], results["settings"]
+    chosen = f"settings of `{settings['settings_of']}`"
+    if not settings["settings_of"]:
+        chosen = f"{settings['budget']} candidates for each tuned model"
     rows = {commit for row in results["rows"] for commit in row.get("commits", ())}
     commits = dict.fromkeys([results["commit"], *sorted(rows)])
     return (
-        f"{data['name']}, {data['protocol']}, {data['test_cases']:,} test cases; recorded on "
-        f"{results['date'][:10]} on {machine['cpu']} by `{results['command']}` with the code of "
-        f"commit {', '.join(commit[:10] for commit in commits)}."
+        f"{data['name']}, {data['protocol']}, {data['test_cases']:,} test cases; {chosen}; "
+        f"recorded on {results['date'][:10]} on {machine['cpu']} by `{results['command']}` with "
+        f"the code of commit {', '.join(commit[:10] for commit in commits)}."
     )

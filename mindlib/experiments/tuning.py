@@ -39,6 +39,7 @@ def tune_settings(
     *,
     cutoffs: Sequence[int],
     metric: str,
+    budget: int = BUDGET,
     report: Callable[[TrialRun], None] | None = None,
     **options: Any,
 ) -> Tuning:
@@ -49,20 +50,21 @@ def tune_settings(
     Args:
         candidates: different configurations of one model.
         metric: the one that is compared; its N is one of the cutoffs.
+        budget: the number of candidates, the same for all models of a table.
         report: called with each run.
         options: passed to `run_trial`: cache, categories, device, progress.
 
     Raises:
-        ValueError: there are not `BUDGET` different candidates (or one), or the cutoffs do not
+        ValueError: there are not `budget` different candidates (or one), or the cutoffs do not
             include the metric's.
         FloatingPointError: the training of every candidate diverged.
     """
     if len(candidates) == 1:
         return Tuning(candidates[0], tuple(candidates))
     name = candidates[0].name if candidates else "no model"
-    if (different := len({digest_of(c.identity) for c in candidates})) != BUDGET:
+    if (different := len({digest_of(c.identity) for c in candidates})) != budget:
         raise ValueError(
-            f"{different} different candidates of {name}: expected {BUDGET}, as for every model"
+            f"{different} different candidates of {name}: expected {budget}, as for every model"
         )
     if int(metric.partition("@")[2]) not in cutoffs:
         raise ValueError(f"metric={metric!r}: expected one with N among {tuple(cutoffs)}")

@@ -262,6 +262,20 @@ def test_users_who_chose_the_settings_on_another_protocol_are_no_test_cases(
     assert int(rest.offsets[-1]) == len(rest.targets)
 
 
+def test_of_recorded_settings_only_the_learning_rate_is_chosen_anew(script, folder, results):
+    words = ["--settings", str(folder / "all.json"), "--rates", "0.1,0.2"]
+    script.main(command(folder, "rates.json", *words))
+    found = json.loads((folder / "rates.json").read_text(encoding="utf-8"))
+    assert found["settings"]["budget"] == 2
+    before, after = ({row["name"]: row for row in r["rows"]} for r in (results, found))
+    tried = after["MIND-4"]["tuned"]["candidates"]
+    assert [set(candidate) for candidate in tried] == 2 * [{"training.learning_rate", "value"}]
+    assert [candidate["training.learning_rate"] for candidate in tried] == [0.1, 0.2]
+    assert after["MIND-4"]["config"] == before["MIND-4"]["config"]
+    assert after["WALS"]["config"] == before["WALS"]["config"]
+    assert after["WALS"]["tuned"] is None
+
+
 def failing(monkeypatch, name, error):
     """Let every run of a row fail whose test cases are evaluated."""
     real = tuning.run_trial
@@ -306,6 +320,8 @@ def test_an_unknown_row_of_only_is_named(script, folder, results):
         (["--studies", "depth"], "--studies: no 'depth'; there is sigma, power"),
         (["--base", "wals"], "--base: no 'wals'; there is mind-1, mind-4"),
         (["--seeds", "0"], "--seeds 0: expected >= 1"),
+        (["--rates", "0.1"], "--rates: expected with --settings only"),
+        (["--rates", "x"], "--rates x: expected numbers, separated by commas"),
         (["--lowest-rate", "0"], "--lowest-rate 0.0: expected more than 0 and less than 1"),
         (["--data", "books=."], "--data books: no such data; there is amazon-beauty"),
         (["--data", "amazon-beauty"], "amazon-beauty=PATH: there is no PATH given"),
