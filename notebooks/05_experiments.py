@@ -15,12 +15,12 @@
 # comparison isolates which part of MIND, when a difference counts, and how to look inside a trained model.
 #
 # If MIND is trained to score every item by its best interest, as in serving, four interests exceed one in HitRate@50 by
-# 25 % on Taobao and by 10 % on Amazon Beauty's last items; in six other settings the difference is not measurable. With
-# the paper's Eq. 10, in which the label's interest scores the negatives, four interests lose five points on films and
-# three on groceries. On the last items of Taobao and Beauty, users gain most if their next item's category is one of
-# several in their history. The order of behaviors matters more: on Taobao, Beauty, films and CDs, one vector with a
-# learned weight for each position exceeds four without such weights, and adding vectors to it does not raise HitRate@50
-# measurably (§5).
+# 25 % on Taobao and by 10 % on Amazon Beauty's last items. On films, they lose one point; in five other settings, the
+# difference is not measurable. With the paper's Eq. 10, in which the label's interest scores the negatives, four
+# interests lose six points on films and three on groceries. On the last items of Taobao and Beauty, users gain most if
+# their next item's category is one of several in their history. The order of behaviors matters more: on Taobao, Beauty,
+# films and CDs, one vector with a learned weight for each position exceeds four without such weights, and adding
+# vectors to it does not raise HitRate@50 measurably (§5).
 #
 # Reading takes 25 minutes, running five.
 
@@ -149,7 +149,7 @@ print(
 )
 
 # %% [markdown]
-# ComiRec, a later model, instead holds out whole users and predicts the last fifth of their sequences. The MIND paper
+# ComiRec (2020) instead holds out whole users and predicts the last fifth of their sequences. The MIND paper
 # divides interactions 19:1 at random, so a user's later interactions may train the model that predicts an earlier one.
 # **All three protocols leak time**: the training data contain what *other* users did after a test case.
 #
@@ -200,6 +200,7 @@ for name, (dnn, one, several) in table_2.items():
 
 # %%
 ours = TrainingConfig(epochs=epochs, pairs_per_user=15, learning_rate=8e-3, schedule="cosine")
+ours = replace(ours, length_bucket_batches=16)  # batches of similar lengths: less padding
 eq10 = replace(ours, loss="label")
 trials = [Trial("YouTube DNN (ours)", YouTubeDNN, YouTubeDNNConfig(), ours)]
 for k in (1, K):
@@ -301,9 +302,8 @@ assert PAIRED_INTERVAL.check(paired_interval)
 # ### The answer depends on the data, on N and on the loss
 #
 # The next tables and figure show runs recorded earlier, with three seeds (± standard deviation). For each tunable
-# model, one of four settings was chosen on validation cases. With these settings and longer training, MIND scores
-# higher on films than in Figure 5.2. [docs/results.md](../docs/results.md) lists metrics, settings and the data used to
-# choose them.
+# model, one of eight settings (on films) or four was chosen on validation cases. On films, tuned models score higher
+# than in Figure 5.2. [docs/results.md](../docs/results.md) lists metrics, settings and the data used to choose them.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 live = as_results(runs)
@@ -342,18 +342,18 @@ show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 
 # %% [markdown]
 # **Figure 5.3.** *With the loss that matches serving, four interests gain on the last items of Taobao and Beauty and
-# lose measurably only on CDs at N = 500; with Eq. 10, they also gain on Taobao and Beauty, but lose on films and, at N
-# = 50 and 500, on groceries.* Bars are 95 % intervals over users and seeds.
+# lose on films at N = 50 and on CDs at N = 500; with Eq. 10, they gain on the same two at N = 10 and 50, but lose on
+# films and, at N = 50 and 500, on groceries.* Bars are 95 % intervals over users and seeds.
 #
 # **Measured here**: on CDs, four interests gain 0.44 [0.14, 0.74] points at N = 10 but lose 1.93 [1.39, 2.47] at N =
-# 500. At N = 50 with Eq. 10, they lose 4.96 [3.97, 5.94] points on films and 3.18 [1.49, 4.86] on groceries, but gain
-#   1.20 on Taobao and 1.62 on Beauty's last items.
+# 500. On films, they lose 0.99 [0.08, 1.91] at N = 50. With Eq. 10, they lose 5.97 [4.77, 7.18] points on films and
+#   3.18 [1.49, 4.86] on groceries, but gain 1.20 on Taobao and 1.62 on Beauty's last items.
 #
 # On groceries, WALS (one vector) and Popularity are ahead of MIND-4. WALS and ItemCF (item-based collaborative
 # filtering) use the whole history but no item features; neural models use the last 50 behaviors and their features.
 #
-# **Paper.** On Tmall, MIND-K's lead over MaxMF-K shrinks from 54.8 % at N = 10 to 5.1 % at N = 100; N = 1,000, as in
-# production, was not measured. At N = 50 on Tmall, MaxMF-K is ahead of MIND-1.
+# **Paper.** On Tmall, MIND-K's lead over MaxMF-K shrinks from 54.8 % at N = 10 to 5.1 % at N = 100. At N = 50 on Tmall,
+# MaxMF-K is ahead of MIND-1.
 #
 # The original MaxMF (Weston et al., 2013) learns each user's vectors, so every new user or click requires training; our
 # MaxMF computes them from the mean behavior.
@@ -422,12 +422,12 @@ for r in (1, 2, 3, 6):
     print(r, f"{evaluate(model, split.test, (50,)).means()['HitRate@50']:.2%}")
 
 # %% [markdown]
-# For this model, r = 1 loses nothing; §4 also trains with other values of r.
+# For this model, r = 1 loses nothing.
 #
 # ## 4. Which K, σ and p?
 #
-# Each recorded study changes one setting of MIND-4 (ours); that of σ uses Gaussian initialization, because
-# farthest-point initialization has no σ.
+# Each recorded study changes one setting of our MIND-4 (MIND-1 in §2 is tuned separately); that of σ uses Gaussian
+# initialization, because farthest-point initialization has no σ.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 model = trained_model(split, trial, cache)
@@ -469,7 +469,7 @@ for text, a, b, study, n in (
 
 # %% [markdown]
 # **Figure 5.4.** *On Taobao, two interests give most of the gain, and eight are not measurably better than four; r, σ
-# and p matter less. On films, K makes no measurable difference.*
+# and p matter less. On films, K makes no measurable difference at MIND-4's learning rate.*
 #
 # - **K.** **Paper**: the best K is 3 on Books and 5 on Tmall. **Measured here**: on Taobao, one interest is 1.34 [1.00,
 #   1.68] points below four, and two are 0.31 [0.07, 0.54] below.
@@ -584,20 +584,19 @@ show_table(
 
 # %% [markdown]
 # **Figure 5.7.** *On Taobao and Beauty, several interests help most if the target's category is one of several in the
-# history.* Left: four data sets; *one of several* excludes the most frequent. Right: users with two or three behaviors
+# history.* *One of several* excludes the most frequent. Right: users with two or three behaviors
 # have one interest and do not gain measurably. The gains per doubling are slopes over log₂(1 + value), those for
 # categories adjusted for history length; * marks p-values below 0.05 after Holm's correction.
 #
 # **Measured here**: if the target's category is one of several in their history, users gain 5.84 [4.72, 6.95] points on
 # Taobao and 3.82 [2.77, 4.87] on Beauty's last items. This agrees with the paper's motivation: one vector stays near
 # the most frequent category, and several also represent the others. The motivation explains neither the gain of 1.41
-# [1.02, 1.81] on Beauty for absent categories nor that of 1.63 [0.39, 2.88] on Taobao for the most frequent. On
-# films, no group gains or loses measurably.
+# [1.02, 1.81] on Beauty for absent categories nor that of 1.63 [0.39, 2.88] on Taobao for the most frequent. On films,
+# users lose 2.43 [0.56, 4.30] points if it is the most frequent.
 #
 # Without the items' categories as input, the gain on Taobao disappears (−0.15 [−0.43, 0.14]). However, in none of the
-# seven settings with categories does the gain depend measurably on their number in the history. Unlike in the planted
-# world, the gain on Taobao does not shrink measurably as d grows. Films show a gain only at d = 16; at d = 64, one
-# vector probably suffices.
+# seven settings with categories does the gain depend measurably on their number in the history. On Taobao, the gain
+# does not shrink as d grows. Films show a gain only at d = 16; at d = 64, one vector probably suffices.
 #
 # ### The effect of order
 #
@@ -638,6 +637,7 @@ order = {
     "MIND-1": (1, "no"), "MIND-4": (4, "no"), "ComiRec-SA, no positions": (4, "no"),
     "MIND-1, recency": (1, "50 weights"), "MIND-4, recency": (4, "50 weights"),
     "ComiRec-SA": (4, "position embeddings"), "SASRec": (1, "position embeddings"),
+    "ComiRec-DR": (4, "a map for each position"),
 }  # fmt: skip
 main = {t: recorded_rows(r) for t, r in recorded.items() if "ComiRec-SA" in recorded_rows(r)}
 show_table(
@@ -690,8 +690,8 @@ show_table(
 #
 # ### Inside two users
 #
-# The broad user in Figure 5.9 is the notebooks' running example. Among the test users with K interests and at most 25
-# films, the narrow user has the lowest entropy of genres, given above the heat maps.
+# Figure 5.9 shows the notebooks' running example (broad) and, of the test users with K interests and at most 25 films,
+# the one with the lowest entropy of genres (narrow).
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 codes, genre_names = maps.primary_genres(log, field)
@@ -763,10 +763,10 @@ print(f"mean normalized entropy of an interest's weights: {routing_spread:.2f}")
 # under its rarest). Above it is the largest share of these films' weight in one interest; an even share is 25 %.
 #
 # **Paper** (Fig. 5, two random users). User C's behaviors have four categories, each with its largest weights in one
-# interest. User D's behaviors are all clothes and yield three finer interests, such as sweaters. This is no failure,
-# because interests need not be categories. In *interest collapse*, the vectors are almost equal: their mean cosine is
-# near 1, and every weight is near 1/K. In *routing collapse* (Xie et al., 2023), each interest copies one item: the
-# normalized entropy of its weights over the behaviors is near 0.
+# interest. User D's behaviors are all clothes and yield three finer interests, such as sweaters. In *interest
+# collapse*, the vectors are almost equal: their mean cosine is near 1, and every weight is near 1/K. In *routing
+# collapse* (Xie et al., 2023), each interest copies one item: the normalized entropy of its weights over the behaviors
+# is near 0.
 #
 # **Measured here** (500 users): the mean entropy of 0.83 shows no routing collapse. The mean cosine is 0.71, probably
 # because all interests share a direction toward popular films. If the behaviors of the first 200 users are grouped by
@@ -824,8 +824,8 @@ print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are distinct")
 #
 # **Paper** (Fig. 6, user C): each vector (four of MIND, one of YouTube DNN) has an axis with its retrieved items'
 # similarity to it. YouTube DNN's items are scattered over categories and farther from its vector than MIND's are from
-# theirs. One user shows that this happens, not how often. The cosines printed above cannot confirm it, because cosines
-# of different models are not comparable.
+# theirs. One user shows that this happens, not how often; and cosines of different models, as printed above, are not
+# comparable.
 #
 # ## 7. The map of the films
 #
