@@ -207,9 +207,9 @@ def make_rows(
     @functools.cache
     def tuning_of(name: str) -> Tuning:
         candidates, trial = space[name], recorded.get(name)
-        if trial and not (given.rates and trial.is_trained):
+        if trial and not given.rates:
             return Tuning(trial, tuple(candidates))
-        if trial:
+        if trial and trial.is_trained:
             rates = [replace(trial.training, learning_rate=rate) for rate in given.rates]
             candidates = [replace(trial, training=training) for training in rates]
         budget = len(candidates) if trial else BUDGET
@@ -460,7 +460,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--study-seeds", type=int, default=2, help="of each row of a study (%(default)s)")
     add("--settings", type=Path, metavar="FILE", help="take the choices of this result")
     add("--lowest-rate", type=float, default=LOWEST_RATE, help="of the grid (%(default)s)")
-    add("--rates", default="", help="with --settings: choose anew among these learning rates")
+    add("--rates", default="", help="with --settings: choose only these learning rates anew")
     add("--epochs", type=int, default=TRAINING.epochs, help="(%(default)s)")
     add("--pairs-per-user", type=int, default=0, help="in an epoch, at most (0: all)")
     add("--ids-only", action="store_true", help="without the fields and titles of the items")
