@@ -248,7 +248,7 @@ figure = strips(
 _ = save_figure(figure, "05_models.svg")
 
 # %% [markdown]
-# **Figure 5.2.** *Our form of MIND, with our loss, is ahead of the paper's (by 5.5 points at K = 4); in neither form is
+# **Figure 5.2.** *Our form of MIND, with our loss, is ahead of the paper's (by 6.6 points at K = 4); in neither form is
 # K = 4 measurably better than K = 1.* Each dot is a training run; no model was tuned.
 #
 # The comparison is **paired**: we take differences user by user, so variation that both models share cancels. The 95 %
@@ -272,7 +272,7 @@ show_table(["points [95 % interval]", *(f"HitRate@{n}" for n in cutoffs if n != 
 
 # %% [markdown]
 # **Measured here**: in our form, the HitRate@50 of four interests does not differ measurably from that of one. In the
-# paper's form, it is almost three points lower, probably because of the loss (notebook 03); in the recorded runs below,
+# paper's form, it is two points lower, probably because of the loss (notebook 03); in the recorded runs below,
 # five points.
 #
 # ### Exercise 1: a paired interval
@@ -345,12 +345,12 @@ show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 # lose on films at N = 50 and on CDs at N = 500; with Eq. 10, they gain on the same two at N = 10 and 50, but lose on
 # films and, at N = 50 and 500, on groceries.* Bars are 95 % intervals over users and seeds.
 #
-# **Measured here**: on CDs, four interests gain 0.44 [0.14, 0.74] points at N = 10 but lose 1.93 [1.39, 2.47] at N =
+# **Measured here**: on CDs, four interests gain 0.34 [0.02, 0.65] points at N = 10 but lose 1.80 [0.87, 2.72] at N =
 # 500. On films, they lose 0.99 [0.08, 1.91] at N = 50. With Eq. 10, they lose 5.97 [4.77, 7.18] points on films and
-#   3.18 [1.49, 4.86] on groceries, but gain 1.20 on Taobao and 1.62 on Beauty's last items.
+# 2.67 [0.96, 4.38] on groceries, but gain 1.20 on Taobao and 1.62 on Beauty's last items.
 #
-# On groceries, WALS (one vector) and Popularity are ahead of MIND-4. WALS and ItemCF (item-based collaborative
-# filtering) use the whole history but no item features; neural models use the last 50 behaviors and their features.
+# On groceries, WALS (one vector), ItemCF (item-based collaborative filtering) and Popularity are ahead of MIND-4. WALS
+# and ItemCF use the whole history but no item features; neural models use the last 50 behaviors and their features.
 #
 # **Paper.** On Tmall, MIND-K's lead over MaxMF-K shrinks from 54.8 % at N = 10 to 5.1 % at N = 100. At N = 50 on Tmall,
 # MaxMF-K is ahead of MIND-1.
@@ -422,7 +422,7 @@ for r in (1, 2, 3, 6):
     print(r, f"{evaluate(model, split.test, (50,)).means()['HitRate@50']:.2%}")
 
 # %% [markdown]
-# For this model, r = 1 loses nothing.
+# For this model, r = 1 loses only 0.2 points.
 #
 # ## 4. Which K, σ and p?
 #
@@ -596,7 +596,7 @@ show_table(
 #
 # Without the items' categories as input, the gain on Taobao disappears (−0.15 [−0.43, 0.14]). However, in none of the
 # seven settings with categories does the gain depend measurably on their number in the history. On Taobao, the gain
-# does not shrink as d grows. Films show a gain only at d = 16; at d = 64, one vector probably suffices.
+# does not shrink as d grows. On films, four interests gain at no d and lose at 4, 8 and 64.
 #
 # ### The effect of order
 #
@@ -674,13 +674,13 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 5.8.** *The last films count most: the tenth from the end has 0.22 times the weight of the last.* Each line
+# **Figure 5.8.** *The last films count most: the tenth from the end has 0.3 times the weight of the last.* Each line
 # is a training run.
 #
 # **Measured here**: for last items, recency weights add more to one vector than three additional interests do. MIND-1
-# with these weights is 13.27 [12.25, 14.29] points above MIND-4 without them on films, 2.74 [2.33, 3.15] on CDs, 0.88
+# with these weights is 13.27 [12.25, 14.29] points above MIND-4 without them on films, 3.33 [2.94, 3.72] on CDs, 0.88
 # [0.60, 1.15] on Taobao and 0.91 [0.40, 1.42] on Beauty. On groceries, the weights add nothing measurable. If both
-# models have them, four interests are below one on films (−1.20) and CDs (−1.12) and nowhere measurably above it at N =
+# models have them, four interests are below one on films (−1.20) and CDs (−1.85) and nowhere measurably above it at N =
 # 50; at N = 10, they gain 0.65 [0.21, 1.09] on Beauty's last items.
 #
 # SASRec, a causal Transformer, is ahead of MIND-1 with recency on Taobao and behind it on films and
@@ -768,9 +768,9 @@ print(f"mean normalized entropy of an interest's weights: {routing_spread:.2f}")
 # collapse* (Xie et al., 2023), each interest copies one item: the normalized entropy of its weights over the behaviors
 # is near 0.
 #
-# **Measured here** (500 users): the mean entropy of 0.83 shows no routing collapse. The mean cosine is 0.71, probably
+# **Measured here** (500 users): the mean entropy of 0.81 shows no routing collapse. The mean cosine is 0.71, probably
 # because all interests share a direction toward popular films. If the behaviors of the first 200 users are grouped by
-# strongest interest, two training runs agree with a mean adjusted Rand index of 0.37 (chance: 0).
+# strongest interest, two training runs agree with a mean adjusted Rand index of 0.33 (chance: 0).
 #
 # ### What each interest retrieves
 
@@ -819,8 +819,8 @@ print(
 print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are distinct")
 
 # %% [markdown]
-# **Figure 5.10.** *Interests 1 and 3 retrieve mostly films that no other vector retrieves; interests 2 and 4 mostly
-# repeat YouTube DNN's list.*
+# **Figure 5.10.** *Interest 1 retrieves mostly films that no other vector retrieves; interests 2 and 4 mostly repeat
+# YouTube DNN's list.*
 #
 # **Paper** (Fig. 6, user C): each vector (four of MIND, one of YouTube DNN) has an axis with its retrieved items'
 # similarity to it. YouTube DNN's items are scattered over categories and farther from its vector than MIND's are from
@@ -871,11 +871,11 @@ figure = maps.map_figure(
 _ = save_figure(figure, "05_map.png")
 
 # %% [markdown]
-# **Figure 5.11.** *Films of a genre are often neighbors; the broad user's interest 1 lies among the horror films.*
-# Points are the 2,000 most frequent films, with six large genres in color. A line joins each of the user's films
-# (circles) to its strongest interest (star). A star marks the median position of the ten films nearest to its interest
-# after subtraction of the mean interest of 500 users. UMAP preserves neither group sizes nor distances between remote
-# groups.
+# **Figure 5.11.** *Films of a genre are often neighbors; the broad user's interests 1 and 3 lie among the horror
+# films.* Points are the 2,000 most frequent films, with six large genres in color. A line joins each of the user's
+# films (circles) to its strongest interest (star). A star marks the median position of the ten films nearest to its
+# interest after subtraction of the mean interest of 500 users. UMAP preserves neither group sizes nor distances between
+# remote groups.
 #
 # In the interactive map below, hover over a larger point for its title, or search for one. The license does not let us
 # share all titles; `make report ARGS="-p map_titles 2000"` shows them in your copy.
@@ -938,7 +938,7 @@ for name, estimate in improved.items():
 #
 # The untrained model already groups films by genre, because films of one genre share a random embedding: their mean
 # cosine is 0.48, against 0.22 across genres. **Measured here**: training raises the purity in the original space from
-# 0.63 to 0.71, by 8.1 [6.9, 9.3] points; training on shuffled histories lowers it to 0.45.
+# 0.63 to 0.71, by 8.0 [6.9, 9.1] points; training on shuffled histories lowers it to 0.47.
 #
 # ## 8. The claims, one by one
 #
