@@ -97,7 +97,7 @@ Four tables took over settings that were chosen elsewhere: the last items and th
 Amazon Beauty those of its unseen users, who are left out of these tests (its row MaxMF-4 was tuned
 on the table's own validation cases), and The Complete Journey and Amazon CDs those of MovieLens-1M,
 of which only the learning rate was chosen anew: on CDs 0.016 for every model, on The Complete
-Journey 0.008 for all but MIND-4 with Eq. 10. Item-based CF and WALS were tuned on each of these two.
+Journey 0.008 for all but MIND-4 with Eq. 10. Item-based CF and WALS were tuned on each of the two.
 
 All vector models share items, loss, negatives and trainer, apart from rows that name Eq. 10 or the
 paper; the latter are trained by Eq. 10, too.
