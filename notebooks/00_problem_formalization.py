@@ -75,14 +75,14 @@ _ = save_figure(architecture(), "00_architecture.svg")
 
 # %% [markdown]
 # **Figure 0.1.** From a user's history and profile, MIND computes several vectors, one for each interest (blue, orange,
-# green). Training (purple) needs a label item, the target; serving (teal) searches all items. (After the paper's Fig.
+# green). Training (purple) needs a label item, the target; serving (teal) searches the items. (After the paper's Fig.
 # 2.)
 #
 # Behaviors, labels and sampled items share embedding tables. *Behavior-to-interest (B2I) routing* groups a user's $n$
-# behaviors into $K'_u$ vectors, the interest capsules (notebooks 01 and 02). ReLU layers map each capsule and the
-# profile vector $\vec p_u$ to an *interest vector*. In **training**, *label-aware attention* combines the interest
-# vectors into one *user vector* for the label (notebook 03), and a sampled softmax compares the label with $m$ sampled
-# items (notebook 04). In **serving**, each interest vector searches an index, and the results are merged.
+# behaviors into $K'_u$ vectors, the interest capsules (notebooks 01 and 02). ReLU layers map each capsule, concatenated
+# with the profile vector $\vec p_u$, to an *interest vector*. In **training**, *label-aware attention* combines the
+# interest vectors into one *user vector* for the label (notebook 03), and a sampled softmax compares the label with $m$
+# sampled items (notebook 04). In **serving**, each interest vector searches an index, and the results are merged.
 #
 # In the figure, $f$ is the number of profile fields, $|\mathcal I|$ the number of items and $p$ an exponent; ANN means
 # approximate nearest neighbors. Interest vectors are rows of $\mathbf V_u$ in the figure and in code, but columns in
@@ -201,8 +201,8 @@ for name, pairs in {
     print(f"films that share {name}: mean cosine {(unit @ unit.T)[pairs.triu(1)].mean():.2f}")
 
 # %% [markdown]
-# Items that share features are close even before training: the cosine is about 2/3 if they share two of the three
-# averaged rows and about 1/3 if they share one.
+# Items that share features are closer together than others even before training: the cosine is about 2/3 if they share
+# two of the three averaged rows and about 1/3 if they share one.
 #
 # The paper uses features besides the id because they help **cold** items, which have no interactions yet. If the
 # untrained id row of a new film is set to zero, the film's vector $\tfrac13(\text{genre}+\text{decade})$ points roughly
@@ -368,8 +368,8 @@ for name, part in {"one vector": scores[:1], "three vectors": scores[1:]}.items(
 # %% [markdown]
 # **Measured here**, for this user only: three vectors replace 21 of the best 50 films, but the label moves only from
 # rank 75 to 63. A vector may miss its own taste: the five best films of the film-noir vector, for example, are all
-# science fiction. Notebook 05 compares one vector with several over all users; [the demo](../docs/demo.md) (`make demo
-# site`) does so for films you choose.
+# science fiction. Notebook 05 compares one vector with several over all users, [the demo](../docs/demo.md) (`make demo
+# site`) for films you choose.
 #
 # ## 4. Why one vector fails
 #
@@ -481,7 +481,7 @@ frames(
 # smaller $d$ than their mean. One random world for each $d$. Filled: in the list. Colored: the four liked clusters, one
 # per row. Gray: other items.
 #
-# Figure 0.4 averages over many worlds. It adds a single vector *fitted to the answer*: a softmax loss is minimized for
+# Figure 0.4 averages over many worlds. It adds a single vector *fitted to the answer*: it minimizes a softmax loss on
 # the liked items, which no recommender knows in advance.
 
 # %%
@@ -562,8 +562,8 @@ assert SMALLEST_DIMENSION.check(smallest_dimension)
 print([int(smallest_dimension(liked)) for liked in (2, 4, 8)])
 
 # %% [markdown]
-# The dimension doubles when $c$ doubles, as the rule predicts. However, `DIMENSIONS` contains only powers of two:
-# $c = 4$ gives 64, although 48 suffices in Figure 0.4.
+# On this grid, the dimension doubles when $c$ doubles, as the rule predicts. However, `DIMENSIONS` contains only powers
+# of two: $c = 4$ gives 64, although 48 suffices in Figure 0.4.
 #
 # ## 5. The cost of scoring a billion items
 #
@@ -594,7 +594,7 @@ for K in (1, 4):
 # perform ten. Therefore, four vectors in one pass take no longer than one. A scan takes 8.5 times the limit, so the
 # items would have to be split over nine machines.
 #
-# Figure 0.5 adds three methods. An **inverted file** is an index listing each item under the nearest of $\sqrt n$
+# Figure 0.5 adds more methods. An **inverted file** is an index listing each item under the nearest of $\sqrt n$
 # centers. A search compares each interest vector with all centers and the items under the 32 nearest.
 #
 # An **attention network** like DIN (section 6) weights 50 behaviors for each candidate. With $4d$ inputs per behavior

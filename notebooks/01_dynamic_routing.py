@@ -257,7 +257,7 @@ _ = ROUTE_BATCH.check(route_batch_solution)
 # user–film matrix (with normalized columns), so similar audiences give similar directions.
 #
 # Instead of training the matrices, we set one by hand for each interest: $S_j$ triples the component of a vector along
-# the direction of one film. These films are *L.A. Confidential* for interest 1 (film noir), *A Close Shave* for
+# the direction of one film. The film is *L.A. Confidential* for interest 1 (film noir), *A Close Shave* for
 # interest 2 (animation), and *Saving Private Ryan* for interest 3 (war). A film therefore has a long vote for an
 # interest if its audience resembles that of the interest's film.
 
@@ -303,8 +303,8 @@ frames(
 
 # %% [markdown]
 # **Figure 1.5.** In iteration 3, each film has its largest weight for the capsule that is nearest in direction. Move
-# the slider to see other iterations. The points are the films' $c_i$, not their votes. A point has the color of its
-# largest weight (gray: all are equal), a sector that of the nearest capsule.
+# the slider to see other iterations. The points are the films' $c_i$, not their votes. A point's color shows its
+# largest weight (gray: all are equal); a sector's color shows the nearest capsule.
 #
 # Routing resembles soft K-means: the votes are the points, the capsules the centers and the weights the assignments;
 # Eqs. 5 and 7 update the centers. However, a behavior has a different point for each center, and logits accumulate.
@@ -352,8 +352,8 @@ print(
 #
 # We measure this on the votes of three planted groups of four low-level capsules. The members of group $j$ share one
 # vote for high-level capsule $j$, apart from noise of about 0.3 times its norm. Their other votes have random
-# directions. All votes have dimension 8 and a norm of about 2. A capsule is *settled* if its cosine with its value in
-# iteration 60 exceeds 0.95, and a weight if it is within 0.05 of its value there.
+# directions. All votes have dimension 8 and a norm of about 2. A capsule is *settled* if its cosine with its
+# iteration-60 value exceeds 0.95, and a weight if it is within 0.05 of its own.
 #
 # **Predict** whether the capsules, the weights or the logits settle first, and which of them never settle.
 
@@ -379,9 +379,9 @@ show_table(
 )  # fmt: skip
 
 # %% [markdown]
-# **Measured here**: the capsules settle first, in nearly all examples by iteration 3. The weights of most examples
-# need more than five iterations, and the differences between logits keep growing. Convergence should therefore be
-# judged by capsules or weights, not logits.
+# **Measured here**: the capsules settle first, in nearly all examples by iteration 3. In most examples, the weights
+# settle only after iteration 5; the differences between logits keep growing. Convergence should therefore be judged by
+# capsules or weights, not logits.
 #
 # **Paper**: three iterations are usual; the paper neither reports nor varies the number in its experiments.
 #
@@ -502,7 +502,7 @@ print("capsules", u, "weights of the first film", w[:, 0], sep="\n")
 # - An iteration consists of a softmax over the interests, a weighted sum, squash, and an update that **adds** the
 #   agreement to the logits.
 # - For planted votes of norm about 2, the directions of the capsules settle within three iterations in nearly all
-#   examples; the weights usually become sharper with every iteration.
+#   examples, while the weights can become sharper with every iteration.
 # - The softmax over the interests makes them compete; each column of the weight matrix sums to 1.
 # - Different matrices $S_{ij}$ make the interests differ; with a shared matrix and equal initial logits, they stay
 #   equal.

@@ -11,13 +11,13 @@
 # %% [markdown]
 # # 02 · B2I routing
 #
-# After this page you can write MIND's multi-interest extractor (§3.3) from memory and explain each line. In three
+# By the end, you can write MIND's multi-interest extractor (§3.3) from memory and explain each line. With three
 # changes, you turn notebook 01's loop into behavior-to-interest (B2I) routing. You add the user profile and ReLU
 # layers, and see two kinds of collapse.
 #
 # MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) retrieves items with several vectors per user. Section
-# and equation numbers are the paper's; we use MovieLens-1M and our library `mindlib`. Claims are marked **Paper**,
-# **Measured here** (outputs show 95 % intervals) or **Open** (not settled by the paper).
+# and equation numbers are the paper's; we use MovieLens-1M and our library `mindlib`. We mark statements **Paper** or
+# **Measured here** (with 95 % intervals) and questions that the paper leaves **Open**.
 
 # %% tags=["parameters"]
 draws: int = 300  # simulated users for each point of Figure 2.4, at least 100
@@ -93,7 +93,7 @@ show_table(
 # Routing is a soft clustering of behaviors (low-level capsules; here films) into interests (high-level capsules).
 # Behavior $i$ has a *vote* $\mathbf S_{ij}\vec e_i$ and a *logit* $b_{ij}$ for each interest $j$. The softmax over the
 # interests turns a behavior's logits into weights $w_{ij}$, which sum to 1. Squashing the sum $\vec z_j$ of the
-# weighted votes gives interest $j$ without changing the direction:
+# weighted votes gives interest $j$ in the same direction:
 #
 # $$\vec u_j = \operatorname{squash}(\vec z_j) = \frac{\|\vec z_j\|^2}{1 + \|\vec z_j\|^2}\, \frac{\vec z_j}{\|\vec z_j\|} \tag{7}$$
 #
@@ -186,7 +186,7 @@ print("cosines after shuffling:", [f"{c:.2f}" for c in F.cosine_similarity(u, sh
 #
 # $$b_{ij} = \vec u_j^{\,\mathsf T}\, \mathbf S\, \vec e_i, \qquad i \in \mathcal I_u,\; j \in \{1, \dots, K\} \tag{8}$$
 #
-# Eq. 8 is printed with "=", but Algorithm 1 adds the agreement in every iteration. Two lines change:
+# Eq. 8 is printed with "=", but Algorithm 1 adds the agreement in every iteration. One line changes, and one is added:
 
 
 # %%
@@ -292,7 +292,7 @@ _ = save_figure(figure, "02_plane.svg")
 #
 # **Exercise 2.1.** Write `repeatability(a, b)` for two sets of interests of shape $(K, d)$. For each interest, take the
 # largest cosine with an interest of the other set. Average these cosines over each set, then average the two means.
-# Predict the result for two calls of `random_routing` at each $\sigma$: $0$, $0.1$, $1$ and $5$.
+# Predict the result for two calls to `random_routing` at $\sigma = 0$, $0.1$, $1$ and $5$.
 
 
 # %%
@@ -459,7 +459,8 @@ equal["b2i_routing"] = report_equality("b2i_routing with its gradients", pairs)
 
 # %% [markdown]
 # **Open**: do gradients flow through all iterations? In public code, they pass only through the last weighted sum, with
-# $w_{ij}$ treated as a constant; `detach` has the same effect here.
+# $w_{ij}$ treated as a constant; `detach` has the same effect here. $\mathbf S$ and the embeddings still learn through
+# that sum.
 #
 # **Try**: delete `* mask[:, None, :]` in `b2i_routing`, then rerun its cell and the collapsed check. Padding then has
 # weights, which are harmless only if its embedding is zero.
@@ -608,7 +609,7 @@ for r, sigma in ((1, 0), (3, 1), (10, 5)):
 #
 # We run Algorithm 1 without training ($r = 3$, $\mathbf S = \mathbf I$) on users simulated as above. Their correct
 # interests are known: one per cluster, with cosine about 0 and entropy $\log 7 / \log 21 = 0.64$. We increase either
-# the norm of the embeddings (once with each softmax, over interests and over behaviors) or, at norm 0.5, $\sigma$.
+# the norm of the embeddings (with the softmax over interests or over behaviors) or, at norm 0.5, $\sigma$.
 
 # %%
 norms, sigmas = (0.05, 1, 2, 4, 8, 16, 30), (0.1, 1, 2, 5, 20)
@@ -697,13 +698,13 @@ show_table(
 # groups, and another (green) has norm zero.
 #
 # **Measured here**, on simulated users: more iterations can replace large norms, though not fully at norm 0.5.
-# There, 100 iterations recover all clusters for 75 % of the users; at norm 16, three do so for 89 %.
+# There, $r = 100$ recovers all clusters for 75 % of the users; at norm 16, $r = 3$ does so for 89 %.
 #
 # ## Summary
 #
 # - One shared $\mathbf S$ serves histories of any length and keeps all interests in one space.
-# - With one $\mathbf S$, equal initial logits give equal interests. Random logits can separate them, but the result is
-#   repeatable and independent of the films' order only if the logits are a function of the items.
+# - With one $\mathbf S$, equal initial logits give equal interests. Random logits can separate them, but routing is
+#   repeatable and independent of the films' order only if the items determine the logits.
 # - Eq. 9 gives short histories fewer interests; inactive ones are masked in every later step.
 # - The cosine detects interest collapse, and the entropy detects routing collapse; neither alone suffices.
 

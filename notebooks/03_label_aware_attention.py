@@ -117,7 +117,7 @@ for p in (0.0, 0.5, 1.0, 2.0, math.inf):
 # ### The user of these notebooks
 #
 # All notebooks follow one user, chosen for a history with film noir, animation and war; the interests need not match
-# these genres. Each interest is named after the two genres most overrepresented in it relative to the other interests.
+# these genres. Each interest is named after the two genres most overrepresented among its films relative to the others.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 log = load("movielens-1m")
@@ -136,8 +136,8 @@ print(f"{len(history)} films; interests " + "; ".join(interests))
 interests = [name.replace(", ", ",\n") for name in interests]
 
 # %% [markdown]
-# For each interest, our label is the film in the history that scores highest with that interest, by the largest margin
-# (`lead`) over the film's other scores.
+# Among the films of the history whose best interest is $k$, the label of $k$ is the one with the largest margin
+# (`lead`) over its other scores.
 
 # %%
 s = e[history] @ V[0].T  # (n, K): every film of the history as a label
@@ -180,7 +180,7 @@ frames(
 # **Figure 3.2.** A larger $p$ gives more weight to the interest that scores the label highest.
 #
 # - $p = 0$: the weights are equal and $\mathbf v_u$ is the **mean** of the interests, whatever the label.
-# - $p = \infty$: the highest-scoring interest has all the weight (**hard attention**), so only the order of the scores
+# - $p = \infty$: the highest-scoring interest has all the weight (**hard attention**), so only the top-scoring interest
 #   matters.
 #
 # **Try**: define `labels = history[lead.argsort()[:4]].tolist()`, the films with the smallest leads, and rerun the
@@ -188,7 +188,7 @@ frames(
 # least 90 % of the weight?
 #
 # **Paper**: on Amazon Books, results improve with $p$: $p = 0$ is by far the worst, and $p = \infty$ is the best and
-# converges fastest (Fig. 3). The $p$ of the main results is not stated. The models below use $p = \infty$.
+# converges fastest (Fig. 3). The $p$ of the main results is not stated. We train with $p = \infty$.
 #
 # ## 2. Two readings of pow
 #
@@ -211,11 +211,11 @@ show_table(
 )
 
 # %% [markdown]
-# For the last pair, the power with $p = 2$ gives the lower score the weight $0.974$. **Paper**: as $p$ grows
-# beyond 1, the best interest gains weight, until it has all the weight at $p = \infty$. The product always has this
-# property; the power can lack it when the best score is at most 1 or another score is negative.
+# For the last pair, the power with $p = 2$ gives the lower score the weight $0.974$. **Paper**: as $p$ grows beyond 1,
+# the best interest gains weight, until it has all the weight at $p = \infty$. The product always does this; the power
+# may not when the best score is at most 1 or another score is negative.
 #
-# **There is no $1/\sqrt d$.** The paper builds on scaled dot-product attention, but its formula has no such factor.
+# **There is no $1/\sqrt d$.** MIND builds on scaled dot-product attention but omits this factor.
 # Besides $p$, the norms of the vectors control the sharpness.
 #
 # ## 3. Interests without weight do not learn
@@ -361,7 +361,7 @@ assert exercises.MARGINS.check(margins)
 #
 # ### Exercise 2 (experiment): how much can a division lower the loss?
 #
-# Divide $N$ films into $K$ groups of unequal sizes, one per axis, for example
+# Divide $N$ films into $K$ groups, one per axis, for example
 # `torch.eye(2).repeat_interleave(torch.tensor([3, 1]), 0)`. Predict the films' `label_loss` at $s = 50$ before
 # you compute it. Then write `lowest_loss(sizes)`, the limit of this loss as $s \to \infty$; the group sizes are a
 # tensor of $K$ floats.
@@ -432,11 +432,11 @@ show_table(
 
 # %% [markdown]
 # **Figure 3.5.** Trained with Eq. 10, MIND-4 retrieves the target less often at serving than MIND-1 (dotted line); if
-# every candidate attends, the two are level. The gray values use up to 200 films and are not comparable with the red
+# every candidate attends, the two are level. The gray values cover up to 200 films and are not comparable with the red
 # ones. Bars show 95 % intervals.
 #
 # **Measured here**: trained with Eq. 10, MIND-4 is 5.3 points [4.2, 6.4] below MIND-1 in HitRate@50. If every candidate
-# attends, MIND-4 gains 5.3 points [4.2, 6.4] over Eq. 10, but four interests do not beat one here (notebook 05). These
+# attends, MIND-4 gains 5.3 points [4.2, 6.4] but does not beat MIND-1 (see notebook 05). These
 # results are from one seed; the intervals cover the sampling of test cases, not retraining.
 #
 # The *oracle interest* is the interest that ranks the target best. With Eq. 10 its HitRate@50 is 55.3 %. This rate is
@@ -500,10 +500,9 @@ print(
 )
 
 # %% [markdown]
-# **Figure 3.6.** For our user and the model trained with Eq. 10, eleven films (red) score below the label (the user's
-# test film) by training score but above it by serving score. Together they have 0.01 % of the probability in Eq. 10, so
-# the gradient from this label would hardly lower their scores. If every candidate attends, all films lie on the
-# diagonal.
+# **Figure 3.6.** For our user and the model trained with Eq. 10, eleven films (red) rank below the label (the user's
+# test film) in training but above it at serving. Together they have 0.01 % of the probability in Eq. 10, so the
+# gradient from this label would hardly lower their scores. If every candidate attends, all films lie on the diagonal.
 #
 # ## 6. The remedy: every candidate attends
 #
@@ -592,7 +591,7 @@ assert exercises.CANDIDATE_SCORES.check(candidate_scores)
 #   best interest. Dividing the catalog among the interests can lower the loss of Eq. 10 by up to $\log K$ without
 #   improving the served ranking.
 # - If every candidate attends, the training scores are the serving scores. On MovieLens-1M (one seed),
-#   MIND-4 then gains 5.3 points of HitRate@50 over Eq. 10 and matches MIND-1.
+#   MIND-4 then gains 5.3 points in HitRate@50 over Eq. 10 and matches MIND-1.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 seconds = time.perf_counter() - started

@@ -13,7 +13,7 @@
 #
 # MIND ([Li et al., 2019](https://arxiv.org/abs/1904.08030)) represents a user by up to $K$ interest vectors. This
 # notebook trains it with a sampled softmax and uses its vectors to retrieve one list of items from a vector index
-# (§3.5). Its cells add about 80 lines to the functions of notebooks 00 to 03. The resulting model is trained on
+# (§3.5). The cells add about 80 lines to the functions of notebooks 00 to 03. The resulting model is trained on
 # MovieLens-1M, where a rated film counts as watched. Reading takes about 25 minutes, running two minutes on two cores.
 
 # %% tags=["parameters"]
@@ -196,7 +196,7 @@ print(f"loss of Fargo: {-probability[1].log():.2f}")
 # times as often as another, its logit is lowered by $\ln 10 = 2.3$ more, so each of its draws counts a tenth as much.
 #
 # An **accidental hit** is a negative that equals the label. Its logit is *masked* (set to $-\infty$), because the label
-# already has its own term and would otherwise count twice. Without masking and correction, the hit would be a second
+# already has its own term and would otherwise count twice. Without masking or correction, the hit would be a second
 # term equal to the label's, so the loss of the pair could not fall below $\ln 2 = 0.69$.
 
 
@@ -250,8 +250,8 @@ print(f"mean loss {means[1]:.2f}, exact {-probability[1].log():.2f}")
 
 # %% [markdown]
 # Figure 4.2 compares the sampled loss with the full softmax for 1,000 items whose popularity follows Zipf's law.
-# Negatives are drawn uniformly or in proportion to count$^{0.75}$ (*popularity*). **Predict**: for which $m$ is uniform
-# sampling without the correction almost right?
+# Negatives are drawn uniformly or in proportion to their popularity$^{0.75}$ (*popularity*). **Predict**: for which $m$
+# is uniform sampling without the correction almost right?
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 small = sampled.zipf_problem()
@@ -279,8 +279,8 @@ _ = save_figure(figure, "04_bias.svg")
 #
 # The correction is the logarithm of the expected number of terms that a film contributes to the sum: $m q_j$ for a
 # negative but 1 for the label, and $\log 1 = 0$. TensorFlow's `sampled_softmax_loss` and in-batch training ([Yi et al.,
-# 2019](https://doi.org/10.1145/3298689.3346996)) also correct the label's logit, because they model which of the
-# candidates is the label, not Eq. 10.
+# 2019](https://doi.org/10.1145/3298689.3346996)) also correct the label's logit, because they model the choice among
+# the candidates, not Eq. 10.
 #
 # ### Effects of errors in the loss
 #
@@ -304,7 +304,7 @@ show_table(
 # %% [markdown]
 # Unmasked accidental hits lower the share of the most popular film. Without logQ, popular films score too low, because
 # they are drawn more often and every draw lowers the score. If hits are not masked either, the learned scores approach
-# $\log \Pr(i \mid u) - \log q_i$ as $m$ grows. In the last row, all shares are equal, because $\Pr$ equals $q$.
+# $\log \Pr(i \mid u) - \log q_i$. Here $\Pr = q$, so all shares in the last row are equal.
 #
 # ## 2. MIND in 80 lines
 #
@@ -428,11 +428,11 @@ print("V_u and both losses equal mindlib's, with the same weights and random num
 
 # %% [markdown]
 # The settings are those of `MINDConfig.paper()`: Gaussian initial logits with $\sigma = 1$, $r = 3$ iterations of
-# routing films to interests, a Linear–ReLU–Linear head, and $p = 2$ in label-aware attention (Eq. 10). **Open**: the
-# paper states no batch size, learning rate or number of negatives, so we chose them. These three can matter more than
-# the model. With eight times the batch size and number of negatives, [a GitHub
-# user](https://github.com/THUDM/ComiRec/issues/22) raised Recall@50 of the later model ComiRec-SA on Amazon Books from
-# 8.1 to 9.5 %. Its paper puts ComiRec-SA only 0.8 points above MIND.
+# routing films to interests, a Linear–ReLU–Linear head, and $p = 2$ for the loss of Eq. 10. **Open**: the
+# paper states no batch size, learning rate or number of negatives, so we chose them. Batch size and negatives can
+# matter more than the model; more negatives estimate the denominator better. With both eight times larger, [a
+# GitHub user](https://github.com/THUDM/ComiRec/issues/22) raised Recall@50 of the later model ComiRec-SA on Amazon
+# Books from 8.1 to 9.5 %. Its paper puts ComiRec-SA only 0.8 points above MIND.
 #
 # HitRate@50 is the share of users whose top 50 films outside their history include a held-out film (from their last
 # timestamp). **Predict**: which of the two losses gives the higher HitRate@50, and by how many points?
@@ -624,9 +624,9 @@ show_table(
 )
 
 # %% [markdown]
-# The leak lowers the training loss but does not raise the hit rate. A likely reason is that high scores for the
-# behaviors lower the loss if the label is one of them. In serving, however, the next film is never in the history.
-# Therefore, behaviors must be strictly older than the label.
+# The leak lowers the training loss but does not raise the hit rate. Probably, the model learns high scores for the
+# behaviors, because the label is among them. In serving, however, the next film is never in the history. Therefore,
+# behaviors must be strictly older than the label.
 #
 # ## 3. Serving: K searches, one list
 #

@@ -16,11 +16,11 @@
 # read an A/B test of retrieval models (§4.3), and check nightly versions for small losses of quality that add up.
 #
 # Section 1 recommends films from MovieLens-1M to the example user of the earlier notebooks; a Deep Interest Network
-# (DIN) ranks them. Sections 2 to 5 simulate a shop, because the paper's Tmall traffic is not public. **The ranker of
+# (DIN) ranks them. The other sections simulate a shop, because the paper's Tmall traffic is not public. **The ranker of
 # the simulated week is an oracle**: it knows each item's true cluster and infers only the user's interests. A trained
 # ranker, by contrast, could favor the method whose candidates it was trained on.
 #
-# Reading takes 25 minutes, running two.
+# Reading takes 25 minutes, running three.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 from mindlib.lessons.common.architecture import show_architecture
@@ -222,8 +222,8 @@ print(f"DIN minus recall, mean over users: {lead.value:+.3f} ({lead.low:+.3f} to
 
 # %% [markdown]
 # **Measured here**: DIN, after one short training run on every 15th user, does not order these lists better than
-# recall. The interval covers users, not training runs. Lists without the next film are left out, because no order could
-# recover it.
+# recall. The interval reflects user sampling, not retraining. Lists without the next film are left out, because no
+# order could recover it.
 #
 # ### Under load
 #
@@ -242,8 +242,8 @@ else:
     print("no load test was recorded with this mindlib; benchmarks/load.py makes one")
 
 # %% [markdown]
-# The shorter times in Figure 6.2 are for one client, other data and fewer candidates. Neither measurement is comparable
-# with the paper's 15 ms (a billion items, unspecified index and cluster).
+# The shorter times in Figure 6.2 are for one client, different data and fewer candidates. Neither measurement is
+# comparable with the paper's 15 ms (a billion items, unspecified index and cluster).
 #
 # ### A click, and a stage that fails
 #
@@ -325,7 +325,7 @@ assert IN_TIME.check(in_time)
 # seen CTRs of several methods in the first simulation, and the CTR of MIND with $K = 5$ in the new one.
 #
 # The methods are item-based collaborative filtering (CF), YouTube DNN, and MIND with $K = 1, 3, 5, 7$ and with dynamic
-# $K$ (Eq. 9). All vectors have 8 dimensions. In the week before the test (`before` in the code; the test's week is
+# $K$ (Eq. 9). All vectors have 8 dimensions. In the week before the test (`before` in the code; the test week is
 # `during`), every user gets YouTube DNN, the *control*.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -349,8 +349,8 @@ clicks, seen = last.clicks[0, :, 1:], last.impressions[0, :, 1:]  # (day, user)
 # ### The unit is the user
 #
 # Users are assigned at random, but impressions are not, and those of one user are correlated. Standard errors therefore
-# need one value for each user. The CTR is the sum of clicks $C_u$ over users, divided by that of impressions $I_u$; the
-# *delta method* writes it as the mean of one value $y_u$ per user ($\bar I$ is the mean of $I_u$):
+# use one value for each user. With clicks $C_u$ and impressions $I_u$, the CTR is total clicks over total impressions;
+# the *delta method* expresses it as the mean of one value $y_u$ per user ($\bar I$ is the mean of $I_u$):
 #
 # $$ y_u = r + (C_u - r\, I_u) / \bar I, \qquad r = \textstyle\sum_u C_u / \sum_u I_u, \qquad \bar y = r $$
 
@@ -442,10 +442,10 @@ false_alarms = float(np.mean(p_values["unit: user"] < 0.05))
 #
 # ## 3. Before the week: what can the test show?
 #
-# **Power** is the probability that a test detects a given true effect. It is computed before the week, because
-# afterwards "not significant" can mean "no effect" or "too few users". The *minimum detectable effect* (MDE) is the
-# true difference that is detected with a power of 80 %. For independent visits with one item each, an MDE of $\delta$
-# at a CTR of $r$ takes
+# **Power** is the probability that a test detects a given true effect. It is computed before the week; without it, "not
+# significant" can mean "no effect" or "too few users". The *minimum detectable effect* (MDE) is the true difference
+# that is detected with a power of 80 %. For independent visits with one item each, an MDE of $\delta$ at a CTR of $r$
+# takes
 #
 # $$ \text{visits per arm} \approx 16\, r (1 - r) / \delta^2. $$
 #
@@ -506,7 +506,7 @@ _ = save_figure(figures.power(effects, curves), "06_power.svg")
 # (dashed); +1 % needs about 90 times as many users.
 #
 # Six comparisons instead of one raise the MDE from 7.9 % to 9.8 % of the CTR, and CUPED lowers it only to 9.5 %. In
-# every row, the last column counts the users of all seven arms. The plan is fixed now: seven days, one analysis at the
+# every row, the last column counts the users of all seven arms. The plan is now fixed: seven days, one analysis at the
 # end, Holm's correction, and CUPED with last week's clicks.
 #
 # ## 4. Assignment, and the sample ratio
@@ -618,10 +618,10 @@ print(f"significant after Holm's correction: {'; '.join(significant) or 'none'}.
 
 # %% [markdown]
 # **Measured here.** After Holm's correction, every method except MIND with one interest is significantly above the
-# control. With $K = 1$, differences of up to 0.17 points in either direction remain possible. Intervals and $p$, from
-# Welch's t-test (`difference`), are uncorrected; $p$ (Holm) is corrected for all six comparisons. CTRs are raw but
-# differences are CUPED-adjusted, so they do not match exactly. The MDE of 0.32 points is not the significance
-# threshold, so +0.29 can be significant.
+# control. Between these models, differences of up to 0.17 points in either direction remain possible with $K = 1$.
+# Intervals and $p$, from Welch's t-test (`difference`), are uncorrected; $p$ (Holm) is corrected for all six
+# comparisons. The differences are CUPED-adjusted, so they need not equal those of the raw CTRs. The MDE of 0.32 points
+# is not the significance threshold, so +0.29 can be significant.
 #
 # ### Two models, or two methods?
 #
@@ -677,9 +677,10 @@ print(f"dynamic K needs {fewer:.0%} fewer searches than K = 7")
 
 # %% [markdown]
 # **Paper**: the CTR rises from one interest to five; seven add almost nothing, and dynamic $K$ is about as good as
-# seven. The purpose of dynamic $K$ (Eq. 9) is to save computation. Item-based CF, tuned for years, served most traffic.
-# *Limits*: the test covers one week, one page and one metric, not purchases or later weeks. Its CTRs are given only in
-# a figure. No arm omits only routing or only attention, so the effect of each is unknown.
+# seven. The purpose of dynamic $K$ (Eq. 9) is to save computation. Item-based CF, tuned for years, served most traffic,
+# so it is the baseline to beat. *Limits*: the test covers one week, one page and one metric, not purchases or later
+# weeks. Its CTRs are given only in a figure. No arm omits only routing or only attention, so the effect of each is
+# unknown.
 #
 # **Measured here**: both intervals give the same verdicts. From $K = 3$ to $K = 7$, MIND's difference from the control
 # falls by less than its uncertainty. The reversed finding rests on an uncorrected interval, and the intervals of the
@@ -739,7 +740,7 @@ for name, table in (("its own", one.item_vectors()), ("another run's", other.ite
 # A gate whose only baseline is yesterday's version accepts small losses of recall, which add up without an alarm. A
 # *fixed reference*, a version that stays the same, reveals the accumulated loss.
 #
-# Suppose that a job damages the vectors of 8 % of the intact films every night, and that both comparisons tolerate a
+# Suppose that a job damages 8 % of the intact film vectors every night, and that both comparisons tolerate a
 # loss of 10 %. **Predict** on which night, if any, each first raises an alarm. Here, yesterday's version is the
 # baseline even if it was rejected; a real gate would use the last version that passed.
 
