@@ -31,15 +31,12 @@ class ItemEmbedding(nn.Module):
         dim: d, the embedding dimension.
         features: categorical fields of the items (category, brand, …). With pooling="mean" a field
             with several values (genres) counts as their mean.
-        words: codes of the words of each title, padded with 0; needs pooling="sum".
+        words: codes of the words of each title, padded with 0; for pooling="sum".
         pooling: "mean" (paper), or "sum", in which each of n words, or of n values of one field,
             has weight 1/sqrt(n). The sum omits feature values that only one item has, because they
             would duplicate its id.
         id_scale: initial standard deviation of the id embeddings as a multiple of d**-0.5, which
             is that of each feature embedding with pooling="sum", of the pooled one with "mean".
-
-    Raises:
-        ValueError: `words` are given with pooling="mean", which a long title would dominate.
     """
 
     codes: Int[Tensor, "items slots"]
@@ -58,8 +55,6 @@ class ItemEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         check_option("pooling", pooling, Pooling)
-        if words is not None and pooling == "mean":
-            raise ValueError('words need pooling="sum", as long titles dominate a mean')
         self.pooling = pooling
         fields = [features.codes[:, c] for c in features.columns.values()] if features else []
         fields += [] if words is None else [words]

@@ -10,11 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mindlib.data.histories import Histories
-from mindlib.data.option_types import AT_LEAST_0, ITEMS, Options
+from mindlib.data.option_types import ITEMS, Options
 from mindlib.data.splits import Split
 from mindlib.models.interaction_counts import history_counts, training_counts
 from mindlib.retrieval import Recommendations, top_items
 
+K1, B = 1.2, 0.75  # BM25's usual parameters
 Similarity = Literal["cosine", "bm25"]
 
 
@@ -27,14 +28,10 @@ class ItemCFConfig(Options):
             the inner product after "bm25" weighting, which reduces the weight of active users and
             popular items.
         neighbors: the number of most similar items kept for each item, which may include itself.
-        k1: BM25's saturation parameter for repeated purchases.
-        b: BM25's penalty on popular items, 0 to 1.
     """
 
     similarity: Similarity = "cosine"
     neighbors: Annotated[int, ITEMS] = 200
-    k1: Annotated[float, AT_LEAST_0] = 1.2
-    b: Annotated[float, (0, 1)] = 0.75
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class ItemCF:
         if config.similarity == "cosine":
             weighted = implicit.normalize(by_item)
         else:
-            weighted = implicit.bm25_weight(by_item, config.k1, config.b)
+            weighted = implicit.bm25_weight(by_item, K1, B)
         model = implicit.ItemItemRecommender(config.neighbors, num_threads=torch.get_num_threads())
         model.fit(weighted.T.tocsr(), show_progress=False)
         return ItemCF(model.similarity)

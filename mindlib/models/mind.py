@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mindlib.data.histories import History
-from mindlib.layers.attention import PowerForm
 from mindlib.layers.initial_logits import gaussian_logits
 from mindlib.layers.routing import B2IRouting, RoutingConfig
 from mindlib.models.vector_model import (
@@ -30,7 +29,6 @@ class MINDConfig(VectorConfig):
     Attributes:
         routing: K, r and the other options of §3.3.2.
         power: the exponent p of label-aware attention (§3.4).
-        power_form: see `attention_weights`.
         evaluation_seed: seed of the Gaussian initial logits in evaluation.
         recency: whether the capsules also weight a behavior by its position from the end of the
             history, with one learned weight for each position (not in the paper).
@@ -38,7 +36,6 @@ class MINDConfig(VectorConfig):
 
     routing: RoutingConfig = field(default_factory=RoutingConfig)
     power: float = math.inf
-    power_form: PowerForm = "scaled"
     evaluation_seed: Annotated[int, (0, 2**62 - 1)] = 0  # twice it is hashed as 64 bits
     recency: bool = False
 
@@ -66,7 +63,7 @@ class MIND(VectorModel):
 
     def build(self, generator: torch.Generator) -> None:
         """Create the routing layer with its bilinear map S, and the recency weights, all 1."""
-        self.power, self.power_form = self.config.power, self.config.power_form
+        self.power = self.config.power
         self.routing = B2IRouting(self.config.dim, self.config.routing, generator=generator)
         if self.config.recency:
             self.recency = nn.Parameter(torch.zeros(self.config.history_length))

@@ -31,20 +31,13 @@ class SASRecConfig(VectorConfig):
         hidden: None as published: the last state is the user vector.
         behavior_dropout: 0, because `dropout` applies to the behavior embeddings as well.
         layers: the number of self-attention blocks.
-        heads: the number of attention heads; a divisor of `dim`.
         dropout: dropout probability of every layer.
     """
 
     hidden: Annotated[tuple[int, ...] | None, SIZE] = None
     behavior_dropout: Annotated[float, PROBABILITY] = 0.0
     layers: Annotated[int, SIZE] = 2
-    heads: int = 1
     dropout: Annotated[float, PROBABILITY] = 0.2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.heads < 1 or self.dim % self.heads:
-            raise ValueError(f"heads={self.heads}: expected a divisor of dim={self.dim}")
 
 
 class SASRec(VectorModel):
@@ -64,7 +57,7 @@ class SASRec(VectorModel):
         self.dropout = nn.Dropout(config.dropout)
         block = nn.TransformerEncoderLayer(
             config.dim,
-            config.heads,
+            1,  # head, as published
             dim_feedforward=config.dim,
             dropout=config.dropout,
             batch_first=True,

@@ -15,7 +15,7 @@ from mindlib.data.histories import Histories, History
 from mindlib.data.interactions import Interactions
 from mindlib.data.option_types import FACTOR, SIZE, Options
 from mindlib.data.title_words import encode_titles
-from mindlib.layers.attention import PowerForm, label_aware_attention
+from mindlib.layers.attention import label_aware_attention
 from mindlib.layers.pooling import ItemEmbedding, Pooling, ProfileEmbedding
 from mindlib.models.head import Head, HeadKind
 from mindlib.retrieval import ExactSearch
@@ -124,7 +124,6 @@ class VectorModel(ExactSearch, nn.Module):
     config_class: ClassVar[type[VectorConfig]]
     config: Any  # an instance of config_class
     power: float = math.inf  # p of the attention (§3.4) to the interests; inf is the argmax
-    power_form: PowerForm = "scaled"
 
     def __init__(
         self, log: Interactions, config: VectorConfig | None = None, *, generator: torch.Generator
@@ -175,9 +174,7 @@ class VectorModel(ExactSearch, nn.Module):
         self, interests: Interests, labels: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "batch dim"]:
         """Compute the user vector for each label in training by label-aware attention (§3.4)."""
-        return label_aware_attention(
-            interests.vectors, interests.active, labels, self.power, self.power_form
-        )
+        return label_aware_attention(interests.vectors, interests.active, labels, self.power)
 
     def user_vectors(
         self, interests: Float[Tensor, "batch interests dim"], history: History

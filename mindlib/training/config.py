@@ -25,8 +25,7 @@ class TrainingConfig(Options):
             are divided into batches, which saves padding; 1 disables it.
         negatives: the number of items sampled in a step, which are shared by its pairs.
         proposal: the distribution of the negatives: uniform, log-uniform in the popularity rank,
-            or popularity to the power `alpha`.
-        alpha: the exponent for proposal="popularity".
+            or popularity to the power 0.75.
         logq: subtract the logarithm of a negative's expected count from its logit (see
             `sampled_softmax_loss`).
         in_batch: use the other targets of the batch as negatives too (see
@@ -39,10 +38,9 @@ class TrainingConfig(Options):
             them. Requires loss="label".
         routing_penalty: lambda of REMI's routing regularization (`losses.routing_penalty`), for
             models with coupling coefficients; 0 disables it.
-        learning_rate: the learning rate of Adam after the warm-up.
-        warmup_steps: the number of steps over which the learning rate rises linearly.
-        schedule: "constant" keeps the learning rate after the warm-up, "cosine" lowers it to 0
-            until the end of `epochs`.
+        learning_rate: the learning rate of Adam.
+        schedule: "constant" keeps the learning rate, "cosine" lowers it to 0 until the end of
+            `epochs`.
         monitor: the validation metric that selects the best epoch, for example "Recall@50".
         patience: stop after this many epochs without a better value of `monitor`.
         exclude_history: whether validation leaves the items of the history out of the lists.
@@ -58,14 +56,12 @@ class TrainingConfig(Options):
     length_bucket_batches: Annotated[int, ITEMS] = 1
     negatives: Annotated[int, ITEMS] = 2048
     proposal: Proposal = "uniform"
-    alpha: Annotated[float, (-10, 10)] = 0.75
     logq: bool = True
     in_batch: bool = False
     loss: Loss = "candidate"
     hardness: Annotated[float, FACTOR_OR_0] = 0.0
     routing_penalty: Annotated[float, FACTOR_OR_0] = 0.0
     learning_rate: float = 2e-3
-    warmup_steps: Annotated[int, AT_LEAST_0] = 0
     schedule: Schedule = "constant"
     monitor: str = "Recall@50"
     patience: Annotated[int, AT_LEAST_1] = 2

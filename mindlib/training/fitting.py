@@ -59,7 +59,7 @@ def fit(
     pairs = pairs_in_epoch(split.train, config.pairs_per_user)
     steps = math.ceil(pairs / config.batch_size)
     check_trainable(model.items, split)
-    _check_config(config, model, split, steps)
+    _check_monitor(config, split)
     keep_freed_memory()
     torch_device = choose_device(device)
     workers = join_process_group(torch_device)
@@ -117,8 +117,7 @@ def fit(
             monitor=config.monitor,
             steps=steps,
             cases=pairs,
-            remedy=f"lower learning_rate={config.learning_rate}, or use a power that is safe for "
-            f"negative scores",
+            remedy=f"lower learning_rate={config.learning_rate}",
             progress=progress,
             save=save,
             workers=workers,
@@ -148,20 +147,10 @@ def check_trainable(items: ItemEmbedding, split: Split) -> None:
         )
 
 
-def _check_config(config: TrainingConfig, model: VectorModel, split: Split, steps: int) -> None:
-    """Raise ValueError if an option does not suit the split or the model."""
+def _check_monitor(config: TrainingConfig, split: Split) -> None:
+    """Raise ValueError if the metric's N exceeds the number of items."""
     name, num_items = f"{split.log.name!r} ({split.name})", split.log.num_items
     if int(config.monitor.partition("@")[2]) > num_items:
         raise ValueError(
             f"monitor={config.monitor!r}: {name} has only {num_items} items; choose a smaller N"
-        )
-    if config.warmup_steps >= config.epochs * steps:
-        raise ValueError(
-            f"warmup_steps={config.warmup_steps}: {config.epochs} epochs of {name} are "
-            f"{config.epochs * steps} steps; choose fewer warm-up steps than that"
-        )
-    if config.loss == "candidate" and model.power_form == "literal":
-        raise ValueError(
-            "power_form='literal' with loss='candidate': negatives have scores below 0, where "
-            "the literal power is no weight; pass TrainingConfig(loss='label')"
         )

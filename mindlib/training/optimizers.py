@@ -88,22 +88,17 @@ def make_schedulers(
 ) -> list[LambdaLR]:
     """Return a scheduler for each optimizer, or none if the learning rate is constant.
 
-    The rate rises linearly over the first `warmup_steps`. Then it stays the same ("constant") or
-    falls along half a cosine ("cosine"), to 0 just after the last step.
+    With schedule="cosine" the rate falls along half a cosine, to 0 just after the last step.
 
     Args:
         steps: the number of steps of the whole run.
         done: the number of steps before the run was interrupted; 0 for a new run.
     """
-    warmup_steps, is_constant = config.warmup_steps, config.schedule == "constant"
-    if is_constant and not warmup_steps:
+    if config.schedule == "constant":
         return []
 
     def factor(step: int) -> float:
-        if step < warmup_steps:
-            return (step + 1) / warmup_steps
-        share = (step - warmup_steps) / max(1, steps - warmup_steps)
-        return 1.0 if is_constant else (1 + math.cos(math.pi * min(1.0, share))) / 2
+        return (1 + math.cos(math.pi * min(1.0, step / steps))) / 2
 
     for optimizer in optimizers:
         for group in optimizer.param_groups:

@@ -12,12 +12,13 @@ from torch import Tensor
 from mindlib.data.cases import TrainingCases
 from mindlib.training.config import Proposal
 
+POPULARITY_POWER = 0.75  # as in word2vec (Mikolov et al. 2013)
 # The scores that `_SampledSoftmax` computes at once: 2 MB in single precision.
 SCORES_AT_ONCE = 1 << 19
 
 
 def proposal_probabilities(
-    proposal: Proposal, counts: Int[np.ndarray, " items"], alpha: float = 0.75
+    proposal: Proposal, counts: Int[np.ndarray, " items"]
 ) -> Float[np.ndarray, " items"]:
     """Return q, the probability of each item as a negative; entry 0 (padding) is 0.
 
@@ -25,7 +26,7 @@ def proposal_probabilities(
     whole catalogue.
 
     Args:
-        proposal, alpha: see `TrainingConfig`.
+        proposal: see `TrainingConfig`.
         counts: the number of training events of each item; entry 0 is ignored.
     """
     if proposal == "uniform":
@@ -35,7 +36,7 @@ def proposal_probabilities(
         rank[np.argsort(-counts[1:], kind="stable")] = np.arange(len(counts) - 1)
         weights = np.log((rank + 2) / (rank + 1))
     else:
-        weights = np.maximum(counts[1:], 1).astype(np.float64) ** alpha
+        weights = np.maximum(counts[1:], 1).astype(np.float64) ** POPULARITY_POWER
     return np.r_[0, weights / weights.sum()]
 
 

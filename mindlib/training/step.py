@@ -104,7 +104,7 @@ def batches(
 
 def make_sampler(split: Split, config: TrainingConfig, device: torch.device) -> NegativeSampler:
     """Create the negative sampler for the proposal distribution that `config` selects."""
-    q = proposal_probabilities(config.proposal, split.train_counts, config.alpha)
+    q = proposal_probabilities(config.proposal, split.train_counts)
     p = target_probabilities(split.train, config.pairs_per_user) if config.in_batch else None
     return NegativeSampler(q, device, p)
 

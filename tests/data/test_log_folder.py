@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 import torch
 
-from mindlib.data.__main__ import main
 from mindlib.data.feature_table import FeatureTable
 from mindlib.data.interactions import Interactions
 from mindlib.data.log_folder import MANIFEST
@@ -145,16 +144,3 @@ def test_damage_is_named_with_a_remedy(damage, message: str, tmp_path: Path):
         Interactions.open(tmp_path / "log")
     assert str(tmp_path / "log") in str(caught.value)
     assert "convert the source again" in str(caught.value)
-
-
-def test_the_command_converts_any_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    (tmp_path / "log.csv").write_text("user,item,timestamp\nb,x,2\na,y,1\na,x,3\n")
-    main(["convert", str(tmp_path / "log.csv"), str(tmp_path / "folder")])
-    assert "3 events, 2 users, 2 items" in capsys.readouterr().out
-    check_equal(load(tmp_path / "log.csv"), load(tmp_path / "folder"))
-    with pytest.raises(SystemExit):
-        main(["convert", str(tmp_path / "log.csv"), str(tmp_path / "folder")])
-    assert "not empty" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["convert", str(tmp_path / "absent"), str(tmp_path / "other")])
-    assert "no data set" in capsys.readouterr().err

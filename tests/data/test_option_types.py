@@ -11,15 +11,15 @@ import torch
 from mindlib.data.filtering import check_filter
 from mindlib.data.option_types import check_option
 from mindlib.data.planted import PlantedWorld
-from mindlib.layers.attention import PowerForm, attention_weights
 from mindlib.layers.routing import RoutingConfig, compute_coupling
-from mindlib.models import ComiRecSAConfig, MINDConfig, SASRecConfig, WALSConfig, YouTubeDNNConfig
+from mindlib.models import ComiRecSAConfig, MINDConfig, WALSConfig, YouTubeDNNConfig
 from mindlib.online.refresh.gate import GateConfig
 from mindlib.online.refresh.pipeline import RefreshConfig
 from mindlib.online.serving.stages import PlatformConfig, Timeouts
 from mindlib.retrieval import check_engine
 from mindlib.retrieval.faiss import FaissConfig
 from mindlib.training import TrainingConfig
+from mindlib.training.config import Loss
 from tests.conftest import unchecked
 from tests.option_classes import option_classes
 from tests.reliability import refuses
@@ -53,7 +53,6 @@ REFUSED: list[tuple[str, type, dict[str, Any], str]] = [
     ("seed is negative", TrainingConfig, {"seed": -1}, "seed=-1: expected 0 to 4,294,967,295"),
     ("loss is misspelt", TrainingConfig, {"loss": "labels"}, "loss='labels': expected 'candidate'"),
     ("monitor has no N", TrainingConfig, {"monitor": "Recall"}, "expected HitRate@N, Recall@N or"),
-    ("power_form is misspelt", MINDConfig, {"power_form": "scale"}, "expected 'scaled' or 'liter"),
     ("power is NaN", MINDConfig, {"power": math.nan}, "power=nan: expected a number"),
     (
         "routing is a text",
@@ -66,12 +65,6 @@ REFUSED: list[tuple[str, type, dict[str, Any], str]] = [
     ("hidden is a list", MINDConfig, {"hidden": [64]}, r"expected \(a whole number, ...\) or None"),
     ("dim is a float", ComiRecSAConfig, {"dim": 64.0}, "dim=64.0: expected a whole number"),
     ("title_words is a number", MINDConfig, {"title_words": 1}, "title_words=1: expected True or"),
-    (
-        "heads do not divide dim",
-        SASRecConfig,
-        {"heads": 3},
-        "expected a divisor of dim=64",
-    ),
     ("regularization is zero", WALSConfig, {"regularization": 0.0}, "expected 1e-06 to 1,000,0"),
     ("a timeout is zero", Timeouts, {"rank": 0.0}, "rank=0.0: expected 1e-06 to 60"),
     (
@@ -113,12 +106,11 @@ def without_hints(function: Any) -> Any:
 def test_a_choice_of_a_function_is_checked_too():
     scores, active = torch.randn(2, 3), torch.ones(2, 3, dtype=torch.bool)
     calls = (
-        lambda: without_hints(attention_weights)(scores, active, 2.0, "Scaled"),
         lambda: without_hints(compute_coupling)(scores[None], ~active[None], "behaviours"),
         lambda: without_hints(check_filter)(5, "kcore"),
         lambda: check_engine("fais"),
-        lambda: check_option("form", ["scaled"], PowerForm),
+        lambda: check_option("loss", ["label"], Loss),
     )
     for call in calls:
-        with pytest.raises(ValueError, match=r"expected ['\"](scaled|interests|once|exact)"):
+        with pytest.raises(ValueError, match=r"expected ['\"](candidate|interests|once|exact)"):
             call()

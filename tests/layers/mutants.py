@@ -297,12 +297,12 @@ MUTANTS = [
     ),
     mutant(
         "inactive interests attended", ATTENTION,
-        "sharpened.masked_fill(~active, -torch.inf).softmax(1)", "sharpened.softmax(1)",
+        ".masked_fill(~active, -torch.inf).softmax(1)", ".softmax(1)",
         ATTENDED,
     ),
     mutant(
         "inactive interests masked after the softmax", ATTENTION,
-        "sharpened.masked_fill(~active, -torch.inf).softmax(1)", "sharpened.softmax(1) * active",
+        ".masked_fill(~active, -torch.inf).softmax(1)", ".softmax(1) * active",
         ATTENDED,
     ),
     mutant(
@@ -313,13 +313,13 @@ MUTANTS = [
     # §3.4: attention
     mutant(
         "power ignored", ATTENTION,
-        "sharpened = scores * power if", "sharpened = scores if",
+        "(scores * power)", "scores",
         IN_ATTENTION + "test_weights_follow_the_formula_and_grow_with_the_score",
         IN_ATTENTION + "test_power_zero_is_the_mean_of_active_interests",
     ),
     mutant(
         "power divides the scores", ATTENTION,
-        "sharpened = scores * power if", "sharpened = scores / power if",
+        "(scores * power)", "(scores / power)",
         IN_ATTENTION + "test_weights_follow_the_formula_and_grow_with_the_score",
         IN_ATTENTION + "test_power_zero_is_the_mean_of_active_interests",
     ),
@@ -348,16 +348,9 @@ MUTANTS = [
         + "test_power_infinity_is_the_best_active_interest_for_scores_of_any_sign",
     ),
     mutant(
-        "literal power by default", ATTENTION,
-        'form: PowerForm = "scaled",\n) -> Float[Tensor, "batch interests"]:',
-        'form: PowerForm = "literal",\n) -> Float[Tensor, "batch interests"]:',
-        IN_ATTENTION + "test_the_literal_power_is_blind_to_the_sign",
-        IN_ATTENTION + "test_the_literal_power_is_nan_for_a_negative_score_and_a_fractional_power",
-    ),
-    mutant(
-        "literal power by default in attention over vectors", ATTENTION,
-        'form: PowerForm = "scaled",\n) -> Float[Tensor, "batch dim"]:',
-        'form: PowerForm = "literal",\n) -> Float[Tensor, "batch dim"]:',
+        "power of the score as printed", ATTENTION,
+        "(scores * power)", "scores.pow(power)",
+        IN_ATTENTION + "test_p_multiplies_the_score_so_that_a_negative_one_loses",
         IN_ATTENTION + "test_a_large_power_approaches_the_argmax",
     ),
     # §3.2: embedding and pooling

@@ -84,23 +84,8 @@ def test_inactive_interests_take_no_part_in_attention(seed, power):
     torch.testing.assert_close(weights.sum(1), torch.ones(len(weights), dtype=torch.float64))
 
 
-def test_the_literal_power_is_nan_for_a_negative_score_and_a_fractional_power():
-    active = torch.ones(1, 2, dtype=torch.bool)
-    scores = torch.tensor([[-1.0, 1.0]])
-    assert attention_weights(scores, active, 1.5, "literal").isnan().any()
-    assert attention_weights(scores, active, 1.5).isfinite().all()
-
-
-def test_the_literal_power_is_blind_to_the_sign():
-    active = torch.ones(1, 2, dtype=torch.bool)
-    scores = torch.tensor([[-2.0, 0.6]])
-    assert attention_weights(scores, active, 2.0, "literal").argmax() == 0  # the worst interest
-    assert attention_weights(scores, active, 2.0).argmax() == 1
-
-
-def test_literal_and_scaled_agree_for_power_one():
-    vectors, active, label = draw(0)
-    torch.testing.assert_close(
-        label_aware_attention(vectors, active, label, 1.0, "literal"),
-        label_aware_attention(vectors, active, label, 1.0),
-    )
+@pytest.mark.parametrize("power", [1.5, 2.0])
+def test_p_multiplies_the_score_so_that_a_negative_one_loses(power):
+    """The power as printed would be NaN for p = 1.5, and prefer the worse interest for p = 2."""
+    weights = attention_weights(torch.tensor([[-2.0, 0.6]]), torch.ones(1, 2).bool(), power)
+    assert weights[0, 1] == pytest.approx(1 / (1 + math.exp(-2.6 * power)))

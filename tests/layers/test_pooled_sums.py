@@ -99,8 +99,3 @@ def test_without_features_and_words_a_sum_is_the_id(generator):
         items = ItemEmbedding(4, 6, words=words, pooling="sum", generator=generator)
         assert items.weight.shape == (5, 6)
         assert torch.equal(items(torch.tensor([2, 4, 0])), items.weight[[2, 4, 0]])
-
-
-def test_words_are_refused_where_an_item_is_a_mean(generator):
-    with pytest.raises(ValueError, match='words need pooling="sum"'):
-        ItemEmbedding(5, 6, words=WORDS, generator=generator)

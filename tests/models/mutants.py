@@ -146,12 +146,7 @@ MUTANTS = [
     ),
     mutant(
         "power of the configuration ignored", MIND,
-        "self.power_form = self.config.power,", "self.power_form = 1.0,",
-        IN_MIND_RULES + "test_training_sees_the_user_through_the_power_of_the_configuration",
-    ),
-    mutant(
-        "literal power by default in MIND", MIND,
-        'power_form: PowerForm = "scaled"', 'power_form: PowerForm = "literal"',
+        "self.power = self.config.power", "self.power = 1.0",
         IN_MIND_RULES + "test_training_sees_the_user_through_the_power_of_the_configuration",
     ),
     mutant(
@@ -199,7 +194,7 @@ MUTANTS = [
     ),
     mutant(
         "soft readout", VECTOR,
-        "labels, self.power,", "labels, 1.0,",
+        "labels, self.power)", "labels, 1.0)",
         IN_COMPARED + "test_the_label_meets_the_interest_that_scores_it_best",
     ),
     mutant(

@@ -72,7 +72,7 @@ def test_a_score_is_the_sum_of_similarities_to_the_past(split, similarity):
     config = ItemCFConfig(similarity, neighbors=split.log.num_items)
     model = ItemCF.fit(split, config)
     assert isinstance(model, Recommender)
-    truth = cosines(split) if similarity == "cosine" else bm25(split, config.k1, config.b)
+    truth = cosines(split) if similarity == "cosine" else bm25(split, 1.2, 0.75)
     pasts = [[3, 1, 4], [9, 9, 2], [5]]
     everything = split.log.num_items
     found = model.recommend(Histories.from_lists(pasts), everything, exclude_history=False)

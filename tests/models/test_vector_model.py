@@ -85,7 +85,7 @@ OWN = {
     ComiRecSAConfig: {"hidden": None, "max_interests": 4, "positions": True},
     ComiRecDRConfig: {"hidden": None, "max_interests": 4, "iterations": 3},
     SASRecConfig: {
-        "hidden": None, "behavior_dropout": 0.0, "layers": 2, "heads": 1, "dropout": 0.2
+        "hidden": None, "behavior_dropout": 0.0, "layers": 2, "dropout": 0.2
     },
 }  # fmt: skip
 
@@ -100,7 +100,7 @@ def test_the_two_presets_differ_in_what_all_models_share_and_in_nothing_else(con
 
 
 def test_minds_presets_field_by_field():
-    rest = {"power_form": "scaled", "evaluation_seed": 0, "recency": False}
+    rest = {"evaluation_seed": 0, "recency": False}
     literal, tuned = (dataclasses.asdict(r) for r in (RoutingConfig.paper(), RoutingConfig()))
     assert dataclasses.asdict(MINDConfig.paper()) == SIZES | LITERAL | rest | {
         "routing": literal,

@@ -45,7 +45,7 @@ SCENARIOS: dict[str, tuple[type[VectorModel], dict[str, Any]]] = {
     "youtube": (YouTubeDNN, {}),
     "settled": (SettledMIND, {"proposal": "popularity"}),
     "in-batch": (YouTubeDNN, {"in_batch": True, "proposal": "popularity"}),
-    "cosine": (SettledMIND, {"schedule": "cosine", "warmup_steps": 5}),
+    "cosine": (SettledMIND, {"schedule": "cosine"}),
     "mind": (MIND, {"learning_rate": 1e-2, "epochs": 5, "patience": 5}),
 }
 

@@ -98,7 +98,7 @@ def interrupt(monkeypatch, name, after):
 @pytest.mark.parametrize("kind", ["MIND", "YouTube DNN"])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"in_batch": True, "proposal": "popularity"}, {"schedule": "cosine", "warmup_steps": 9}],
+    [{}, {"in_batch": True, "proposal": "popularity"}, {"schedule": "cosine"}],
     ids=["plain", "in-batch", "cosine"],
 )
 @pytest.mark.parametrize("share", [0.1, 0.45, 0.99])
@@ -218,7 +218,6 @@ def trained(split, tmp_path_factory):
         ({"logq": False}, "training.logq=True, not False"),
         ({"in_batch": True}, "training.in_batch=False, not True"),
         ({"learning_rate": 1e-3}, "training.learning_rate=0.002, not 0.001"),
-        ({"warmup_steps": 3}, "training.warmup_steps=0, not 3"),
         ({"schedule": "cosine"}, "training.schedule='constant', not 'cosine'"),
         ({"monitor": "NDCG@10"}, "training.monitor='Recall@10', not 'NDCG@10'"),
         ({"patience": 1}, "training.patience=4, not 1"),

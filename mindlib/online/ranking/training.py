@@ -50,7 +50,6 @@ class RankingConfig(Options):
     recalled: Annotated[int, AT_LEAST_0] = 3
     candidates: Annotated[int, ITEMS] = 200
     proposal: Proposal = "popularity"
-    alpha: float = 0.75
     learning_rate: float = 1e-2
     patience: int = 2
     seed: int = 0
@@ -162,7 +161,7 @@ class Impressions:
         keys = log.users[events] * self.width + log.items[events]
         keys, first = np.unique(keys, return_index=True)
         self.keys, self.events = torch.from_numpy(keys), torch.from_numpy(events[first])
-        probabilities = proposal_probabilities(config.proposal, split.train_counts, config.alpha)
+        probabilities = proposal_probabilities(config.proposal, split.train_counts)
         self.sampler = NegativeSampler(probabilities, torch.device("cpu"))
 
     def first_events(
