@@ -73,11 +73,12 @@ def gain_lines(panels: Mapping[str, Mapping[str, Groups]], label: str) -> Figure
     for axis, (title, series) in zip(axes[0], panels.items(), strict=True):
         axis.axhline(0, color=INK, lw=0.8, zorder=0)
         groups = list(dict.fromkeys(group for rows in series.values() for group, _ in rows))
+        marks = "o-" if all(group[0].isdigit() for group in groups) else "o"  # lines join numbers
         for number, (name, rows) in enumerate(series.items()):
             points = 100 * np.array([(e.value, e.value - e.low, e.high - e.value) for _, e in rows])
             shift = 0.06 * (number - (len(series) - 1) / 2)
             axis.errorbar([groups.index(group) + shift for group, _ in rows], points[:, 0],
-                          yerr=points[:, 1:].T, fmt="o-", ms=4, lw=1.3, label=name,
+                          yerr=points[:, 1:].T, fmt=marks, ms=4, lw=1.3, label=name,
                           color=GENRE_COLORS[names.index(name)])  # fmt: skip
         axis.set_xticks(range(len(groups)), groups)
         axis.set_xlabel(title)
