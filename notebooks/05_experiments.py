@@ -342,12 +342,13 @@ for title, results in recorded.items():
 show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 
 # %% [markdown]
-# **Figure 5.3.** *With the loss that matches serving, four interests gain most on the last items of Taobao and Beauty;
-# with Eq. 10, they gain there, too, but lose on films and groceries.* Bars are 95 % intervals over users and seeds.
+# **Figure 5.3.** *At N = 50, with the loss that matches serving, four interests gain on the last items of Taobao and
+# Beauty; with Eq. 10, they gain there, too, but lose on films and groceries.* Bars are 95 % intervals over users and
+# seeds.
 #
 # **Measured here**: on CDs, four interests gain 0.34 [0.02, 0.65] points at N = 10 but lose 1.80 [0.87, 2.72] at N =
 # 500. On films, they lose 0.99 [0.08, 1.91] at N = 50. With Eq. 10, they lose 5.97 [4.77, 7.18] points on films and
-# 2.67 [0.96, 4.38] on groceries, but gain 1.10 on Taobao and 1.62 on Beauty's last items.
+# 2.67 [0.96, 4.38] on groceries (inconclusive in §8), but gain 1.10 on Taobao and 1.62 on Beauty's last items.
 #
 # On groceries, WALS, ItemCF (item-based collaborative filtering) and Popularity are ahead of MIND-4. WALS and ItemCF
 # use the whole history but no item features; neural models use the last 50 behaviors and their features.
@@ -360,7 +361,7 @@ show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 #
 # ### Exercise 2 (experiment): lists that are not merged
 #
-# MIND retrieves N items for *each* interest and keeps the N best of all (§3.5). If every list is kept instead, up to
+# MIND retrieves N items for *each* interest and keeps the best N (paper, §3.5). If every list is kept instead, up to
 # K·N items are counted as N. Write `any_list_hit_rate(scores, active, is_target, n)` for scores of shape `(users,
 # interests, items)`: a user counts if any interest marked `active` has a target among its own n best items.
 
@@ -426,8 +427,8 @@ for r in (1, 2, 3, 6):
 #
 # ## 4. Which K, σ and p?
 #
-# Each recorded study changes one setting of our MIND-4 (MIND-1 in §2 is tuned separately); that of σ uses Gaussian
-# initialization, because farthest-point initialization has no σ.
+# Each recorded study changes one setting of our MIND-4; §2 tunes MIND-1 separately. For σ, initialization is Gaussian,
+# because farthest-point initialization has none.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 model = trained_model(split, trial, cache)
@@ -472,12 +473,12 @@ for text, a, b, study, n in (
 # and p matter less. On films, K makes no measurable difference at MIND-4's learning rate.*
 #
 # - **K.** **Paper**: the best K is 3 on Books and 5 on Tmall. **Measured here**: on Taobao, one interest is 1.34 [1.00,
-#   1.68] points below four (§2's are tuned anew), and two are 0.31 [0.07, 0.54] below.
-# - **r.** **Measured here** (Taobao, as below): r = 1 does not differ measurably from r = 3, and r = 5 is 0.27 [0.07,
-#   0.46] points lower.
-# - **Dynamic K** (K'_u, Figure 5.1). **Paper**: it is comparable online and costs less. **Measured here**: always using
-#   four interests instead of K'_u makes no measurable difference at N = 50 and gains 0.46 [0.18, 0.75] points at N =
-#   500.
+#   1.68]  points below four, and two are 0.31 [0.07, 0.54] below.
+# - **r.** **Measured here** (Taobao here and below): r = 1 does not differ measurably from r = 3, and r = 5 is 0.27
+#   [0.07, 0.46] points lower.
+# - **Dynamic K** (K'_u, Figure 5.1). **Paper**: online results match those of K = 7, at lower cost. **Measured here**:
+#   always using four interests instead of K'_u makes no measurable difference at N = 50 and gains 0.46 [0.18, 0.75]
+#   points at N = 500.
 # - **σ.** **Paper**: 0.1, 1 and 5 give almost the same curve (Fig. 3). **Measured here**: neither 0.1 nor 5 differs
 #   measurably from 1, but farthest-point initialization gains 0.73 [0.45, 1.00] points over σ = 1.
 # - **p.** **Paper**: p = 0 is by far the worst and p = ∞ the best. **Measured here**: p = 0 is 0.24 [0.00, 0.48] points
@@ -485,7 +486,7 @@ for text, a, b, study, n in (
 #
 # ### Effects of the other parts
 #
-# Each row below is MIND-4 (ours) with one or all parts of the paper's form, but with our loss.
+# Each row below is MIND-4 (ours) with some or all parts of the paper's form, but with our loss.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 beauty = "Amazon Beauty, last item"
@@ -505,7 +506,7 @@ _ = save_figure(figure, "05_ablation.svg")
 # **Figure 5.5.** *Mean pooling of the item fields costs most; next come the ReLU head, the random bilinear map and, at
 # N = 500, the lack of dropout.* Targets are Beauty's last items. *Full id scale* initializes id embeddings at the scale
 # of the other fields; *mean pooling* includes this and drops the title words. *Soft attention* has p = 2; *gradient of
-# the last iteration* stops it in earlier ones.
+# the last iteration* detaches earlier ones.
 #
 # ## 5. Why do several interests pay?
 #
@@ -761,7 +762,7 @@ print(f"mean normalized entropy of an interest's weights: {routing_spread:.2f}")
 # %% [markdown]
 # **Figure 5.9.** *One interest has most of the weight of the broad user's horror films; all four share that of the
 # narrow user's war films.* Each box holds the films of a user's most frequent genre (a film with several genres counts
-# under its rarest). Above it is the largest share of these films' weight that one interest has (even: 25 %).
+# under its rarest). Above it is the largest share of their weight in any one interest (25 % if equal).
 #
 # **Paper** (Fig. 5, two random users). User C's behaviors have four categories, each with its largest weights in one
 # interest. User D's behaviors are all clothes and yield three finer interests, such as sweaters. In *interest
@@ -878,8 +879,8 @@ _ = save_figure(figure, "05_map.png")
 # interest minus the mean of 500 users' interests. UMAP preserves neither group sizes nor distances between remote
 # groups.
 #
-# In the interactive map below, hover over a larger point for its title, or search for one. The license does not let us
-# share all titles; `make report ARGS="-p map_titles 2000"` shows them in your copy.
+# In the interactive map below, hover over a larger point for its title, or search for one. MovieLens's license does not
+# let us share all titles; `make report ARGS="-p map_titles 2000"` shows them in your copy.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 labels_shown = [log.label(int(item)) for item in shown]
