@@ -304,7 +304,7 @@ assert PAIRED_INTERVAL.check(paired_interval)
 #
 # The next tables and figure show runs recorded earlier, with three seeds (± standard deviation). For each tunable
 # model, one of eight settings (in a few cases four) was chosen on validation cases; without this, tuning alone could
-# explain a gain. [docs/results.md](../docs/results.md) lists metrics, settings and the data used to choose them.
+# explain a gain. [docs/results.md](../docs/results.md) lists all metrics and settings.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 live = as_results(runs)
@@ -427,8 +427,8 @@ for r in (1, 2, 3, 6):
 #
 # ## 4. Which K, σ and p?
 #
-# Each recorded study changes one setting of our MIND-4; §2 tunes MIND-1 separately. For σ, initialization is Gaussian,
-# because farthest-point initialization has none.
+# Each recorded study changes one setting of our MIND-4 (on Taobao, the best of four candidates); §2 tunes MIND-1
+# separately. For σ, initialization is Gaussian, because farthest-point initialization has none.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 model = trained_model(split, trial, cache)
@@ -473,7 +473,7 @@ for text, a, b, study, n in (
 # and p matter less. On films, K makes no measurable difference at MIND-4's learning rate.*
 #
 # - **K.** **Paper**: the best K is 3 on Books and 5 on Tmall. **Measured here**: on Taobao, one interest is 1.34 [1.00,
-#   1.68]  points below four, and two are 0.31 [0.07, 0.54] below.
+#   1.68] points below four, and two are 0.31 [0.07, 0.54] below.
 # - **r.** **Measured here** (Taobao here and below): r = 1 does not differ measurably from r = 3, and r = 5 is 0.27
 #   [0.07, 0.46] points lower.
 # - **Dynamic K** (K'_u, Figure 5.1). **Paper**: online results match those of K = 7, at lower cost. **Measured here**:
