@@ -343,7 +343,7 @@ show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 
 # %% [markdown]
 # **Figure 5.3.** *At N = 50, with the loss that matches serving, four interests gain on the last items of Taobao and
-# Beauty; with Eq. 10, they gain there, too, but lose on films and groceries.* Bars are 95 % intervals over users and
+# Beauty; with Eq. 10, they gain there, too, but lose on films and groceries.* Bars: 95 % intervals over users and
 # seeds.
 #
 # **Measured here**: on CDs, four interests gain 0.34 [0.02, 0.65] points at N = 10 but lose 1.80 [0.87, 2.72] at N =
@@ -879,7 +879,7 @@ _ = save_figure(figure, "05_map.png")
 # interest minus the mean of 500 users' interests. UMAP preserves neither group sizes nor distances between remote
 # groups.
 #
-# In the interactive map below, hover over a larger point for its title, or search for one. MovieLens's license does not
+# In the interactive map, hover over a larger point for its title, or search for one. MovieLens's license does not
 # let us share all titles; `make report ARGS="-p map_titles 2000"` shows them in your copy.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
