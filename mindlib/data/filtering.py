@@ -35,9 +35,6 @@ def filter_by_count(
             may have fewer rows; "k-core" repeats the filter until nothing changes, which yields
             the largest log in which every user and item has `min_count` rows.
         name: the log's name or path for the error message.
-
-    Raises:
-        ValueError: nothing is left, or an argument is out of range.
     """
     check_filter(min_count, filtering)
     is_frequent = pl.all_horizontal(pl.len().over(key) >= min_count for key in ("user", "item"))
@@ -62,9 +59,6 @@ def filter_by_rating(log: pl.DataFrame, min_rating: float | int, name: object) -
     Args:
         log: has the column rating, as numbers or text.
         name: the log's name or path for the error message.
-
-    Raises:
-        ValueError: a rating is not a number, or nothing is left.
     """
     ratings = log["rating"].cast(pl.Float64, strict=False).fill_null(float("nan"))
     if ratings.is_nan().any():

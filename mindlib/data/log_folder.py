@@ -57,12 +57,7 @@ def read_log(folder: Path) -> dict[str, Any]:
     """Read the fields of an `Interactions`, with its arrays mapped into memory.
 
     A change of an array in memory (a private copy of its page) does not change the file.
-
-    Raises:
-        FileNotFoundError: the folder is not a log.
-        ValueError: it has another format, or a file is damaged: its size, type or shape or, for
-            ids and titles, its contents. The values of the arrays are not checked, because that
-            would read all of them.
+    Their values are not checked, because that would read all of them.
     """
     if not (folder / MANIFEST).is_file():
         raise FileNotFoundError(f"{folder} has no {MANIFEST}; write it with Interactions.save")

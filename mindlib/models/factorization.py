@@ -112,11 +112,7 @@ def _confidence(counts: csr_matrix, alpha: float) -> csr_matrix:
 
 @contextmanager
 def _solving(config: WALSConfig) -> Iterator[None]:
-    """Limit BLAS to one thread, because its threads and those of implicit slow each other down.
-
-    Raises:
-        ValueError: the system of equations cannot be solved in single precision.
-    """
+    """Limit BLAS to one thread, because its threads and those of implicit slow each other down."""
     from implicit.recommender_base import ModelFitError
 
     try:

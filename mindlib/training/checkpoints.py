@@ -41,12 +41,7 @@ class Checkpoints:
         self.lock = FileLock(self.folder / "lock")
 
     def prepare(self) -> None:
-        """Create and lock the folder, check that it is writable, and sweep interrupted writes.
-
-        Raises:
-            OSError: the folder cannot be created or written to, or another training run holds its
-                lock; the message names it.
-        """
+        """Create and lock the folder, check that it is writable, and sweep interrupted writes."""
         what = "no checkpoint can be written to this folder"
         try:
             with explained(self.folder, what, "; pass a writable folder as checkpoints"):
@@ -103,13 +98,7 @@ def save_state(folder: Checkpoints, identity: dict[str, Any], state: TrainingSta
 def resume(
     folder: Checkpoints, identity: dict[str, Any], state: TrainingState, epochs: int, on: Workers
 ) -> None:
-    """Create and lock the folder, and load its newest checkpoint, if there is one, into `state`.
-
-    Raises:
-        OSError: the folder cannot be created or written to, or another run is using it.
-        ValueError: the checkpoint is damaged, belongs to another run, or is from an epoch after
-            `epochs`.
-    """
+    """Create and lock the folder, and load its newest checkpoint, if there is one, into `state`."""
 
     def newest() -> TensorFile | None:
         folder.prepare()

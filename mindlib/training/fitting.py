@@ -125,11 +125,7 @@ def fit(
 
 
 def check_trainable(items: ItemEmbedding, split: Split) -> None:
-    """Check that a model with these item embeddings can be trained on a split.
-
-    Raises:
-        ValueError: the split has no training or no validation case, or another number of items.
-    """
+    """Check that a model with these item embeddings can be trained on a split."""
     name, num_items = f"{split.log.name!r} ({split.name})", split.log.num_items
     if not len(split.train):
         raise ValueError(

@@ -31,10 +31,6 @@ def read_items(path: Path, wanted: pl.Series) -> pl.DataFrame:
     Args:
         path: one line per item, plain or .gz.
         wanted: ids of items; lines of other items are not parsed.
-
-    Raises:
-        FileNotFoundError, ValueError: the file is missing or damaged, or a line has another
-            format; the message has its number.
     """
     ids = set(wanted.to_list())
     lines = (row for block in read_blocks(path) for row in _read_block(block, ids))

@@ -34,9 +34,6 @@ def read_features(items: str | Path | None, users: str | Path | None) -> dict[st
     Args:
         items, users: .csv, .tsv, .txt (tabs), .dat (`::`), each also with .gz, or .parquet. Those
             of `HEADERS` have no header.
-
-    Raises:
-        FileNotFoundError, ValueError: as `read_table` and `rename_key` raise them.
     """
     arguments: dict[str, Any] = {}
     if items is not None:

@@ -96,11 +96,7 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pl.Dat
 
 
 def parse_table(path: Path, text: str, columns: Sequence[str], *, has_header: bool) -> pl.DataFrame:
-    """Parse the text of a table, whose separator depends on the suffix of `path`.
-
-    Raises:
-        ValueError: a line does not have one field for each of `columns`, or the suffix is unknown.
-    """
+    """Parse the text of a table, whose separator depends on the suffix of `path`."""
     separator = _separator(path)
     if separator == "," and '"' in text:
         rows, lines = _split_quoted(path, text)
@@ -134,9 +130,6 @@ def read_text(path: str | Path) -> str:
     """Read a whole text file, plain or .gz, without trailing line ends.
 
     GroupLens writes .dat files in Latin-1, all others must be UTF-8.
-
-    Raises:
-        FileNotFoundError, ValueError: the file does not exist, is empty, truncated or not UTF-8.
     """
     path = check_file(path)
     with error_context(path), open_bytes(path) as file:

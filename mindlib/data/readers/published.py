@@ -73,11 +73,6 @@ def fetch(url: str, folder: Path, page: str) -> Path:
     """Return the file of an https address in `folder`, downloaded if it is not there yet.
 
     Its sha256 is noted in `digests.json` beside it and compared at every later call.
-
-    Raises:
-        OSError: the download failed or was redirected to another protocol (the message refers to
-            `page`), or `folder` is not writable.
-        ValueError: the file is not the one that was noted.
     """
     path, notes = folder / url.rsplit("/", 1)[1], folder / DIGESTS
     make_cache_folder(folder)

@@ -77,11 +77,7 @@ def read_blocks(path: str | Path) -> Iterator[Block]:
 
 
 def first_line(path: str | Path) -> bytes:
-    """Return the first line that is not blank, of the first `PROBED` bytes alone.
-
-    Raises:
-        FileNotFoundError, ValueError: as `read_blocks` raises them.
-    """
+    """Return the first line that is not blank, of the first `PROBED` bytes alone."""
     path = check_file(path)
     with error_context(path), open_bytes(path) as file:
         data = file.read(PROBED).removeprefix(b"\xef\xbb\xbf")
@@ -94,10 +90,6 @@ def parse_csv(block: Block, schema: Schema, wanted: Sequence[str]) -> pl.DataFra
     Args:
         schema: all columns, in the file's order.
         wanted: the columns to keep; none of their values may be missing.
-
-    Raises:
-        ValueError: a line has another number of fields, a missing value, or one of another type;
-            the message has its number.
     """
 
     def parse(data: bytes) -> pl.DataFrame:
@@ -112,12 +104,7 @@ def parse_csv(block: Block, schema: Schema, wanted: Sequence[str]) -> pl.DataFra
 
 
 def parse_json_lines(block: Block, schema: Schema) -> pl.DataFrame:
-    """Parse JSON lines, which must have the keys of the schema; others are ignored.
-
-    Raises:
-        ValueError: a line is not a JSON object, or a value is missing or has a NUL (polars reads
-            half of a surrogate pair as NUL); the message has its number.
-    """
+    """Parse JSON lines, which must have the keys of the schema; others are ignored."""
     expected = f"a JSON object with {', '.join(schema)}"
     return _parse(block, lambda data: pl.read_ndjson(data, schema=schema), expected)
 
@@ -128,6 +115,7 @@ def _parse(block: Block, parse: Callable[[bytes], pl.DataFrame], expected: str) 
     def parse_and_check(data: bytes) -> pl.DataFrame:
         rows = parse(data)
         for values in rows:
+            # polars reads half of a surrogate pair as NUL
             is_text = values.dtype == pl.String
             if values.has_nulls() or (is_text and values.str.contains("\0", literal=True).any()):
                 raise ValueError("a value is missing or has a NUL")
