@@ -11,9 +11,9 @@
 # %% [markdown]
 # # 00 · The problem: one user, several interests
 #
-# After this notebook, you can state MIND's problem as three functions, turn films and users into vectors, and explain
-# why one vector per user needs a large dimension and why a recommender's first stage searches an index. Reading takes
-# about 20 minutes, running one to three.
+# After this notebook, you can formulate multi-interest recommendation as three functions, turn films and users into
+# vectors, and explain why one vector per user needs a large dimension and why a recommender's first stage searches an
+# index. Reading takes 20 minutes, running one to three.
 #
 # *The paper* is "Multi-Interest Network with Dynamic Routing for Recommendation at Tmall" (CIKM 2019, arXiv
 # 1904.08030), and **MIND** is its model. Equation and § numbers are the paper's. In our data, MovieLens-1M, a rating of
@@ -78,15 +78,16 @@ _ = save_figure(architecture(), "00_architecture.svg")
 # green). Training (purple) needs a label item, the target; serving (teal) searches the items. (After the paper's Fig.
 # 2.)
 #
-# Behaviors, labels and sampled items share embedding tables. *Behavior-to-interest (B2I) routing* groups a user's $n$
-# behaviors into $K'_u$ vectors, the interest capsules (notebooks 01 and 02). ReLU layers map each capsule, concatenated
-# with the profile vector $\vec p_u$, to an *interest vector*. In **training**, *label-aware attention* combines the
-# interest vectors into one *user vector* for the label (notebook 03), and a sampled softmax compares the label with $m$
-# sampled items (notebook 04). In **serving**, each interest vector searches an index, and the results are merged.
+# Behaviors (history items), labels and sampled items share embedding tables. *Behavior-to-interest (B2I) routing*
+# groups a user's $n$ behaviors into $K'_u$ vectors, the interest capsules (notebooks 01 and 02). ReLU layers map each
+# capsule, concatenated with the profile vector $\vec p_u$, to an *interest vector*. In **training**, *label-aware
+# attention* combines the interest vectors into one *user vector* for the label (notebook 03), and a sampled softmax
+# compares the label with $m$ sampled items (notebook 04). In **serving**, each interest vector searches an index, and
+# the results are merged.
 #
 # In the figure, $f$ is the number of profile fields, $|\mathcal I|$ the number of items and $p$ an exponent; ANN means
-# approximate nearest neighbors. Interest vectors are rows of $\mathbf V_u$ in the figure and in code, but columns in
-# equations, as in the paper. Our films have genres and a decade instead of a category and a brand.
+# approximate nearest neighbors. Interest vectors are rows of $\mathbf V_u$ in the figure and in code, but, as in the
+# paper, columns in equations. Our films have genres and a decade instead of the paper's category and brand.
 #
 # ## 1. One user and one label item
 #
@@ -94,7 +95,7 @@ _ = save_figure(architecture(), "00_architecture.svg")
 # the **features** of a target item, the label (§3.1). The behaviors are a set without order or timestamps, so former
 # tastes count as much as current ones.
 #
-# All notebooks follow one real user, chosen because the history contains several films of each of three tastes:
+# All notebooks follow one real user, chosen because their history contains several films of each of three tastes:
 # Film-Noir, Animation and War. A film with exactly one of these genres belongs to that taste.
 
 # %%
@@ -207,15 +208,16 @@ for name, pairs in {
 # The paper uses features besides the id because they help **cold** items, which have no interactions yet. If the
 # untrained id row of a new film is set to zero, the film's vector $\tfrac13(\text{genre}+\text{decade})$ points roughly
 # in the direction of films with the same genres and decade. New films with identical genres and decade get identical
-# vectors. **Open**: are new films, whose vectors probably have smaller norms than others, retrieved at all?
+# vectors. **Open**: are new films, whose vectors probably have smaller norms than others, retrieved?
 #
-# The paper gives no reason for the mean. We see two: item and user vectors need the same dimension $d$ for their inner
-# product, and $d$ should not grow with the number of features, because a large platform stores a billion item vectors.
+# The paper gives no reason for the mean. We see two: a mean has the user vectors' dimension $d$, as the inner product
+# requires, and $d$ does not grow with the number of features, which limits memory for the billion item vectors of a
+# large platform.
 #
-# ### Exercise 1: features with gaps
+# ### Exercise 1: missing features
 #
-# For a `table` of shape (rows, d) and row numbers `codes` of shape (items, fields), return each item's mean row, in
-# shape (items, d). Ignore fields with code 0 ("unknown"); for an item without known fields, return zeros.
+# For a `table` of shape (rows, d) and row numbers `codes` of shape (items, fields), return each item's mean row as a
+# tensor of shape (items, d). Ignore fields with code 0 ("unknown"); for an item without known fields, return zeros.
 
 
 # %%
@@ -279,7 +281,7 @@ print(f"ProfileTables equals mindlib's ProfileEmbedding on all {log.num_users:,}
 # $$f_{score}(\mathbf V_u,\vec e_i)=\max_{1\le k\le K}\vec e_i^{\,\top}\vec v_u^{\,k}.\tag{3}$$
 #
 # Here, $K$ is the number of this user's vectors; Figure 0.1 calls this number $K'_u$ and its maximum $K$. In code, the
-# mask `active` marks each user's $K'_u$ rows.
+# mask `active` marks the $K'_u$ used rows.
 
 
 # %%
@@ -318,8 +320,8 @@ print(
 # ### The real user, with one vector and with three
 #
 # The recommender YouTube DNN has one vector per user and averages all behaviors. MIND uses routing to *group* the
-# behaviors and averages each group. Here, the groups are the user's three tastes, and the single vector averages the
-# films of all three. We omit both models' ReLU layers and the details of routing.
+# behaviors and averages each group. Here, the groups are the user's three tastes, and the single vector is the mean of
+# all films in these groups. We omit both models' ReLU layers and the details of routing.
 
 
 # %%
@@ -366,21 +368,20 @@ for name, part in {"one vector": scores[:1], "three vectors": scores[1:]}.items(
     print(f"the label, {log.titles[label]}: rank {rank} of {int(unseen.sum()):,} with {name}")
 
 # %% [markdown]
-# **Measured here**, for this user only: three vectors replace 21 of the best 50 films, but the label moves only from
+# **Measured here**, for this user: three vectors replace 21 of the best 50 films, but the label moves only from
 # rank 75 to 63. A vector may miss its own taste: the five best films of the film-noir vector, for example, are all
-# science fiction. Notebook 05 compares one vector with several over all users, [the demo](../docs/demo.md) (`make demo
-# site`) for films you choose.
+# science fiction. Notebook 05 compares one vector with several over all users, and [the demo](../docs/demo.md) (`make
+# demo site`) does so for films you choose.
 #
 # ## 4. Why one vector fails
 #
 # ### 4.1 In the plane
 #
 # Place the three tastes 120 degrees apart on a circle, with two films each, and six other films in the gaps. All films
-# have norm 1, so a vector's list of six films contains those nearest in angle. A taste is covered if both of its films
-# are in the list.
+# have norm 1, so a vector's list of its six best films contains those nearest in angle. A taste is covered if both of
+# its films are in the list.
 #
-# **Predict**: what is the largest number of tastes that one vector can cover? Then rotate the vector with the slider
-# (in degrees).
+# **Predict**: what is the largest number of tastes that one vector can cover? Then rotate the vector with the slider.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 NAMES = ("film noir", "animation", "war")
@@ -478,11 +479,11 @@ frames(
 
 # %% [markdown]
 # **Figure 0.3.** As the dimension $d$ grows (move the slider), the liked items fill the list; four vectors need a much
-# smaller $d$ than their mean. One random world for each $d$. Filled: in the list. Colored: the four liked clusters, one
-# per row. Gray: other items.
+# smaller $d$ than their mean. Each $d$ has its own random world. Filled: in the list. Colored: the four liked clusters,
+# one per row. Gray: other items.
 #
-# Figure 0.4 averages over many worlds. It adds a single vector *fitted to the answer*: it minimizes a softmax loss on
-# the liked items, which no recommender knows in advance.
+# Figure 0.4 averages over many worlds. It adds a single vector *fitted to the answer*: this vector minimizes a softmax
+# loss on the liked items, which are unknown in advance.
 
 # %%
 dims = (2, 4, 8, 12, 16, 24, 32, 48, 64)
@@ -515,10 +516,10 @@ for name, v in [*zip(curves, user_vectors[32], strict=True)][1:]:
 
 # %% [markdown]
 # **Figure 0.4.** At $d = 8$, four vectors cover almost all liked clusters (3.99 of four), whereas even the fitted
-# vector covers only 1.57; a random list covers 0.004. Error bars: 95 % intervals over 100 worlds.
+# vector covers 1.57; a random list covers 0.004. Error bars: 95 % intervals over 100 worlds.
 #
-# **Measured here** (intervals above): among the tested dimensions, four vectors cover at least 90 % of the liked
-# clusters from $d = 8$ on, the fitted vector from 24 and the mean from 48. At $d = 2$, however, four vectors cover
+# **Measured here**: among the tested dimensions, four vectors cover at least 90 % of the liked
+# clusters from $d = 8$, the fitted vector from 24 and the mean from 48. At $d = 2$, four vectors cover
 # fewer clusters than either single vector.
 #
 # The mean needs a larger dimension than the rule's 33. Random directions are not exactly orthogonal, so the farthest
@@ -528,7 +529,7 @@ for name, v in [*zip(curves, user_vectors[32], strict=True)][1:]:
 #
 # One vector with a larger $d$ also works but is expensive. For $10^9$ items in float32, $d = 256$ instead of 64 raises
 # the memory for the item vectors from 256 to 1,024 GB and the cost of each inner product fourfold. Four vectors of
-# $d = 64$ need no additional memory for items but require up to four index searches. **Open**: does the rule hold for
+# $d = 64$ need no additional memory for items but require four index searches. **Open**: does the rule hold for
 # trained item vectors, whose directions are not random?
 #
 # ### Exercise 2 (experiment): the dimension that one vector needs
@@ -562,8 +563,8 @@ assert SMALLEST_DIMENSION.check(smallest_dimension)
 print([int(smallest_dimension(liked)) for liked in (2, 4, 8)])
 
 # %% [markdown]
-# On this grid, the dimension doubles when $c$ doubles, as the rule predicts. However, `DIMENSIONS` contains only powers
-# of two: $c = 4$ gives 64, although 48 suffices in Figure 0.4.
+# The dimension doubles when $c$ doubles, as the rule predicts. However, this test is coarse, because `DIMENSIONS`
+# contains only powers of two: $c = 4$ gives 64, although 48 suffices in Figure 0.4.
 #
 # ## 5. The cost of scoring a billion items
 #
@@ -591,16 +592,17 @@ for K in (1, 4):
 
 # %% [markdown]
 # **The scan is memory-bound.** With $K = 1$, it performs half a FLOP for each byte, whereas the assumed machine can
-# perform ten. Therefore, four vectors in one pass take no longer than one. A scan takes 8.5 times the limit, so the
-# items would have to be split over nine machines.
+# perform ten. Therefore, four vectors (two FLOP per byte) take no longer than one. A scan takes 8.5 times the limit, so
+# the items must be split over nine machines.
 #
-# Figure 0.5 adds more methods. An **inverted file** is an index listing each item under the nearest of $\sqrt n$
-# centers. A search compares each interest vector with all centers and the items under the 32 nearest.
+# Figure 0.5 adds other methods. An **inverted file** is an index listing each item under the nearest of
+# $\sqrt n$ cluster centers. A search compares each interest vector with all centers, then with the items under the 32
+# nearest.
 #
 # An **attention network** like DIN (section 6) weights 50 behaviors for each candidate. With $4d$ inputs per behavior
 # and 36 hidden units, it needs $2\cdot50\,(4d\cdot36+36+d)\approx0.93$ million FLOP per candidate. **TDM** (section 6)
-# applies this network to a tree of items: on each of the last $\log_2(10^9/10^3)\approx20$ levels, it scores 2,000
-# nodes and keeps the best 1,000.
+# applies this network to a binary tree of items: on each of the last $\log_2(10^9/10^3)\approx20$ levels, it scores
+# 2,000 nodes and keeps the best 1,000.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 n, d = 10**9, 64
@@ -642,12 +644,12 @@ def break_even(size, bandwidth, speed):
 assert BREAK_EVEN.check(break_even)
 
 # %% [markdown]
-# ## 6. Attention to each candidate cannot use a vector index
+# ## 6. Attention for each candidate cannot use a vector index
 #
 # A network that takes the user and a candidate as joint input is more expressive than Eq. 3. DIN (Deep Interest
-# Network), for example, weights each behavior by its relevance to the candidate. **Paper**: DIN treats diverse
-# interests at the level of items and suits ranking; MIND treats them at the level of interests and suits matching
-# (§3.6). The next cell weights behaviors with inner products instead of DIN's network.
+# Network) weights each behavior by its relevance to the candidate. **Paper**: DIN captures diverse interests by
+# weighting items and suits ranking; MIND captures them by forming interest vectors and suits matching (§3.6). The next
+# cell weights behaviors with inner products instead of DIN's network.
 
 
 # %%
@@ -664,12 +666,12 @@ print(f"cosine of the two user vectors: {F.cosine_similarity(*seen_from, dim=0):
 # The user vector depends on the candidate, whereas a vector index needs a fixed query. Therefore, each of the billion
 # items would need its own forward pass. Eq. 1, by contrast, computes $\mathbf V_u$ once for all items.
 #
-# A **tree**, however, can be searched with an arbitrary scorer. In TDM (KDD 2018, arXiv 1801.02294), the items are the
-# leaves of a tree that is learned together with the scorer, and beam search scores a number of nodes that grows with
-# the logarithm of the number of items.
+# A **tree**, however, can be searched with an arbitrary scorer. In TDM (Tree-based Deep Model, KDD 2018, arXiv
+# 1801.02294), the items are the leaves of a tree that is learned together with the scorer, and beam search scores a
+# number of nodes that grows with the logarithm of the number of items.
 #
 # If attention puts all weight on the best-matching behavior, the score becomes Eq. 3 with *every behavior as an
-# interest*. MIND instead compresses $n$ behaviors into a few interests.
+# interest*. MIND compresses $n$ behaviors into a few interests.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 seconds = time.perf_counter() - started

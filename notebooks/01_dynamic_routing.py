@@ -153,10 +153,10 @@ _ = save_figure(figures.loop(), "01_loop.svg")
 # **Figure 1.2.** One iteration turns logits into weights, weights into capsules, and capsules into new logits. It
 # begins at the thick box. The votes never change.
 #
-# **Iteration 1.** All logits are 0, so all weights are 1/2, and
-# $z_1 = \frac12 [(2, 1) + (2, -1) + (-2, 0)] = (1, 0)$. Squash shortens $z_1$ from norm 1 to 1/2, so
-# $u_1 = (\frac12, 0)$. Its agreements with the votes of $c_1$, $c_2$ and $c_3$ are $1$, $1$ and $-1$. Similarly,
-# $u_2 = (0, \frac12)$, whose agreements are $1$, $-1$ and $1$. These agreements are the logits of the next iteration.
+# **Iteration 1.** All logits are 0, so all weights are 1/2, and $z_1 = \frac12 [(2, 1) + (2, -1) + (-2, 0)] = (1, 0)$.
+# Squash shortens $z_1$ from norm 1 to 1/2, so $u_1 = (\frac12, 0)$. Its agreements with the votes of $c_1$, $c_2$ and
+# $c_3$ are $1$, $1$ and $-1$. Similarly, $u_2 = (0, \frac12)$, and its agreements are $1$, $-1$ and $1$. These
+# agreements are the logits of the next iteration.
 #
 # **Iteration 2.** The logits of $c_2$ are $1$ for $u_1$ and $-1$ for $u_2$, so its weight for $u_1$ is
 # $e / (e + e^{-1}) = 0.881$. For $c_3$, the weights are reversed. The two logits of $c_1$ are equal, so it remains
@@ -165,7 +165,7 @@ _ = save_figure(figures.loop(), "01_loop.svg")
 # because a larger weight draws the capsule toward the vote and thereby raises their agreement. In $z_2$, the vote
 # $(-1, -2)$ no longer cancels $(1, 2)$, so $z_2$ turns to the right: $u_2 = (0.1294, 0.8572)$.
 #
-# **Iteration 3.** Both turns result from the weights of $c_2$ and make the logits of $c_1$ unequal. The
+# **Iteration 3.** The weights of $c_2$ turned $z_1$ and $z_2$ and thereby made the logits of $c_1$ unequal. The
 # agreement of $u_1$ with the vote $(2, 1)$ is $2 \cdot 0.8572 - 0.1294 = 1.585$. The agreement of $u_2$ with the vote
 # $(1, 2)$ is larger, $0.1294 + 2 \cdot 0.8572 = 1.844$, because $u_2$ turned toward the vote of $c_1$, whereas $u_1$
 # turned away. Added to the logits of $c_1$, both 1, these agreements give $c_1$ the weight 0.564 for $u_2$.
@@ -224,8 +224,8 @@ _ = save_figure(
 #
 # ### Exercise 1: a batch of users
 #
-# Write the loop for the votes of `B` users, of shape `(B, K, L, d)`, and return the capsules `(B, K, d)`. Every
-# axis number changes, so note for each sum which axis it removes.
+# Write the loop for a batch of `B` users, whose votes have shape `(B, K, L, d)`, and return the capsules `(B, K, d)`.
+# Every axis number changes, so note for each sum which axis it removes.
 
 
 # %%
@@ -253,8 +253,8 @@ _ = ROUTE_BATCH.check(route_batch_solution)
 #
 # We route films of a user whose history in [MovieLens-1M](https://grouplens.org/datasets/movielens/1m/) mixes film
 # noir, animation and war. We take up to four films of each genre, plus *Who Framed Roger Rabbit?*, which is both
-# animation and film noir. A film's $c_i$ holds its scaled entries in the two leading singular vectors of these films'
-# user–film matrix (with normalized columns), so similar audiences give similar directions.
+# animation and film noir. A film's $c_i$ holds $\sqrt{L}$ times its entries in the two leading singular vectors of
+# these films' user–film matrix (with normalized columns), so similar audiences give similar directions.
 #
 # Instead of training the matrices, we set one by hand for each interest: $S_j$ triples the component of a vector along
 # the direction of one film. The film is *L.A. Confidential* for interest 1 (film noir), *A Close Shave* for
@@ -286,10 +286,11 @@ seen = follow(dynamic_routing, votes, 8)
 _ = save_figure(figures.iterations(seen, titles, interests, (1, 2, 3, 8)), "01_rounds.svg")
 
 # %% [markdown]
-# **Figure 1.4.** In iterations 3 and 8, each film's largest weight (framed) stays with one interest. In iteration 2,
-# only that of *Schindler's List* (dashed) belongs to another interest. After iteration 3, the weights only sharpen.
+# **Figure 1.4.** For each film, the largest weight (framed) belongs to the same interest in iterations 3 and 8. In
+# iteration 2, only that of *Schindler's List* (dashed) belongs to another interest. After iteration 3, the weights only
+# sharpen.
 #
-# The capsules differ from the first iteration on, because their matrices differ. In iteration 3, *Who Framed Roger
+# The capsules already differ in the first iteration, because their matrices differ. In iteration 3, *Who Framed Roger
 # Rabbit?* has a weight of 0.71 for film noir and only 0.04 for animation, because its audience resembles that of the
 # other film noir titles (Figure 1.5).
 
@@ -303,11 +304,11 @@ frames(
 
 # %% [markdown]
 # **Figure 1.5.** In iteration 3, each film has its largest weight for the capsule that is nearest in direction. Move
-# the slider to see other iterations. The points are the films' $c_i$, not their votes. A point's color shows its
-# largest weight (gray: all are equal); a sector's color shows the nearest capsule.
+# the slider to see other iterations. The points are the films' $c_i$, not their votes. A point's color shows which
+# weight is largest (gray: all are equal); a sector's color shows which capsule is nearest.
 #
 # Routing resembles soft K-means: the votes are the points, the capsules the centers and the weights the assignments;
-# Eqs. 5 and 7 update the centers. However, a behavior has a different point for each center, and logits accumulate.
+# Eqs. 5 and 7 update the centers. However, a behavior has a different point for each center, and its logits accumulate.
 #
 # ### Exercise 2: hard assignment (an experiment)
 #
@@ -352,8 +353,8 @@ print(
 #
 # We measure this on the votes of three planted groups of four low-level capsules. The members of group $j$ share one
 # vote for high-level capsule $j$, apart from noise of about 0.3 times its norm. Their other votes have random
-# directions. All votes have dimension 8 and a norm of about 2. A capsule is *settled* if its cosine with its
-# iteration-60 value exceeds 0.95, and a weight if it is within 0.05 of its own.
+# directions. All votes have dimension 8 and a norm of about 2. A high-level capsule is *settled* if its cosine with its
+# iteration-60 value exceeds 0.95; a weight is settled if it is within 0.05 of its iteration-60 value.
 #
 # **Predict** whether the capsules, the weights or the logits settle first, and which of them never settle.
 
@@ -374,20 +375,20 @@ show_table(
     [
         *([f"all {name} settled, share of examples", *(x.percent() for x in row.values())]
           for name, row in shares.items()),
-        ["largest difference between two logits, mean", *(str(mean_estimate(gap[t - 1])) for t in at)],
+        ["largest difference between logits of one low-level capsule, mean", *(str(mean_estimate(gap[t - 1])) for t in at)],
     ],
 )  # fmt: skip
 
 # %% [markdown]
 # **Measured here**: the capsules settle first, in nearly all examples by iteration 3. In most examples, the weights
-# settle only after iteration 5; the differences between logits keep growing. Convergence should therefore be judged by
-# capsules or weights, not logits.
+# settle only after iteration 5; the differences between logits keep growing. Convergence checks should therefore use
+# the capsules or the weights, not the logits.
 #
 # **Paper**: three iterations are usual; the paper neither reports nor varies the number in its experiments.
 #
 # If the votes are short, three iterations leave the weights near $1/K$. Squash strengthens this effect: where it is
 # quadratic, votes one tenth as long give capsules about 1/100 as long and agreements about 1/1,000 as large. Where
-# squash saturates, shortening the votes has less effect. The films' votes show both:
+# squash saturates, shortening the votes reduces the agreements less. The films' votes show both:
 
 # %%
 for scale in (1.0, 0.1, 0.01, 0.001):
@@ -437,10 +438,10 @@ show_table(
 #
 # **Paper**: the softmax runs over the interests, so that each behavior is divided among them. Algorithm 1 takes the
 # softmax for each behavior $i$, and the sum of Eq. 6 runs over the second index, the interest. However, the sum's
-# upper bound is printed as $m$, the number of low-level capsules, instead of $K$.
+# upper bound is printed as $m$, the number of low-level capsules, instead of $n$ (here $K$).
 #
-# In code the axes differ by one character. Several public implementations use the axis of the behaviors ([appendix
-# B](appendix/B_routing.ipynb)), so each interest averages its votes:
+# In code, the two versions differ by one character. Several public implementations take the softmax over the behaviors
+# ([appendix B](appendix/B_routing.ipynb)), so each $z_j$ is a weighted average of votes:
 
 
 # %%
@@ -454,7 +455,7 @@ def routing_over_behaviors(votes, r):
 
 
 # %% [markdown]
-# **Predict** the sum of each row, of each column, and of all 33 weights, for both axes.
+# **Predict** the sum of each row of `w`, of each column, and of all 33 weights, for both softmax axes.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 both = {
@@ -485,8 +486,8 @@ for route in (dynamic_routing, routing_over_behaviors):
 #
 # ## 7. With one shared matrix, zero initialization fails
 #
-# **Paper**: MIND shares one matrix $S$ among all pairs, because histories have different lengths and all interests
-# should lie in one space. With a shared matrix and zero initial logits, all interests are equal:
+# **Paper**: MIND shares one matrix $S$ among all pairs, so that the layer accepts histories of any length and all
+# interests share one space. With a shared matrix and zero initial logits, all interests are equal:
 
 # %%
 shared = e.expand(3, -1, -1)  # S is the identity for every pair
@@ -518,4 +519,4 @@ path = write_metrics(
         "seconds": seconds,
     },
 )
-print(f"{seconds:.0f} seconds; the metrics are in {path.name}")
+print(f"finished in {seconds:.0f} seconds; the metrics are in {path.name}")

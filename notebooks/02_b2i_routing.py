@@ -12,12 +12,12 @@
 # # 02 · B2I routing
 #
 # By the end, you can write MIND's multi-interest extractor (§3.3) from memory and explain each line. With three
-# changes, you turn notebook 01's loop into behavior-to-interest (B2I) routing. You add the user profile and ReLU
-# layers, and see two kinds of collapse.
+# changes, you turn notebook 01's dynamic-routing loop into behavior-to-interest (B2I) routing. You add the user profile
+# and ReLU layers, and see two ways interests can collapse.
 #
 # MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) retrieves items with several vectors per user. Section
-# and equation numbers are the paper's; we use MovieLens-1M and our library `mindlib`. We mark statements **Paper** or
-# **Measured here** (with 95 % intervals) and questions that the paper leaves **Open**.
+# and equation numbers are the paper's; we use MovieLens-1M and our library `mindlib`. We label statements as **Paper**
+# or **Measured here** (with 95 % intervals) and questions that the paper leaves open as **Open**.
 
 # %% tags=["parameters"]
 draws: int = 300  # simulated users for each point of Figure 2.4, at least 100
@@ -67,8 +67,8 @@ show_architecture("routing", "concatenation", "head")
 #
 # ## A user with three tastes
 #
-# All notebooks follow one user, chosen for film noir, animation and war films. The next cell trains a MIND model,
-# unless another notebook already has, and looks up the vectors $\vec e_i$ of this user's films.
+# All notebooks follow one user, chosen for three tastes: film noir, animation and war films. The next cell trains a
+# MIND model, unless another notebook already has, and looks up the vectors $\vec e_i$ of this user's films.
 
 # %%
 log = load("movielens-1m")
@@ -90,15 +90,15 @@ show_table(
 )
 
 # %% [markdown]
-# Routing is a soft clustering of behaviors (low-level capsules; here films) into interests (high-level capsules).
-# Behavior $i$ has a *vote* $\mathbf S_{ij}\vec e_i$ and a *logit* $b_{ij}$ for each interest $j$. The softmax over the
-# interests turns a behavior's logits into weights $w_{ij}$, which sum to 1. Squashing the sum $\vec z_j$ of the
-# weighted votes gives interest $j$ in the same direction:
+# Routing is a soft clustering of behaviors (here film vectors, called low-level capsules) into interests (high-level
+# capsules). Behavior $i$ has a learned matrix $\mathbf{S}_{ij}$, a *vote* $\mathbf S_{ij}\vec e_i$ and a *logit*
+# $b_{ij}$ for interest $j$. The softmax over the interests turns a behavior's logits into weights $w_{ij}$, which sum
+# to 1. Interest $j$ is the sum $\vec z_j$ of the weighted votes, scaled (*squashed*) to a norm below 1:
 #
 # $$\vec u_j = \operatorname{squash}(\vec z_j) = \frac{\|\vec z_j\|^2}{1 + \|\vec z_j\|^2}\, \frac{\vec z_j}{\|\vec z_j\|} \tag{7}$$
 #
-# Each iteration ends by adding the *agreement* $\vec u_j^{\,\mathsf T}\mathbf S_{ij}\vec e_i$ (Eq. 4) to the logit. In
-# the loop of notebook 01, `votes`, `b` and `w` have a row for each interest and a column for each behavior:
+# Each of $r$ iterations ends by adding the *agreement* $\vec u_j^{\,\mathsf T}\mathbf S_{ij}\vec e_i$ (Eq. 4) to the
+# logit. In the loop of notebook 01, `votes`, `b` and `w` have a row for each interest and a column for each behavior:
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 # From the notebooks before: the embeddings of films and profiles (00), and squash (01).
@@ -156,7 +156,7 @@ def dynamic_routing(votes, r):
 
 
 # %% [markdown]
-# ## First change: one map for all pairs
+# ## First change: one matrix for all pairs
 #
 # [Sabour et al. (2017)](https://arxiv.org/abs/1710.09829) use a matrix $\mathbf S_{ij}$ for every pair of capsules.
 # This suits images, where capsule $i$ always covers the same region. Behavior $i$, however, is just the user's $i$-th
@@ -181,7 +181,7 @@ shuffled, _ = dynamic_routing(torch.einsum("kixy,iy->kix", S_pairs, e[order]), r
 print("cosines after shuffling:", [f"{c:.2f}" for c in F.cosine_similarity(u, shuffled)])
 
 # %% [markdown]
-# A function that ignores the order would give 1; here, the cosines are at most 0.34. Sharing one map among all pairs
+# A function that ignores the order would give 1; here, the cosines are at most 0.34. Sharing one matrix among all pairs
 # (**Paper**) solves all four problems:
 #
 # $$b_{ij} = \vec u_j^{\,\mathsf T}\, \mathbf S\, \vec e_i, \qquad i \in \mathcal I_u,\; j \in \{1, \dots, K\} \tag{8}$$
@@ -224,11 +224,12 @@ equal["shared_routing"] = report_equality("shared_routing", pairs)
 # %% [markdown]
 # ## Second change: random initial logits
 #
-# With one shared map, logits that all start at 0 make all interests identical. **Claim**: if all rows of $b$ are equal,
-# an iteration keeps them equal.
+# With one shared matrix, logits that all start at 0 make all interests identical. **Claim**: if all rows of $b$ are
+# equal, an iteration keeps them equal.
 #
 # 1. Equal rows give $w_{ij} = 1/K$ for every interest $j$, because the softmax runs over the interests.
-# 2. Then $\vec z_j = \sum_i \frac1K \mathbf S \vec e_i$ does not depend on $j$, so $\vec u_1 = \dots = \vec u_K$.
+# 2. Then $\vec z_j = \sum_i \frac1K \mathbf S \vec e_i$ does not depend on $j$, so $\vec u_1 = \dots = \vec u_K = \vec
+#   u$.
 # 3. The same $\vec u^{\mathsf T}\mathbf S\vec e_i$ is added to $b_{ij}$ for every $j$, so the rows stay equal. ∎
 #
 # By induction, if the logits start at 0, every weight stays $1/K$, and every interest stays
@@ -283,8 +284,8 @@ _ = save_figure(figure, "02_plane.svg")
 # behaviors by direction. Dots are behaviors, colored by their weights for the interests. Arrows are interests;
 # their widths differ so that coinciding arrows stay visible.
 #
-# **Try**: delete `b +` in `random_routing`, then rerun its cell and the figure's. The logits no longer
-# accumulate, and two of the three interests stay almost parallel.
+# **Try**: delete `b +` in `random_routing`, then rerun its cell and the figure's. The agreements no longer accumulate,
+# and two of the three interests stay almost parallel.
 #
 # ### Interests that change from request to request
 #
@@ -337,9 +338,9 @@ print(f"baseline, σ = 1 against the mean of the behaviors: {repeats['baseline']
 # equal.
 #
 # **Open**: how can serving be made repeatable? Noise fixed for each position makes the interests depend on the order of
-# the films. In evaluation with Gaussian logits, `mindlib` therefore computes them from a hash of item and interest;
-# however, bad logits are then permanent. Farthest points (below) need no noise, but an outlier may become an interest.
-# An evaluation may instead average metrics over several draws.
+# the films. In evaluation, `mindlib` therefore computes Gaussian logits from a hash of item and interest; however, bad
+# logits are then permanent. Farthest-point initialization (below) needs no noise, but an outlier may become an
+# interest. An evaluation may instead average metrics over several draws.
 
 # %% [markdown]
 # ## Third change: the number of interests depends on the history
@@ -386,11 +387,11 @@ show_table(
 )
 
 # %% [markdown]
-# **Paper** (§4.3): in the online test, Eq. 9 nearly matched the click rate of a fixed $K = 7$ at lower cost.
+# **Paper** (§4.3): in the online test, MIND with Eq. 9 nearly matched the click rate of a fixed $K = 7$ at lower cost.
 #
-# A user's other $K - K'_u$ interests are *inactive*. All later steps must exclude them: routing, the ReLU layers (the
-# *head*, which does not map zeros to zeros), label-aware attention, and retrieval (where a zero vector would return
-# arbitrary items).
+# A user's remaining $K - K'_u$ interests are *inactive*. All later steps must exclude them: routing, the ReLU layers
+# (the *head*, which does not map zeros to zeros), label-aware attention, and retrieval (where a zero vector would
+# return arbitrary items).
 #
 # ## The whole layer
 #
@@ -401,13 +402,13 @@ show_table(
 #
 # $$w_{ij} = \frac{\exp b_{ij}}{\sum_k \exp b_{ik}} \tag{6}$$
 #
-# where $k$ runs over the interests (notebook 01 discusses the paper's upper limit). **Mask inactive interests before
-# the softmax and padding after it.** Masked only after the softmax, an inactive interest would already have taken
-# weight from the others. Setting padding's logits to $-10^9$ before the softmax makes its weights equal, not 0;
-# $-\infty$ gives NaN.
+# where $k$ runs over the interests (notebook 01 discusses the upper limit of the paper's sum). **Mask inactive
+# interests before the softmax and padding after it.** Masked only after the softmax, an inactive interest would already
+# have taken weight from the active interests. Setting padding's logits to $-10^9$ before the softmax makes its weights
+# equal, not 0; $-\infty$ gives NaN.
 #
 # **Exercise 2.2.** Write one iteration, squashing included, with both masks: compute the interests $\vec u_j$ (batch,
-# interests, d) from the logits `b` (batch, interests, behaviors). Padding embeddings need not be zero.
+# interests, d) from the logits `b` (batch, interests, behaviors). Padding embeddings may be nonzero.
 
 
 # %%
@@ -462,8 +463,8 @@ equal["b2i_routing"] = report_equality("b2i_routing with its gradients", pairs)
 # $w_{ij}$ treated as a constant; `detach` has the same effect here. $\mathbf S$ and the embeddings still learn through
 # that sum.
 #
-# **Try**: delete `* mask[:, None, :]` in `b2i_routing`, then rerun its cell and the collapsed check. Padding then has
-# weights, which are harmless only if its embedding is zero.
+# **Try**: delete `* mask[:, None, :]` in `b2i_routing`, then rerun its cell and the collapsed check. The check fails:
+# padding's weights, now nonzero, are harmless only if its embedding is zero.
 #
 # ### The profile and the head
 #
@@ -530,8 +531,8 @@ print(f"smallest coordinate {V.min():.2f}; smallest cosine of two interests {cos
 # %% [markdown]
 # Before training, the interests are almost equal.
 #
-# **Try**: add `nn.ReLU()` after the last layer of `head`, then rerun its cell and the one just above. No coordinate is
-# then negative, so the angle between two interests cannot exceed 90°.
+# **Try**: add `nn.ReLU()` after the last layer of `head`, then rerun its cell and the cell that calls `f_user`. No
+# coordinate is then negative, so the angle between two interests cannot exceed 90°.
 #
 # ### From memory
 #
@@ -552,9 +553,9 @@ print(f"smallest coordinate {V.min():.2f}; smallest cosine of two interests {cos
 # Figure 2.3 shows the routing of the trained model. Its configuration, `mindlib`'s default, was tuned on validation
 # data and differs from Algorithm 1 in three respects:
 #
-# - **Initial logits** come from *farthest points* (similar to K-means++, which the paper calls future work) instead of
-#   noise. The first seed is the film least similar to the sum of the user's films; each further seed is the film least
-#   similar to the seed nearest to it.
+# - **Initial logits** are similarities to *farthest points*, one seed film for each interest (like K-means++, which the
+#   paper calls future work). The first seed is the film least similar to the sum of the user's films; each further seed
+#   is the film least similar to its nearest seed.
 # - **The agreement** is $4\cos(\vec u_j, \mathbf S\vec e_i)$, which does not depend on norms.
 # - **An interest** is the weighted *mean* of its votes, without squashing.
 #
@@ -572,18 +573,18 @@ figure = films_and_interests(titles, kinds, coupling.numpy(), names)
 _ = save_figure(figure, "02_films.svg")
 
 # %% [markdown]
-# **Figure 2.3.** Routing isolates the horror films (interest 2) and one outlier (1); interests 3 and 4 overlap. A title
-# has the color of the interest in which the film has the largest weight. Each interest is named after the two genres
-# most overrepresented in it relative to the other interests.
+# **Figure 2.3.** Routing isolates the horror films (interest 2) and one outlier (interest 1); interests 3 and 4
+# overlap. A title has the color of the interest in which the film has the largest weight. Each interest is named after
+# the two genres whose films contribute most to it compared with the other interests.
 #
 # The interests are not the three tastes: film noir, animation and war are each split between interests 3 and 4. By
 # largest weight, *Blood Simple* and *Willy Wonka* share interest 4; the other six films of the first table share
-# interest 3. The outlier, *Faraway, So Close*, is the first seed.
+# interest 3.
 #
 # ## With K = 1, routing does nothing
 #
-# **Paper** (Table 2): MIND with one interest (MIND-1) beats YouTube DNN, which averages behaviors, because routing is
-# better. Under Algorithm 1, this cannot be the reason: the softmax over a single interest is 1, so $w_{i1} = 1$ for
+# **Paper** (Table 2): MIND with one interest (MIND-1) beats YouTube DNN because routing is better than averaging
+# behaviors. Under Algorithm 1, this cannot be the reason: the softmax over a single interest is 1, so $w_{i1} = 1$ for
 # every behavior. Therefore $\vec u = \operatorname{squash}(\sum_i \mathbf S\vec e_i)$, and $r$ and $\sigma$ have no
 # effect:
 
@@ -597,7 +598,8 @@ for r, sigma in ((1, 0), (3, 1), (10, 5)):
 
 # %% [markdown]
 # The same holds for larger $K$ if a user has only one interest, $K'_u = 1$. **Open**: does the gain of MIND-1 come from
-# $\mathbf S$, the squashed sum (instead of the mean), the head, or a softmax over behaviors in the authors' code?
+# $\mathbf S$, the squashed sum (instead of the mean), the head, or a possible softmax over behaviors in the authors'
+# code?
 #
 # ## Two ways to collapse
 #
@@ -635,7 +637,7 @@ small = {
 }
 figure = collapse_map(points, ends, (0.0, math.log(7) / math.log(21)), small)
 _ = save_figure(figure, "02_collapse_map.svg")
-print("all three clusters recovered (on each, some interest has most of its weight):")
+print("all three clusters recovered (each has most of some interest's weight):")
 for name, path, index in (
     ("norm 4, over interests", "softmax over interests", 3),
     ("norm 4, over behaviors", "softmax over behaviors", 3),
@@ -658,11 +660,11 @@ print(f"mean cosine at norm 0.5, σ = 20: {noise.cosine}; entropy {noise.entropy
 # embeddings of small norm hardly change the random logits. The weights stay random, and their differences average out
 # over 21 behaviors, so the interests are similar (cosine 0.87 at norm 0.5 and $\sigma = 1$).
 #
-# - **Larger norms** (blue) increase the agreement, which separates the clusters: at norm 16, all are recovered for
+# - **Larger norms** (blue) increase the agreement and thereby separate the clusters: at norm 16, all are recovered for
 #   89 % of the users (**Measured here**).
-# - **The softmax over behaviors** (orange) does not reach the star: two interests may choose the same cluster, and each
-#   may put all its weight on one behavior. With the softmax over interests, they cannot all shrink to single behaviors,
-#   because each behavior's weights sum to 1.
+# - **The softmax over behaviors** (orange) does not lead to the star: two interests may choose the same cluster, and
+#   each may put all its weight on one behavior. With the softmax over interests, not all interests can copy single
+#   behaviors, because each of the 21 behaviors has total weight 1.
 # - **More noise** (purple) concentrates the weights, but on random behaviors; at norm 0.5, the agreement is too small
 #   to correct this. At $\sigma = 20$, all clusters are recovered for only 3 % of the users. The entropy (0.65, near the
 #   star's) does not reveal this; the cosine (still 0.70) does.
@@ -694,8 +696,8 @@ show_table(
 
 # %% [markdown]
 # **Figure 2.5.** Smaller norms need more iterations: in the toy example, each group has its own interest after ten
-# at norm 3, and a hundred at norm 1. At norm 0.5, even a hundred do not suffice: one interest (orange) holds two
-# groups, and another (green) has norm zero.
+# iterations at norm 3 and after a hundred at norm 1. At norm 0.5, even a hundred do not suffice: one interest (orange)
+# holds two groups, and another (green) has norm zero.
 #
 # **Measured here**, on simulated users: more iterations can replace large norms, though not fully at norm 0.5.
 # There, $r = 100$ recovers all clusters for 75 % of the users; at norm 16, $r = 3$ does so for 89 %.
@@ -720,4 +722,6 @@ metrics = {
     },
 }
 path = write_metrics("02_b2i_routing", metrics)
-print(f"{seconds:.0f} seconds on {torch.get_num_threads()} core(s); the metrics are in {path.name}")
+print(
+    f"finished in {seconds:.0f} seconds on {torch.get_num_threads()} core(s); the metrics are in {path.name}"
+)

@@ -15,10 +15,10 @@
 # training and serving scores of MIND ([Li et al., 2019](https://arxiv.org/abs/1904.08030)) differ, and remove the
 # difference. Reading takes 20 minutes.
 #
-# From a user's films, MIND-$K$ computes up to $K$ *interest vectors*. Training scores all films with one weighted sum
-# of these vectors, which depends on the film to be predicted (Eq. 10). Serving scores each film with the interest that
-# fits it best (Eq. 3). Equation numbers and statements marked **Paper** are the paper's; **Measured here** marks
-# results on MovieLens-1M.
+# From a user's films, MIND-$K$ computes up to $K$ *interest vectors*. In training, all films are scored with one
+# weighted sum of these vectors, which depends on the film to be predicted (Eq. 10). At serving, each film is scored
+# with the interest that fits it best (Eq. 3). Equation numbers and statements marked **Paper** are the paper's;
+# **Measured here** marks results on MovieLens-1M.
 
 # %% jupyter={"source_hidden": true} tags=["parameters"]
 epochs: int = 3  # passes over the training pairs
@@ -117,7 +117,8 @@ for p in (0.0, 0.5, 1.0, 2.0, math.inf):
 # ### The user of these notebooks
 #
 # All notebooks follow one user, chosen for a history with film noir, animation and war; the interests need not match
-# these genres. Each interest is named after the two genres most overrepresented among its films relative to the others.
+# these genres. Each interest is named after the two genres whose films contribute most to it compared with the other
+# interests.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 log = load("movielens-1m")
@@ -136,8 +137,8 @@ print(f"{len(history)} films; interests " + "; ".join(interests))
 interests = [name.replace(", ", ",\n") for name in interests]
 
 # %% [markdown]
-# Among the films of the history whose best interest is $k$, the label of $k$ is the one with the largest margin
-# (`lead`) over its other scores.
+# Each interest $k$ gets one label: among the history's films whose best (highest-scoring) interest is $k$, the film
+# with the largest margin (`lead`) between its two highest scores.
 
 # %%
 s = e[history] @ V[0].T  # (n, K): every film of the history as a label
@@ -180,22 +181,21 @@ frames(
 # **Figure 3.2.** A larger $p$ gives more weight to the interest that scores the label highest.
 #
 # - $p = 0$: the weights are equal and $\mathbf v_u$ is the **mean** of the interests, whatever the label.
-# - $p = \infty$: the highest-scoring interest has all the weight (**hard attention**), so only the top-scoring interest
-#   matters.
+# - $p = \infty$: the highest-scoring interest has all the weight (**hard attention**), however small its margin.
 #
-# **Try**: define `labels = history[lead.argsort()[:4]].tolist()`, the films with the smallest leads, and rerun the
-# cells from there to Figure 3.2. What is the smallest $p$ on the slider at which every label's best interest has at
-# least 90 % of the weight?
+# **Try**: change the definition of `labels` to `history[lead.argsort()[:4]].tolist()`, the films with the smallest
+# leads, and rerun from that cell to Figure 3.2. What is the smallest $p$ on the slider at which every label's best
+# interest has at least 90 % of the weight?
 #
 # **Paper**: on Amazon Books, results improve with $p$: $p = 0$ is by far the worst, and $p = \infty$ is the best and
 # converges fastest (Fig. 3). The $p$ of the main results is not stated. We train with $p = \infty$.
 #
 # ## 2. Two readings of pow
 #
-# The power and the product give the same weights for $p = 0$ and $p = 1$. For other $p$, the power has three defects: a
-# negative score to a fractional power is NaN, an even $p$ discards the sign, and scores below 1 in magnitude shrink, so
-# a large $p$ makes their weights uniform instead of sharp. Two public implementations avoid these defects: EasyRec
-# multiplies by $p$, and ComiRec takes the argmax of the scores.
+# The product gives the same weights as the power for $p = 0$ and $p = 1$; for other $p$, it avoids three defects of the
+# power: a negative score to a fractional power is NaN, an even $p$ discards the sign, and scores below 1 in magnitude
+# shrink as $p$ grows, which makes their weights uniform instead of sharp. Two public implementations avoid these
+# defects: EasyRec multiplies by $p$, and ComiRec takes the argmax of the scores.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 powers = (0, 1, 1.5, 2, 3, 100)
@@ -212,10 +212,11 @@ show_table(
 
 # %% [markdown]
 # For the last pair, the power with $p = 2$ gives the lower score the weight $0.974$. **Paper**: as $p$ grows beyond 1,
-# the best interest gains weight, until it has all the weight at $p = \infty$. The product always does this; the power
-# may not when the best score is at most 1 or another score is negative.
+# the best interest gains weight, until it has all the weight at $p = \infty$. This always holds for the product; for
+# the power it may fail when the best score is at most 1 or another score is
+# negative.
 #
-# **There is no $1/\sqrt d$.** MIND builds on scaled dot-product attention but omits this factor.
+# **MIND omits the factor $1/\sqrt d$** of the scaled dot-product attention on which it builds.
 # Besides $p$, the norms of the vectors control the sharpness.
 #
 # ## 3. Interests without weight do not learn
@@ -256,15 +257,15 @@ print(f"p = 0.5, best interest: weight {weight:.2f}, share of the gradient {shar
 # the same gradient. At $p = 0.5$ the best interest's share of the gradient (0.73) exceeds its weight (0.50).
 #
 # The danger of hard attention is *starvation*: an interest that no label chooses receives no gradient. Its vector still
-# changes, because all interests share the routing matrix $\mathbf S$, the layers after routing and the film vectors.
-# Serving still uses this interest. To detect starvation, count how many labels choose each interest (section 5). To
-# avoid it, [BaM](https://github.com/jlunits2/BaM) samples, from the softmax of the scores, which interest to train.
+# changes, because all interests share the film vectors and the layers that compute the interests from them (Figure
+# 3.1). Serving still uses this interest. To detect starvation, count how many labels choose each interest (section 5).
+# To avoid it, [BaM](https://github.com/jlunits2/BaM) trains an interest sampled from the softmax of the scores.
 #
 # ## 4. Training and serving score the negatives differently
 #
 # At serving the label is unknown. If each film were the attention query at a finite $p$, each would have its own user
 # vector, but an index search needs fixed query vectors. The interests are fixed, so one search for each suffices.
-# Therefore each film is scored by its own best interest (Eq. 3):
+# In the merged list, each film is scored by its own best interest (Eq. 3):
 #
 # $$ f_{\text{score}}(\mathbf V_u, \mathbf e_j) = \max_{1 \le k \le K'_u} \mathbf e_j^\top \mathbf v_u^k $$
 #
@@ -319,8 +320,8 @@ figure = plots.division(lengths.numpy(), losses)
 _ = save_figure(figure, "03_division.svg")
 
 # %% [markdown]
-# **Figure 3.4.** As the norm of two interests that divide the catalog (left) grows, the loss of Eq. 10 falls by up to
-# $\log 2$, but that of the serving scores is constant (right).
+# **Figure 3.4.** As the common norm of two interests that divide the catalog (left) grows, the loss of Eq. 10 falls by
+# up to $\log 2$, but that of the serving scores is constant (right).
 #
 # For large $s$, each label in effect competes only with the other film on its axis, so the loss approaches $\log 2$.
 #
@@ -328,8 +329,8 @@ _ = save_figure(figure, "03_division.svg")
 # interest $k$, and $k(i)$ the interest that film $i$ chooses if it is the label. Over the catalog, the probabilities
 # $P_{k(i)}(i)$ sum to $Z \le \sum_k \sum_i P_k(i) = K$; $Z$ can exceed 1. Dividing the probabilities by $Z$ gives a
 # distribution that does not depend on the label. The loss of Eq. 10, $-\log P_{k(i)}(i)$, is therefore the loss of this
-# distribution minus $\log Z \le \log K$. We call $\log Z$ the *hint*: the loss reduction from knowing the label, which
-# is unknown at serving.
+# distribution minus $\log Z$, where $\log Z \le \log K$. We call $\log Z$ the *hint*: the loss reduction from knowing
+# the label, which is unknown at serving.
 #
 # ### Exercise 1: two margins
 #
@@ -359,12 +360,11 @@ assert exercises.MARGINS.check(margins)
 # For $\mathbf v^1=(2,0)$, $\mathbf v^2=(0,1)$, the label $(1,0)$ and the rival $\mathbf e_j=(0,3)$, the margins are
 # $+2$ and $-1$. The label wins in training but loses at serving.
 #
-# ### Exercise 2 (experiment): how much can a division lower the loss?
+# ### Exercise 2 (experiment): how much can dividing the catalog lower the loss?
 #
-# Divide $N$ films into $K$ groups, one per axis, for example
-# `torch.eye(2).repeat_interleave(torch.tensor([3, 1]), 0)`. Predict the films' `label_loss` at $s = 50$ before
-# you compute it. Then write `lowest_loss(sizes)`, the limit of this loss as $s \to \infty$; the group sizes are a
-# tensor of $K$ floats.
+# Divide $N$ films into $K$ groups, one per axis, for example `films = torch.eye(2).repeat_interleave(torch.tensor([3,
+# 1]), 0)`. Predict `label_loss(s * torch.eye(2), films)` at $s = 50$ before you compute it. Then write
+# `lowest_loss(sizes)`, the limit of this loss as $s \to \infty$; the group sizes are a tensor of $K$ floats.
 
 
 # %%
@@ -377,7 +377,7 @@ done = exercises.LOWEST_LOSS.check(lowest_loss)
 
 # %% jupyter={"source_hidden": true} tags=["solution"]
 def lowest_loss(sizes):
-    """A label is in the group of n films with probability n / N, and is then one of n."""
+    """The mean over all labels of log n, where n is the size of the label's group."""
     return (sizes * sizes.log()).sum() / sizes.sum()
 
 
@@ -392,12 +392,12 @@ for sizes in ([3, 1], [4, 4, 4]):
 # ## 5. The cost on real data
 #
 # MIND-1 and two MIND-4 models have the same settings ($p = \infty$), data, negatives, seed and
-# number of parameters, and are served by Eq. 3. The MIND-4 models differ only in the scores that enter the loss:
+# number of parameters, and serving uses Eq. 3. The MIND-4 models differ only in the scores that enter the loss:
 #
 # - *label attends* (`loss="label"`, Eq. 10): the label's $\mathbf v_u$ scores all *candidates* (the label and the
 #   negatives);
-# - *every candidate attends* (`loss="candidate"`; section 1 shows its interests): each candidate is scored by its own
-#   best interest, as in Eq. 3.
+# - *every candidate attends* (`loss="candidate"`; section 1 shows this model's interests): each candidate is scored by
+#   its own best interest, as in Eq. 3.
 #
 # **Predict** the order of the three models by HitRate@50, the share of test cases whose target is among the 50 films
 # retrieved.
@@ -439,9 +439,9 @@ show_table(
 # attends, MIND-4 gains 5.3 points [4.2, 6.4] but does not beat MIND-1 (see notebook 05). These
 # results are from one seed; the intervals cover the sampling of test cases, not retraining.
 #
-# The *oracle interest* is the interest that ranks the target best. With Eq. 10 its HitRate@50 is 55.3 %. This rate is
-# not attainable, because choosing this interest requires the target, and four lists have up to 200 films. MIND-1
-# retrieves more targets with one list of 200 (HitRate@200: 62.5 %).
+# The *oracle interest* is the interest that ranks the target best. After training with Eq. 10, its HitRate@50 is 55.3
+# %. This rate is not attainable with 50 films, because choosing this interest requires knowing the target, and showing
+# all four lists takes up to 200 films. MIND-1 retrieves more targets with one list of 200 (HitRate@200: 62.5 %).
 #
 # **The low loss of the model trained with Eq. 10 is due to the hint.** The next table gives the mean loss of the test
 # targets, with the softmax over the full catalog. *Eq. 10 + hint* is the loss of the label-independent distribution
@@ -463,7 +463,9 @@ show_table(
     ],
 )
 honest = compare(given[by_label].label + given[by_label].hint, given[single].label)
-print(f"Eq. 10 + hint, {by_label} − {single}: {honest} nats; log 4 = {math.log(4):.2f}")
+print(
+    f"Eq. 10 + hint, {by_label} − {single}: {honest} nats (95 % interval); log 4 = {math.log(4):.2f}"
+)
 other, rows = models[by_label], split.test.rows
 everyone, on = (part[rows] for part in other.interests(split.test.histories))
 target_scores = everyone @ other.item_vectors().detach()[split.test.targets][:, :, None]
@@ -500,9 +502,10 @@ print(
 )
 
 # %% [markdown]
-# **Figure 3.6.** For our user and the model trained with Eq. 10, eleven films (red) rank below the label (the user's
-# test film) in training but above it at serving. Together they have 0.01 % of the probability in Eq. 10, so the
-# gradient from this label would hardly lower their scores. If every candidate attends, all films lie on the diagonal.
+# **Figure 3.6.** For our user and the model trained with Eq. 10, eleven films (red) have a lower training score than
+# the label (the user's test film) but a higher serving score. Together they have 0.01 % of the probability in Eq. 10,
+# so the gradient from this label would hardly lower their scores. If every candidate attends, all films lie on the
+# diagonal.
 #
 # ## 6. The remedy: every candidate attends
 #
@@ -548,21 +551,20 @@ torch.testing.assert_close(ours, sampled_softmax.candidate_aware_loss(*inputs))
 
 # %% [markdown]
 # The gradient now lowers a negative's score with its own best interest, not with the label's. Each negative costs $K$
-# dot products instead of one, so the scores have shape $(B, K, C)$.
+# dot products instead of one, so the scores have shape $(B, K, C)$ before the maximum.
 #
-# The remedy extends to any $p$, with the score
-# $\mathbf e_j^\top \mathbf V_u\, \mathrm{softmax}(p\, \mathbf V_u^\top \mathbf e_j)$. This weighted mean never
-# exceeds the serving score, which is its limit as $p \to \infty$.
+# The remedy extends to any $p$, with the score $\mathbf e_j^\top \mathbf V_u\, \mathrm{softmax}(p\, \mathbf V_u^\top
+# \mathbf e_j)$. This weighted mean never exceeds the serving score, which is its limit as $p \to \infty$.
 #
 # **Elsewhere.** Xiong and Yu ([2403.05122](https://arxiv.org/abs/2403.05122)) describe the mismatch. The authors of
 # BACH ([2607.08107](https://arxiv.org/abs/2607.08107)) report that, on MovieLens-20M, Taobao and Netflix, training that
-# scores every candidate by its best vector outperforms training with the target's best vector. Our library mindlib
+# scores every candidate by its best vector outperforms training with the label's best vector. Our library mindlib
 # defaults to `loss="candidate"`; `TrainingConfig.paper()` restores Eq. 10.
 #
 # ### Exercise 3: candidates with a finite p
 #
 # Write `candidate_scores(V, active, e, p)`, which returns the weighted means above, $(B, C)$, for interests $(B, K,
-# d)$, mask $(B, K)$, candidates $(C, d)$ and a finite $p$.
+# d)$, a mask $(B, K)$, candidates $(C, d)$ and a finite $p$.
 
 
 # %%
@@ -603,4 +605,6 @@ path = write_metrics(
     | {f"oracle_{keys[name]}": pair[1] for name, pair in rates.items()}
     | {f"hint_{keys[name]}": float(part.hint.mean()) for name, part in given.items()},
 )
-print(f"{seconds:.0f} seconds on {torch.get_num_threads()} threads; the metrics are in {path.name}")
+print(
+    f"finished in {seconds:.0f} seconds on {torch.get_num_threads()} threads; the metrics are in {path.name}"
+)

@@ -13,7 +13,7 @@
 #
 # MIND ([Li et al., 2019](https://arxiv.org/abs/1904.08030)) represents a user by up to $K$ interest vectors. This
 # notebook trains it with a sampled softmax and uses its vectors to retrieve one list of items from a vector index
-# (§3.5). The cells add about 80 lines to the functions of notebooks 00 to 03. The resulting model is trained on
+# (paper, §3.5). The cells add about 80 lines to the functions of notebooks 00 to 03. The resulting model is trained on
 # MovieLens-1M, where a rated film counts as watched. Reading takes about 25 minutes, running two minutes on two cores.
 
 # %% tags=["parameters"]
@@ -219,7 +219,7 @@ torch.testing.assert_close(ours, theirs)
 ours = sampled_softmax(own, users @ items.T, label, torch.arange(50), torch.zeros(50))
 torch.testing.assert_close(ours, F.cross_entropy(users @ items.T, label))
 print(
-    "sampled_softmax equals our library's (mindlib), and the full softmax if every film is sampled once"
+    "sampled_softmax agrees with our library mindlib, and with the full softmax if every film is sampled once"
 )
 
 # %% [markdown]
@@ -250,8 +250,8 @@ print(f"mean loss {means[1]:.2f}, exact {-probability[1].log():.2f}")
 
 # %% [markdown]
 # Figure 4.2 compares the sampled loss with the full softmax for 1,000 items whose popularity follows Zipf's law.
-# Negatives are drawn uniformly or in proportion to their popularity$^{0.75}$ (*popularity*). **Predict**: for which $m$
-# is uniform sampling without the correction almost right?
+# Negatives are drawn uniformly or in proportion to popularity$^{0.75}$ (*popularity sampling*). **Predict**: for which
+# $m$ is uniform sampling without the correction almost right?
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 small = sampled.zipf_problem()
@@ -278,15 +278,15 @@ _ = save_figure(figure, "04_bias.svg")
 # ### Why the label's own logit is not corrected
 #
 # The correction is the logarithm of the expected number of terms that a film contributes to the sum: $m q_j$ for a
-# negative but 1 for the label, and $\log 1 = 0$. TensorFlow's `sampled_softmax_loss` and in-batch training ([Yi et al.,
-# 2019](https://doi.org/10.1145/3298689.3346996)) also correct the label's logit, because they model the choice among
-# the candidates, not Eq. 10.
+# negative but 1 for the label, whose correction is $\log 1 = 0$. TensorFlow's `sampled_softmax_loss` and training with
+# in-batch negatives ([Yi et al., 2019](https://doi.org/10.1145/3298689.3346996)) also correct the label's logit,
+# because they model the choice among the label and the negatives, not among all items.
 #
 # ### Effects of errors in the loss
 #
 # Suppose that five films are the labels of 50, 20, 15, 10 and 5 % of the pairs, and that the model has one free score
-# for each film. Four negatives are drawn in proportion to these shares. The table shows the softmax of the scores that
-# minimize the loss when the sampled sum is replaced by its expectation:
+# for each film. Four negatives are drawn in proportion to these shares. For each version of the loss, the table shows
+# the softmax of the minimizing scores, with the sampled sum replaced by its expectation:
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 truth = np.array([0.5, 0.2, 0.15, 0.1, 0.05])
@@ -303,8 +303,8 @@ show_table(
 
 # %% [markdown]
 # Unmasked accidental hits lower the share of the most popular film. Without logQ, popular films score too low, because
-# they are drawn more often and every draw lowers the score. If hits are not masked either, the learned scores approach
-# $\log \Pr(i \mid u) - \log q_i$. Here $\Pr = q$, so all shares in the last row are equal.
+# they are drawn more often and every draw lowers the score. If hits are not masked either, the scores approach $\log
+# \Pr(i \mid u) - \log q_i$ plus a constant as $m$ grows. With $\Pr = q$, as here, all shares are equal for every $m$.
 #
 # ## 2. MIND in 80 lines
 #
@@ -354,8 +354,8 @@ def loss(model, items, profile, label, negatives, log_expected, p, each_its_own)
 
 # %% [markdown]
 # A training step uses 1,024 pairs, which share 1,024 negatives. A history holds up to 50 films, the last ones before
-# the label. A sampler has two lines: the first draws the negatives, and the second returns them with the logarithm of
-# their expected counts.
+# the label. The sampler `uniform` has two lines: the first draws the negatives, and the second returns them with the
+# logarithm of their expected counts.
 
 # %%
 log = load("movielens-1m")
@@ -427,15 +427,16 @@ for each_its_own, expected in (
 print("V_u and both losses equal mindlib's, with the same weights and random numbers")
 
 # %% [markdown]
-# The settings are those of `MINDConfig.paper()`: Gaussian initial logits with $\sigma = 1$, $r = 3$ iterations of
-# routing films to interests, a Linear–ReLU–Linear head, and $p = 2$ for the loss of Eq. 10. **Open**: the
-# paper states no batch size, learning rate or number of negatives, so we chose them. Batch size and negatives can
-# matter more than the model; more negatives estimate the denominator better. With both eight times larger, [a
-# GitHub user](https://github.com/THUDM/ComiRec/issues/22) raised Recall@50 of the later model ComiRec-SA on Amazon
-# Books from 8.1 to 9.5 %. Its paper puts ComiRec-SA only 0.8 points above MIND.
+# The settings are those of mindlib's `MINDConfig.paper()`: Gaussian initial routing logits with $\sigma = 1$, $r = 3$
+# iterations of routing films to interests, a Linear–ReLU–Linear head, and the attention exponent $p = 2$ for the loss
+# of Eq. 10. **Open**: the paper states no batch size, learning rate or number of negatives, so we chose these values.
+# More negatives estimate the denominator better. Batch size and number of negatives can matter more than the model: by
+# making both eight times larger, [a GitHub user](https://github.com/THUDM/ComiRec/issues/22) raised Recall@50 of the
+# later model ComiRec-SA on Amazon Books from 8.1 to 9.5 %. The ComiRec paper puts ComiRec-SA only 0.8 points above
+# MIND.
 #
-# HitRate@50 is the share of users whose top 50 films outside their history include a held-out film (from their last
-# timestamp). **Predict**: which of the two losses gives the higher HitRate@50, and by how many points?
+# HitRate@50 is the share of users whose top 50 films outside their history include a held-out film, i.e. one rated at
+# their last timestamp. **Predict**: which of the two losses gives the higher HitRate@50, and by how many points?
 
 # %%
 label_selects, losses = train(each_its_own=False, p=2.0)
@@ -512,14 +513,14 @@ show_table(
 
 # %% [markdown]
 # **Figure 4.3.** The candidate loss gives a higher hit rate than the Eq. 10 loss (paired differences: table above).
-# *MIND (ours)*, the tuned configuration of our library mindlib, gives the highest. Open circles: `mindlib.fit` with the
-# settings of the hand-written model.
+# *MIND (ours)*, the tuned configuration of our library mindlib, gives the highest. Open circles show `mindlib.fit` with
+# the settings of the hand-written model.
 #
 # **Measured here**: with the Eq. 10 loss, the 80-line model scores about 7 points above the popularity baseline. The
-# candidate loss adds 1 to 2 points (5.3 in notebook 03, where both losses use p = ∞). *MIND (ours)*, whose settings are
-# listed in [docs/library.md](../docs/library.md#ours-against-the-paper), adds about 7 more. The intervals of the
-# differences between the hand-written model and `mindlib.fit` contain 0. All intervals cover the sampling of users, not
-# retraining, because each model was trained once.
+# candidate loss adds 1 to 2 points (5.3 in notebook 03, where both losses use $p = \infty$). *MIND (ours)*, whose
+# settings are listed in [docs/library.md](../docs/library.md#ours-against-the-paper), adds about 7 more. The intervals
+# of the differences between the hand-written model and `mindlib.fit` contain 0. All intervals cover the sampling of
+# users, not retraining, because each model was trained once.
 #
 # ### Exercise 1: another sampler
 #
@@ -624,7 +625,7 @@ show_table(
 )
 
 # %% [markdown]
-# The leak lowers the training loss but does not raise the hit rate. Probably, the model learns high scores for the
+# The leak lowers the training loss but does not raise the hit rate. The model probably learns high scores for the
 # behaviors, because the label is among them. In serving, however, the next film is never in the history. Therefore,
 # behaviors must be strictly older than the label.
 #
@@ -634,7 +635,7 @@ show_table(
 # The lists are merged by score; an item that is in several lists is kept once, with its best score (Eq. 3).
 #
 # From here on, we serve *MIND (ours)*, the reference model of the other notebooks, with Faiss's exact index
-# `IndexFlatIP`. **Predict**: from how many of the example user's four interests do the films in the top 10 get their
+# `IndexFlatIP`. **Predict**: from how many of an example user's four interests do the films in the top 10 get their
 # best scores?
 
 # %%
@@ -746,9 +747,9 @@ print(
 )
 
 # %% [markdown]
-# **An approximate index** scans only part of the catalog. An inverted file (IVF) groups the item vectors
-# around centers, and each query scans the `nprobe` groups whose centers score highest. *Recall* is the share of
-# the exact list that is found.
+# **An approximate index** scans only part of the catalog. An inverted file (IVF) groups the item vectors around
+# centers, and each query scans the `nprobe` groups whose centers score highest. Here, *recall* is the share of the
+# exact list that is found.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 vectors, active = reference.interests(split.test.histories.select(slice(0, 1000)))
@@ -826,13 +827,14 @@ print(f"mindlib, model and export: vectors differ by at most {skew:.0e} of their
 
 # %% [markdown]
 # In serving, mindlib's initial logits are the same in every call: *MIND (ours)* uses farthest-point initialization
-# (notebook 02), and `MINDConfig.paper()` hashes item and seed. The effect of skew on the hit rate is not measured.
+# (notebook 02), and `MINDConfig.paper()` derives them from item, interest and seed. The effect of skew on the hit rate
+# is not measured.
 #
 # ## 5. One more click
 #
 # A click changes the interests at the next request (the paper's *real-time personalization*). Only `f_user`, the
-# searches and the merge run again; parameters, item vectors and index stay the same. Routing redistributes all films,
-# so every interest can change; if $K'_u$ rises (Eq. 9), an interest is added.
+# searches and the merge run again; parameters, item vectors and index stay the same. Routing redistributes all films in
+# the history, so every interest can change; if $K'_u$ rises (Eq. 9), an interest is added.
 #
 # **Predict**: how far do the example user's interests rotate after one click on a western, and after two?
 
@@ -854,7 +856,7 @@ plt.close("all")
 
 # %% [markdown]
 # **Figure 4.4.** One click on a western rotates no interest by more than 4°, but two clicks rotate *Drama, War* by 15°.
-# Two musicals or two war films (slider) rotate every interest by 2° to 5°.
+# Two musicals or two war films (move the slider) rotate every interest by 2° to 5°.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 rows = []
@@ -874,7 +876,7 @@ show_table(
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 turns = clicking.turns_of_next_click(reference, split.test, 1000, (16, 49))
 show_table(
-    [f"degrees, {len(turns)} users", "most rotated interest", "2nd", "3rd", "4th"],
+    [f"degrees, {len(turns):,} users", "most rotated interest", "2nd", "3rd", "4th"],
     [("median rotation after the next film", *(f"{x:.0f}" for x in np.median(turns, axis=0)))],
 )
 
@@ -888,7 +890,7 @@ show_table(
 #
 # - The denominator of the softmax is estimated: each negative has the weight $1/(m q)$, the label 1, and accidental
 #   hits 0.
-# - Changing the sampler means changing two lines, the draw and the correction. If the correction is forgotten,
+# - Changing the sampler means changing two lines, the draw and the correction. If popularity sampling is not corrected,
 #   popular items score too low.
 # - Fetch $N + h$ results for each active interest; merging by maximum score is exact if the index is.
 

@@ -14,13 +14,14 @@
 # After this page you can decide whether several interest vectors per user help on your own data. It shows which
 # comparison isolates which part of MIND, when a difference counts, and how to look inside a trained model.
 #
-# If MIND is trained to score every item by its best interest, as in serving, four interests exceed one in HitRate@50 by
-# 21 % on Taobao and by 10 % on Amazon Beauty's last items. On films, they lose one point (inconclusive in §8); in five
-# other settings, the difference is not measurable. With the paper's Eq. 10, in which the label's interest scores the
-# negatives, four interests lose six points on films. On the last items of Taobao and Beauty, users gain most if their
-# next item's category is one of several in their history. The order of behaviors matters more: for last items on
-# Taobao, Beauty, films and CDs, one vector with a learned weight for each position exceeds four without such weights,
-# and adding vectors to it raises HitRate@50 measurably only on Taobao, by 0.3 points (§5).
+# If MIND is trained to score every item by the best-matching interest, as in serving, four interests exceed one in
+# HitRate@50 on users' last items by 21 % (Taobao) and 10 % (Amazon Beauty). On MovieLens's films, they lose one
+# percentage point (inconclusive in §8); in five other settings, the difference is not measurable. With the paper's Eq.
+# 10, where the interest matching the label also scores the negatives, four interests lose six points on films. On
+# Taobao and Beauty, users gain most if the category of their last item is one of several in their earlier history. The
+# order of behaviors matters more: for last items on Taobao, Beauty, films and Amazon CDs, one vector with a learned
+# weight for each position outperforms four without such weights. If both have these weights, four measurably outperform
+# one in HitRate@50 only on Taobao, by 0.3 points.
 #
 # Reading takes 25 minutes, running five.
 
@@ -35,17 +36,17 @@ show_architecture(A="embedding", B="routing", C="head", D="attention", E="softma
 # | block | paper | ours | experiments |
 # |---|---|---|---|
 # | **A** Embedding and pooling | mean of the fields | sum, with title words and dropout | Figure 5.5 |
-# | **B** B2I dynamic routing | Gaussian initial logits (`sigma` of `RoutingConfig`, σ), inner products, squashing, random bilinear map $S$ | farthest-point initialization, cosines, means, $S$ starts as the identity | Figure 5.5; K, r (iterations) and σ: §2–§4 |
+# | **B** B2I dynamic routing (notebook 02) | Gaussian initial logits (`sigma` of `RoutingConfig`, σ), inner products, squashing, random bilinear map $S$ | farthest-point initialization, cosines, means, $S$ initialized to the identity | Figure 5.5; K, r (iterations) and σ: §2–§4 |
 # | **C** ReLU layers | ReLU | residual | Figure 5.5 |
 # | **D** Label-aware attention | exponent p not stated, here 2 | p = ∞ (`power` of `MINDConfig`) | p: Figures 5.4, 5.5 |
 # | **E** Sampled softmax loss | the label's interest scores the negatives (Eq. 10) | each item is scored by its best interest | §2 |
 
 # %% tags=["parameters"]
-dataset: str = "movielens-1m"  # a name that mindlib.data.load knows, or a path
+dataset: str = "movielens-1m"  # a name that mindlib.data.load accepts, or a path
 seeds: int = 2  # training runs of each model
 epochs: int = 3  # passes over the training pairs, at most 15 pairs per user in each
 max_interests: int = 4  # K
-map_titles: int = 100  # films with a title on the live map, besides the example user's
+map_titles: int = 100  # films with a title on the interactive map, besides the example user's
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 import time
@@ -136,9 +137,9 @@ recorded = {title: load_recorded(name) for title, name in RECORDED.items()}
 # %% [markdown]
 # ## 1. Data and protocol
 #
-# The paper uses Amazon Books and TmallData (not public). This page uses MovieLens-1M, where a rating of at least 4
-# counts as an interaction. The films of a user's last timestamp are the test targets, those of the timestamp before it
-# are the validation targets, and everything earlier is training data (*leave-last-out*).
+# The paper uses Amazon Books and TmallData (not public); this page uses MovieLens-1M, where a rating of at least 4
+# counts as an interaction. The films of a user's last timestamp are test targets, those of the timestamp before are
+# validation targets, and earlier films are training data (*leave-last-out*).
 
 # %%
 log = load(dataset)
@@ -149,11 +150,11 @@ print(
 )
 
 # %% [markdown]
-# ComiRec (2020) instead holds out whole users and predicts the last fifth of their sequences. The MIND paper
-# divides interactions 19:1 at random, so a user's later interactions may train the model that predicts an earlier one.
-# **All three protocols leak the future**: the training data contain what *other* users did after a test case.
+# The multi-interest paper ComiRec (2020) holds out whole users and predicts the last fifth of their sequences. The MIND
+# paper divides interactions 19:1 at random, so a user's later interactions may train the model that predicts an earlier
+# one. **All three protocols leak the future**: the training data contain what *other* users did after a test case.
 #
-# HitRate@N (Eq. 12) is the share of users with a target among the N best items of the whole catalog, excluding their
+# HitRate@N (Eq. 12) is the share of users with a target among the N best items of the catalog, excluding their
 # history (`exclude_history` of `evaluate`). With one target per user, it equals recall, the share of targets found; a
 # user with several targets counts once. The exclusion should matter most for groceries (The Complete Journey), where
 # users buy items again.
@@ -190,13 +191,13 @@ for name, (dnn, one, several) in table_2.items():
 # the paper calls more diverse. The paper attributes the first factor to routing. However, with K = 1 every routing
 # weight is 1 (notebook 02), so the cause must be another difference, such as pooling or the head (the last layers).
 #
-# We train the models below with the same optimizer (Adam), batch size, negatives, embedding size, epochs and learning
-# rate; user and item vectors are not L2-normalized.
+# The models below share the optimizer (Adam), batch size, negatives, embedding size, epochs and learning
+# rate; no vectors are L2-normalized.
 #
 # | row | user representation |
 # |---|---|
 # | YouTube DNN (ours) | the **mean** of the behaviors, a residual head: one vector |
-# | MIND-1, MIND-K (ours) | `MINDConfig()`, `loss="candidate"`: every item is scored by its own best interest, as in serving (notebook 03) |
+# | MIND-1, MIND-K (ours) | `MINDConfig()`, `loss="candidate"`: every item is scored by its best interest, as in serving (notebook 03) |
 # | MIND-1, MIND-K (paper) | `MINDConfig.paper()`, `loss="label"`: Eq. 10 |
 
 # %%
@@ -254,7 +255,7 @@ _ = save_figure(figure, "05_models.svg")
 #
 # The comparison is **paired**: we take differences user by user, so variation that both models share cancels. The 95 %
 # interval of the mean difference reflects variance over users and seeds. A difference is *measurable* if its interval
-# excludes zero; §8 corrects for the number of claims.
+# excludes zero; §8 corrects for the number of comparisons.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 dnn = "YouTube DNN (ours)"
@@ -273,8 +274,8 @@ show_table(["points [95 % interval]", *(f"HitRate@{n}" for n in cutoffs if n != 
 
 # %% [markdown]
 # **Measured here**: in our form, the HitRate@50 of four interests does not differ measurably from that of one. In the
-# paper's form, it is two points lower, probably because of the loss (notebook 03); in the recorded runs below,
-# five points.
+# paper's form, four trail one by two points (five in recorded runs), probably because of the loss (notebook
+# 03).
 #
 # ### Exercise 1: a paired interval
 #
@@ -302,9 +303,10 @@ assert PAIRED_INTERVAL.check(paired_interval)
 # %% [markdown]
 # ### The answer depends on the data, on N and on the loss
 #
-# The next tables and figure show runs recorded earlier, with three seeds (± standard deviation). For each tunable
-# model, one of eight settings (in a few cases four) was chosen on validation cases; without this, tuning alone could
-# explain a gain. [docs/results.md](../docs/results.md) lists all metrics and settings.
+# The next tables and figure show runs recorded on five datasets, with three seeds (± standard deviation, omitted if
+# 0.0). For each tunable model, one of eight settings (in a few cases four) was chosen on validation cases; otherwise,
+# unequal tuning could explain a gain. [docs/results.md](../docs/results.md) lists all metrics and settings; §5 defines
+# *recency*.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 live = as_results(runs)
@@ -343,15 +345,15 @@ show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 
 # %% [markdown]
 # **Figure 5.3.** *At N = 50, with the loss that matches serving, four interests gain on the last items of Taobao and
-# Beauty; with Eq. 10, they gain there, too, but lose on films and groceries.* Bars: 95 % intervals over users and
-# seeds.
+# Beauty; with Eq. 10, they gain there, too, but lose six points on films and three on groceries.* Bars: 95 % intervals
+# over users and seeds.
 #
 # **Measured here**: on CDs, four interests gain 0.34 [0.02, 0.65] points at N = 10 but lose 1.80 [0.87, 2.72] at N =
-# 500. On films, they lose 0.99 [0.08, 1.91] at N = 50. With Eq. 10, they lose 5.97 [4.77, 7.18] points on films and
-# 2.67 [0.96, 4.38] on groceries (inconclusive in §8), but gain 1.10 on Taobao and 1.62 on Beauty's last items.
+# 500. With Eq. 10, they lose 5.97 [4.77, 7.18] points of HitRate@50 on films and 2.67 [0.96, 4.38] (inconclusive in §8)
+#   on groceries.
 #
 # On groceries, WALS, ItemCF (item-based collaborative filtering) and Popularity are ahead of MIND-4. WALS and ItemCF
-# use the whole history but no item features; neural models use the last 50 behaviors and their features.
+# use the whole history but no item features; the neural models use the last 50 behaviors and their features.
 #
 # **Paper.** On Tmall, MIND-K's lead over MaxMF-K shrinks from 54.8 % at N = 10 to 5.1 % at N = 100. At N = 50 on Tmall,
 # MaxMF-K is ahead of MIND-1.
@@ -361,9 +363,9 @@ show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 #
 # ### Exercise 2 (experiment): lists that are not merged
 #
-# MIND retrieves N items for *each* interest and keeps the best N (paper, §3.5). If every list is kept instead, up to
+# MIND retrieves N items for *each* interest and keeps the best N (paper, §3.5). If every list is kept, up to
 # K·N items are counted as N. Write `any_list_hit_rate(scores, active, is_target, n)` for scores of shape `(users,
-# interests, items)`: a user counts if any interest marked `active` has a target among its own n best items.
+# interests, items)`: a user counts if any interest marked `active` has a target among its n best items.
 
 
 # %%
@@ -415,7 +417,7 @@ for name, value in inflated.items():
 #
 # K = 1 removes both the additional vectors and routing. To remove only routing, run its loop once: with `iterations=1`
 # the weights are the softmax of the initial logits. The next cell changes the number r of iterations of our trained
-# model. **Predict**: does the hit rate drop at r = 1?
+# MIND-4. **Predict**: does the hit rate drop at r = 1?
 
 # %%
 for r in (1, 2, 3, 6):
@@ -423,12 +425,13 @@ for r in (1, 2, 3, 6):
     print(r, f"{evaluate(model, split.test, (50,)).means()['HitRate@50']:.2%}")
 
 # %% [markdown]
-# For this model, r = 1 loses only 0.2 points.
+# Here, r = 1 is 0.2 points below r = 3.
 #
 # ## 4. Which K, σ and p?
 #
-# Each recorded study changes one setting of our MIND-4 (on Taobao, the best of four candidates); §2 tunes MIND-1
-# separately. For σ, initialization is Gaussian, because farthest-point initialization has none.
+# Each recorded study changes one setting of our MIND-4 (on Taobao, the best of four configurations, not eight); unlike
+# in §2, MIND-1 is not tuned separately. Studies of σ use Gaussian initialization, because farthest-point initialization
+# has no σ.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 model = trained_model(split, trial, cache)
@@ -460,7 +463,7 @@ if panels:
     show_table(["HitRate@50, points", *columns], rows)
 taobao = recorded["Taobao favourites, last item"]
 for text, a, b, study, n in (
-    ("farthest points − Gaussian with σ = 1", "tuned", "sigma=1", "sigma", 50),
+    ("farthest-point initialization − Gaussian with σ = 1", "tuned", "sigma=1", "sigma", 50),
     ("four interests for every user − K'_u", "adaptive=0", "tuned", "adaptive", 50),
     ("four interests for every user − K'_u", "adaptive=0", "tuned", "adaptive", 500),
 ):
@@ -472,9 +475,11 @@ for text, a, b, study, n in (
 # **Figure 5.4.** *On Taobao, two interests give most of the gain, and eight are not measurably better than four; r, σ
 # and p matter less. On films, K makes no measurable difference at MIND-4's learning rate.*
 #
-# - **K.** **Paper**: the best K is 3 on Books and 5 on Tmall. **Measured here**: on Taobao, one interest is 1.34 [1.00,
+# All values measured here are from Taobao:
+#
+# - **K.** **Paper**: the best K is 3 on Books and 5 on Tmall. **Measured here**: one interest is 1.34 [1.00,
 #   1.68] points below four, and two are 0.31 [0.07, 0.54] below.
-# - **r.** **Measured here** (Taobao here and below): r = 1 does not differ measurably from r = 3, and r = 5 is 0.27
+# - **r.** **Measured here**: r = 1 does not differ measurably from r = 3, and r = 5 is 0.27
 #   [0.07, 0.46] points lower.
 # - **Dynamic K** (K'_u, Figure 5.1). **Paper**: online results match those of K = 7, at lower cost. **Measured here**:
 #   always using four interests instead of K'_u makes no measurable difference at N = 50 and gains 0.46 [0.18, 0.75]
@@ -482,7 +487,7 @@ for text, a, b, study, n in (
 # - **σ.** **Paper**: 0.1, 1 and 5 give almost the same curve (Fig. 3). **Measured here**: neither 0.1 nor 5 differs
 #   measurably from 1, but farthest-point initialization gains 0.73 [0.45, 1.00] points over σ = 1.
 # - **p.** **Paper**: p = 0 is by far the worst and p = ∞ the best. **Measured here**: p = 0 is 0.24 [0.00, 0.48] points
-#   below ∞ (inconclusive in §8); p = 1 does not differ measurably from ∞.
+#   below ∞ (inconclusive in §8).
 #
 # ### Effects of the other parts
 #
@@ -504,11 +509,11 @@ _ = save_figure(figure, "05_ablation.svg")
 
 # %% [markdown]
 # **Figure 5.5.** *Mean pooling of the item fields costs most; next come the ReLU head, the random bilinear map and, at
-# N = 500, the lack of dropout.* Targets are Beauty's last items. *Full id scale* initializes id embeddings at the scale
-# of the other fields; *mean pooling* includes this and drops the title words. *Soft attention* has p = 2; *gradient of
-# the last iteration* detaches earlier ones.
+# N = 500, the lack of dropout.* Targets are users' last items on Beauty. *Full id scale* initializes id embeddings at
+# the scale of the other fields; *mean pooling* also does this and drops the title words. *Soft attention* has p = 2;
+# *gradient of the last iteration* detaches the earlier iterations.
 #
-# ## 5. Why do several interests pay?
+# ## 5. Why do several interests help?
 #
 # If diverse tastes cause the gain, users with several interests should gain and users with one should not. No real log
 # records interests, so we simulate a *planted world*: each of 3,000 users likes one to four of 60 clusters of 20 items
@@ -531,10 +536,10 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 5.6.** *Users with several planted interests gain; users with one do not gain measurably. From d = 16 on, the
-# gain shrinks as d grows.*
+# **Figure 5.6.** *Users with several planted interests gain; users with one do not gain measurably.*
 #
-# The gain shrinks, probably because one high-dimensional vector can represent several tastes (notebook 00).
+# From d = 16 on, the gain shrinks as d grows, probably because one high-dimensional vector can represent several tastes
+# (notebook 00).
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 films, shop = list(recorded)[:2]
@@ -587,23 +592,23 @@ show_table(
 # %% [markdown]
 # **Figure 5.7.** *On the last items of Taobao and Beauty, several interests help most if the target's category is one
 # of several in the history.* *One of several* excludes *most frequent*. Right: users with two or three behaviors have
-# one interest and do not gain measurably. In the first table, gains are slopes in log₂(1 + value), for categories
-# adjusted for history length; * marks p < 0.05 after Holm's correction.
+# one interest and do not gain measurably. *Gains per doubling* are slopes in log₂(1 + value); those for categories are
+# adjusted for history length, and * marks p < 0.05 after Holm's correction.
 #
 # **Measured here**: if the target's category is one of several in their history, users gain 5.95 [4.83, 7.07] points on
 # Taobao and 3.82 [2.77, 4.87] on Beauty's last items. This agrees with the paper's motivation: one vector stays near
 # the most frequent category, and several also represent the others. On Taobao, users lose 0.31 [0.13, 0.48] points if
-# it is absent. The motivation does not explain the gain of 1.41 [1.02, 1.81] on Beauty for absent categories. On films,
-# users lose 2.43 [0.56, 4.30] points if it is the most frequent.
+# the target's category is absent. The motivation does not explain the gain of 1.41 [1.02, 1.81] on Beauty for absent
+# categories. On films, users lose 2.43 [0.56, 4.30] points if the target's category is most frequent.
 #
-# Without the items' categories as input, the gain on Taobao disappears (−0.06 [−0.19, 0.07]). However, in none of the
-# seven settings with categories does the gain, after correction, depend on their number in the history. On Taobao, the
-# gain grows with d up to 64. On films, four interests gain at no d and lose at 4, 8 and 64.
+# Without the items' categories as input, the gain on Taobao disappears (−0.06 [−0.19, 0.07]). However, after
+# correction, no setting shows that the gain depends on the number of categories in the history. On Taobao, the gain
+# grows with d up to 64. On films, four interests never gain measurably; they lose at d = 4, 8 and 64.
 #
 # ### The effect of order
 #
-# MIND ignores the order of the behaviors. With `recency=True` (not in the paper), each interest has additional learned
-# weights for the last 50 behaviors, one per position from the end.
+# MIND ignores the order of the behaviors. With `recency=True` (not in the paper), all interests share additional
+# learned weights for the last 50 behaviors, one per position from the end.
 #
 # **Predict**: how many points do these weights add to one vector on films?
 
@@ -679,21 +684,21 @@ show_table(
 # **Figure 5.8.** *The last films count most: the tenth from the end has 0.3 times the weight of the last.* Each line
 # is a training run.
 #
-# **Measured here**: for last items, recency weights add more to one vector than three additional interests do. MIND-1
-# with these weights is 13.27 [12.25, 14.29] points above MIND-4 without them on films, 3.33 [2.94, 3.72] on CDs, 0.99
-# [0.73, 1.25] on Taobao and 0.91 [0.40, 1.42] on Beauty. On groceries, the weights add nothing measurable. If both
-# models have them, four interests are below one on films (−1.20) and CDs (−1.85) and, at N = 50, measurably above it
-# only on Taobao (0.30 [0.11, 0.50]); at N = 10, they gain 0.65 [0.21, 1.09] on Beauty's last items.
+# **Measured here**: for last items, recency weights add more to one vector than three additional interests do. At N =
+# 50, MIND-1 with these weights is 13.27 [12.25, 14.29] points above MIND-4 without them on films, 3.33 [2.94, 3.72] on
+# CDs, 0.99 [0.73, 1.25] on Taobao and 0.91 [0.40, 1.42] on Beauty.  If both models have the weights, four interests are
+# below one on films (−1.20) and CDs (−1.85) and measurably above it only on Taobao (0.30 [0.11, 0.50]). At N = 10, they
+# exceed it by 0.65 [0.21, 1.09] on Beauty's last items.
 #
 # SASRec, a causal Transformer, is ahead of MIND-1 with recency on Taobao and behind it on films and
 # Beauty. On MovieLens, the order of ratings is partly an artifact of what the site showed (Fan et al., 2024).
 #
 # ## 6. What does an interest look like?
 #
-# ### Inside two users
+# ### Two users in detail
 #
-# Figure 5.9 shows two training runs each for the notebooks' example user (broad) and, of the test users with K
-# interests and at most 25 films, the one with the lowest genre entropy (in bits; narrow).
+# Figure 5.9 shows two users in two training runs: the *broad* user is the notebooks' example user; the *narrow* one has
+# the lowest genre entropy of the test users with K interests and at most 25 films.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 codes, genre_names = maps.primary_genres(log, field)
@@ -762,17 +767,18 @@ print(f"mean normalized entropy of an interest's weights: {routing_spread:.2f}")
 # %% [markdown]
 # **Figure 5.9.** *One interest has most of the weight of the broad user's horror films; all four share that of the
 # narrow user's war films.* Each box holds the films of a user's most frequent genre (a film with several genres counts
-# under its rarest). Above it is the largest share of their weight in any one interest (25 % if equal).
+# under its rarest). Above it is the largest share of their weight in one interest (25 % if equal).
 #
-# **Paper** (Fig. 5, two random users). User C's behaviors have four categories, each with its largest weights in one
-# interest. User D's behaviors are all clothes and yield three finer interests, such as sweaters. In *interest
-# collapse*, the vectors are almost equal: their mean cosine is near 1, and every weight is near 1/K. In *routing
-# collapse* (Xie et al., 2023), each interest copies one item: the normalized entropy of its weights over the behaviors
-# is near 0.
+# **Paper** (Fig. 5, two users). User C's behaviors fall into four categories, each with its largest weights in
+# one interest. User D's behaviors all involve clothes and yield three finer interests.
 #
-# **Measured here** (500 users): the mean entropy of 0.81 shows no routing collapse. The mean cosine is 0.71, probably
-# because all interests share a direction toward popular films. If the behaviors of the first 200 users are grouped by
-# strongest interest, two training runs agree with a mean adjusted Rand index of 0.33 (chance: 0).
+# In *interest collapse*, the vectors are almost equal: their mean cosine is near 1 and every weight near 1/K.
+# In *routing collapse* (Xie et al., 2023), each interest copies one item: the normalized entropy of its weights over
+# the behaviors is near 0.
+#
+# **Measured here** (500 users): the mean entropy of 0.81 shows no routing collapse. The mean cosine is high (0.71),
+# probably because all interests share a direction toward popular films. If the behaviors of the first 200 users are
+# grouped by strongest interest, two training runs agree with a mean adjusted Rand index of 0.33 (chance: 0).
 #
 # ### What each interest retrieves
 
@@ -816,18 +822,18 @@ figure = strips(
 _ = save_figure(figure, "05_strips.svg")
 distinct = len(set().union(*lists)) / own_items.numel()
 print(
-    f"mean cosine: interests {float(own_cosine.mean()):.2f}, YouTube DNN {float(single_cosine.mean()):.2f}, random {float(chance.mean()):.2f}"
+    f"mean cosine to retrieved items: interests {float(own_cosine.mean()):.2f}, YouTube DNN {float(single_cosine.mean()):.2f}, random items {float(chance.mean()):.2f}"
 )
 print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are distinct")
 
 # %% [markdown]
-# **Figure 5.10.** *Interest 1 retrieves mostly films that no other vector retrieves; interests 2 and 4 mostly repeat
-# YouTube DNN's list.*
+# **Figure 5.10.** *The broad user's interest 1 retrieves mostly films that no other vector retrieves; interests 2 and 4
+# mostly repeat YouTube DNN's list.*
 #
-# **Paper** (Fig. 6, user C): each vector (four of MIND, one of YouTube DNN) has an axis with its retrieved items'
-# similarity to it. YouTube DNN's items are scattered over categories and farther from its vector than MIND's are from
-# theirs. One user shows that this happens, not how often; and cosines of different models, as printed above, are not
-# comparable.
+# **Paper** (Fig. 6, user C): for each vector (four of MIND, one of YouTube DNN), an axis shows how similar the
+# retrieved items are to it. YouTube DNN's items are scattered over categories and farther from its vector than MIND's
+# items are from MIND's vectors. One user shows that this happens, not how often. Cosines of different models (printed
+# above) are not comparable.
 #
 # ## 7. The map of the films
 #
@@ -875,12 +881,12 @@ _ = save_figure(figure, "05_map.png")
 # %% [markdown]
 # **Figure 5.11.** *Films of a genre are often neighbors; the broad user's interests 1 and 3 lie among the horror
 # films.* Points are the 2,000 most frequent films, with six large genres in color. A line joins each of the user's
-# films (circles) to its strongest interest (star). A star marks the median position of the ten films nearest to its
-# interest minus the mean of 500 users' interests. UMAP preserves neither group sizes nor distances between remote
-# groups.
+# films (circles) to its strongest interest (star). The mean of 500 users' interests is subtracted from each interest;
+# its star then marks the median position of the ten nearest films. UMAP preserves neither group sizes nor distances
+# between remote groups.
 #
-# In the interactive map, hover over a larger point for its title, or search for one. MovieLens's license does not
-# let us share all titles; `make report ARGS="-p map_titles 2000"` shows them in your copy.
+# In the interactive map, hover over a larger point or search for a title. MovieLens's license forbids sharing the full
+# title list; `make report ARGS="-p map_titles 2000"` shows them in your copy.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 labels_shown = [log.label(int(item)) for item in shown]
@@ -933,10 +939,10 @@ for name, estimate in improved.items():
     print(f"purity, trained − {name}: {estimate.points()} points")
 
 # %% [markdown]
-# **Figure 5.12.** *Genres form groups before training; training on real histories makes them purer, training on
-# shuffled ones less pure.* Right: films were permuted among users before training. *Purity* is the share of an item's
-# ten nearest neighbors that have its genre; *chance* is the purity of random neighbors. *Trustworthiness* is 1 if
-# neighbors on the map are neighbors in the original space.
+# **Figure 5.12.** *Films form genre groups before training; training on real histories makes the groups purer, on
+# shuffled histories less pure.* Right: films were permuted among users before training. *Purity* is the share of an
+# item's ten nearest neighbors that have its genre; *chance* is the purity of random neighbors. *Trustworthiness* is 1
+# if all neighbors on the map are neighbors in the original space.
 #
 # The untrained model already groups films by genre, because films of one genre share a random embedding: their mean
 # cosine is 0.48, against 0.22 across genres. **Measured here**: training raises the purity in the original space from
@@ -949,8 +955,8 @@ for name, estimate in improved.items():
 #
 # A claim "A > B" is **inconclusive** if its p-value exceeds 0.05 after Holm's correction for all comparisons of this
 # form. Otherwise, it **holds here** (positive difference) or is **reversed here** (negative). "Does not matter" and
-# "costs nothing" **hold here** if both ends of the interval are smaller in absolute value than a tenth of the first
-# claim's gain on the same data.
+# "costs nothing" **hold here** if both ends of the interval are smaller in magnitude than a tenth of MIND-K's gain over
+# MIND-1 on the same data; otherwise, they are inconclusive.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 everything = {f"{log.name} (this page)": live} | recorded
@@ -964,7 +970,13 @@ for claim in dict.fromkeys(claim for claim, _ in verdicts):
     named = ("; ".join(on.get(word, ["–"])) for word in ("holds here", "reversed here"))
     rows.append([claim.text, claim.paper, *named, len(on.get("inconclusive", []))])
 show_table(
-    ["claim", "paper", "holds here", "reversed here", "inconclusive (with this page's run)"],
+    [
+        "claim",
+        "paper",
+        "holds here",
+        "reversed here",
+        "inconclusive (count, including this page's run)",
+    ],
     rows,
     text_columns=4,
 )
@@ -979,8 +991,8 @@ print(
 # %% [markdown]
 # ## What to remember
 #
-# - Change one thing, pair the users, report the interval, and compare at the N that you serve.
-# - Train as you serve.
+# - Change one thing, compare user by user, report the interval, and use the N that you serve.
+# - Score items in training as in serving.
 # - On your own data, compare K = 4 with K = 1, both with recency weights.
 # - Compare every map with that of the untrained model.
 #

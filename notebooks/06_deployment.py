@@ -11,14 +11,14 @@
 # %% [markdown]
 # # 06 · Deployment and the online experiment
 #
-# MIND (arXiv 1904.08030) represents a user $u$ by $K'_u$ interest vectors, and scores an item by its largest inner
+# MIND (arXiv 1904.08030) represents a user $u$ by $K'_u$ interest vectors and scores an item by its largest inner
 # product with them. After this page, you can follow one request through the system around MIND (paper, §5), plan and
-# read an A/B test of retrieval models (§4.3), and check nightly versions for small losses of quality that add up.
+# read an A/B test of retrieval models (§4.3), and check nightly model versions for small losses of quality that add up.
 #
 # Section 1 recommends films from MovieLens-1M to the example user of the earlier notebooks; a Deep Interest Network
-# (DIN) ranks them. The other sections simulate a shop, because the paper's Tmall traffic is not public. **The ranker of
-# the simulated week is an oracle**: it knows each item's true cluster and infers only the user's interests. A trained
-# ranker, by contrast, could favor the method whose candidates it was trained on.
+# (DIN) ranks them. Sections 2 to 6 mostly use a simulated shop, because the paper's Tmall traffic is not public. **The
+# ranker of the simulated shop is an oracle**: it is given each item's true cluster (section 2) and infers only the
+# user's interests. A trained ranker, by contrast, could favor the method whose candidates it was trained on.
 #
 # Reading takes 25 minutes, running three.
 
@@ -128,7 +128,7 @@ shop = open_shop(home, split, model, case, rest, seed=seed)
 bundle, store, user = shop.bundle, shop.store, shop.users[0]
 platform = shop.platform()
 rest.callback(platform.close)
-print(f"a version of {len(bundle.catalogue):,} films; a store of {len(shop.users)} users")
+print(f"a version with {len(bundle.catalogue):,} films; a store with {len(shop.users)} users")
 
 # %% [markdown]
 # The recall stage searches once for each interest (exactly here, approximately for large catalogs) and merges the
@@ -243,7 +243,7 @@ else:
 
 # %% [markdown]
 # The shorter times in Figure 6.2 are for one client, different data and fewer candidates. Neither measurement is
-# comparable with the paper's 15 ms (a billion items, unspecified index and cluster).
+# comparable with the paper's 15 ms (a billion items, unspecified index and hardware).
 #
 # ### A click, and a stage that fails
 #
@@ -266,7 +266,13 @@ print(
     f"clicked: {log.titles[clicked]}; {len(set(after.titles) & set(answer.titles))} of 10 films stay"
 )
 show_table(
-    ["position", "before", "after the click", "same, ranker over its deadline", "unknown user"],
+    [
+        "position",
+        "before",
+        "after the click",
+        "after the click, ranker over its deadline",
+        "unknown user",
+    ],
     [(n + 1, *(s.titles[n] for s in (answer, after, late, stranger))) for n in range(10)],
     text_columns=5,
 )
@@ -307,8 +313,9 @@ assert IN_TIME.check(in_time)
 # %% [markdown]
 # ## 2. The week before: the base rate, A/A tests, daily looks
 #
-# **Paper** (§4.3). For a week, each group of users of Tmall's home page got a different retrieval method. Each method
-# handed 1,000 candidates to the same ranker, and the click-through rates (CTR, clicks over impressions) were compared.
+# **Paper** (§4.3). For a week, each group (*arm*) of users of Tmall's home page got a different retrieval method. Each
+# method handed 1,000 candidates to the same ranker, and the click-through rates (CTR, clicks over impressions) were
+# compared.
 #
 # In our shop, the items form 800 clusters of up to 30, and each user likes one to six clusters (their *interests*). A
 # user clicks on an item if they look at its position and the item attracts them:
@@ -371,8 +378,8 @@ print(
 )
 
 # %% [markdown]
-# **A/A tests** check this analysis. A thousand times, we divide last week's users, who all had the same method, at
-# random into two halves; `half_scores` returns $z$, the difference of the halves' means divided by its standard error.
+# **A/A tests** check this analysis. A thousand times, we randomly divide last week's users, who all got the same
+# method, into two halves; `half_scores` returns $z$, the difference of the halves' means divided by its standard error.
 # If the analysis is sound, about 50 (standard deviation $\sqrt{0.05 \cdot 0.95 \cdot 1000} \approx 7$) of the 1,000
 # p-values are below 0.05.
 #
@@ -393,9 +400,9 @@ for unit, p in p_values.items():
 # ### Looking every evening
 #
 # A test that is stopped on the first evening with $|z| > 1.96$ has seven chances of a false alarm. Wider bounds can
-# hold the error rate of all looks *together* at 5 %. The O'Brien–Fleming bounds are proportional to $1/\sqrt t$, where
-# $t$ is the evening's share of the final information (inverse variance). Simulation gives the factor: without any
-# effect, $z\sqrt t$ behaves like a Brownian motion in $t$.
+# hold the error rate of all looks *together* at 5 %. Each evening's O'Brien–Fleming bound is proportional to $1/\sqrt
+# t$, where $t$ is the share of the final information (inverse variance) collected so far. Simulation gives the factor:
+# without any effect, $z\sqrt t$ behaves like a Brownian motion in $t$.
 
 # %%
 days = [linearize(*until) for until in zip(clicks.cumsum(0), seen.cumsum(0), strict=True)]
@@ -436,26 +443,26 @@ show_table(
 false_alarms = float(np.mean(p_values["unit: user"] < 0.05))
 
 # %% [markdown]
-# **Figure 6.3.** *Left:* p-values of A/A tests are uniform if users are the unit, and too often small if impressions
-# are. *Right:* stopping at the first $|z| > 1.96$ announces a winner in 15 % of the A/A tests instead of 5 %. The
-# O'Brien–Fleming bounds hold this rate to 5 %.
+# **Figure 6.3.** *Left:* p-values of A/A tests are approximately uniform if users are the unit, and too often small if
+# impressions are. *Right:* stopping at the first $|z| > 1.96$ announces a winner in 15 % of the A/A tests instead of 5
+# %. The O'Brien–Fleming bounds hold this rate to 5 %.
 #
 # ## 3. Before the week: what can the test show?
 #
-# **Power** is the probability that a test detects a given true effect. It is computed before the week; without it, "not
-# significant" can mean "no effect" or "too few users". The *minimum detectable effect* (MDE) is the true difference
-# that is detected with a power of 80 %. For independent visits with one item each, an MDE of $\delta$ at a CTR of $r$
-# takes
+# **Power** is the probability that a test detects a given true effect. It is computed before the week, because "not
+# significant" could otherwise mean "no effect" or "too few users". The *minimum detectable effect* (MDE) is the true
+# difference that is detected with a power of 80 %. For independent one-item visits at a CTR of $r$, an MDE of $\delta$
+# requires this sample size:
 #
 # $$ \text{visits per arm} \approx 16\, r (1 - r) / \delta^2. $$
 #
 # Visits of one user are not independent, so the variance of $y_u$ replaces $r(1-r)$, and the formula counts users.
 #
-# Three things change this calculation. Holm's procedure (section 5) divides the level for the smallest p-value by the
-# number of comparisons. The control, which every comparison needs, has twice the share of any other arm. Last week's
-# clicks predict part of this week's; *CUPED* subtracts that part and thereby multiplies the variance by $1 - \rho^2$,
-# where $\rho$ is the correlation between the two weeks. We plan with the correlation between the first three and the
-# last four days of last week.
+# Three things change this calculation. Holm's procedure (section 5) divides the significance level for the smallest
+# p-value by the number of comparisons. The control, which every comparison needs, has twice the share of any other arm.
+# Last week's clicks predict part of this week's; *CUPED* subtracts that part and thereby multiplies the variance by $1
+# - \rho^2$, where $\rho$ is the correlation between the two weeks. We plan with the correlation between the first three
+# and the last four days of last week.
 
 
 # %%
@@ -505,9 +512,9 @@ _ = save_figure(figures.power(effects, curves), "06_power.svg")
 # **Figure 6.4.** With six comparisons, CUPED and 12,000 users, a CTR change of +9.5 % is detected with 80 % power
 # (dashed); +1 % needs about 90 times as many users.
 #
-# Six comparisons instead of one raise the MDE from 7.9 % to 9.8 % of the CTR, and CUPED lowers it only to 9.5 %. In
-# every row, the last column counts the users of all seven arms. The plan is now fixed: seven days, one analysis at the
-# end, Holm's correction, and CUPED with last week's clicks.
+# Six comparisons instead of one raise the MDE from 7.9 % to 9.8 % of the CTR, and CUPED lowers it only to 9.5 %. The
+# table's last column counts the users of all seven arms in every row. The plan is now fixed: seven days, one analysis
+# at the end, Holm's correction, and CUPED with last week's clicks.
 #
 # ## 4. Assignment, and the sample ratio
 #
@@ -529,14 +536,14 @@ print(f"if the app lost a fifth of the users with K = 7: p = {p:.1e}")
 # %% [markdown]
 # If $p$ is below 0.001, *the CTR is not read*: assignment or logging does not follow the plan, and lost users are not a
 # random sample (slow requests, for example, drive away users with slow phones). Find the cause, fix it and repeat the
-# test. The limit is low because platforms run this check daily on every test.
+# test. A low limit avoids false alarms, because platforms run this check daily on every test.
 #
 # ### Exercise 2: the sample ratio
 #
-# Write `sample_ratio(counts, shares)`, which returns the p-value of
-# $\chi^2 = \sum (\text{observed} - \text{expected})^2 / \text{expected}$ over the arms, with one fewer degree of
-# freedom than arms. `torch.special.gammaincc(degrees / 2, chi2 / 2)` is the probability of a $\chi^2$ at least as
-# large. Then test arms of 100,000 and 101,500 users, planned 50:50.
+# Write `sample_ratio(counts, shares)`, which returns the p-value of $\chi^2 = \sum (\text{observed} -
+# \text{expected})^2 / \text{expected}$ over the arms, with one fewer degree of freedom than arms.
+# `torch.special.gammaincc(degrees / 2, chi2 / 2)` is the probability of a $\chi^2$ at least as large. Then test arms of
+# 100,000 and 101,500 users, planned 50:50.
 
 
 # %%
@@ -618,17 +625,17 @@ print(f"significant after Holm's correction: {'; '.join(significant) or 'none'}.
 
 # %% [markdown]
 # **Measured here.** After Holm's correction, every method except MIND with one interest is significantly above the
-# control. Between these models, differences of up to 0.17 points in either direction remain possible with $K = 1$.
+# control. These trained models with $K = 1$ may differ from the control by up to 0.17 points in either direction.
 # Intervals and $p$, from Welch's t-test (`difference`), are uncorrected; $p$ (Holm) is corrected for all six
 # comparisons. The differences are CUPED-adjusted, so they need not equal those of the raw CTRs. The MDE of 0.32 points
 # is not the significance threshold, so +0.29 can be significant.
 #
 # ### Two models, or two methods?
 #
-# Retraining a method with another seed also changes its CTR. If the CTR has the standard deviation $s$ over training
-# runs and each arm has $S$ runs, the difference of two *methods* has a standard error of at least
-# $\sqrt2\, s / \sqrt S$, however many users there are. With $S = 1$, the test compares two trained models. Here each
-# arm's users are divided among its runs; the runs' spread gives an interval over users and training runs.
+# Retraining a method with another seed also changes its CTR. If the CTR has a standard deviation of $s$ over training
+# runs and each arm has $S$ runs, the difference between two *methods* has a standard error of at least $\sqrt2\, s /
+# \sqrt S$, however many users there are. With $S = 1$, the test compares two trained models. Here each arm's users are
+# divided among its runs; the runs' spread gives an interval over users and training runs.
 
 # %%
 cells = np.array(
@@ -657,9 +664,9 @@ print(f"standard deviation between the runs of a trained method: {100 * np.sqrt(
 #
 # ### The results of §4.3 and of this week
 #
-# The paper's findings concern methods, so the uncorrected interval over users and runs decides. A finding *holds here*
-# if the whole interval has the sign that the paper reports, is *reversed here* if it has the opposite sign, and is
-# *inconclusive* otherwise. "Comparable" holds if the whole interval lies within ± 0.1 points.
+# The paper's findings concern methods, so the uncorrected interval over users and runs decides each verdict. A finding
+# *holds here* if the whole interval has the sign that the paper reports, is *reversed here* if it has the opposite
+# sign, and is *inconclusive* otherwise. A "comparable" finding holds if the whole interval lies within ± 0.1 points.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 findings = market.findings(adjusted, arm, cells)
@@ -683,11 +690,11 @@ print(f"dynamic K needs {fewer:.0%} fewer searches than K = 7")
 # unknown.
 #
 # **Measured here**: both intervals give the same verdicts. From $K = 3$ to $K = 7$, MIND's difference from the control
-# falls by less than its uncertainty. The reversed finding rests on an uncorrected interval, and the intervals of the
-# last two findings are too wide (± 0.24 points) to show comparability.
+# falls by less than an interval's half-width. The reversed finding rests on an uncorrected interval, and the intervals
+# of the last two findings are too wide (± 0.24 points) to show comparability.
 #
 # **Open**: results from simulated interests need not transfer to Tmall. Item-based CF wins, probably because item
-# features, which it lacks, add little to co-occurrence here.
+# features, which it does not use, add little to co-occurrence here.
 #
 # ### Interference
 #
@@ -698,8 +705,8 @@ print(f"dynamic K needs {fewer:.0%} fewer searches than K = 7")
 #
 # ### Exercise 3 (experiment): a covariate from the wrong week
 #
-# Pass `wrong` (the test's first three days) to `cuped` instead of `x`, and compare the estimates for the arm with the
-# largest difference. **Predict** which is smaller.
+# Pass `wrong` (the test's first three days) to `cuped` instead of `x`, and compare the estimates for the arm that
+# differs most from the control. **Predict** which is smaller.
 
 # %%
 first = week.clicks[:, :3].sum((0, 1))[1:], week.impressions[:, :3].sum((0, 1))[1:]
@@ -715,9 +722,9 @@ for name, covariate in (("last week", x), ("the same week", wrong)):
 # %% [markdown]
 # ## 6. Every night
 #
-# A refresh (`mindlib.online.refresh`) trains a version, writes it to a folder that no server reads yet, checks it (the
-# *gate*), and, if it passes, moves the servers' pointer to it; `Registry.rollback()` moves the pointer back. A click
-# takes effect at once, but an item listed at noon is not in the index before the next refresh.
+# A refresh (`mindlib.online.refresh`) trains a version and writes it to a folder that no server reads yet. If the
+# version passes a check (the *gate*), the refresh moves the servers' pointer to it; `Registry.rollback()` moves the
+# pointer back. A click takes effect at once, but an item added at noon enters the index only at the next refresh.
 #
 # **The extractor and the index are replaced together**, because each training run has its own coordinates. One run's
 # user vectors are hardly better than chance with another run's item vectors (MIND, $K = 5$, simulated shop):
@@ -784,7 +791,7 @@ print(
 )
 print(f"alarms in ten nights: {sum(alarms['current'])} by yesterday's version, "
       f"{sum(alarms['reference'])} by the fixed reference")  # fmt: skip
-print("the first reason:", next((r.reasons[-1] for r in results if r.reasons), "none"))
+print("reason for the first alarm:", next((r.reasons[-1] for r in results if r.reasons), "none"))
 
 # %% [markdown]
 # **Figure 6.6.** Each nightly loss is below 10 %, so the comparison with yesterday's version never raises an alarm,
@@ -795,7 +802,7 @@ print("the first reason:", next((r.reasons[-1] for r in results if r.reasons), "
 #
 # ## What to remember
 #
-# - A request passes through store, extractor, $K'_u$ searches with one merge, ranker and re-ranking rule.
+# - A request passes through five stages: store, extractor, $K'_u$ searches with one merge, ranker and re-ranking rule.
 # - Before the week, run A/A tests and compute the MDE. CUPED's covariate must come from before the test.
 # - Check the sample ratio before you read any CTR. Read differences only as often as planned, and correct for their
 #   number.
@@ -821,5 +828,5 @@ path = write_metrics(
     },
 )
 print(
-    f"{seconds:.0f} seconds ({time.process_time():.0f} of processor time) on {torch.get_num_threads()} threads; the metrics are in {path.name}"
+    f"finished in {seconds:.0f} seconds ({time.process_time():.0f} of processor time) on {torch.get_num_threads()} threads; the metrics are in {path.name}"
 )

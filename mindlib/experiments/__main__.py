@@ -47,7 +47,7 @@ Trained as it serves, MIND with four interests is better than with one in HitRat
 items of two shops, by a fifth on Taobao and a tenth on Amazon Beauty. On films it is one point
 worse, before Holm's correction, and on five other settings (groceries, CDs, unseen users, a random
 split) the interval includes zero. At N = 500 it loses two points of HitRate on CDs and one of
-Recall for unseen users of films. Trained by Eq. 10, it loses six points on films (five in the
+Recall for unseen users of films. Trained with Eq. 10, it loses six points on films (five in the
 paper's form) and three on groceries.
 
 Users gain most whose next item has one of several categories of their history: 6.0 points on Taobao

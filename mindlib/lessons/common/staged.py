@@ -33,7 +33,7 @@ class Exercise:
             if message:
                 print(f"{self.name}, example {number} of {len(self.examples)}: {message}")
                 return False
-        print(f"{self.name}: correct on all {len(self.examples)} examples.")
+        print(f"{self.name}: correct on {len(self.examples)} of {len(self.examples)} examples.")
         return True
 
     def _wrong(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> str | None:
