@@ -430,7 +430,7 @@ print("most tastes covered by any of 3,600 directions:",
 # %% [markdown]
 # **In any dimension, an item between two liked items scores at least as high as the lower-scoring of the two**, unless
 # the lower score is negative. Let the item $\vec c=\alpha\vec a+\beta\vec b$ with $\alpha,\beta\ge0$ lie between the
-# liked items $\vec a$ and $\vec b$, all three of norm 1. By the triangle inequality, $1=|\vec c|\le\alpha+\beta$. If a
+# liked items $\vec a$ and $\vec b$, all of norm 1. By the triangle inequality, $1=|\vec c|\le\alpha+\beta$. If a
 # user vector $\vec v$ gives $\vec a$ and $\vec b$ nonnegative scores, it follows that
 #
 # $$\vec v^\top\vec c=\alpha\,\vec v^\top\vec a+\beta\,\vec v^\top\vec b
@@ -515,8 +515,7 @@ for name, v in [*zip(curves, user_vectors[32], strict=True)][1:]:
           f"cluster, {cosines[:, LIKED:].amax(1).mean():.2f} with the nearest other cluster")  # fmt: skip
 
 # %% [markdown]
-# **Figure 0.4.** At $d = 8$, four vectors cover almost all liked clusters (3.99 of four), whereas even the fitted
-# vector covers 1.57; a random list covers 0.004. Error bars: 95 % intervals over 100 worlds.
+# **Figure 0.4.** At $d = 8$, four vectors cover almost all liked clusters (3.99 of four), whereas even the fitted vector covers only 1.57; a random list covers 0.004. Error bars: 95 % intervals over 100 worlds.
 #
 # **Measured here**: among the tested dimensions, four vectors cover at least 90 % of the liked
 # clusters from $d = 8$, the fitted vector from 24 and the mean from 48. At $d = 2$, four vectors cover
