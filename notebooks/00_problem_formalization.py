@@ -515,7 +515,8 @@ for name, v in [*zip(curves, user_vectors[32], strict=True)][1:]:
           f"cluster, {cosines[:, LIKED:].amax(1).mean():.2f} with the nearest other cluster")  # fmt: skip
 
 # %% [markdown]
-# **Figure 0.4.** At $d = 8$, four vectors cover almost all liked clusters (3.99 of four), whereas even the fitted vector covers only 1.57; a random list covers 0.004. Error bars: 95 % intervals over 100 worlds.
+# **Figure 0.4.** At $d = 8$, four vectors cover almost all liked clusters (3.99 of four), whereas even the fitted
+# vector covers only 1.57; a random list covers 0.004. Error bars: 95 % intervals over 100 worlds.
 #
 # **Measured here**: among the tested dimensions, four vectors cover at least 90 % of the liked
 # clusters from $d = 8$, the fitted vector from 24 and the mean from 48. At $d = 2$, four vectors cover
