@@ -207,8 +207,8 @@ for name, pairs in {
 #
 # The paper uses features besides the id because they help **cold** items, which have no interactions yet. If the
 # untrained id row of a new film is set to zero, the film's vector $\tfrac13(\text{genre}+\text{decade})$ points roughly
-# in the direction of films with the same genres and decade. New films with identical genres and decade get identical
-# vectors. **Open**: are new films, whose vectors probably have smaller norms than others, retrieved?
+# in the direction of films with the same genres and decade. However, new films with identical genres and decade get
+# identical vectors. **Open**: are new films retrieved, although the zero row probably reduces their vectors' norms?
 #
 # The paper gives no reason for the mean. We see two: a mean has the user vectors' dimension $d$, as the inner product
 # requires, and $d$ does not grow with the number of features, which limits memory for the billion item vectors of a
@@ -272,9 +272,9 @@ print(f"ProfileTables equals mindlib's ProfileEmbedding on all {log.num_users:,}
 #
 # **An item's score is its largest inner product with the user's vectors.** For example, let a user have the vectors
 # $\vec v^1 = (2, 0)$ and $\vec v^2 = (0, 2)$. Item $a = (1, 0)$ scores $\max(2, 0) = 2$, $b = (0, 1)$ also scores 2,
-# and $c = (0.8, 0.8)$ only 1.6. The mean of the two vectors, $(1, 1)$, scores the items 1, 1 and 1.6. It ranks $c$
-# first, although $c$ belongs to neither interest. Averaging an item's two scores is no better, because the result
-# equals the mean vector's score. Formally,
+# and $c = (0.8, 0.8)$ only 1.6. The mean of the two vectors, $(1, 1)$, gives the items scores of 1, 1 and 1.6. It ranks
+# $c$ first, although $c$ belongs to neither interest. Averaging an item's two inner products is no better, because it
+# equals scoring with the mean vector. Formally,
 #
 # $$\mathbf V_u=f_{user}(\mathcal I_u,\mathcal P_u)=(\vec v_u^{\,1},\dots,\vec v_u^{\,K})\in\mathbb R^{d\times K},\tag{1}$$
 #
@@ -337,8 +337,8 @@ model = reference_model(split, seed)
 catalog = model.item_vectors()
 
 # %% [markdown]
-# The cell above trains a MIND model. Row $i$ of `catalog` is $\vec e_i$. For each of the user's films, `taste` is
-# 0, 1 or 2, or −1 if the film belongs to no taste.
+# The cell above trains a MIND model. Row $i$ of `catalog` is the trained $\vec e_i$. For each of the user's films,
+# `taste` is 0 (Film-Noir), 1 (Animation), 2 (War) or −1 (no taste).
 
 # %%
 chosen = films[taste >= 0]
@@ -421,7 +421,7 @@ frames(
 
 # %% [markdown]
 # **Figure 0.2.** In two dimensions, a single vector covers at most two of three tastes; three vectors cover all.
-# Filled: the six films in the list. Gray: other films.
+# Filled: the list. Gray: other films.
 
 # %%
 print("most tastes covered by any of 3,600 directions:",
@@ -450,7 +450,7 @@ print("most tastes covered by any of 3,600 directions:",
 # If each interest has its own vector, the rule applies with $c=1$. Therefore, **by this rule, a single vector needs $c$
 # times the dimension of separate vectors.** We test the rule in *random worlds*, each with $M = 60$ clusters of eight
 # items; the user likes $c = 4$ clusters. The rule predicts about $d = 33$ for one vector and $d = 8$ for four. The list
-# has 32 items, as many as the liked clusters contain. From here on, a cluster is **covered** if at least half of its
+# has 32 items, as many as the liked clusters contain. A cluster is now **covered** if at least half of its
 # items are in the list.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -601,8 +601,8 @@ for K in (1, 4):
 #
 # An **attention network** like DIN (section 6) weights 50 behaviors for each candidate. With $4d$ inputs per behavior
 # and 36 hidden units, it needs $2\cdot50\,(4d\cdot36+36+d)\approx0.93$ million FLOP per candidate. **TDM** (section 6)
-# applies this network to a binary tree of items: on each of the last $\log_2(10^9/10^3)\approx20$ levels, it scores
-# 2,000 nodes and keeps the best 1,000.
+# applies this network to a binary tree of items: starting from $10^3$ nodes, it scores 2,000 children on each of
+# $\log_2(10^9/10^3)\approx20$ levels and keeps the best 1,000.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 n, d = 10**9, 64
@@ -647,8 +647,8 @@ assert BREAK_EVEN.check(break_even)
 # ## 6. Attention for each candidate cannot use a vector index
 #
 # A network that takes the user and a candidate as joint input is more expressive than Eq. 3. DIN (Deep Interest
-# Network) weights each behavior by its relevance to the candidate. **Paper**: DIN captures diverse interests by
-# weighting items and suits ranking; MIND captures them by forming interest vectors and suits matching (§3.6). The next
+# Network), for example, weights each behavior by its relevance to the candidate. **Paper**: DIN weights behaviors and
+# suits ranking, whereas MIND forms interest vectors and suits matching; both capture diverse interests (§3.6). The next
 # cell weights behaviors with inner products instead of DIN's network.
 
 

@@ -62,7 +62,7 @@ show_architecture("routing")
 #
 # ## 1. A capsule is a vector whose norm is a confidence
 #
-# A neuron outputs a number, whereas a **capsule** outputs a vector. The vector's direction describes an entity, and its
+# A neuron's output is a number, whereas a **capsule** is a vector. The vector's direction describes an entity, and its
 # norm is the confidence that the entity is present. In MIND, the direction of an interest's capsule indicates which
 # items match the interest.
 #
@@ -218,9 +218,9 @@ _ = save_figure(
 # The last update of `b` is never used, so with $r = 3$ only two updates affect the output. With $r = 1$ there is no
 # routing: the loop squashes sums whose weights are all $1/K$.
 #
-# **Try**: write `u = z` in the loop, then rerun its cell and the collapsed cell after it, whose check reports a
-# difference. Squash shortens every vector, so without it the agreements are larger and the weights sharpen faster.
-# Restore the line afterward.
+# **Try**: replace `squash(z)` with `z` in the loop, then rerun its cell and the collapsed cell after it, whose check
+# reports a difference. Squash shortens every vector, so without it the agreements are larger and the weights sharpen
+# faster. Restore the line afterward.
 #
 # ### Exercise 1: a batch of users
 #
@@ -469,8 +469,8 @@ _ = save_figure(figures.sums_of_weights(both, titles, interests), "01_axis.svg")
 # each film sum to 1; with one over the behaviors, those of each interest do.
 #
 # The axis matters because **only the softmax over the interests makes the interests compete**. A softmax over the
-# behaviors normalizes each row separately, so no interest influences another. To test this, we replace the votes for
-# interest 2 with those for interest 1, and measure the change in the weights of interest 1:
+# behaviors normalizes each interest's weights separately, so no interest influences another. To test this, we replace
+# the votes for interest 2 with those for interest 1, and measure the change in the weights of interest 1:
 
 # %%
 changed = votes.clone()
@@ -495,7 +495,7 @@ u, w = dynamic_routing(shared, 3)
 print("capsules", u, "weights of the first film", w[:, 0], sep="\n")
 
 # %% [markdown]
-# All interests receive the same votes with the same weights, so they and their logits stay equal.
+# All interests receive the same votes with the same weights, so the interests and their logits stay equal.
 # Notebook 02 proves this and breaks the tie with random initial logits.
 #
 # ## Summary

@@ -390,8 +390,8 @@ show_table(
 # **Paper** (§4.3): in the online test, MIND with Eq. 9 nearly matched the click rate of a fixed $K = 7$ at lower cost.
 #
 # A user's remaining $K - K'_u$ interests are *inactive*. All later steps must exclude them: routing, the ReLU layers
-# (the *head*, which does not map zeros to zeros), label-aware attention, and retrieval (where a zero vector would
-# return arbitrary items).
+# (the *head*, which does not map zeros to zeros), label-aware attention (notebook 03), and retrieval (where a zero
+# vector would return arbitrary items).
 #
 # ## The whole layer
 #
@@ -407,8 +407,8 @@ show_table(
 # have taken weight from the active interests. Setting padding's logits to $-10^9$ before the softmax makes its weights
 # equal, not 0; $-\infty$ gives NaN.
 #
-# **Exercise 2.2.** Write one iteration, squashing included, with both masks: compute the interests $\vec u_j$ (batch,
-# interests, d) from the logits `b` (batch, interests, behaviors). Padding embeddings may be nonzero.
+# **Exercise 2.2.** Write one iteration with both masks, stopping after squashing: compute the interests $\vec u_j$
+# (batch, interests, d) from the logits `b` (batch, interests, behaviors). Padding embeddings may be nonzero.
 
 
 # %%
@@ -460,7 +460,7 @@ equal["b2i_routing"] = report_equality("b2i_routing with its gradients", pairs)
 
 # %% [markdown]
 # **Open**: do gradients flow through all iterations? In public code, they pass only through the last weighted sum, with
-# $w_{ij}$ treated as a constant; `detach` has the same effect here. $\mathbf S$ and the embeddings still learn through
+# $w_{ij}$ treated as constant; `detach` has the same effect here. $\mathbf S$ and the embeddings still learn through
 # that sum.
 #
 # **Try**: delete `* mask[:, None, :]` in `b2i_routing`, then rerun its cell and the collapsed check. The check fails:
@@ -550,8 +550,8 @@ print(f"smallest coordinate {V.min():.2f}; smallest cosine of two interests {cos
 #
 # ## Films flow into interests
 #
-# Figure 2.3 shows the routing of the trained model. Its configuration, `mindlib`'s default, was tuned on validation
-# data and differs from Algorithm 1 in three respects:
+# Figure 2.3 shows the routing of `reference`, the trained model. Its configuration, `mindlib`'s default, was tuned on
+# validation data and differs from Algorithm 1 in three respects:
 #
 # - **Initial logits** are similarities to *farthest points*, one seed film for each interest (like K-means++, which the
 #   paper calls future work). The first seed is the film least similar to the sum of the user's films; each further seed
@@ -559,7 +559,7 @@ print(f"smallest coordinate {V.min():.2f}; smallest cosine of two interests {cos
 # - **The agreement** is $4\cos(\vec u_j, \mathbf S\vec e_i)$, which does not depend on norms.
 # - **An interest** is the weighted *mean* of its votes, without squashing.
 #
-# Notebook 05 measures the effect of each difference. **Predict**: which of the eight films in the first table share an
+# Notebook 05 measures the effect of each. **Predict**: which of the eight films in the first table share an
 # interest?
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -575,7 +575,7 @@ _ = save_figure(figure, "02_films.svg")
 # %% [markdown]
 # **Figure 2.3.** Routing isolates the horror films (interest 2) and one outlier (interest 1); interests 3 and 4
 # overlap. A title has the color of the interest in which the film has the largest weight. Each interest is named after
-# the two genres whose films contribute most to it compared with the other interests.
+# the two genres whose shares of its weight most exceed their means over all interests.
 #
 # The interests are not the three tastes: film noir, animation and war are each split between interests 3 and 4. By
 # largest weight, *Blood Simple* and *Willy Wonka* share interest 4; the other six films of the first table share
@@ -610,8 +610,8 @@ for r, sigma in ((1, 0), (3, 1), (10, 5)):
 #   The *entropy* of its weights (scaled to sum to 1), divided by $\log n$, is near 0.
 #
 # We run Algorithm 1 without training ($r = 3$, $\mathbf S = \mathbf I$) on users simulated as above. Their correct
-# interests are known: one per cluster, with cosine about 0 and entropy $\log 7 / \log 21 = 0.64$. We increase either
-# the norm of the embeddings (with the softmax over interests or over behaviors) or, at norm 0.5, $\sigma$.
+# interests are known: one per cluster of seven, with cosine about 0 and entropy $\log 7 / \log 21 = 0.64$. We increase
+# either the norm of the embeddings (with the softmax over interests or over behaviors) or, at norm 0.5, $\sigma$.
 
 # %%
 norms, sigmas = (0.05, 1, 2, 4, 8, 16, 30), (0.1, 1, 2, 5, 20)

@@ -17,7 +17,7 @@
 #
 # From a user's films, MIND-$K$ computes up to $K$ *interest vectors*. In training, all films are scored with one
 # weighted sum of these vectors, which depends on the film to be predicted (Eq. 10). At serving, each film is scored
-# with the interest that fits it best (Eq. 3). Equation numbers and statements marked **Paper** are the paper's;
+# with the interest that fits it best (Eq. 3). Equation numbers are the paper's, as are statements marked **Paper**;
 # **Measured here** marks results on MovieLens-1M.
 
 # %% jupyter={"source_hidden": true} tags=["parameters"]
@@ -254,12 +254,13 @@ print(f"p = 0.5, best interest: weight {weight:.2f}, share of the gradient {shar
 
 # %% [markdown]
 # **Figure 3.3.** With $p = \infty$ only the chosen interest learns from the label; with $p = 0$ all interests receive
-# the same gradient. At $p = 0.5$ the best interest's share of the gradient (0.73) exceeds its weight (0.50).
+# the same gradient. At $p = 0.5$ the best interest's share of the gradient norm (0.73) exceeds its weight (0.50).
 #
-# The danger of hard attention is *starvation*: an interest that no label chooses receives no gradient. Its vector still
-# changes, because all interests share the film vectors and the layers that compute the interests from them (Figure
-# 3.1). Serving still uses this interest. To detect starvation, count how many labels choose each interest (section 5).
-# To avoid it, [BaM](https://github.com/jlunits2/BaM) trains an interest sampled from the softmax of the scores.
+# The danger of hard attention is *starvation*: an interest that no label chooses receives no gradient. Its vector
+# changes only because all interests share the film vectors and the layers that compute the interests from them (Figure
+# 3.1). Yet serving retrieves films with this interest. To detect starvation, count how many labels choose each interest
+# (section 5). To avoid it, [BaM](https://github.com/jlunits2/BaM) trains an interest sampled from the softmax of the
+# scores.
 #
 # ## 4. Training and serving score the negatives differently
 #
@@ -284,8 +285,8 @@ print(f"p = 0.5, best interest: weight {weight:.2f}, share of the gradient {shar
 # | in training (all by the interest of A) | $s$ | $s$ | 0 | 0 |
 # | at serving (each by its own best interest) | $s$ | $s$ | $s$ | $s$ |
 #
-# At serving, C and D tie with A. In training with the label A, the gradient does not lower their high scores with the
-# second interest, because only the first has weight.
+# At serving, C and D tie with A. In training with the label A, the gradient does not lower their high scores under the
+# second interest, because only the first interest has weight.
 #
 # **Predict**: if every user has these two interests, how low can the loss of Eq. 10 become, averaged over
 # the four films as labels?
@@ -550,11 +551,12 @@ inputs = random_V, random_active, random_e, negatives, *ids, None
 torch.testing.assert_close(ours, sampled_softmax.candidate_aware_loss(*inputs))
 
 # %% [markdown]
-# The gradient now lowers a negative's score with its own best interest, not with the label's. Each negative costs $K$
-# dot products instead of one, so the scores have shape $(B, K, C)$ before the maximum.
+# The gradient now lowers a negative's score under its own best interest, not under the label's best interest. Each
+# negative costs $K$ dot products instead of one, so the scores have shape $(B, K, C)$ before the maximum.
 #
-# The remedy extends to any $p$, with the score $\mathbf e_j^\top \mathbf V_u\, \mathrm{softmax}(p\, \mathbf V_u^\top
-# \mathbf e_j)$. This weighted mean never exceeds the serving score, which is its limit as $p \to \infty$.
+# The remedy extends to any finite $p$, with the score $\mathbf e_j^\top \mathbf V_u\, \mathrm{softmax}(p\, \mathbf
+# V_u^\top \mathbf e_j)$. This weighted mean of scores never exceeds the serving score, which is its limit as $p \to
+# \infty$.
 #
 # **Elsewhere.** Xiong and Yu ([2403.05122](https://arxiv.org/abs/2403.05122)) describe the mismatch. The authors of
 # BACH ([2607.08107](https://arxiv.org/abs/2607.08107)) report that, on MovieLens-20M, Taobao and Netflix, training that

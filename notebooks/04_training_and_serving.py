@@ -228,8 +228,8 @@ print(
 # The corrected sum is unbiased. The loss, however, takes the logarithm of the sum and is too low on average, because
 # the logarithm is concave (Jensen's inequality). The gradient is biased, too.
 #
-# For the five films, the next cell computes the loss for one draw of two negatives, and the probability-weighted mean
-# denominator and loss over all 25 possible draws:
+# For the five films, the next cell computes the loss for one draw of two negatives, then averages denominator and loss
+# over all 25 possible draws, weighted by probability:
 
 # %%
 q = torch.tensor([0.3, 0.2, 0.1, 0.1, 0.3])  # the distribution of the negatives
@@ -285,8 +285,8 @@ _ = save_figure(figure, "04_bias.svg")
 # ### Effects of errors in the loss
 #
 # Suppose that five films are the labels of 50, 20, 15, 10 and 5 % of the pairs, and that the model has one free score
-# for each film. Four negatives are drawn in proportion to these shares. For each version of the loss, the table shows
-# the softmax of the minimizing scores, with the sampled sum replaced by its expectation:
+# for each film. Four negatives are drawn in proportion to these shares. The table shows the softmax of the scores that
+# minimize each version of the loss, with the sampled sum replaced by its expectation:
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 truth = np.array([0.5, 0.2, 0.15, 0.1, 0.05])
@@ -525,7 +525,8 @@ show_table(
 # ### Exercise 1: another sampler
 #
 # Write `log_expected_counts(ids, counts, m)`, which returns the logarithm of the expected count of each film in `ids`
-# among $m$ negatives drawn in proportion to `counts ** 0.75`; `counts[0]` is padding and equals 0.
+# among $m$ negatives drawn in proportion to `counts ** 0.75` (popularity sampling); `counts[0]` is padding and equals
+# 0.
 
 
 # %%
@@ -625,8 +626,8 @@ show_table(
 )
 
 # %% [markdown]
-# The leak lowers the training loss but does not raise the hit rate. The model probably learns high scores for the
-# behaviors, because the label is among them. In serving, however, the next film is never in the history. Therefore,
+# The leak lowers the training loss but does not raise the hit rate. The model probably learns to give the behaviors
+# high scores, because the label is among them. In serving, however, the next film is never in the history. Therefore,
 # behaviors must be strictly older than the label.
 #
 # ## 3. Serving: K searches, one list
@@ -715,9 +716,9 @@ show_table(
 #
 # **Norms matter** because the index and the loss use inner products, and the norm of an item vector is correlated with
 # the item's popularity. **Measured here**: normalizing the *item vectors* changes the order in each list and costs
-# about 2 points of HitRate@50. Normalizing the *interests* changes only the merge; the interval of its effect
-# contains 0. To search by cosine, normalize the vectors in training, too, and divide the cosines, which are at most 1,
-# by a temperature.
+# about 2 points of HitRate@50. Normalizing the *interests* changes only the merge; the interval of its effect contains
+# 0. To search by cosine, also normalize the vectors in training, and divide the cosines by a temperature because they
+# cannot exceed 1.
 
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -780,8 +781,8 @@ show_table(
 #
 #
 # **Latency**: with a million items and $K = 5$, mindlib's exact index, `ExactIndex`, answers 99 % of the requests
-# within 15 ms. **Paper**: extraction of the interests and retrieval from a billion items take less than 15 ms. Our
-# times are for one user on one core, without extraction ([docs/speed.md](../docs/speed.md)):
+# within 15 ms. **Paper**: extraction of the interests and retrieval from a billion items together take less than 15 ms.
+# Our times are for one user on one core, without extraction ([docs/speed.md](../docs/speed.md)):
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 kept = records.record("serving")

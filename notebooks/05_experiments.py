@@ -19,7 +19,7 @@
 # percentage point (inconclusive in §8); in five other settings, the difference is not measurable. With the paper's Eq.
 # 10, where the interest matching the label also scores the negatives, four interests lose six points on films. On
 # Taobao and Beauty, users gain most if the category of their last item is one of several in their earlier history. The
-# order of behaviors matters more: for last items on Taobao, Beauty, films and Amazon CDs, one vector with a learned
+# order of behaviors matters more: for last items on Taobao, Beauty, films and CDs, one vector with a learned
 # weight for each position outperforms four without such weights. If both have these weights, four measurably outperform
 # one in HitRate@50 only on Taobao, by 0.3 points.
 #
@@ -152,11 +152,12 @@ print(
 # %% [markdown]
 # The multi-interest paper ComiRec (2020) holds out whole users and predicts the last fifth of their sequences. The MIND
 # paper divides interactions 19:1 at random, so a user's later interactions may train the model that predicts an earlier
-# one. **All three protocols leak the future**: the training data contain what *other* users did after a test case.
+# one. **All three protocols, including ours, leak the future**: the training data contain what *other* users did after
+# a test case.
 #
-# HitRate@N (Eq. 12) is the share of users with a target among the N best items of the catalog, excluding their
-# history (`exclude_history` of `evaluate`). With one target per user, it equals recall, the share of targets found; a
-# user with several targets counts once. The exclusion should matter most for groceries (The Complete Journey), where
+# HitRate@N (Eq. 12) is the share of users with a target among the N best items of the catalog, excluding their history
+# (`exclude_history` of `evaluate`). With one target per user, it equals recall, the share of targets found; a user with
+# several targets counts once. The exclusion should matter most for the grocery dataset The Complete Journey, where
 # users buy items again.
 
 
@@ -429,9 +430,9 @@ for r in (1, 2, 3, 6):
 #
 # ## 4. Which K, σ and p?
 #
-# Each recorded study changes one setting of our MIND-4 (on Taobao, the best of four configurations, not eight); unlike
-# in §2, MIND-1 is not tuned separately. Studies of σ use Gaussian initialization, because farthest-point initialization
-# has no σ.
+# Each recorded study changes one hyperparameter of our MIND-4. Unlike in §2, MIND-1 is not tuned separately, and
+# Taobao's MIND-4 is the best of four settings, not eight. Studies of σ use Gaussian initialization, because
+# farthest-point initialization has no σ.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 model = trained_model(split, trial, cache)
@@ -473,7 +474,7 @@ for text, a, b, study, n in (
 
 # %% [markdown]
 # **Figure 5.4.** *On Taobao, two interests give most of the gain, and eight are not measurably better than four; r, σ
-# and p matter less. On films, K makes no measurable difference at MIND-4's learning rate.*
+# and p matter less. On films, K makes no measurable difference with MIND-4's other settings.*
 #
 # All values measured here are from Taobao:
 #
@@ -491,7 +492,7 @@ for text, a, b, study, n in (
 #
 # ### Effects of the other parts
 #
-# Each row below is MIND-4 (ours) with some or all parts of the paper's form, but with our loss.
+# Each row below is MIND-4 (ours) with some or all parts of the paper's form, but our loss.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 beauty = "Amazon Beauty, last item"
@@ -599,7 +600,7 @@ show_table(
 # Taobao and 3.82 [2.77, 4.87] on Beauty's last items. This agrees with the paper's motivation: one vector stays near
 # the most frequent category, and several also represent the others. On Taobao, users lose 0.31 [0.13, 0.48] points if
 # the target's category is absent. The motivation does not explain the gain of 1.41 [1.02, 1.81] on Beauty for absent
-# categories. On films, users lose 2.43 [0.56, 4.30] points if the target's category is most frequent.
+# categories. On films, users lose 2.43 [0.56, 4.30] points if the target's category is their most frequent.
 #
 # Without the items' categories as input, the gain on Taobao disappears (−0.06 [−0.19, 0.07]). However, after
 # correction, no setting shows that the gain depends on the number of categories in the history. On Taobao, the gain
@@ -880,7 +881,7 @@ _ = save_figure(figure, "05_map.png")
 
 # %% [markdown]
 # **Figure 5.11.** *Films of a genre are often neighbors; the broad user's interests 1 and 3 lie among the horror
-# films.* Points are the 2,000 most frequent films, with six large genres in color. A line joins each of the user's
+# films.* Points are the 2,000 most frequent films, six large genres in color. A line joins each of the user's
 # films (circles) to its strongest interest (star). The mean of 500 users' interests is subtracted from each interest;
 # its star then marks the median position of the ten nearest films. UMAP preserves neither group sizes nor distances
 # between remote groups.

@@ -536,7 +536,7 @@ print(f"if the app lost a fifth of the users with K = 7: p = {p:.1e}")
 # %% [markdown]
 # If $p$ is below 0.001, *the CTR is not read*: assignment or logging does not follow the plan, and lost users are not a
 # random sample (slow requests, for example, drive away users with slow phones). Find the cause, fix it and repeat the
-# test. A low limit avoids false alarms, because platforms run this check daily on every test.
+# experiment. The limit is low because platforms check every experiment daily and would otherwise see many false alarms.
 #
 # ### Exercise 2: the sample ratio
 #
@@ -625,7 +625,7 @@ print(f"significant after Holm's correction: {'; '.join(significant) or 'none'}.
 
 # %% [markdown]
 # **Measured here.** After Holm's correction, every method except MIND with one interest is significantly above the
-# control. These trained models with $K = 1$ may differ from the control by up to 0.17 points in either direction.
+# control. The interval for the trained models with $K = 1$ allows differences of up to 0.17 points in either direction.
 # Intervals and $p$, from Welch's t-test (`difference`), are uncorrected; $p$ (Holm) is corrected for all six
 # comparisons. The differences are CUPED-adjusted, so they need not equal those of the raw CTRs. The MDE of 0.32 points
 # is not the significance threshold, so +0.29 can be significant.
@@ -660,7 +660,7 @@ print(f"standard deviation between the runs of a trained method: {100 * np.sqrt(
 #
 # User sampling explains most of the spread between runs; training explains the rest. The printed estimate for training
 # is rough, because each arm has only three runs. Item-based CF has no seed, so its gray marks differ only in users. All
-# orange intervals use one spread, pooled over the trained methods.
+# orange intervals share one standard deviation, pooled over the trained methods.
 #
 # ### The results of §4.3 and of this week
 #
@@ -726,8 +726,8 @@ for name, covariate in (("last week", x), ("the same week", wrong)):
 # version passes a check (the *gate*), the refresh moves the servers' pointer to it; `Registry.rollback()` moves the
 # pointer back. A click takes effect at once, but an item added at noon enters the index only at the next refresh.
 #
-# **The extractor and the index are replaced together**, because each training run has its own coordinates. One run's
-# user vectors are hardly better than chance with another run's item vectors (MIND, $K = 5$, simulated shop):
+# **The extractor and the index are replaced together**, because each training run has its own coordinates. Searching
+# one run's item vectors with another run's user vectors is hardly better than chance (MIND, $K = 5$, simulated shop):
 
 # %%
 one, other = (models[f"{fixed_k(5)} / {s}"] for s in (0, 1))
