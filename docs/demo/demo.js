@@ -9,7 +9,7 @@ const LISTED = 8; // films of each list
 const CHINESE = {
   "Loading the model …": "正在加载模型……",
   "Films and model": "电影与模型",
-  "Add a film, by its title:": "按片名（英文）添加电影：",
+  "Add a film by its title:": "按片名（英文）添加电影：",
   "Matching titles": "匹配的片名",
   "Interests K": "兴趣数 K",
   "Iterations r": "路由迭代次数 r",
