@@ -7,6 +7,7 @@ table of assignments, and all arms share common random numbers for the same user
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,16 +26,26 @@ class Experiment(Options):
 
     Attributes:
         name: of the experiment; the same name always splits the same users in the same way.
-        arms: their names; each has an equal share of the users.
+        arms: their names.
+        shares: of the traffic, in the arms' order; equal ones if empty.
     """
 
     name: str
     arms: tuple[str, ...]
+    shares: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.arms or len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms={self.arms}: expected at least one arm, each name once")
+        if not self.shares:
+            object.__setattr__(self, "shares", (1 / len(self.arms),) * len(self.arms))
+        if len(self.shares) != len(self.arms) or min(self.shares) <= 0:
+            raise ValueError(
+                f"shares={self.shares}: expected one share above 0 for each of {self.arms}"
+            )
+        if not math.isclose(sum(self.shares), 1):
+            raise ValueError(f"shares={self.shares}: expected a sum of 1, not {sum(self.shares):g}")
 
     def members(self, user_ids: np.ndarray) -> Bool[np.ndarray, "arms users_plus_one"]:
         """Return which users each arm has: every user is in one arm, and padding in none.
@@ -47,8 +58,7 @@ class Experiment(Options):
             raise ValueError(f"user id {text!r}: expected a whole number, whose value is hashed")
         digest = hashlib.blake2b(self.name.encode(), digest_size=8).digest()
         random = uniform(int.from_bytes(digest, "little"), user_ids[1:].astype(np.int64))
-        shares = np.full(len(self.arms), 1 / len(self.arms))
-        arms = np.searchsorted(np.cumsum(shares)[:-1], random, side="right")
+        arms = np.searchsorted(np.cumsum(self.shares)[:-1], random, side="right")
         return np.r_[-1, arms] == np.arange(len(self.arms))[:, None]
 
 

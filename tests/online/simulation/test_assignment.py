@@ -49,9 +49,12 @@ def test_an_arm_depends_on_the_user_alone(users):
     assert together.tolist() == alone
 
 
-def test_arms_have_equal_shares():
-    counts = np.bincount(arm_of(Experiment("shares", ("a", "b", "c")), USERS), minlength=3)
-    assert stats.chisquare(counts).pvalue > 1e-3
+@pytest.mark.parametrize("shares", [(), (0.1, 0.2, 0.7)])
+def test_arms_have_their_shares(shares):
+    experiment = Experiment("shares", ("a", "b", "c"), shares)
+    counts = np.bincount(arm_of(experiment, USERS), minlength=3)
+    expected = np.array(shares or (1 / 3, 1 / 3, 1 / 3)) * len(USERS)
+    assert stats.chisquare(counts, expected).pvalue > 1e-3
     assert counts.sum() == len(USERS)
 
 
@@ -82,6 +85,9 @@ def test_text_ids_are_refused_because_their_value_is_hashed():
     [
         ({"arms": ()}, "at least one arm"),
         ({"arms": ("a", "a")}, "each name once"),
+        ({"arms": ("a", "b"), "shares": (1.0,)}, "one share above 0 for each"),
+        ({"arms": ("a", "b"), "shares": (1.0, 0.0)}, "one share above 0 for each"),
+        ({"arms": ("a", "b"), "shares": (0.5, 0.4)}, "expected a sum of 1, not 0.9"),
     ],
 )
 def test_impossible_experiments_are_refused(options, message):
