@@ -304,10 +304,10 @@ assert PAIRED_INTERVAL.check(paired_interval)
 # %% [markdown]
 # ### The answer depends on the data, on N and on the loss
 #
-# The next tables and figure show runs recorded on five datasets, with three seeds (± standard deviation, omitted if
-# 0.0). For each tunable model, one of eight settings (in a few cases four) was chosen on validation cases; otherwise,
-# unequal tuning could explain a gain. [docs/results.md](../docs/results.md) lists all metrics and settings; §5 defines
-# *recency*.
+# The next tables and figure show runs recorded on five datasets, with at least three seeds (± standard deviation,
+# omitted if 0.0). For each tunable model, one of eight settings (in one case four) was chosen on validation cases;
+# otherwise, unequal tuning could explain a gain. [docs/results.md](../docs/results.md) lists all metrics and settings;
+# §5 defines *recency*.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 live = as_results(runs)
@@ -510,7 +510,7 @@ _ = save_figure(figure, "05_ablation.svg")
 
 # %% [markdown]
 # **Figure 5.5.** *Mean pooling of the item fields costs most; next come the ReLU head, the random bilinear map and, at
-# N = 500, the lack of dropout.* Targets are users' last items on Beauty. *Full id scale* initializes id embeddings at
+# N = 500, the lack of dropout.* Targets are last items on Beauty. *Full id scale* initializes id embeddings at
 # the scale of the other fields; *mean pooling* also does this and drops the title words. *Soft attention* has p = 2;
 # *gradient of the last iteration* detaches the earlier iterations.
 #
