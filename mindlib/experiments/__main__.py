@@ -96,8 +96,8 @@ unseen users of MovieLens-1M, two rates times two dropouts. The number of candid
 results: with four candidates on Taobao, the gain of four interests was 1.36 points instead of 1.16,
 and YouTube DNN was half a point lower. Some chosen rates are the lowest or highest of the four: on
 Taobao, 0.002 for MIND-1, MIND-4 and SASRec and 0.016 for YouTube DNN and ComiRec-DR; on Amazon
-Beauty, 0.002 for SASRec; on films, 0.032 for ComiRec-DR. The studies on Taobao (notebook 05) vary the MIND-4 that was best among four
-candidates.
+Beauty, 0.002 for SASRec; on films, 0.032 for ComiRec-DR. The studies on Taobao (notebook 05) vary
+the MIND-4 that was best among four candidates.
 
 Four tables reuse settings chosen elsewhere. The last items and the random split of Amazon Beauty
 use those of its unseen users, whose validation users are left out of these tests. The Complete
