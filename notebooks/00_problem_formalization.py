@@ -239,9 +239,9 @@ assert POOLING.check(pool)
 # %% [markdown]
 # ### 2.2 A profile is a concatenation
 #
-# The embeddings of the three profile fields, 8 numbers each, are **concatenated** into $\vec p_u$ (§3.2).
-# This vector enters only the ReLU layers, which can weight each field separately. It never enters an inner product, so
-# its dimension need not be $d$.
+# The embeddings of the three profile fields, 8 numbers each, are **concatenated** into $\vec p_u$ (§3.2). This vector
+# enters only the ReLU layers, which can weight each field separately. It enters no inner product with items, so its
+# dimension need not be $d$.
 
 
 # %%
@@ -338,7 +338,7 @@ catalog = model.item_vectors()
 
 # %% [markdown]
 # The cell above trains a MIND model. Row $i$ of `catalog` is the trained $\vec e_i$. For each of the user's films,
-# `taste` is 0 (Film-Noir), 1 (Animation), 2 (War) or −1 (no taste).
+# `taste` is 0 (Film-Noir), 1 (Animation), 2 (War) or −1 (others).
 
 # %%
 chosen = films[taste >= 0]
@@ -421,7 +421,7 @@ frames(
 
 # %% [markdown]
 # **Figure 0.2.** In two dimensions, a single vector covers at most two of three tastes; three vectors cover all.
-# Filled: the list. Gray: other films.
+# Filled: the list.
 
 # %%
 print("most tastes covered by any of 3,600 directions:",
@@ -480,7 +480,7 @@ frames(
 # %% [markdown]
 # **Figure 0.3.** As the dimension $d$ grows (move the slider), the liked items fill the list; four vectors need a much
 # smaller $d$ than their mean. Each $d$ has its own random world. Filled: in the list. Colored: the four liked clusters,
-# one per row. Gray: other items.
+# one per row.
 #
 # Figure 0.4 averages over many worlds. It adds a single vector *fitted to the answer*: this vector minimizes a softmax
 # loss on the liked items, which are unknown in advance.
@@ -524,8 +524,8 @@ for name, v in [*zip(curves, user_vectors[32], strict=True)][1:]:
 #
 # The mean needs a larger dimension than the rule's 33. Random directions are not exactly orthogonal, so the farthest
 # liked cluster has a lower cosine than the rule's $1/\sqrt 4$: at $d = 32$, it is 0.37, below that of the nearest other
-# cluster (0.40). The fitted vector needs a smaller dimension, because its cosine with the nearest other cluster is
-# lower (0.22).
+# cluster (0.40). The fitted vector needs fewer dimensions than the mean, because its cosine with the nearest other
+# cluster is only 0.22.
 #
 # One vector with a larger $d$ also works but is expensive. For $10^9$ items in float32, $d = 256$ instead of 64 raises
 # the memory for the item vectors from 256 to 1,024 GB and the cost of each inner product fourfold. Four vectors of
@@ -618,9 +618,9 @@ times = {name: (1000 * b / bandwidth, 1000 * f / speed) for name, (b, f) in work
 _ = save_figure(figures.costs(times, limit=15), "00_costs.svg")
 
 # %% [markdown]
-# **Figure 0.5.** Only methods that read a small part of the items meet the limit of 15 ms. Reading dominates for inner
-# products, computing for attention networks. All times are calculated, not measured; the accuracy lost by an index is
-# ignored.
+# **Figure 0.5.** Only methods that read a small part of the items meet the limit of 15 ms. Inner products are limited
+# by reading, attention networks by computing. All times are calculated, not measured; any accuracy lost through an
+# index is ignored.
 #
 # ### Exercise 3: when computing becomes the bottleneck
 #
@@ -671,7 +671,7 @@ print(f"cosine of the two user vectors: {F.cosine_similarity(*seen_from, dim=0):
 # number of nodes that grows with the logarithm of the number of items.
 #
 # If attention puts all weight on the best-matching behavior, the score becomes Eq. 3 with *every behavior as an
-# interest*. MIND compresses $n$ behaviors into a few interests.
+# interest*. MIND instead compresses the $n$ behaviors into a few interests.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 seconds = time.perf_counter() - started

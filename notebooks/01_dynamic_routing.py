@@ -108,14 +108,14 @@ show_table(["norm of $z$", *norms], [["norm of squash($z$)", *(f"{x:.4f}" for x 
 # | high-level | $u_j$, $j \le K$ | $c_j^h$, $j \le n$ | $u_j$, $j \le K'_u$ |
 #
 # Each low-level capsule predicts every high-level capsule. The prediction $S_{ij}\,c_i$ is called a **vote**. Each pair
-# $(i, j)$ has its own matrix $S_{ij}$. Routing has no other trained parameters: it computes the $u_j$ from the votes,
-# anew for each input.
+# $(i, j)$ has its own trained matrix $S_{ij}$. Routing has no other trained parameters: it computes the $u_j$ from the
+# votes, anew for each input.
 #
 # If a nose and a mouth predict the same face, they probably belong to it. Accordingly, **a low-level capsule is
 # assigned to the high-level capsule for which its vote agrees best with the votes of the other low-level capsules.**
 #
-# Our example has three low-level and two high-level capsules in the plane. In all tensors the index $j$ precedes $i$,
-# so `pencil[j, i]` is the vote $S_{ij}\,c_i$:
+# Our example has three low-level and two high-level capsules in the plane. In all tensors, the index $j$ precedes $i$,
+# so `pencil[j, i]` below is the vote $S_{ij}\,c_i$:
 
 # %%
 pencil = torch.tensor(
@@ -220,7 +220,7 @@ _ = save_figure(
 #
 # **Try**: replace `squash(z)` with `z` in the loop, then rerun its cell and the collapsed cell after it, whose check
 # reports a difference. Squash shortens every vector, so without it the agreements are larger and the weights sharpen
-# faster. Restore the line afterward.
+# faster. Restore the line and rerun afterward.
 #
 # ### Exercise 1: a batch of users
 #
@@ -276,7 +276,7 @@ S = torch.stack([stretch(e[i]) for i in first])  # (K, 2, 2)
 votes = torch.einsum("jde,ie->jid", S, e)  # (K, L, 2)
 
 # %% [markdown]
-# In iteration 1 all weights are 1/3. **Predict** whether all capsules then point the same way, and to which interest
+# In iteration 1, all weights are 1/3. **Predict** whether all capsules then point the same way, and to which interest
 # *Who Framed Roger Rabbit?* is finally assigned.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]

@@ -338,9 +338,9 @@ print(f"baseline, σ = 1 against the mean of the behaviors: {repeats['baseline']
 # equal.
 #
 # **Open**: how can serving be made repeatable? Noise fixed for each position makes the interests depend on the order of
-# the films. In evaluation, `mindlib` therefore computes Gaussian logits from a hash of item and interest; however, bad
-# logits are then permanent. Farthest-point initialization (below) needs no noise, but an outlier may become an
-# interest. An evaluation may instead average metrics over several draws.
+# the films. Outside training, `mindlib` therefore computes Gaussian logits from a hash of item and interest; however,
+# bad logits are then permanent. Farthest-point initialization (below) needs no noise, but an outlier may become an
+# interest. An evaluation may instead average metrics over several draws of logits.
 
 # %% [markdown]
 # ## Third change: the number of interests depends on the history
@@ -402,10 +402,9 @@ show_table(
 #
 # $$w_{ij} = \frac{\exp b_{ij}}{\sum_k \exp b_{ik}} \tag{6}$$
 #
-# where $k$ runs over the interests (notebook 01 discusses the upper limit of the paper's sum). **Mask inactive
-# interests before the softmax and padding after it.** Masked only after the softmax, an inactive interest would already
-# have taken weight from the active interests. Setting padding's logits to $-10^9$ before the softmax makes its weights
-# equal, not 0; $-\infty$ gives NaN.
+# where $k$ runs over the interests. **Mask inactive interests before the softmax and padding after it.** Masked only
+# after the softmax, an inactive interest would already have taken weight from the active interests. If all its logits
+# are $-10^9$ before the softmax, padding gets equal weights, not 0; $-\infty$ gives NaN.
 #
 # **Exercise 2.2.** Write one iteration with both masks, stopping after squashing: compute the interests $\vec u_j$
 # (batch, interests, d) from the logits `b` (batch, interests, behaviors). Padding embeddings may be nonzero.
@@ -468,9 +467,9 @@ equal["b2i_routing"] = report_equality("b2i_routing with its gradients", pairs)
 #
 # ### The profile and the head
 #
-# After routing, the profile's embedding $\vec p_u$ is concatenated with each interest capsule, and shared ReLU layers
-# map each result to an interest vector $\vec v_u^k$ (**Paper**, §3.3). **Open**: the paper specifies neither the number
-# and size of the layers nor the last activation. We use a hidden ReLU layer and a linear output layer.
+# After routing, the profile's embedding $\vec p_u$ is concatenated with each interest $\vec u_k$, and shared ReLU
+# layers map each result to an interest vector $\vec v_u^k$ (**Paper**, §3.3). **Open**: the paper specifies neither the
+# number and size of the layers nor the last activation. We use a hidden ReLU layer and a linear output layer.
 
 
 # %%
@@ -610,8 +609,9 @@ for r, sigma in ((1, 0), (3, 1), (10, 5)):
 #   The *entropy* of its weights (scaled to sum to 1), divided by $\log n$, is near 0.
 #
 # We run Algorithm 1 without training ($r = 3$, $\mathbf S = \mathbf I$) on users simulated as above. Their correct
-# interests are known: one per cluster of seven, with cosine about 0 and entropy $\log 7 / \log 21 = 0.64$. We increase
-# either the norm of the embeddings (with the softmax over interests or over behaviors) or, at norm 0.5, $\sigma$.
+# interests are known: one per cluster of seven behaviors, with cosine about 0 and entropy $\log 7 / \log 21 = 0.64$.
+# Along two paths in Figure 2.4, the embeddings' norm grows (softmax over interests or behaviors); along the third,
+# $\sigma$ grows at norm 0.5.
 
 # %%
 norms, sigmas = (0.05, 1, 2, 4, 8, 16, 30), (0.1, 1, 2, 5, 20)

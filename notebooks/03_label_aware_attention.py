@@ -254,7 +254,8 @@ print(f"p = 0.5, best interest: weight {weight:.2f}, share of the gradient {shar
 
 # %% [markdown]
 # **Figure 3.3.** With $p = \infty$ only the chosen interest learns from the label; with $p = 0$ all interests receive
-# the same gradient. At $p = 0.5$ the best interest's share of the gradient norm (0.73) exceeds its weight (0.50).
+# the same gradient. At $p = 0.5$ the best interest's share of the summed gradient norms (0.73) exceeds its weight
+# (0.50).
 #
 # The danger of hard attention is *starvation*: an interest that no label chooses receives no gradient. Its vector
 # changes only because all interests share the film vectors and the layers that compute the interests from them (Figure
@@ -265,7 +266,7 @@ print(f"p = 0.5, best interest: weight {weight:.2f}, share of the gradient {shar
 # ## 4. Training and serving score the negatives differently
 #
 # At serving the label is unknown. If each film were the attention query at a finite $p$, each would have its own user
-# vector, but an index search needs fixed query vectors. The interests are fixed, so one search for each suffices.
+# vector, but an index search needs fixed query vectors. The interests are fixed, so one search per interest suffices.
 # In the merged list, each film is scored by its own best interest (Eq. 3):
 #
 # $$ f_{\text{score}}(\mathbf V_u, \mathbf e_j) = \max_{1 \le k \le K'_u} \mathbf e_j^\top \mathbf v_u^k $$
@@ -329,14 +330,14 @@ _ = save_figure(figure, "03_division.svg")
 # *Knowing the label lowers the loss by at most $\log K$*. Let $P_k(i)$ be the softmax probability of film $i$ under
 # interest $k$, and $k(i)$ the interest that film $i$ chooses if it is the label. Over the catalog, the probabilities
 # $P_{k(i)}(i)$ sum to $Z \le \sum_k \sum_i P_k(i) = K$; $Z$ can exceed 1. Dividing the probabilities by $Z$ gives a
-# distribution that does not depend on the label. The loss of Eq. 10, $-\log P_{k(i)}(i)$, is therefore the loss of this
-# distribution minus $\log Z$, where $\log Z \le \log K$. We call $\log Z$ the *hint*: the loss reduction from knowing
-# the label, which is unknown at serving.
+# distribution that does not depend on the label. The hard-attention loss of Eq. 10, $-\log P_{k(i)}(i)$, is therefore
+# the loss of this distribution minus $\log Z$, where $\log Z \le \log K$. We call $\log Z$ the *hint*: the loss
+# reduction from knowing the label, which is unknown at serving.
 #
 # ### Exercise 1: two margins
 #
-# Write `margins(V, label, rival)` for interests $(B, K, d)$ and two films, each $(B, d)$, with hard attention and all
-# interests active. Return $(B, 2)$: the label's score minus the rival's, first in training, then at serving.
+# Assuming hard attention and all interests active, write `margins(V, label, rival)` for interests $(B, K, d)$ and two
+# films, each $(B, d)$. Return $(B, 2)$: the label's score minus the rival's, first in training, then at serving.
 
 
 # %%
@@ -392,7 +393,7 @@ for sizes in ([3, 1], [4, 4, 4]):
 # %% [markdown]
 # ## 5. The cost on real data
 #
-# MIND-1 and two MIND-4 models have the same settings ($p = \infty$), data, negatives, seed and
+# MIND-1 and two MIND-4 models share all other settings ($p = \infty$), data, negatives, seed and
 # number of parameters, and serving uses Eq. 3. The MIND-4 models differ only in the scores that enter the loss:
 #
 # - *label attends* (`loss="label"`, Eq. 10): the label's $\mathbf v_u$ scores all *candidates* (the label and the
@@ -505,8 +506,8 @@ print(
 # %% [markdown]
 # **Figure 3.6.** For our user and the model trained with Eq. 10, eleven films (red) have a lower training score than
 # the label (the user's test film) but a higher serving score. Together they have 0.01 % of the probability in Eq. 10,
-# so the gradient from this label would hardly lower their scores. If every candidate attends, all films lie on the
-# diagonal.
+# so the gradient from this label would hardly lower their scores. If every candidate attended, all films would lie on
+# the diagonal.
 #
 # ## 6. The remedy: every candidate attends
 #

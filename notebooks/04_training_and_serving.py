@@ -547,7 +547,7 @@ assert LOG_EXPECTED.check(log_expected_counts)
 
 # %% [markdown]
 # Both samplers below draw by popularity, but `half_changed` keeps the uniform sampler's correction. **Predict**: how
-# does the wrong correction change the hit rate, and which films drop off the lists?
+# does the wrong correction change the hit rate, and which films drop off the top-50 lists?
 
 # %%
 counts = torch.from_numpy(split.train_counts)
@@ -710,9 +710,9 @@ show_table(
 # top 50 for only 6 %.
 #
 # **N results for each interest suffice.** If $N$ films precede a film in the list of its best interest, their best
-# scores are higher, too, so the film is not in the exact top $N$. However, $N / K$ results do not suffice, because one
-# interest may fill the entire top $N$. Cut the merged list to $N$ films: uncut, it has up to $K N$, which inflates
-# HitRate@N. To exclude $h$ seen films, fetch $N + h$ results.
+# scores exceed its best score, so the film is not in the exact top $N$. However, $N / K$ results do not suffice,
+# because one interest may fill the entire top $N$. Cut the merged list to $N$ films: an uncut list of up to $K N$ films
+# inflates HitRate@N. To exclude $h$ seen films, fetch $N + h$ results.
 #
 # **Norms matter** because the index and the loss use inner products, and the norm of an item vector is correlated with
 # the item's popularity. **Measured here**: normalizing the *item vectors* changes the order in each list and costs
@@ -827,15 +827,15 @@ print(f"by hand, two calls: vectors differ by {redrawn.median():.0%} of their no
 print(f"mindlib, model and export: vectors differ by at most {skew:.0e} of their norm")
 
 # %% [markdown]
-# In serving, mindlib's initial logits are the same in every call: *MIND (ours)* uses farthest-point initialization
-# (notebook 02), and `MINDConfig.paper()` derives them from item, interest and seed. The effect of skew on the hit rate
-# is not measured.
+# In serving, mindlib's initial logits are the same in every call: *MIND (ours)* uses deterministic farthest-point
+# initialization (notebook 02), and `MINDConfig.paper()` derives each logit from item, interest and seed. The effect of
+# skew on the hit rate is not measured.
 #
 # ## 5. One more click
 #
 # A click changes the interests at the next request (the paper's *real-time personalization*). Only `f_user`, the
-# searches and the merge run again; parameters, item vectors and index stay the same. Routing redistributes all films in
-# the history, so every interest can change; if $K'_u$ rises (Eq. 9), an interest is added.
+# searches and the merge run again; the parameters, item vectors and index stay the same. Routing redistributes all
+# films in the history, so every interest can change; if $K'_u$ rises (Eq. 9), an interest is added.
 #
 # **Predict**: how far do the example user's interests rotate after one click on a western, and after two?
 

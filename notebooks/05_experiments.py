@@ -16,12 +16,12 @@
 #
 # If MIND is trained to score every item by the best-matching interest, as in serving, four interests exceed one in
 # HitRate@50 on users' last items by 21 % (Taobao) and 10 % (Amazon Beauty). On MovieLens's films, they lose one
-# percentage point (inconclusive in §8); in five other settings, the difference is not measurable. With the paper's Eq.
-# 10, where the interest matching the label also scores the negatives, four interests lose six points on films. On
-# Taobao and Beauty, users gain most if the category of their last item is one of several in their earlier history. The
-# order of behaviors matters more: for last items on Taobao, Beauty, films and CDs, one vector with a learned
-# weight for each position outperforms four without such weights. If both have these weights, four measurably outperform
-# one in HitRate@50 only on Taobao, by 0.3 points.
+# percentage point (inconclusive in §8); in five other settings, the difference is not measurable. With the paper's loss
+# (Eq. 10), where the interest matching the label also scores the negatives, four interests lose six points on films. On
+# Taobao and Beauty, users gain most if the category of their last item is in their earlier history but not its most
+# frequent. Behavior order matters more than additional interests: for last items on Taobao, Beauty, films and CDs, one
+# vector with a learned weight for each position outperforms four without such weights. If both have these weights, four
+# measurably outperform one in HitRate@50 only on Taobao, by 0.3 points.
 #
 # Reading takes 25 minutes, running five.
 
@@ -190,7 +190,7 @@ for name, (dnn, one, several) in table_2.items():
 # %% [markdown]
 # The second factor, due to additional interests, is the smaller one on Books and the larger one on Tmall, whose users
 # the paper calls more diverse. The paper attributes the first factor to routing. However, with K = 1 every routing
-# weight is 1 (notebook 02), so the cause must be another difference, such as pooling or the head (the last layers).
+# weight is 1 (notebook 02), so the cause must be another difference, such as pooling or the head.
 #
 # The models below share the optimizer (Adam), batch size, negatives, embedding size, epochs and learning
 # rate; no vectors are L2-normalized.
@@ -364,7 +364,7 @@ show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 #
 # ### Exercise 2 (experiment): lists that are not merged
 #
-# MIND retrieves N items for *each* interest and keeps the best N (paper, §3.5). If every list is kept, up to
+# MIND retrieves N items for *each* interest and keeps the best N (§3.5). If every list is kept, up to
 # K·N items are counted as N. Write `any_list_hit_rate(scores, active, is_target, n)` for scores of shape `(users,
 # interests, items)`: a user counts if any interest marked `active` has a target among its n best items.
 
@@ -482,7 +482,7 @@ for text, a, b, study, n in (
 #   1.68] points below four, and two are 0.31 [0.07, 0.54] below.
 # - **r.** **Measured here**: r = 1 does not differ measurably from r = 3, and r = 5 is 0.27
 #   [0.07, 0.46] points lower.
-# - **Dynamic K** (K'_u, Figure 5.1). **Paper**: online results match those of K = 7, at lower cost. **Measured here**:
+# - **Dynamic K** (K'_u). **Paper**: online results match those of K = 7, at lower cost. **Measured here**:
 #   always using four interests instead of K'_u makes no measurable difference at N = 50 and gains 0.46 [0.18, 0.75]
 #   points at N = 500.
 # - **σ.** **Paper**: 0.1, 1 and 5 give almost the same curve (Fig. 3). **Measured here**: neither 0.1 nor 5 differs
@@ -520,7 +520,7 @@ _ = save_figure(figure, "05_ablation.svg")
 # records interests, so we simulate a *planted world*: each of 3,000 users likes one to four of 60 clusters of 20 items
 # and has 16 to 40 behaviors, a tenth of them random.
 #
-# **Predict** how much a user with one interest gains from four vectors of dimension d.
+# **Predict** how much a user with one interest gains from four vectors.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 planted = {
@@ -539,8 +539,8 @@ show_table(
 # %% [markdown]
 # **Figure 5.6.** *Users with several planted interests gain; users with one do not gain measurably.*
 #
-# From d = 16 on, the gain shrinks as d grows, probably because one high-dimensional vector can represent several tastes
-# (notebook 00).
+# From d = 16 on, the gain shrinks as d grows, probably because one high-dimensional vector can represent several
+# tastes.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 films, shop = list(recorded)[:2]
@@ -602,9 +602,9 @@ show_table(
 # the target's category is absent. The motivation does not explain the gain of 1.41 [1.02, 1.81] on Beauty for absent
 # categories. On films, users lose 2.43 [0.56, 4.30] points if the target's category is their most frequent.
 #
-# Without the items' categories as input, the gain on Taobao disappears (−0.06 [−0.19, 0.07]). However, after
+# Without the items' categories as input, the gain on Taobao disappears (−0.06 [−0.19, 0.07]). However, after Holm's
 # correction, no setting shows that the gain depends on the number of categories in the history. On Taobao, the gain
-# grows with d up to 64. On films, four interests never gain measurably; they lose at d = 4, 8 and 64.
+# grows with d up to 64. On films, four interests never gain measurably; they lose measurably at d = 4, 8 and 64.
 #
 # ### The effect of order
 #
@@ -768,10 +768,10 @@ print(f"mean normalized entropy of an interest's weights: {routing_spread:.2f}")
 # %% [markdown]
 # **Figure 5.9.** *One interest has most of the weight of the broad user's horror films; all four share that of the
 # narrow user's war films.* Each box holds the films of a user's most frequent genre (a film with several genres counts
-# under its rarest). Above it is the largest share of their weight in one interest (25 % if equal).
+# under its rarest). Above it is the largest share of their weight in one interest (25 % if all are equal).
 #
 # **Paper** (Fig. 5, two users). User C's behaviors fall into four categories, each with its largest weights in
-# one interest. User D's behaviors all involve clothes and yield three finer interests.
+# one interest. User D's behaviors all involve clothes and yield three finer-grained interests.
 #
 # In *interest collapse*, the vectors are almost equal: their mean cosine is near 1 and every weight near 1/K.
 # In *routing collapse* (Xie et al., 2023), each interest copies one item: the normalized entropy of its weights over
@@ -880,11 +880,11 @@ figure = maps.map_figure(
 _ = save_figure(figure, "05_map.png")
 
 # %% [markdown]
-# **Figure 5.11.** *Films of a genre are often neighbors; the broad user's interests 1 and 3 lie among the horror
-# films.* Points are the 2,000 most frequent films, six large genres in color. A line joins each of the user's
-# films (circles) to its strongest interest (star). The mean of 500 users' interests is subtracted from each interest;
-# its star then marks the median position of the ten nearest films. UMAP preserves neither group sizes nor distances
-# between remote groups.
+# **Figure 5.11.** *Films of one genre are often neighbors; the broad user's interests 1 and 3 lie among the horror
+# films.* Points are the 2,000 most popular films, six large genres in color. A line joins each of the user's films
+# (circles) to its strongest interest (star). The mean of 500 users' interests is subtracted from each interest; its
+# star marks the median position of the ten films nearest to the difference. UMAP preserves neither group sizes nor
+# distances between remote groups.
 #
 # In the interactive map, hover over a larger point or search for a title. MovieLens's license forbids sharing the full
 # title list; `make report ARGS="-p map_titles 2000"` shows them in your copy.

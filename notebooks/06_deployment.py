@@ -242,7 +242,7 @@ else:
     print("no load test was recorded with this mindlib; benchmarks/load.py makes one")
 
 # %% [markdown]
-# The shorter times in Figure 6.2 are for one client, different data and fewer candidates. Neither measurement is
+# Figure 6.2 shows shorter times, but for one client, different data and fewer candidates. Neither measurement is
 # comparable with the paper's 15 ms (a billion items, unspecified index and hardware).
 #
 # ### A click, and a stage that fails
@@ -323,9 +323,9 @@ assert IN_TIME.check(in_time)
 # $$ P(\text{click} \mid u, i, \text{position}) = \text{position}^{-1/2} \cdot \min(1,\; g_u \cdot a \cdot \text{appeal}_i) $$
 #
 # Here $g_u$ is the user's readiness to click, 1 on average. The factor $a$ is 1/2 for items of the interest that the
-# user came for today, 1/5 for those of the user's other interests, and 1/50 otherwise. $\text{appeal}_i$ is the item's
-# popularity relative to that of the most popular item in its cluster. Every day, some users exchange an interest for a
-# new one, but the models stay fixed, so CTRs fall.
+# user came for today, 1/5 for those of the user's other interests, and 1/50 otherwise. The term $\text{appeal}_i$ is
+# the item's popularity relative to that of the most popular item in its cluster. Every day, some users exchange an
+# interest for a new one, but the models stay fixed, so CTRs fall.
 #
 # We chose 800 clusters after a first simulation with 100 had failed: its 1,000 most popular items covered every cluster
 # and got more clicks than candidates from the users' true interests. The choice was not blind, because we had already
@@ -534,9 +534,10 @@ p = simulation.sample_ratio(np.array(lost), SHARES)
 print(f"if the app lost a fifth of the users with K = 7: p = {p:.1e}")
 
 # %% [markdown]
-# If $p$ is below 0.001, *the CTR is not read*: assignment or logging does not follow the plan, and lost users are not a
-# random sample (slow requests, for example, drive away users with slow phones). Find the cause, fix it and repeat the
-# experiment. The limit is low because platforms check every experiment daily and would otherwise see many false alarms.
+# If $p$ is below 0.001, *do not read the CTR*: assignment or logging probably deviates from the plan, and users are
+# rarely lost at random (slow requests, for example, drive away users with slow phones). Find the cause, fix it and
+# repeat the experiment. The limit is low because platforms check every experiment daily and would otherwise see many
+# false alarms.
 #
 # ### Exercise 2: the sample ratio
 #
@@ -655,8 +656,8 @@ print(f"standard deviation between the runs of a trained method: {100 * np.sqrt(
       f"{100 * np.sqrt(max(0, between - of_users)):.3f}")  # fmt: skip
 
 # %% [markdown]
-# **Figure 6.5.** Both intervals exclude zero for all methods but MIND with one interest. Blue intervals cover users and
-# compare the trained models; orange ones also cover training runs and compare methods.
+# **Figure 6.5.** Both intervals exclude zero for all methods but MIND with one interest. Blue intervals cover user
+# sampling and compare the trained models; orange ones also cover retraining and compare methods.
 #
 # User sampling explains most of the spread between runs; training explains the rest. The printed estimate for training
 # is rough, because each arm has only three runs. Item-based CF has no seed, so its gray marks differ only in users. All
