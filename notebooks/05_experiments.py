@@ -11,8 +11,8 @@
 # %% [markdown]
 # # 05 · Experiments
 #
-# After this page you can decide whether several interest vectors per user help on your own data. It shows which
-# comparison isolates which part of MIND, when a difference counts, and how to look inside a trained model.
+# After reading this page, you can decide whether several interest vectors per user help on your own data. It shows how
+# to isolate parts of MIND, when a difference counts, and how to look inside a trained model.
 #
 # If MIND is trained to score every item by the best-matching interest, as in serving, four interests exceed one in
 # HitRate@50 on users' last items by 21 % (Taobao) and 10 % (Amazon Beauty). On MovieLens's films, they lose one
@@ -138,7 +138,7 @@ recorded = {title: load_recorded(name) for title, name in RECORDED.items()}
 # ## 1. Data and protocol
 #
 # The paper uses Amazon Books and TmallData (not public); this page uses MovieLens-1M, where a rating of at least 4
-# counts as an interaction. The films of a user's last timestamp are test targets, those of the timestamp before are
+# counts as an interaction. The films rated at a user's last timestamp are test targets, those at the one before are
 # validation targets, and earlier films are training data (*leave-last-out*).
 
 # %%
@@ -150,12 +150,12 @@ print(
 )
 
 # %% [markdown]
-# The multi-interest paper ComiRec (2020) holds out whole users and predicts the last fifth of their sequences. The MIND
+# The multi-interest ComiRec paper (2020) holds out whole users and predicts the last fifth of their sequences. The MIND
 # paper divides interactions 19:1 at random, so a user's later interactions may train the model that predicts an earlier
-# one. **All three protocols, including ours, leak the future**: the training data contain what *other* users did after
-# a test case.
+# one. **All three protocols, including ours, leak the future**: the training data contain *other* users' interactions
+# later than a test case.
 #
-# HitRate@N (Eq. 12) is the share of users with a target among the N best items of the catalog, excluding their history
+# HitRate@N (Eq. 12) is the share of users with a target among the N best catalog items outside their history
 # (`exclude_history` of `evaluate`). With one target per user, it equals recall, the share of targets found; a user with
 # several targets counts once. The exclusion should matter most for the grocery dataset The Complete Journey, where
 # users buy items again.
@@ -188,9 +188,9 @@ for name, (dnn, one, several) in table_2.items():
     print(f"{name}: MIND-1 / YouTube DNN {one / dnn:.3f}, MIND-K / MIND-1 {several / one:.3f}")
 
 # %% [markdown]
-# The second factor, due to additional interests, is the smaller one on Books and the larger one on Tmall, whose users
-# the paper calls more diverse. The paper attributes the first factor to routing. However, with K = 1 every routing
-# weight is 1 (notebook 02), so the cause must be another difference, such as pooling or the head.
+# The second factor, due to additional interests, is smaller on Books and larger on Tmall, whose users
+# the paper calls more diverse. The paper attributes the first factor to routing. However, with K = 1, every routing
+# weight is 1 (notebook 02), so the cause must be another difference, such as pooling or the head (block C).
 #
 # The models below share the optimizer (Adam), batch size, negatives, embedding size, epochs and learning
 # rate; no vectors are L2-normalized.
@@ -275,13 +275,12 @@ show_table(["points [95 % interval]", *(f"HitRate@{n}" for n in cutoffs if n != 
 
 # %% [markdown]
 # **Measured here**: in our form, the HitRate@50 of four interests does not differ measurably from that of one. In the
-# paper's form, four trail one by two points (five in recorded runs), probably because of the loss (notebook
-# 03).
+# paper's form, four trail one by two points (five in recorded runs), probably because of the loss.
 #
 # ### Exercise 1: a paired interval
 #
-# Write `paired_interval(a, b)` for two models' values of one metric, of shape `(seeds, users)`. Average over seeds;
-# return the mean of $a-b$ and the ends of its 95 % interval over users (mean ± 1.96 standard errors).
+# Write `paired_interval(a, b)` for one metric of two models; `a` and `b` have shape `(seeds, users)`. Average over
+# seeds; return the mean of $a-b$ and the ends of its 95 % interval over users (mean ± 1.96 standard errors).
 
 
 # %%
@@ -304,10 +303,10 @@ assert PAIRED_INTERVAL.check(paired_interval)
 # %% [markdown]
 # ### The answer depends on the data, on N and on the loss
 #
-# The next tables and figure show runs recorded on five datasets, with at least three seeds (± standard deviation,
-# omitted if 0.0). For each tunable model, one of eight settings (in one case four) was chosen on validation cases;
-# otherwise, unequal tuning could explain a gain. [docs/results.md](../docs/results.md) lists all metrics and settings;
-# §5 defines *recency*.
+# The tables and figure below show recorded results on five datasets, with at least three seeds (± standard deviation,
+# omitted if 0.0). For each tunable model, one of eight (in one case, four) hyperparameter settings was chosen on
+# validation cases, because unequal tuning could otherwise explain a gain. [docs/results.md](../docs/results.md) lists
+# all metrics and settings; §5 defines *recency*.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 live = as_results(runs)
@@ -345,28 +344,28 @@ for title, results in recorded.items():
 show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 
 # %% [markdown]
-# **Figure 5.3.** *At N = 50, with the loss that matches serving, four interests gain on the last items of Taobao and
-# Beauty; with Eq. 10, they gain there, too, but lose six points on films and three on groceries.* Bars: 95 % intervals
-# over users and seeds.
+# **Figure 5.3.** *At N = 50, with the loss that matches serving, four interests outperform one on the last items of
+# Taobao and Beauty; with Eq. 10, they gain there, too, but lose six points on films and three (inconclusive) on
+# groceries.* Bars are 95 % intervals over users and seeds.
 #
-# **Measured here**: on CDs, four interests gain 0.34 [0.02, 0.65] points at N = 10 but lose 1.80 [0.87, 2.72] at N =
-# 500. With Eq. 10, they lose 5.97 [4.77, 7.18] points of HitRate@50 on films and 2.67 [0.96, 4.38] (inconclusive in §8)
-#   on groceries.
+# **Measured here**: on CDs, four interests gain 0.34 [0.02, 0.65] points of HitRate@10 but lose 1.80 [0.87, 2.72] of
+# HitRate@500. With Eq. 10, they lose 5.97 [4.77, 7.18] points of HitRate@50 on films and 2.67 [0.96, 4.38]
+# (inconclusive in §8) on groceries.
 #
-# On groceries, WALS, ItemCF (item-based collaborative filtering) and Popularity are ahead of MIND-4. WALS and ItemCF
-# use the whole history but no item features; the neural models use the last 50 behaviors and their features.
+# WALS, ItemCF (item-based collaborative filtering) and Popularity are ahead of MIND-4 on groceries. WALS and ItemCF
+# use the whole history but no item features; the neural models use item features but only the last 50 behaviors.
 #
-# **Paper.** On Tmall, MIND-K's lead over MaxMF-K shrinks from 54.8 % at N = 10 to 5.1 % at N = 100. At N = 50 on Tmall,
-# MaxMF-K is ahead of MIND-1.
+# **Paper.** On Tmall, MIND-K's lead over MaxMF-K shrinks from 54.8 % at N = 10 to 5.1 % at N = 100. There, MaxMF-K is
+# ahead of MIND-1 at N = 50.
 #
-# The original MaxMF (Weston et al., 2013) learns each user's vectors, so every new user or click requires training; our
-# MaxMF computes them from the mean behavior.
+# The original MaxMF (Weston et al., 2013) learns each user's vectors as parameters, so every new user or click requires
+# training; our MaxMF computes them from the mean behavior embedding.
 #
 # ### Exercise 2 (experiment): lists that are not merged
 #
-# MIND retrieves N items for *each* interest and keeps the best N (§3.5). If every list is kept, up to
-# K·N items are counted as N. Write `any_list_hit_rate(scores, active, is_target, n)` for scores of shape `(users,
-# interests, items)`: a user counts if any interest marked `active` has a target among its n best items.
+# MIND retrieves N items for *each* interest and keeps the best N (paper, §3.5). If every list is kept, HitRate@N covers
+# up to K·N items. Write `any_list_hit_rate(scores, active, is_target, n)` for scores of shape `(users, interests,
+# items)`: a user counts if any interest marked `active` has a target among its n best items.
 
 
 # %%
@@ -593,18 +592,19 @@ show_table(
 # %% [markdown]
 # **Figure 5.7.** *On the last items of Taobao and Beauty, several interests help most if the target's category is one
 # of several in the history.* *One of several* excludes *most frequent*. Right: users with two or three behaviors have
-# one interest and do not gain measurably. *Gains per doubling* are slopes in log₂(1 + value); those for categories are
-# adjusted for history length, and * marks p < 0.05 after Holm's correction.
+# one interest (K'_u) and do not gain measurably. *Gains per doubling* (table) are slopes in log₂(1 + value); those for
+# categories are adjusted for history length. Asterisks mark p < 0.05 after Holm's correction.
 #
-# **Measured here**: if the target's category is one of several in their history, users gain 5.95 [4.83, 7.07] points on
-# Taobao and 3.82 [2.77, 4.87] on Beauty's last items. This agrees with the paper's motivation: one vector stays near
-# the most frequent category, and several also represent the others. On Taobao, users lose 0.31 [0.13, 0.48] points if
-# the target's category is absent. The motivation does not explain the gain of 1.41 [1.02, 1.81] on Beauty for absent
-# categories. On films, users lose 2.43 [0.56, 4.30] points if the target's category is their most frequent.
+# **Measured here**: users gain 5.95 [4.83, 7.07] points on Taobao and 3.82 [2.77, 4.87] on Beauty's last items if the
+# target's category is one of several in their history. This agrees with the paper's motivation: one vector stays near
+# the most frequent category, whereas several vectors also represent the others. On Taobao, users lose 0.31 [0.13, 0.48]
+# points if the target's category is absent. The motivation does not explain the gain of 1.41 [1.02, 1.81] on Beauty for
+# absent categories. On films, users lose 2.43 [0.56, 4.30] points if the target's category is their most frequent.
 #
 # Without the items' categories as input, the gain on Taobao disappears (−0.06 [−0.19, 0.07]). However, after Holm's
 # correction, no setting shows that the gain depends on the number of categories in the history. On Taobao, the gain
-# grows with d up to 64. On films, four interests never gain measurably; they lose measurably at d = 4, 8 and 64.
+# grows with the dimension d up to 64. On films, four interests never gain measurably; they lose measurably at d = 4, 8
+# and 64.
 #
 # ### The effect of order
 #
@@ -770,16 +770,16 @@ print(f"mean normalized entropy of an interest's weights: {routing_spread:.2f}")
 # narrow user's war films.* Each box holds the films of a user's most frequent genre (a film with several genres counts
 # under its rarest). Above it is the largest share of their weight in one interest (25 % if all are equal).
 #
-# **Paper** (Fig. 5, two users). User C's behaviors fall into four categories, each with its largest weights in
-# one interest. User D's behaviors all involve clothes and yield three finer-grained interests.
+# **Paper** (Fig. 5, two users). User C's behaviors fall into four categories, each with its largest weights in a
+# different interest. User D's behaviors all involve clothes and yield three finer-grained interests.
 #
-# In *interest collapse*, the vectors are almost equal: their mean cosine is near 1 and every weight near 1/K.
-# In *routing collapse* (Xie et al., 2023), each interest copies one item: the normalized entropy of its weights over
-# the behaviors is near 0.
+# In *interest collapse*, a user's vectors are almost equal: their mean cosine is near 1, and every routing weight is
+# near 1/K. In *routing collapse* (Xie et al., 2023), each interest copies one item: the normalized entropy of its
+# weights over the behaviors is near 0.
 #
-# **Measured here** (500 users): the mean entropy of 0.81 shows no routing collapse. The mean cosine is high (0.71),
-# probably because all interests share a direction toward popular films. If the behaviors of the first 200 users are
-# grouped by strongest interest, two training runs agree with a mean adjusted Rand index of 0.33 (chance: 0).
+# **Measured here** (500 users): the mean entropy of 0.81 shows no routing collapse. The mean cosine is high (0.71) but
+# not near 1. If each user's behaviors are grouped by strongest interest, the groupings of two training runs have a mean
+# adjusted Rand index of 0.33 (chance: 0; those of the first 200 users with several interests).
 #
 # ### What each interest retrieves
 
@@ -831,14 +831,12 @@ print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are distinct")
 # **Figure 5.10.** *The broad user's interest 1 retrieves mostly films that no other vector retrieves; interests 2 and 4
 # mostly repeat YouTube DNN's list.*
 #
-# **Paper** (Fig. 6, user C): for each vector (four of MIND, one of YouTube DNN), an axis shows how similar the
+# **Paper** (Fig. 6, user C): each vector (four of MIND, one of YouTube DNN) has an axis that shows how similar its
 # retrieved items are to it. YouTube DNN's items are scattered over categories and farther from its vector than MIND's
-# items are from MIND's vectors. One user shows that this happens, not how often. Cosines of different models (printed
-# above) are not comparable.
+# items are from MIND's vectors. One user does not show how often this happens. Moreover, cosines of different models
+# are not comparable.
 #
 # ## 7. The map of the films
-#
-# UMAP places item vectors in the plane so that neighbors stay neighbors.
 #
 # **Predict**: the items' genres are an input to the model. Will a map of the *untrained* model show genres?
 
@@ -883,11 +881,11 @@ _ = save_figure(figure, "05_map.png")
 # **Figure 5.11.** *Films of one genre are often neighbors; the broad user's interests 1 and 3 lie among the horror
 # films.* Points are the 2,000 most popular films, six large genres in color. A line joins each of the user's films
 # (circles) to its strongest interest (star). The mean of 500 users' interests is subtracted from each interest; its
-# star marks the median position of the ten films nearest to the difference. UMAP preserves neither group sizes nor
-# distances between remote groups.
+# star marks the median position of the ten films nearest to the difference. The UMAP projection preserves neither group
+# sizes nor distances between remote groups.
 #
-# In the interactive map, hover over a larger point or search for a title. MovieLens's license forbids sharing the full
-# title list; `make report ARGS="-p map_titles 2000"` shows them in your copy.
+# On the interactive map, larger points have titles: hover over one or search. MovieLens's license forbids sharing the
+# full title list; `make report ARGS="-p map_titles 2000"` shows it in your copy.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 labels_shown = [log.label(int(item)) for item in shown]
@@ -945,9 +943,9 @@ for name, estimate in improved.items():
 # item's ten nearest neighbors that have its genre; *chance* is the purity of random neighbors. *Trustworthiness* is 1
 # if all neighbors on the map are neighbors in the original space.
 #
-# The untrained model already groups films by genre, because films of one genre share a random embedding: their mean
-# cosine is 0.48, against 0.22 across genres. **Measured here**: training raises the purity in the original space from
-# 0.63 to 0.71, by 8.0 [6.9, 9.1] points; training on shuffled histories lowers it to 0.47.
+# The untrained model already groups films by genre, because films of one genre share a random genre embedding: their
+# mean cosine is 0.48, against 0.22 across genres. **Measured here**: training raises the purity in the original space
+# from 0.63 to 0.71, by 8.0 [6.9, 9.1] points; training on shuffled histories lowers it to 0.47.
 #
 # ## 8. The claims, one by one
 #
@@ -992,7 +990,7 @@ print(
 # %% [markdown]
 # ## What to remember
 #
-# - Change one thing, compare user by user, report the interval, and use the N that you serve.
+# - Change one thing at a time, compare user by user, report the interval, and evaluate at your serving N.
 # - Score items in training as in serving.
 # - On your own data, compare K = 4 with K = 1, both with recency weights.
 # - Compare every map with that of the untrained model.
