@@ -105,6 +105,7 @@ def search_space(
         row("MIND-1", MIND, vary(MIND, routing=one_interest)),
         row("MIND-4", MIND, vary(MIND)),
         row("MIND-4, Eq. 10", MIND, vary(MIND), loss="label"),
+        row("MIND-4, shrinkage", MIND, vary(MIND, routing=RoutingConfig(shrinkage=True))),
         row("MIND-1, recency", MIND, vary(MIND, routing=one_interest, recency=True)),
         row("MIND-4, recency", MIND, vary(MIND, recency=True)),
         row("YouTube DNN (paper)", YouTubeDNN, [paper_dnn], paper_rates),

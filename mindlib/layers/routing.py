@@ -14,6 +14,7 @@ these weights, and raises the logits of the behaviors that agree with an interes
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -35,6 +36,7 @@ Gradient = Literal["all", "last"]
 EPS = 1e-30
 # Lower bound of the divisor of a weighted mean, because an inactive interest has weight 0.
 MIN_WEIGHT = 1e-6
+INITIAL_SHRINKAGE = math.log(math.e - 1)  # softplus maps it to 1
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ class RoutingConfig(Options):
             "behaviors" as in much public code.
         gradient: back-propagate through "all" iterations, or through the "last" weighted sum only,
             with the coupling coefficients as constants.
+        shrinkage: whether the mean of all the user's behaviors is added to each interest with a
+            learned weight s, initially that of one behavior (not in the paper). It keeps interests
+            with few behaviors near this mean.
     """
 
     max_interests: Annotated[int, SIZE] = 4
@@ -69,6 +74,7 @@ class RoutingConfig(Options):
     identity_map: bool = True
     softmax_over: SoftmaxOver = "interests"
     gradient: Gradient = "all"
+    shrinkage: bool = False
 
     @classmethod
     def paper(cls, **changes: Any) -> RoutingConfig:
@@ -109,6 +115,8 @@ class B2IRouting(nn.Module):
         self.bilinear_map = nn.Parameter(torch.eye(dim))
         if not config.identity_map:
             nn.init.xavier_normal_(self.bilinear_map, generator=generator)
+        if config.shrinkage:
+            self.shrinkage = nn.Parameter(torch.tensor(INITIAL_SHRINKAGE))
 
     def forward(
         self,
@@ -136,6 +144,10 @@ class B2IRouting(nn.Module):
             coupling, logits = route(behaviors, bilinear_map, mask, active, initial_logits, config)
         values = behaviors if values is None else values
         shares = coupling if weights is None else coupling * weights[:, None, :]
+        if config.shrinkage:
+            total = shares.sum(1, keepdim=True)  # of each behavior over the interests
+            mean = total / total.sum(2, keepdim=True).clamp(min=MIN_WEIGHT)
+            shares = (shares + F.softplus(self.shrinkage) * mean) * active[:, :, None]
         interests = compute_interests(shares, values, bilinear_map, config.capsule)
         return Capsules(interests, active, coupling, logits)
 

@@ -23,6 +23,7 @@ SUMS = IN_SUMS + "test_an_item_is_the_sum_of_what_is_known_and_shared"
 ALGORITHM_1 = IN_ROUTING + "test_routing_equals_algorithm_1"
 K_TABLE = IN_ROUTING + "test_number_of_interests_for_1_to_1000_behaviors"
 K_BY_HAND = IN_ROUTING + "test_number_of_interests_by_hand"
+SHRINKAGE = IN_TUNED + "test_shrinkage_adds_the_mean_of_all_behaviors_with_a_learned_weight"
 LAST = IN_ROUTING + "test_gradient_of_the_last_iteration_equals_algorithm_1_with_constant_coupling"
 READINGS = IN_ROUTING + "test_the_readings_are_the_documented_ones_unless_asked_otherwise"
 REPRODUCIBLE = IN_MODELS + "test_evaluation_is_reproducible_whatever_else_is_in_the_batch"
@@ -90,6 +91,26 @@ MUTANTS = [
         "interests = compute_interests(shares, values, bilinear_map, config.capsule)",
         "interests = shares @ values @ bilinear_map.T",
         ALGORITHM_1,
+    ),
+    mutant(
+        "shrinkage without effect", ROUTING,
+        "shares = (shares + F.softplus(self.shrinkage) * mean)", "shares = shares",
+        SHRINKAGE,
+    ),
+    mutant(
+        "shrinkage by a sum instead of a mean", ROUTING,
+        "mean = total / total.sum(2, keepdim=True).clamp(min=MIN_WEIGHT)", "mean = total",
+        SHRINKAGE,
+    ),
+    mutant(
+        "shrinkage gives inactive interests a vector", ROUTING,
+        "* mean) * active[:, :, None]", "* mean)",
+        SHRINKAGE,
+    ),
+    mutant(
+        "shrinkage in the paper's form", ROUTING,
+        "shrinkage: bool = False", "shrinkage: bool = True",
+        READINGS, ALGORITHM_1,
     ),
     mutant(
         "squash missing between the iterations", ROUTING,

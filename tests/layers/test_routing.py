@@ -312,7 +312,8 @@ def test_bad_routing_options_are_refused(options, message):
 
 
 def test_the_readings_are_the_documented_ones_unless_asked_otherwise():
-    shared = dict(max_interests=4, iterations=3, sigma=1.0, adaptive=True, softmax_over="interests")
+    shared = dict(max_interests=4, iterations=3, sigma=1.0, adaptive=True, softmax_over="interests",
+                  shrinkage=False)  # fmt: skip
     assert vars(RoutingConfig.paper()) == shared | dict(
         initial_logits="gaussian", agreement="dot", inverse_temperature=1.0,
         capsule="squash", identity_map=False, gradient="last",

@@ -183,6 +183,37 @@ def test_the_coupling_does_not_depend_on_the_values():
     assert (other.vectors - plain.vectors).abs().max() > 0.1
 
 
+def test_shrinkage_adds_the_mean_of_all_behaviors_with_a_learned_weight():
+    """u_k = S (sum_i w_ki g_i e_i + s m) / (sum_i w_ki g_i + s), m = sum_i g_i e_i / sum_i g_i."""
+    behaviors, mask, _ = draw(0, 4, 9, 4, [9, 5, 1, 0])
+    weights = torch.rand(mask.shape, generator=torch.Generator().manual_seed(1)).double() + 0.1
+    routing, plain = tuned(shrinkage=True), tuned()
+    initial = torch.nn.functional.softplus(routing.shrinkage)
+    torch.testing.assert_close(initial, torch.ones_like(initial), rtol=0, atol=1e-6)
+    with torch.no_grad():
+        routing.shrinkage.fill_(2.0)
+    found, before = (r(behaviors, mask, weights=weights) for r in (routing, plain))
+    torch.testing.assert_close(found.coupling, before.coupling)
+    s = math.log1p(math.exp(2))
+    for user, length in enumerate([9, 5, 1]):
+        e, g = behaviors[user, :length], weights[user, :length]
+        mean = (g[:, None] * e).sum(0) / g.sum()
+        for k in range(4):
+            shares = found.coupling[user, k, :length] * g
+            shrunk = ((shares[:, None] * e).sum(0) + s * mean) / (shares.sum() + s)
+            expected = plain.bilinear_map @ shrunk * found.active[user, k]
+            torch.testing.assert_close(found.vectors[user, k], expected)
+    assert (found.vectors[~found.active] == 0).all()
+    assert (found.vectors[3] == 0).all()
+
+
+@given(seed=SEEDS, lengths=LENGTHS)
+def test_shrinkage_leaves_one_interest_as_it_is(seed, lengths):
+    behaviors, mask, _ = draw(seed, len(lengths), 12, 1, lengths)
+    expected = tuned(1)(behaviors, mask).vectors
+    torch.testing.assert_close(tuned(1, shrinkage=True)(behaviors, mask).vectors, expected)
+
+
 def test_given_logits_replace_the_initial_logits():
     behaviors, mask, logits = draw(0, 2, 9, 4)
     routing = tuned(iterations=1)

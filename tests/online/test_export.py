@@ -102,6 +102,7 @@ MODELS = {
     "found-4": lambda: (found(LOG), LOG),
     "found-6-bare": lambda: (found(BARE, 6, adaptive=False, iterations=2), BARE),
     "found-4-recency": lambda: (found(LOG, recency=True), LOG),
+    "found-4-shrinkage": lambda: (found(LOG, recency=True, shrinkage=True), LOG),
     "comirec-sa": lambda: (comirec(), LOG),
 }
 
