@@ -372,14 +372,12 @@ def add_comparisons(
     known: dict[tuple[str | None, str, str], dict[str, Any]],
     done: Sequence[Row],
     by: Mapping[str, Grouping],
-    base: str,
 ) -> list[dict[str, Any]]:
-    """Add the missing comparisons of `pairs_of` and return all; those of the base have groups."""
+    """Add the missing comparisons of `pairs_of`, those with MIND-1 by groups, and return all."""
     for a, b in pairs_of(done):
         key = (a.study, a.facts["name"], b.facts["name"])
         if key not in known and a.values and b.values:
-            is_base = a.study is None and key[1] == base
-            found = compare_values(a.values, b.values, by if is_base else None)
+            found = compare_values(a.values, b.values, by if key[2] == "MIND-1" else None)
             known[key] = {"study": a.study, "a": key[1], "b": key[2]} | found
     return list(known.values())
 
@@ -588,7 +586,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         content = {
             "minutes": (time.monotonic() - started) / 60,
             "rows": [{"study": row.study} | row.facts for row in done],
-            "comparisons": add_comparisons(known, done, by, given.base),
+            "comparisons": add_comparisons(known, done, by),
         }
         write(given.out.expanduser(), head | content)
     print_line(f"{given.out}: {len(done)} rows")

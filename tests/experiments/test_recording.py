@@ -49,7 +49,7 @@ def folder(tmp_path_factory):
 
 def command(folder, out, *more):
     where = ["--cache", str(folder / "cache"), "--out", str(folder / out)]
-    return ["--quick", *where, "--models", "wals,mind-4,popularity", *more]
+    return ["--quick", *where, "--models", "wals,mind-4,popularity,mind-1", *more]
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,7 @@ def test_every_row_is_there_in_its_order_with_its_seeds(results):
         (None, "WALS", 2),
         (None, "MIND-4", 2),
         (None, "Popularity", 1),
+        (None, "MIND-1", 2),
         ("adaptive", "MIND-4 tuned", 2),
         ("adaptive", "MIND-4 adaptive=1", 2),
         ("adaptive", "MIND-4 adaptive=0", 2),
@@ -118,6 +119,9 @@ def test_the_comparisons_are_minds_with_all_and_a_studys_rows_with_those_before(
     assert pairs == [
         (None, "MIND-4", "WALS"),
         (None, "MIND-4", "Popularity"),
+        (None, "MIND-1", "Popularity"),
+        (None, "MIND-1", "WALS"),
+        (None, "MIND-4", "MIND-1"),
         ("adaptive", "MIND-4 adaptive=1", "MIND-4 tuned"),
         ("adaptive", "MIND-4 adaptive=0", "MIND-4 tuned"),
         ("adaptive", "MIND-4 adaptive=0", "MIND-4 adaptive=1"),
@@ -199,7 +203,9 @@ def test_written_floats_have_six_digits_and_no_number_is_nan(script, tmp_path):
 def test_the_readers_of_recorded_results_accept_them(results):
     assert "| MIND-4 | 2 |" in recorded_table(results, ("Recall@50", "Categories@50"))
     assert len(study_changes(results, "adaptive", "Recall@50", "MIND-4 tuned")) == 2
-    assert recorded_groups(results, "MIND-4", "WALS", "length of the history")
+    assert recorded_groups(results, "MIND-4", "MIND-1", "length of the history")
+    grouped = [(x["a"], x["b"]) for x in results["comparisons"] if "groups" in x]
+    assert grouped == [("MIND-4", "MIND-1")]
 
 
 def test_every_pair_that_a_claim_needs_is_compared(script):
@@ -303,8 +309,10 @@ def test_a_diverged_training_run_is_recorded_as_failed(script, folder, results, 
     script.main(command(folder, "failed.json"))
     there = json.loads((folder / "failed.json").read_text(encoding="utf-8"))
     assert there["rows"][0]["failed"] == "the loss is nan"
-    assert [row["name"] for row in there["rows"]] == ["WALS", "MIND-4", "Popularity"]
-    assert [(x["a"], x["b"]) for x in there["comparisons"]] == [("MIND-4", "Popularity")]
+    assert [row["name"] for row in there["rows"]] == ["WALS", "MIND-4", "Popularity", "MIND-1"]
+    assert [(x["a"], x["b"]) for x in there["comparisons"]] == [
+        ("MIND-4", "Popularity"), ("MIND-1", "Popularity"), ("MIND-4", "MIND-1"),
+    ]  # fmt: skip
 
 
 def test_an_unknown_row_of_only_is_named(script, folder, results):
