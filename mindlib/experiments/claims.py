@@ -55,6 +55,15 @@ CLAIMS = (
     ),
     Claim("With Eq. 10: MIND-K > MIND-1", "as for the first claim", "MIND-4, Eq. 10", "MIND-1"),
     Claim("MIND-K > YouTube DNN", "+47.6 %, +65.6 %", "MIND-4", "YouTube DNN"),
+    Claim(
+        "With shrinkage: MIND-K > MIND-1", "as for the first claim", "MIND-4, shrinkage", "MIND-1"
+    ),
+    Claim(
+        "With shrinkage: MIND-K > YouTube DNN",
+        "as for the third claim",
+        "MIND-4, shrinkage",
+        "YouTube DNN",
+    ),
     Claim("MIND-K > MaxMF-K", "+27.7 %, +14.3 %", "MIND-4", "MaxMF-4"),
     Claim("MIND-1 > YouTube DNN", "+31.1 %, +20.4 %", "MIND-1", "YouTube DNN"),
     Claim("MaxMF-K > YouTube DNN", "+15.5 %, +44.9 %", "MaxMF-4", "YouTube DNN"),
