@@ -156,9 +156,8 @@ print(
 # one. **All three protocols, including ours, leak the future**: the training data contain *other* users' interactions
 # later than a test case.
 #
-# HitRate@N (Eq. 12) is the share of users with a target among the N best catalog items outside their history
-# . With one target per user, it equals recall, the share of targets found; a user with
-# several targets counts once.
+# HitRate@N (Eq. 12) is the share of users with a target among the N best catalog items outside their history. With one
+# target per user, it equals recall, the share of targets found; a user with several targets counts once.
 
 
 # %%
@@ -629,8 +628,9 @@ show_table(
 # %% [markdown]
 # **Measured here**: with shrinkage, the HitRate of four interests is never measurably below that of one. At N = 50,
 # shrinkage adds 0.92 [0.21, 1.64] points to MIND-4 on films, 0.34 [0.01, 0.67] on Beauty's last items and 0.76 [0.44,
-# 1.09] on CDs, where four interests exceed one by 0.66 [0.27, 1.06] (inconclusive in §8). Noise alone does not explain
-# this: shrinkage adds most for users with few behaviors on films, but for users with many on Beauty's last items.
+# 1.09] on CDs, where four interests then exceed one by 0.66 [0.27, 1.06] (inconclusive in §8). Noise alone does not
+# explain this: on films, shrinkage adds most for users with few behaviors, but on Beauty's last items, for users with
+# many.
 #
 # ### The effect of order
 #
@@ -712,7 +712,7 @@ show_table(
 #
 # **Measured here**: for last items, recency weights add more to one vector than three additional interests do. At N =
 # 50, MIND-1 with these weights is 13.27 [12.25, 14.29] points above MIND-4 without them on films, 3.33 [2.94, 3.72] on
-# CDs, 0.99 [0.73, 1.25] on Taobao and 0.91 [0.40, 1.42] on Beauty.  If both models have the weights, four interests are
+# CDs, 0.99 [0.73, 1.25] on Taobao and 0.91 [0.40, 1.42] on Beauty. If both models have the weights, four interests are
 # measurably below one on films (−1.20) and CDs (−1.85) and above it only on Taobao (0.30 [0.11, 0.50]).
 #
 # On MovieLens, the order of ratings is partly an artifact of what the site showed (Fan et al., 2024).

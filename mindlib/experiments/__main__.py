@@ -52,11 +52,11 @@ of films. With the paper's loss, Eq. 10, they cost six points on films (five in 
 and three on groceries (inconclusive).
 
 Our option `shrinkage=True` of `RoutingConfig` adds the mean of all of the user's behaviors, with a
-learned weight, to each interest. With it, the HitRate of four interests is measurably below that
-of one in no table; for unseen users of films, Recall@500 remains one point lower. It adds 0.9
+learned weight, to each interest. With it, the HitRate of four interests is never measurably below
+that of one; for unseen users of films, Recall@500 remains one point lower. The option adds 0.9
 points of HitRate@50 to four interests on films, 0.8 on CDs (2.7 at N = 500) and 0.3 for the last
-items of Amazon Beauty; elsewhere, no difference is measurable. It is off by default, because the
-paper has no such term.
+items of Amazon Beauty; elsewhere, HitRate@50 does not change measurably. It is off by default,
+because the paper has no such term.
 
 Users gain most if the next item's category is one of several in their history but not the most
 frequent: 6.0 points on Taobao and 3.8 on Amazon Beauty. Without the items' categories as input, the
