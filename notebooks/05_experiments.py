@@ -626,9 +626,9 @@ for name in ("MIND-1", "MIND-4", shrunk):
 # **Measured here**: with shrinkage, the HitRate of four interests is never measurably below that of one. At N = 50,
 # shrinkage adds 0.92 [0.21, 1.64] points to MIND-4 on films, 0.34 [0.01, 0.67] on Beauty's last items and 0.76 [0.44,
 # 1.09] on CDs, where four interests then exceed one by 0.66 [0.27, 1.06] (inconclusive in §8). At N = 500, it adds 2.72
-# [1.80, 3.65] points on CDs and costs 1.04 [0.35, 1.73] on Beauty's random split. On films, validation chose the
-# learning rate 0.016 for one interest and for four with shrinkage, but 0.008 for four without, where K makes no
-# measurable difference (Figure 5.4).
+# [1.80, 3.65] on CDs and costs 1.04 [0.35, 1.73] on Beauty's random split. On films, validation chose the learning rate
+# 0.016 for one interest and for four with shrinkage, but 0.008 for four without; at 0.008, K makes no measurable
+# difference (Figure 5.4).
 #
 # ### The effect of order
 #

@@ -143,7 +143,8 @@ def map_figure(view: ItemMap, title: str = "") -> Figure:
             axis.plot(*np.array([place, star]).T, color=COLORS[k], lw=0.7, alpha=0.6, zorder=4)
             circle = {**box, "boxstyle": "circle,pad=0.12"}
             axis.annotate(f"{k + 1}", place, (0, 0), size=8, bbox=circle, zorder=5, **style)
-        axis.scatter(*star, marker="*", s=320, color=COLORS[k], edgecolor=ON_LABEL, zorder=8)
+        size = 560 - 60 * k  # a later star leaves the rim of one beneath it visible
+        axis.scatter(*star, marker="*", s=size, color=COLORS[k], edgecolor=ON_LABEL, zorder=8)
         text, offset = f"{k + 1} {view.words[k]}", (0, -21 if is_below else 20)
         axis.annotate(text, star, offset, size=10, bbox=box, zorder=7, **style)
     return figure
