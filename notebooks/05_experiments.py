@@ -901,9 +901,9 @@ _ = save_figure(figure, "05_map.png")
 # %% [markdown]
 # **Figure 5.11.** *Films of one genre are often neighbors; the broad user's interests 1 and 3 lie among the horror
 # films.* Points are the 2,000 most popular films, with six large genres in color. A line joins each of the user's films
-# (circles) to its strongest interest (star). The mean of 500 users' interests is subtracted from each interest; its
-# star marks the median position of the ten films nearest to the difference. The UMAP projection preserves neither group
-# sizes nor distances between remote groups.
+# (circles) to its strongest interest (star). Stars mark the median position of the ten films nearest to an interest
+# minus the mean interest of 500 users, and are moved apart where they overlap. UMAP preserves neither group sizes nor
+# distances between remote groups.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 labels_shown = [log.label(int(item)) for item in shown]

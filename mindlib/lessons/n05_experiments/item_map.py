@@ -40,12 +40,31 @@ def place_interests(
 ) -> Float[np.ndarray, "interests 2"]:
     """Return the median place of the ten items nearest to what sets each interest apart.
 
+    Places that a star's width would cover are moved apart.
+
     Args:
         average: the average interest of many users, which is subtracted: all interests share it.
     """
     scores = (interests - average) @ (items / np.linalg.norm(items, axis=1, keepdims=True)).T
     nearest = np.argsort(-scores, axis=1)[:, :10]  # by cosine
-    return np.median(points[nearest], axis=1)
+    width = float(np.ptp(points, axis=0).max())
+    return moved_apart(np.median(points[nearest], axis=1), 0.05 * width)
+
+
+def moved_apart(places: Float[np.ndarray, "k 2"], least: float) -> Float[np.ndarray, "k 2"]:
+    """Move the nearest two places away from each other until all are at least `least` apart."""
+    places = places.copy()
+    for _ in range(100 * len(places)):
+        gaps = places[:, None] - places
+        distances = np.linalg.norm(gaps, axis=2)
+        np.fill_diagonal(distances, np.inf)
+        i, j = np.unravel_index(distances.argmin(), distances.shape)
+        if (nearest := distances[i, j]) >= least * 0.999:
+            break
+        away = gaps[i, j] / nearest if nearest > 0 else np.array([0.0, 1.0])
+        places[i] += away * (least - nearest) / 2
+        places[j] -= away * (least - nearest) / 2
+    return places
 
 
 def trust(vectors: Float[np.ndarray, "n dim"], points: Float[np.ndarray, "n 2"]) -> float:
@@ -143,8 +162,7 @@ def map_figure(view: ItemMap, title: str = "") -> Figure:
             axis.plot(*np.array([place, star]).T, color=COLORS[k], lw=0.7, alpha=0.6, zorder=4)
             circle = {**box, "boxstyle": "circle,pad=0.12"}
             axis.annotate(f"{k + 1}", place, (0, 0), size=8, bbox=circle, zorder=5, **style)
-        size = 560 - 60 * k  # a later star leaves the rim of one beneath it visible
-        axis.scatter(*star, marker="*", s=size, color=COLORS[k], edgecolor=ON_LABEL, zorder=8)
+        axis.scatter(*star, marker="*", s=320, color=COLORS[k], edgecolor=ON_LABEL, zorder=8)
         text, offset = f"{k + 1} {view.words[k]}", (0, -21 if is_below else 20)
         axis.annotate(text, star, offset, size=10, bbox=box, zorder=7, **style)
     return figure

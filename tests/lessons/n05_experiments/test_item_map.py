@@ -10,6 +10,7 @@ from mindlib.data import leave_last_out
 from mindlib.data.planted import PlantedConfig, planted_interests
 from mindlib.lessons.n05_experiments.item_map import (
     ItemMap,
+    moved_apart,
     place_interests,
     primary_genres,
     project,
@@ -67,6 +68,16 @@ def test_an_interest_is_placed_among_the_items_that_set_it_apart(blobs):
     interests = average + np.eye(2, 8)[::-1]
     stars = place_interests(interests, average, items, points)
     assert stars[:, 0].tolist() == [10, 0]
+
+
+def test_places_that_overlap_are_moved_apart_and_others_stay():
+    places = np.array([[0.0, 0.0], [0.0, 0.0], [0.3, 0.0], [9.0, 9.0]])
+    moved = moved_apart(places, 1.0)
+    gaps = np.linalg.norm(moved[:, None] - moved, axis=2) + 9 * np.eye(4)
+    assert gaps.min() > 0.99
+    assert abs(moved[:3] - places[:3]).max() < 1.5
+    assert moved[3].tolist() == [9, 9]
+    assert moved_apart(places[:1], 1.0).tolist() == [[0, 0]]
 
 
 def test_training_makes_the_planted_clusters_purer():
