@@ -789,7 +789,7 @@ print(f"mean normalized entropy of an interest's weights: {routing_spread:.2f}")
 # %% [markdown]
 # **Figure 5.9.** *One interest has most of the weight of the broad user's horror films; all four share that of the
 # narrow user's war films.* Each box holds the films of a user's most frequent genre (a film with several genres counts
-# under its rarest). Above it is the largest share of their weight in one interest (25 % if all are equal).
+# under its rarest). Above it is the largest share of their weight in one interest (25 % if split equally).
 #
 # **Paper** (Fig. 5, two users). User C's behaviors fall into four categories, each with its largest weights in a
 # different interest. User D's behaviors all involve clothes and yield three finer-grained interests.
@@ -901,9 +901,9 @@ _ = save_figure(figure, "05_map.png")
 # %% [markdown]
 # **Figure 5.11.** *Films of one genre are often neighbors; the broad user's interests 1 and 3 lie among the horror
 # films.* Points are the 2,000 most popular films, with six large genres in color. A line joins each of the user's films
-# (circles) to its strongest interest (star). Stars mark the median position of the ten films nearest to an interest
-# minus the mean interest of 500 users, and are moved apart where they overlap. UMAP preserves neither group sizes nor
-# distances between remote groups.
+# (circles) to its strongest interest (star). Each star marks the median position of the ten films nearest to its
+# interest after the mean interest of 500 users is subtracted; overlapping stars are moved apart. UMAP preserves neither
+# group sizes nor distances between remote groups.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 labels_shown = [log.label(int(item)) for item in shown]
