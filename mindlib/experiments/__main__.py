@@ -19,7 +19,7 @@ from mindlib.experiments.tables import markdown_table
 # The tables of section 4, by title: every item is scored by its best interest, as in serving.
 RECORDED = {
     "MovieLens-1M, last film": "experiments-films-last",
-    "Taobao favourites, last item": "experiments-taobao-last",
+    "Taobao favorites, last item": "experiments-taobao-last",
     "Amazon Beauty, last item": "experiments-beauty-last",
     "Amazon Beauty, unseen users": "experiments-beauty-users",
     "The Complete Journey, last basket": "experiments-journey",
@@ -34,8 +34,8 @@ BY_DIMENSION = {
         ("Planted world", "planted-crowded", (4, 8, 16, 32, 64)),
         ("Planted world without noise", "planted-crowded-no-noise", (4, 8, 16, 32, 64)),
         ("MovieLens-1M, last film", "experiments-films-last", (4, 8, 16, 32, 64)),
-        ("Taobao favourites, last item", "experiments-taobao-last", (8, 32, 64, 128)),
-        ("Taobao favourites without categories", "experiments-taobao-last-ids", (64,)),
+        ("Taobao favorites, last item", "experiments-taobao-last", (8, 32, 64, 128)),
+        ("Taobao favorites without categories", "experiments-taobao-last-ids", (64,)),
     )
 }
 METRICS = ("HitRate@10", "HitRate@50", "HitRate@500", "Recall@50", "Recall@500")
@@ -115,7 +115,7 @@ All vector models share item features, loss, negatives and trainer, except in ro
 or the paper. MIND's rows with the paper's form are also trained with Eq. 10.
 
 The data folders in the commands are not part of this repository. Amazon Beauty is the data set
-published with the code of S3-Rec, and Amazon CDs that of HAM. Taobao favourites is a table (user,
+published with the code of S3-Rec, and Amazon CDs that of HAM. Taobao favorites is a table (user,
 item, timestamp, category) of the `fav` events of UserBehavior, as published with the code of KHGT.
 
 {tables}

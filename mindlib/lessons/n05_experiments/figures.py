@@ -130,7 +130,8 @@ def coupling_heatmaps(users: Sequence[RoutedUser], named: Sequence[str]) -> Figu
                 tick.set(color=COLORS[k], weight="bold")
             share = rows[:boxed].mean(0)
             title = f"seed {run}: {100 * share.max():.0f} % in {share.argmax() + 1}"
-            about = f"{user.heading}\nBox: the largest share of\n{groups[0]} in one interest\n\n"
+            about = f"{user.heading}\nBox: {groups[0]}. Above it: the largest\n"
+            about += "share of its weight in one interest\n\n"
             axis.set_title(title if run else about + title, fontsize=9, loc="left")
             axis.set(yticks=[], ylim=(longest - 0.5, -0.5))  # rows of one height for every user
         maps[0].set_yticks(range(len(order)), [cut(user.labels[i], 25) for i in order], fontsize=8)

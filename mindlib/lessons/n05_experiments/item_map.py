@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from sklearn.manifold import trustworthiness
 from sklearn.neighbors import NearestNeighbors
 
@@ -30,41 +31,6 @@ def project(vectors: Float[np.ndarray, "n dim"], seed: int) -> Float[np.ndarray,
 
     mapping = umap.UMAP(NEIGHBORS, metric=METRIC, min_dist=MIN_DIST, random_state=seed, n_jobs=1)
     return np.asarray(mapping.fit_transform(vectors), dtype=np.float64)
-
-
-def place_interests(
-    interests: Float[np.ndarray, "interests dim"],
-    average: Float[np.ndarray, " dim"],
-    items: Float[np.ndarray, "n dim"],
-    points: Float[np.ndarray, "n 2"],
-) -> Float[np.ndarray, "interests 2"]:
-    """Return the median place of the ten items nearest to what sets each interest apart.
-
-    Places that a star's width would cover are moved apart.
-
-    Args:
-        average: the average interest of many users, which is subtracted: all interests share it.
-    """
-    scores = (interests - average) @ (items / np.linalg.norm(items, axis=1, keepdims=True)).T
-    nearest = np.argsort(-scores, axis=1)[:, :10]  # by cosine
-    width = float(np.ptp(points, axis=0).max())
-    return moved_apart(np.median(points[nearest], axis=1), 0.05 * width)
-
-
-def moved_apart(places: Float[np.ndarray, "k 2"], least: float) -> Float[np.ndarray, "k 2"]:
-    """Move the nearest two places away from each other until all are at least `least` apart."""
-    places = places.copy()
-    for _ in range(100 * len(places)):
-        gaps = places[:, None] - places
-        distances = np.linalg.norm(gaps, axis=2)
-        np.fill_diagonal(distances, np.inf)
-        i, j = np.unravel_index(distances.argmin(), distances.shape)
-        if (nearest := distances[i, j]) >= least * 0.999:
-            break
-        away = gaps[i, j] / nearest if nearest > 0 else np.array([0.0, 1.0])
-        places[i] += away * (least - nearest) / 2
-        places[j] -= away * (least - nearest) / 2
-    return places
 
 
 def trust(vectors: Float[np.ndarray, "n dim"], points: Float[np.ndarray, "n 2"]) -> float:
@@ -111,19 +77,6 @@ class ItemMap:
     words: Sequence[str]
     interest: Int[np.ndarray, " items"]
 
-    def is_below(self) -> list[bool]:
-        """Return whether each star's label belongs below it, where it covers less than above."""
-        near, taken = np.ptp(self.points, axis=0) * (0.09, 0.022), [*self.stars]  # half a label
-        points = np.concatenate([self.points, self.centers() + near * (0, 1)])  # genres' names last
-        weights = np.isin(self.genres, self.named) + 9 * (self.interest >= 0)
-        weights = np.append(weights, [99] * len(self.named))
-        for star in self.stars:
-            labels = star + near * [[[0, 2.2]], [[0, -2.2]]]
-            cost = (abs(points - labels) < near * (1.1, 1.5)).all(2) @ weights
-            cost += weights.sum() * (abs(taken - labels) < 2 * near).all(2).sum(1)
-            taken.append(labels[cost.argmin(), 0])
-        return (self.stars[:, 1] > np.array(taken)[len(self.stars) :, 1]).tolist()
-
     def centers(self) -> Float[np.ndarray, "named 2"]:
         """Return for each named genre its point in the densest place that no star covers."""
         near = np.ptp(self.points, axis=0) * (0.14, 0.07)
@@ -136,35 +89,63 @@ class ItemMap:
             centers.append(own[np.sort(distances, axis=1)[:, len(own) // 5].argmin()])
         return np.array(centers)
 
+    def nearest_stars(self) -> dict[str, tuple[float, float]]:
+        """Return the limits of a square around the two stars that are nearest to each other."""
+        gaps = np.linalg.norm(self.stars[:, None] - self.stars, axis=2)
+        np.fill_diagonal(gaps, np.inf)
+        pair = self.stars[[*np.unravel_index(gaps.argmin(), gaps.shape)]]
+        half = max(
+            1.2 * np.linalg.norm(pair[0] - pair[1]), 0.05 * np.ptp(self.points, axis=0).max()
+        )
+        low, high = pair.mean(0) - half, pair.mean(0) + half
+        return {"xlim": (low[0], high[0]), "ylim": (low[1], high[1])}
 
-def draw_items(axis: Axes, points: np.ndarray, names: np.ndarray, colors: Mapping) -> None:
+
+def draw_items(
+    axis: Axes, points: np.ndarray, names: np.ndarray, colors: Mapping, size: int = 12
+) -> None:
     """Draw a point for each item, in the color of its genre's name if that has one."""
-    axis.scatter(*points[~np.isin(names, [*colors])].T, s=7, color=INK, alpha=0.3, lw=0)
+    axis.scatter(*points[~np.isin(names, [*colors])].T, s=0.6 * size, color=INK, alpha=0.3, lw=0)
     for name, color in colors.items():
-        axis.scatter(*points[names == name].T, s=12, color=color, lw=0, label=name)
+        axis.scatter(*points[names == name].T, s=size, color=color, alpha=0.6, lw=0, label=name)
     axis.set(xticks=[], yticks=[], frame_on=False)
 
 
 def map_figure(view: ItemMap, title: str = "") -> Figure:
-    """Draw the map, opaque where a genre leads an interest's words, and the user's items."""
-    figure, axis = plt.subplots(figsize=(9, 7.2), layout="constrained")
-    axis.set_title(title, fontsize=11)
-    first = [words.split(",")[0] for words in view.words]
-    alphas = [1 if name in first else 0.55 for name in view.named]
-    shades = dict(zip(view.named, zip(MAP_COLORS, alphas, strict=False), strict=False))
-    draw_items(axis, view.points, np.array(view.genres), shades)
-    style: dict = {"ha": "center", "va": "center", "textcoords": "offset points", "color": ON_LABEL}
-    for (name, (color, _)), place in zip(shades.items(), view.centers(), strict=False):
-        axis.annotate(name, place, (0, 12), size=13, weight="bold", **{**style, "color": color})
-    for k, (star, is_below) in enumerate(zip(view.stars, view.is_below(), strict=True)):
-        box = {"boxstyle": "round,pad=0.25", "fc": LABEL, "ec": COLORS[k], "lw": 1.5}
-        for place in view.points[view.interest == k]:
-            axis.plot(*np.array([place, star]).T, color=COLORS[k], lw=0.7, alpha=0.6, zorder=4)
-            circle = {**box, "boxstyle": "circle,pad=0.12"}
-            axis.annotate(f"{k + 1}", place, (0, 0), size=8, bbox=circle, zorder=5, **style)
-        axis.scatter(*star, marker="*", s=320, color=COLORS[k], edgecolor=ON_LABEL, zorder=8)
-        text, offset = f"{k + 1} {view.words[k]}", (0, -21 if is_below else 20)
-        axis.annotate(text, star, offset, size=10, bbox=box, zorder=7, **style)
+    """Draw the map with the user's items and interests, and the two nearest stars enlarged."""
+    figure = plt.figure(figsize=(10, 6.4), layout="constrained")
+    panels: dict = {"width_ratios": (7, 3), "height_ratios": (1, 2)}
+    axes = figure.subplot_mosaic([["whole", "."], ["whole", "near"]], **panels)
+    whole, near = axes["whole"], axes["near"]
+    whole.set_title(title, fontsize=11)
+    near.set_title("the box, enlarged", fontsize=11)
+    shades = dict(zip(view.named, MAP_COLORS, strict=False))
+    style: dict = {"ha": "center", "va": "center", "color": ON_LABEL, "clip_on": True}
+    for axis in axes.values():
+        size = 30 if axis is near else 12
+        draw_items(axis, view.points, np.array(view.genres), shades, size)
+        for k, star in enumerate(view.stars):
+            for place in view.points[view.interest == k]:
+                axis.plot(*np.array([place, star]).T, color=COLORS[k], lw=0.7, alpha=0.6, zorder=4)
+                axis.scatter(*place, s=80, color=LABEL, edgecolor=COLORS[k], lw=1.5, zorder=5)
+                axis.text(*place, f"{k + 1}", size=8, zorder=5, **style)
+        for k, star in enumerate(view.stars):
+            axis.scatter(*star, marker="*", s=480, color=COLORS[k], edgecolor=ON_LABEL, zorder=6)
+            axis.text(*star, f"{k + 1}", size=10, zorder=7, weight="bold", **style | {"color": "w"})
+    for (name, color), place in zip(shades.items(), view.centers(), strict=False):
+        named = style | {"color": color, "size": 13, "weight": "bold"}
+        whole.annotate(name, place, (0, 12), textcoords="offset points", **named)
+    near.set(frame_on=True, **view.nearest_stars())
+    near.spines[:].set_visible(True)
+    (x, right), (y, top) = near.get_xlim(), near.get_ylim()
+    whole.add_patch(Rectangle((x, y), right - x, top - y, fill=False, color=INK))
+    marks = [("*", 15, COLORS[k], 1, f"{k + 1} {words}") for k, words in enumerate(view.words)]
+    marks += [("o", 9, LABEL, 1, "the user's film"), (".", 8, INK, 0.4, "film of another genre")]
+    for marker, size, color, alpha, label in marks:
+        near.plot([], [], marker, ms=size, color=color, mec=INK, alpha=alpha, label=label)
+    handles, labels = near.get_legend_handles_labels()
+    shown = len(marks)
+    figure.legend(handles[-shown:], labels[-shown:], loc="upper right", fontsize=11)
     return figure
 
 

@@ -19,7 +19,7 @@ PAGE = """\
 <div role="status" style="position:absolute;display:none;pointer-events:none;padding:2px 6px;
 border-radius:4px;background:LABEL;color:DARK"></div></div>
 <script>(() => {
-const {items, genres, named, colors, stars, below, own} = DATA;
+const {items, genres, named, colors, stars, own} = DATA;
 const root = document.getElementById("ID");
 const svg = root.querySelector("svg"), tip = root.querySelector("div"), dots = [];
 const bold = {"text-anchor": "middle", "font-weight": "bold"};
@@ -41,7 +41,8 @@ named.forEach(([x, y, name], n) =>
 stars.forEach(([x, y, words], k) => {
   add("circle", {cx: x, cy: y, r: 12, fill: own[k], stroke: "LABEL", "stroke-width": 2});
   add("text", {x, y: y + 5, fill: "#fff", "font-size": 14, ...bold}, k + 1);
-  add("text", {x, y: y + (below[k] ? 30 : -18), fill: own[k], "font-size": 15, ...bold}, words);
+  const place = {x: 0, y: 20 + 20 * k, "font-size": 15};
+  add("text", {...place, fill: own[k], "font-weight": "bold"}, k + 1 + " " + words);
 });
 const show = n => {
   tip.style.display = n < 0 ? "none" : "block";
@@ -102,7 +103,6 @@ def live_map(
         ],
         "named": placed(view.centers(), view.named),
         "stars": placed(view.stars, view.words),
-        "below": view.is_below(),
     }
     data = json.dumps(facts, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     page = PAGE.replace("WIDTH", str(WIDTH)).replace("HEIGHT", str(HEIGHT)).replace("INK", INK)

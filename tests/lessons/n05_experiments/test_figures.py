@@ -127,34 +127,19 @@ def test_a_label_stands_at_the_densest_place_of_its_genre():
     np.testing.assert_allclose(view.centers(), [[5, 5]], atol=0.1)
 
 
-def test_the_label_of_a_star_avoids_that_of_an_earlier_one():
-    points = np.array([[0.0, 0.0], [100.0, 100.0]])
-    stars = np.array([[50.0, 50.0], [60.0, 49.0], [60.0, 80.0]])
-    view = ItemMap(points, ["a", "a"], ["a"], stars, ["x", "y", "z"], np.array([-1, -1]))
-    assert view.is_below() == [False, True, False]
-
-
-def test_the_label_of_a_star_avoids_colored_items_and_most_of_all_the_users():
-    above, below = [50.0, 55.0], [50.0, 45.0]
-    points = np.array([[0.0, 0.0], [100.0, 100.0], above, above, below])
-    star, nowhere, last = np.array([[50.0, 50.0]]), np.full(5, -1), np.array([-1, -1, -1, -1, 0])
-    for named, interest, expected in (
-        ("a", nowhere, True),
-        ("b", nowhere, False),
-        ("a", last, False),
-    ):
-        view = ItemMap(points, [*"abaab"], [named], star, ["x"], interest)
-        assert view.is_below() == [expected]
-
-
-def test_the_map_numbers_the_users_items_and_fades_genres_that_lead_no_interest():
-    words = ["genre 1, war", "noir"]
-    figure: Any = map_figure(ItemMap(POINTS, GENRES, NAMED, POINTS[:2], words, MAP.interest))
-    (axis,) = figure.axes
-    texts = [text.get_text() for text in axis.texts]
-    assert [texts.count(text) for text in ("1", "2", "1 genre 1, war", "2 noir")] == [20, 20, 1, 1]
-    alphas = {part.get_label(): part.get_facecolor()[0, 3] for part in axis.collections}
-    assert alphas["genre 1"] == 1 > alphas["genre 2"]
+@pytest.mark.parametrize("stars", [1, 2])
+def test_the_map_numbers_the_users_items_and_the_stars_in_both_panels(stars):
+    interest = np.minimum(MAP.interest, stars - 1)
+    words = ["genre 1, war", "noir"][:stars]
+    figure: Any = map_figure(ItemMap(POINTS, GENRES, NAMED, POINTS[:stars], words, interest))
+    for axis in figure.axes:
+        texts = [text.get_text() for text in axis.texts]
+        counts = [41, 0] if stars == 1 else [21, 21]
+        assert [texts.count(text) for text in ("1", "2")] == counts
+    (legend,) = figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert shown[:stars] == ["1 genre 1, war", "2 noir"][:stars]
+    assert shown[stars:] == ["the user's film", "film of another genre"]
 
 
 def test_the_label_of_a_genre_avoids_a_star_unless_that_covers_the_whole_genre():

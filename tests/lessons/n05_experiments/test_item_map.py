@@ -10,8 +10,6 @@ from mindlib.data import leave_last_out
 from mindlib.data.planted import PlantedConfig, planted_interests
 from mindlib.lessons.n05_experiments.item_map import (
     ItemMap,
-    moved_apart,
-    place_interests,
     primary_genres,
     project,
     purity,
@@ -61,23 +59,13 @@ def test_purity_by_hand_where_an_item_has_a_double():
     assert not purity(double, np.array([0, 1, 0, 1]), neighbors=1).any()
 
 
-def test_an_interest_is_placed_among_the_items_that_set_it_apart(blobs):
-    items, groups = blobs
-    points = np.c_[groups * 10.0, RNG.standard_normal(80)]
-    average = 5 * RNG.standard_normal(8)
-    interests = average + np.eye(2, 8)[::-1]
-    stars = place_interests(interests, average, items, points)
-    assert stars[:, 0].tolist() == [10, 0]
-
-
-def test_places_that_overlap_are_moved_apart_and_others_stay():
-    places = np.array([[0.0, 0.0], [0.0, 0.0], [0.3, 0.0], [9.0, 9.0]])
-    moved = moved_apart(places, 1.0)
-    gaps = np.linalg.norm(moved[:, None] - moved, axis=2) + 9 * np.eye(4)
-    assert gaps.min() > 0.99
-    assert abs(moved[:3] - places[:3]).max() < 1.5
-    assert moved[3].tolist() == [9, 9]
-    assert moved_apart(places[:1], 1.0).tolist() == [[0, 0]]
+def test_the_enlarged_square_holds_the_two_nearest_stars_and_no_other():
+    stars = np.array([[0.0, 0.0], [9.0, 0.0], [10.0, 1.0]])
+    view = ItemMap(10 * RNG.random((50, 2)), ["a"] * 50, ["a"], stars, ["x"] * 3, np.full(50, -1))
+    (left, right), (low, high) = view.nearest_stars().values()
+    inside = (stars > (left, low)).all(1) & (stars < (right, high)).all(1)
+    assert inside.tolist() == [False, True, True]
+    assert right - left == pytest.approx(high - low)
 
 
 def test_training_makes_the_planted_clusters_purer():
