@@ -322,7 +322,9 @@ panels = {
     }
     for n in (10, 50, 500)
 }
-figure = intervals(panels, "HitRate@N of MIND-4 − MIND-1 (ours), points; color: form of MIND-4")
+figure = intervals(
+    panels, "HitRate@N of MIND-4 − MIND-1 (ours), points; color: form of MIND-4 (no mark: not run)"
+)
 _ = save_figure(figure, "05_by_n.svg")
 
 main = {t: r for t, r in recorded.items() if "MIND-4, Eq. 10" in recorded_rows(r)}
@@ -345,9 +347,9 @@ for title, results in recorded.items():
 show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 
 # %% [markdown]
-# **Figure 5.3.** *At N = 50, with the loss that matches serving, four interests outperform one on the last items of
-# Taobao and Beauty. With Eq. 10, they gain there, too, but lose six points on films and three (inconclusive) on
-# groceries; with shrinkage (§5), they never lose measurably.* Bars are 95 % intervals over users and seeds.
+# **Figure 5.3.** *At N = 50, with the loss that matches serving (ours), four interests outperform one on the last items
+# of Taobao and Beauty. With Eq. 10, they gain there, too, but lose six points on films and three (inconclusive in §8)
+# on groceries; with shrinkage (§5), they never lose measurably.* Bars are 95 % intervals over users and seeds.
 #
 # **Measured here**: on CDs, four interests gain 0.34 [0.02, 0.65] points of HitRate@10 but lose 1.80 [0.87, 2.72] of
 # HitRate@500.
@@ -412,7 +414,7 @@ for name, value in inflated.items():
 # ## 3. Does routing matter?
 #
 # K = 1 removes both the additional vectors and routing. To remove only routing, run its loop once: with `iterations=1`
-# the weights are the softmax of the initial logits. The next cell changes the number r of iterations of our trained
+# the weights are the softmax of the initial logits. The next cell changes r, the number of iterations, in our trained
 # MIND-4. **Predict**: does the hit rate drop at r = 1?
 
 # %%
@@ -467,10 +469,10 @@ for text, a, b, study, n in (
         print(f"{text}, N = {n} (Taobao): {found.points()}")
 
 # %% [markdown]
-# **Figure 5.4.** *On Taobao, two interests give more than half of the gain, and eight are not measurably better than
-# four; r, σ and p matter less. On films, K makes no measurable difference.*
+# **Figure 5.4.** *On Taobao, two interests give more than half of the gain of four, and eight are not measurably
+# better; r, σ and p matter less. On films, K makes no measurable difference.*
 #
-# All values measured here are from Taobao:
+# On Taobao:
 #
 # - **K.** **Paper**: the best K is 3 on Books and 5 on Tmall. **Measured here**: one interest is 1.16 [0.88, 1.44]
 #   points below four, and two are 0.47 [0.20, 0.75] below.
@@ -503,8 +505,8 @@ _ = save_figure(figure, "05_ablation.svg")
 # %% [markdown]
 # **Figure 5.5.** *Mean pooling of the item fields costs most; next come the ReLU head, the random bilinear map and, at
 # N = 500, the lack of dropout.* Targets are last items on Beauty. *Full id scale* initializes id embeddings at
-# the scale of the other fields; *mean pooling* also does this and drops the title words. *Soft attention* has p = 2;
-# *gradient of the last iteration* detaches the earlier iterations.
+# the scale of the other fields; *mean pooling* also has this scale, but no title words. *Soft attention* has p = 2;
+# with *gradient of the last iteration*, earlier ones are detached.
 #
 # ## 5. Why do several interests help?
 #
@@ -516,12 +518,14 @@ _ = save_figure(figure, "05_ablation.svg")
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 planted = {
-    f"d = {d}": recorded_groups(load_recorded(name), "MIND-4", "MIND-1", "interests of the user")[
-        :-1
-    ]
+    f"dimension d = {d}": recorded_groups(
+        load_recorded(name), "MIND-4", "MIND-1", "interests of the user"
+    )[:-1]
     for d, name in BY_DIMENSION["Planted world"].items()
 }
-figure = gain_lines({"planted interests of a user": planted}, "MIND-4 − MIND-1, points")
+figure = gain_lines(
+    {"planted interests of a user": planted}, "HitRate@50 of MIND-4 − MIND-1, points"
+)
 _ = save_figure(figure, "05_planted.svg")
 show_table(
     ["HitRate@50, MIND-4 − MIND-1", *(f"{n} planted" for n in (1, 2, 3, 4))],
@@ -529,7 +533,8 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 5.6.** *Users with several planted interests gain; users with one do not gain measurably.*
+# **Figure 5.6.** *Users with several planted interests gain; users with one do not gain measurably.* From d = 16 on,
+# more dimensions leave less to gain.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 films, shop = list(recorded)[:2]
@@ -583,12 +588,11 @@ show_table(
 # **Figure 5.7.** *On the last items of Taobao and Beauty, several interests help most if the target's category is one
 # of several in the history.* *One of several* means present but not *most frequent*. Right: users with two or three
 # behaviors have one interest (K'_u) and do not gain measurably. *Gains per doubling* (table) are slopes with respect to
-# log₂(1 + value); those for categories are adjusted for history length. Asterisks mark p < 0.05 after Holm's
-# correction.
+# log₂(1 + value); those for categories are adjusted for history length. Asterisks (table) mark Holm-corrected p < 0.05.
 #
 # **Measured here**: users gain 5.95 [4.83, 7.07] points on Taobao and 3.82 [2.77, 4.87] on Beauty's last items if the
 # target's category is in their history but not the most frequent. This agrees with the paper's motivation: one vector
-# stays near the most frequent category, whereas several vectors also represent other categories. This motivation does
+# stays near the most frequent category, whereas several also represent others. This motivation does
 # not explain the gain of 1.41 [1.02, 1.81] points on Beauty's last items if the target's category is absent. On Taobao,
 # users lose 0.31 [0.13, 0.48] in this case. On films, users lose 2.43 [0.56, 4.30] points if the target's category is
 # their most frequent.
@@ -720,7 +724,7 @@ show_table(
 # ### Two users in detail
 #
 # Figure 5.9 shows two users' routing weights in two training runs: the *broad* user is the notebooks' example user; the
-# *narrow* one has the lowest entropy of genres among the test users with K interests and at most 25 films.
+# *narrow* one has the lowest genre entropy among the test users with K interests and at most 25 films.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 codes, genre_names = maps.primary_genres(log, field)
@@ -757,13 +761,13 @@ for heading, row in (("a broad user", case), ("a narrow user", narrow)):
     _, items, couplings, _ = inside(row)
     users.append(
         RoutedUser(
-            f"{heading}: {len(items)} items, {entropy[row]:.1f} bits",
+            f"{heading}: {len(items)} items,\n{field} entropy {entropy[row]:.1f} bits",
             [log.label(int(item)) for item in items],
             [genre_names[code] for code in codes[items]],
             couplings,
         )
     )
-figure = coupling_heatmaps(users, named)
+figure = coupling_heatmaps(users)
 _ = save_figure(figure, "05_coupling.svg")
 sample = split.test.histories.select(slice(0, 500))
 everyone = [model.encode_histories(sample) for model in models]
@@ -787,9 +791,10 @@ print(f"mean cosine between a user's interests: {cosine:.2f}")
 print(f"mean normalized entropy of an interest's weights: {routing_spread:.2f}")
 
 # %% [markdown]
-# **Figure 5.9.** *One interest has most of the weight of the broad user's horror films; all four share that of the
-# narrow user's war films.* Each box holds the films of a user's most frequent genre (a film with several genres counts
-# under its rarest). Above it is the largest share of their weight in one interest (25 % if split equally).
+# **Figure 5.9.** *One interest has most of the weight of the broad user's horror films; all four share the weight of
+# the narrow user's war films.* Each box holds the films of a user's most frequent genre (a film with several genres
+# counts under its rarest). Above the box is the largest share of its weight in one interest (25 % if equal).
+# Seed 1's interests are numbered to match seed 0's.
 #
 # **Paper** (Fig. 5, two users). User C's behaviors fall into four categories, each with its largest weights in a
 # different interest. User D's behaviors all involve clothes and yield three finer-grained interests.
@@ -799,8 +804,8 @@ print(f"mean normalized entropy of an interest's weights: {routing_spread:.2f}")
 # weights over the behaviors is near 0.
 #
 # **Measured here** (500 users): the mean entropy of 0.81 shows no routing collapse. The mean cosine is high (0.71) but
-# shows no interest collapse. If each user's behaviors are grouped by strongest interest, the groupings of two training
-# runs have a mean adjusted Rand index of 0.33 over the first 200 users with several interests (chance: 0).
+# shows no interest collapse. If behaviors are grouped by the interest of largest weight, two training runs agree only
+# partly: over 200 users, the mean adjusted Rand index of their groupings is 0.33 (chance: 0).
 #
 # ### What each interest retrieves
 
@@ -809,16 +814,11 @@ person, items, couplings, explained = inside(case)
 had = person.pairs()[1]
 vectors = explained.vectors[0][explained.active[0]]
 n = min(50, log.num_items // 8)
-own_items, own_cosine = retrieved_by_each(vectors, item_vectors, n, had)
+own_items = retrieved_by_each(vectors, item_vectors, n, had)
 dnn_model = trained_model(split, trials[0], cache)
 dnn_vector = dnn_model.interests(person)[0][0, :1]
-single_items, single_cosine = retrieved_by_each(
-    dnn_vector, dnn_model.item_vectors().detach(), n, had
-)
+single_items = retrieved_by_each(dnn_vector, dnn_model.item_vectors().detach(), n, had)
 unit = torch.nn.functional.normalize
-generator = torch.Generator().manual_seed(0)
-drawn = torch.randperm(log.num_items, generator=generator)[:n] + 1
-chance = (unit(vectors, dim=1) @ unit(item_vectors[drawn], dim=1).T).amax(0)
 words = name_interests(log, items, couplings[0], field)
 
 
@@ -840,30 +840,28 @@ figure = strips(
         "by another interest, not by YouTube DNN",
         "by YouTube DNN, too",
     ),
+    "first three films retrieved",
 )
 _ = save_figure(figure, "05_strips.svg")
 distinct = len(set().union(*lists)) / own_items.numel()
-print(
-    f"mean cosine to retrieved items: interests {float(own_cosine.mean()):.2f}, YouTube DNN {float(single_cosine.mean()):.2f}, random items {float(chance.mean()):.2f}"
-)
 print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are distinct")
 
 # %% [markdown]
 # **Figure 5.10.** *The broad user's interest 1 retrieves mostly films that no other vector retrieves; interests 2 and 4
-# mostly repeat YouTube DNN's list.*
+# mostly repeat YouTube DNN's list.* Each interest is named by the most distinctive genres of its behaviors.
 #
-# **Paper** (Fig. 6, user C): each vector (four of MIND, one of YouTube DNN) has an axis that shows how similar its
-# retrieved items are to it. YouTube DNN's items are scattered over categories and farther from its vector than MIND's
-# items are from MIND's vectors. One user does not show how often this happens. Moreover, cosines of different models
-# are not comparable.
+# **Paper** (Fig. 6, user C): each vector (four of MIND, one of YouTube DNN) has an axis that shows its similarity to
+# the items that it retrieves. YouTube DNN's items are scattered over categories and less similar to its vector than
+# MIND's items are to MIND's vectors. However, cosines of different models are not comparable, and one user may be
+# atypical.
 #
 # ## 7. The map of the films
 #
 # **Predict**: the items' genres are an input to the model. Will a map of the *untrained* model show genres?
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
-first_ten = own_items[:, :10].numpy()  # that each interest retrieves
-shown = np.union1d(frequent, [*items, *first_ten.flat])
+first = own_items[:, 0].numpy()  # that each interest retrieves
+shown = np.union1d(frequent, [*items, *first])
 interest = np.full(len(shown), -1)
 interest[np.searchsorted(shown, items)] = couplings[0].argmax(0)
 genres = [genre_names[code] for code in codes[shown]]
@@ -871,7 +869,7 @@ genres = [genre_names[code] for code in codes[shown]]
 # %%
 space = item_vectors.numpy()[shown]  # e_i of 2,000 films
 plane = maps.project(space, seed=0)
-stars = np.array([np.median(plane[np.isin(shown, ten)], axis=0) for ten in first_ten])
+stars = plane[np.searchsorted(shown, first)]  # the first film that each interest retrieves
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 shuffled_items = np.random.default_rng(0).permutation(log.items)
@@ -899,11 +897,10 @@ figure = maps.map_figure(
 _ = save_figure(figure, "05_map.png")
 
 # %% [markdown]
-# **Figure 5.11.** *Films of one genre are often neighbors; the broad user's interests 1 and 3 lie among the horror
-# films.* Points are films: the 2,000 most popular ones, the user's, and the ten behind each star; six large genres are
-# in color. A line joins each of the user's films (circles) to its strongest interest (star), which is at the median
-# position of the first ten films that it retrieves. UMAP preserves neither group sizes nor distances between remote
-# groups.
+# **Figure 5.11.** *Films of one genre are often neighbors; the broad user's interests 1 and 3 lie among horror films.*
+# Points are the 2,000 most popular films and the user's; of the large genres, the six purest (Figure 5.12)
+# have colors. Lines join the user's films (circles) to the interest of largest weight, whose star marks the first film
+# that it retrieves. UMAP distorts group sizes and long distances.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 labels_shown = [log.label(int(item)) for item in shown]
@@ -956,14 +953,14 @@ for name, estimate in improved.items():
     print(f"purity, trained − {name}: {estimate.points()} points")
 
 # %% [markdown]
-# **Figure 5.12.** *Films form genre groups before training; training on real histories raises their purity, and
-# training on shuffled histories lowers it.* Right: films were permuted among users before training. *Purity* is the
-# share of an item's ten nearest neighbors that have its genre; *chance* is the purity of random neighbors.
-# *Trustworthiness* is 1 if all neighbors on the map are neighbors in the original space.
+# **Figure 5.12.** *Films form genre groups before training; training on real histories raises their purity, and on
+# shuffled histories lowers it.* Right: films were shuffled among users before training. *Purity* is the share of an
+# item's ten nearest neighbors that have its genre; *chance* means random neighbors. *Trustworthiness* is 1 if all
+# neighbors on the map are neighbors in the original space.
 #
-# The untrained model already groups films by genre, because films of one genre share a random genre embedding: their
+# The untrained model groups films by genre, because films of one genre share a random genre embedding: their
 # mean cosine is 0.48, against 0.22 across genres. **Measured here**: training raises the purity in the original space
-# from 0.63 to 0.71, by 7.9 [6.8, 9.0] points; training on shuffled histories lowers it to 0.47.
+# from 0.63 to 0.71, by 7.9 [6.8, 9.0] points; shuffled histories lower it to 0.46.
 #
 # ## 8. The claims, one by one
 #

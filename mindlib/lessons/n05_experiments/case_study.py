@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-from torch.nn import functional as F
 
 Coupling = Float[np.ndarray, "interests behaviors"]
 
@@ -25,8 +24,8 @@ def retrieved_by_each(
     items: Float[Tensor, "items dim"],
     n: int,
     exclude: Int[Tensor, " excluded"],
-) -> tuple[Int[Tensor, "interests n"], Float[Tensor, "interests n"]]:
-    """Return the n items with the best score of each interest, and their cosine to it (Fig. 6).
+) -> Int[Tensor, "interests n"]:
+    """Return the n items with the best score of each interest (Fig. 6).
 
     Args:
         items: the vectors of the catalogue; row 0 is padding.
@@ -35,5 +34,4 @@ def retrieved_by_each(
     scores = interests @ items.T
     scores[:, 0] = -torch.inf
     scores[:, exclude] = -torch.inf
-    best = scores.topk(n).indices
-    return best, F.cosine_similarity(interests[:, None], items[best], dim=2)
+    return scores.topk(n).indices

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from mindlib.lessons.common.style import COLORMAP, COLORS, INK
 from mindlib.lessons.n05_experiments.gains import Groups, Rows
-from mindlib.lessons.n05_experiments.item_map import GENRE_COLORS, MAP_COLORS
+from mindlib.lessons.n05_experiments.item_map import GENRE_COLORS
 
 
 def intervals(panels: Mapping[str, Mapping[str, Rows]], label: str) -> Figure:
@@ -96,12 +96,12 @@ class RoutedUser(NamedTuple):
     couplings: Sequence[Float[np.ndarray, "interests behaviors"]]
 
 
-def coupling_heatmaps(users: Sequence[RoutedUser], named: Sequence[str]) -> Figure:
+def coupling_heatmaps(users: Sequence[RoutedUser]) -> Figure:
     """Draw the coupling of each user, a heat map for each training run (Fig. 5).
 
     Behaviors run down in one order for all runs: by category, the most frequent one first, within
     it by the strongest interest of the first run. The first category is boxed, with the largest
-    share of its weight that one interest has. The categories in `named` have the map's colors.
+    share of its weight that one interest has.
     """
     longest = max(len(user.labels) for user in users)
     widths = [len(coupling) for user in users for coupling in user.couplings]
@@ -109,7 +109,7 @@ def coupling_heatmaps(users: Sequence[RoutedUser], named: Sequence[str]) -> Figu
     figure, axes = plt.subplots(
         1, len(widths), figsize=size, layout="constrained", width_ratios=widths
     )
-    colors, places = dict(zip(named, MAP_COLORS, strict=False)), iter(axes)
+    places = iter(axes)
     for user in users:
         first, counts = user.couplings[0], Counter(user.groups)
         keys = -first.max(0), first.argmax(0), user.groups, [-counts[g] for g in user.groups]
@@ -129,21 +129,17 @@ def coupling_heatmaps(users: Sequence[RoutedUser], named: Sequence[str]) -> Figu
             for k, tick in enumerate(axis.get_xticklabels()):
                 tick.set(color=COLORS[k], weight="bold")
             share = rows[:boxed].mean(0)
-            title = f"seed {run}: {100 * share.max():.0f} % in {share.argmax() + 1}"
-            about = f"{user.heading}\nBox: {groups[0]}. Above it: the largest\n"
-            about += "share of its weight in one interest\n\n"
-            axis.set_title(title if run else about + title, fontsize=9, loc="left")
+            title = f"seed {run}: {100 * share.max():.0f} %\nin interest {share.argmax() + 1}"
+            axis.set_title(title if run else f"{user.heading}\n\n{title}", fontsize=9, loc="left")
             axis.set(yticks=[], ylim=(longest - 0.5, -0.5))  # rows of one height for every user
         maps[0].set_yticks(range(len(order)), [cut(user.labels[i], 25) for i in order], fontsize=8)
         right = maps[-1].secondary_yaxis("right")
         centers = [start + (counts[group] - 1) / 2 for group, start in starts.items()]
         right.set_yticks(centers, [cut(group, 20) for group in starts], fontsize=8)
-        for tick, group in zip(right.get_yticklabels(), starts, strict=True):
-            tick.set(color=colors.get(group, INK), weight="bold")
         for axis in (*maps, right):
             axis.spines[:].set_visible(False)
             axis.tick_params(length=0)
-    label = "coupling $w_{ij}$ of behavior i and interest j"
+    label = "routing weight of a behavior in an interest"
     figure.colorbar(ScalarMappable(cmap=COLORMAP), ax=axes, label=label, location="bottom",
                     shrink=0.4, aspect=40)  # fmt: skip
     return figure
@@ -158,10 +154,13 @@ class Strip(NamedTuple):
     color: str
 
 
-def strips(rows: Sequence[Strip], label: str, parts: Sequence[str] = ()) -> Figure:
+def strips(
+    rows: Sequence[Strip], label: str, parts: Sequence[str] = (), heading: str = ""
+) -> Figure:
     """Draw a dot for each value of each row on one axis, and the rows' texts on the right.
 
     Args:
+        heading: above these texts.
         parts: names of the values, which then become a full, a pale and an empty bar end to end.
     """
     high, opacity = 0.52 if parts else 0.42, (1.0, 0.45, 0.0)
@@ -177,6 +176,7 @@ def strips(rows: Sequence[Strip], label: str, parts: Sequence[str] = ()) -> Figu
                 axis.text(end - value / 2, place - 0.27, f"{value}", ha="center", va="bottom")
         text = cut(row.text, 74)
         axis.text(1.02, place, text, transform=axis.get_yaxis_transform(), va="center", size=8.5)
+    axis.text(1.02, -0.75, heading, transform=axis.get_yaxis_transform(), size=8.5)
     if parts:
         shades = [Patch(fc=(INK, alpha), ec=INK) for alpha in opacity]
         figure.legend(shades, parts, loc="outside upper left", ncols=3)

@@ -65,7 +65,7 @@ class ItemMap:
 
     Attributes:
         points, genres: the place of each item and the name of its genre.
-        named: the genres that have a color and a label.
+        named: the genres that have a color.
         stars, words: the place of each interest, and words that describe it.
         interest: for each item of the user's history the interest with most of it; -1 for others.
     """
@@ -76,18 +76,6 @@ class ItemMap:
     stars: Float[np.ndarray, "interests 2"]
     words: Sequence[str]
     interest: Int[np.ndarray, " items"]
-
-    def centers(self) -> Float[np.ndarray, "named 2"]:
-        """Return for each named genre its point in the densest place that no star covers."""
-        near = np.ptp(self.points, axis=0) * (0.14, 0.07)
-        covered = (abs(self.points[:, None] - self.stars) < near).all(2).any(1)
-        centers = []
-        for name in self.named:
-            own = np.array(self.genres) == name
-            own = self.points[own & ~covered if (own & ~covered).any() else own]
-            distances = np.linalg.norm(own[:, None] - own[None], axis=2)
-            centers.append(own[np.sort(distances, axis=1)[:, len(own) // 5].argmin()])
-        return np.array(centers)
 
     def nearest_stars(self) -> dict[str, tuple[float, float]]:
         """Return the limits of a square around the two stars that are nearest to each other."""
@@ -114,11 +102,11 @@ def draw_items(
 def map_figure(view: ItemMap, title: str = "") -> Figure:
     """Draw the map with the user's items and interests, and the two nearest stars enlarged."""
     figure = plt.figure(figsize=(10, 6.4), layout="constrained")
-    panels: dict = {"width_ratios": (7, 3), "height_ratios": (1, 2)}
+    panels: dict = {"width_ratios": (7, 3), "height_ratios": (6, 7)}
     axes = figure.subplot_mosaic([["whole", "."], ["whole", "near"]], **panels)
     whole, near = axes["whole"], axes["near"]
     whole.set_title(title, fontsize=11)
-    near.set_title("the box, enlarged", fontsize=11)
+    near.set_xlabel("the box, enlarged", fontsize=11)
     shades = dict(zip(view.named, MAP_COLORS, strict=False))
     style: dict = {"ha": "center", "va": "center", "color": ON_LABEL, "clip_on": True}
     for axis in axes.values():
@@ -132,20 +120,20 @@ def map_figure(view: ItemMap, title: str = "") -> Figure:
         for k, star in enumerate(view.stars):
             axis.scatter(*star, marker="*", s=480, color=COLORS[k], edgecolor=ON_LABEL, zorder=6)
             axis.text(*star, f"{k + 1}", size=10, zorder=7, weight="bold", **style | {"color": "w"})
-    for (name, color), place in zip(shades.items(), view.centers(), strict=False):
-        named = style | {"color": color, "size": 13, "weight": "bold"}
-        whole.annotate(name, place, (0, 12), textcoords="offset points", **named)
     near.set(frame_on=True, **view.nearest_stars())
     near.spines[:].set_visible(True)
     (x, right), (y, top) = near.get_xlim(), near.get_ylim()
     whole.add_patch(Rectangle((x, y), right - x, top - y, fill=False, color=INK))
     marks = [("*", 15, COLORS[k], 1, f"{k + 1} {words}") for k, words in enumerate(view.words)]
-    marks += [("o", 9, LABEL, 1, "the user's film"), (".", 8, INK, 0.4, "film of another genre")]
+    marks += [("o", 9, LABEL, 1, "the user's films"), ("", 0, INK, 1, " ")]
+    marks += [("o", 7, color, 0.6, name) for name, color in shades.items()]
+    marks += [("o", 6, INK, 0.3, "other genres")]
     for marker, size, color, alpha, label in marks:
-        near.plot([], [], marker, ms=size, color=color, mec=INK, alpha=alpha, label=label)
+        look = {"ls": "", "marker": marker, "ms": size, "color": color, "alpha": alpha}
+        near.plot([], [], mec=INK, mew=0.5 * (size > 8), label=label, **look)
     handles, labels = near.get_legend_handles_labels()
     shown = len(marks)
-    figure.legend(handles[-shown:], labels[-shown:], loc="upper right", fontsize=11)
+    figure.legend(handles[-shown:], labels[-shown:], loc="upper right", fontsize=10.5)
     return figure
 
 

@@ -19,7 +19,7 @@ PAGE = """\
 <div role="status" style="position:absolute;display:none;pointer-events:none;padding:2px 6px;
 border-radius:4px;background:LABEL;color:DARK"></div></div>
 <script>(() => {
-const {items, genres, named, colors, stars, own} = DATA;
+const {items, genres, colors, stars, own} = DATA;
 const root = document.getElementById("ID");
 const svg = root.querySelector("svg"), tip = root.querySelector("div"), dots = [];
 const bold = {"text-anchor": "middle", "font-weight": "bold"};
@@ -29,6 +29,8 @@ const add = (kind, values, text = "") => {
   e.textContent = text;
   return svg.appendChild(e);
 };
+const legend = (line, fill, text) =>
+  add("text", {x: 0, y: 20 + 20 * line, fill, "font-size": 15, "font-weight": "bold"}, text);
 const size = n => items[n][3] ? 3.2 : 2;
 items.forEach(([x, y, g], n) =>
   dots.push(add("circle", {cx: x, cy: y, r: size(n), fill: colors[g] || "INK"})));
@@ -36,14 +38,13 @@ for (const [x, y, g, title, k] of items) if (k >= 0) {
   add("line", {x1: x, y1: y, x2: stars[k][0], y2: stars[k][1], stroke: own[k]});
   add("circle", {cx: x, cy: y, r: 4.5, fill: own[k], stroke: "LABEL"});
 }
-named.forEach(([x, y, name], n) =>
-  add("text", {x, y, fill: colors[n], "font-size": 17, ...bold}, name));
 stars.forEach(([x, y, words], k) => {
   add("circle", {cx: x, cy: y, r: 12, fill: own[k], stroke: "LABEL", "stroke-width": 2});
   add("text", {x, y: y + 5, fill: "#fff", "font-size": 14, ...bold}, k + 1);
-  const place = {x: 0, y: 20 + 20 * k, "font-size": 15};
-  add("text", {...place, fill: own[k], "font-weight": "bold"}, k + 1 + " " + words);
+  legend(k, own[k], k + 1 + " " + words);
 });
+colors.forEach((color, n) => legend(stars.length + 1 + n, color, "• " + genres[n]));
+legend(stars.length + 1 + colors.length, "INK", "• other genres");
 const show = n => {
   tip.style.display = n < 0 ? "none" : "block";
   if (n < 0) return;
@@ -101,7 +102,6 @@ def live_map(
                 placed(view.points, view.genres), texts, view.interest.tolist(), strict=True
             )
         ],
-        "named": placed(view.centers(), view.named),
         "stars": placed(view.stars, view.words),
     }
     data = json.dumps(facts, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")

@@ -1,7 +1,6 @@
 """The rules of the case study, each on interests whose answer is known."""
 
 import numpy as np
-import pytest
 import torch
 
 from mindlib.lessons.n05_experiments.case_study import aligned, retrieved_by_each
@@ -15,17 +14,14 @@ def test_interests_of_other_runs_come_in_the_order_of_the_first():
         np.testing.assert_array_equal(result, first)
 
 
-def test_each_interest_retrieves_its_best_scores_with_their_cosines():
+def test_each_interest_retrieves_its_best_scores_outside_the_history():
     draw = torch.Generator().manual_seed(1)
     items = torch.randn(50, 4, generator=draw) * torch.rand(50, 1, generator=draw)
     items[0] = 100
     interests, exclude = torch.randn(3, 4, generator=draw), torch.tensor([3, 7, 20])
-    best, cosines = retrieved_by_each(interests, items, 10, exclude)
+    best = retrieved_by_each(interests, items, 10, exclude)
     for k in range(3):
         score = {
             i: float(interests[k] @ items[i]) for i in range(1, 50) if i not in exclude.tolist()
         }
         assert best[k].tolist() == sorted(score, key=lambda i: -score[i])[:10]
-        for item, cosine in zip(best[k], cosines[k], strict=True):
-            expected = torch.nn.functional.cosine_similarity(interests[k], items[item], dim=0)
-            assert cosine.item() == pytest.approx(expected.item(), abs=1e-5)
