@@ -129,7 +129,7 @@ def training_split(log: Interactions, cases: int) -> Split:
 
     last = np.zeros(len(log), dtype=bool)
     last[LENGTH : cases * (LENGTH + 1) : LENGTH + 1] = True
-    one = leave_last_out(log).test.head(1)  # `fit` wants something to validate on, untimed
+    one = leave_last_out(log).test[:1]  # `fit` wants something to validate on, untimed
     return Split("bench", log, last, one, one)
 
 
@@ -174,7 +174,7 @@ def fit_defaults(data: str, loss: str, seconds: float) -> dict[str, float]:
 
     log = load(data)
     split = leave_last_out(log)
-    split = replace(split, validation=split.validation.head(1))
+    split = replace(split, validation=split.validation[:1])
     model = mindlib.MIND(log, generator=torch.Generator().manual_seed(SEED))
     training = mindlib.TrainingConfig(epochs=1, loss=loss)  # type: ignore[arg-type]
     random = np.random.default_rng(SEED).random(len(log))

@@ -732,7 +732,7 @@ for name, covariate in (("last week", x), ("the same week", wrong)):
 
 # %%
 one, other = (models[f"{fixed_k(5)} / {s}"] for s in (0, 1))
-held_out = learned.test.head(500)
+held_out = learned.test[:500]
 for name, table in (("its own", one.item_vectors()), ("another run's", other.item_vectors())):
     found = top_by_best_interest(
         one.interests, table, held_out.histories, retrieved, exclude_history=True
@@ -754,7 +754,7 @@ for name, table in (("its own", one.item_vectors()), ("another run's", other.ite
 
 # %%
 damaged = torch.randperm(len(E) - 1, generator=torch.Generator().manual_seed(seed)) + 1
-cases = HeldOutCases(split.test.head(600), split.log)
+cases = HeldOutCases(split.test[:600], split.log)
 gate = GateConfig(tolerance=0.1, reference_tolerance=0.1)
 
 

@@ -46,11 +46,12 @@ class Cases:
         histories = replace(log, starts=starts, ends=ends, users=users)
         return Cases(histories, self.targets.to(device), self.offsets.to(device), self.num_items)
 
-    def head(self, n: int) -> Cases:
-        """Select the first n cases (all, if there are fewer)."""
-        n = min(n, len(self))
-        targets, offsets = self.targets[: int(self.offsets[n])], self.offsets[: n + 1]
-        return Cases(self.histories.select(slice(0, n)), targets, offsets, self.num_items)
+    def __getitem__(self, rows: slice) -> Cases:
+        """Select consecutive cases."""
+        start, stop, _ = rows.indices(len(self))
+        offsets, histories = self.offsets[start : stop + 1], self.histories.select(rows)
+        targets = self.targets[int(offsets[0]) : int(offsets[-1])]
+        return Cases(histories, targets, offsets - offsets[0], self.num_items)
 
 
 class TrainingCases:

@@ -81,15 +81,12 @@ def evaluate(
     is_recommended = {n: torch.zeros(cases.num_items + 1, dtype=torch.bool) for n in cutoffs}
     step = max(1, MAX_LIST_ENTRIES // longest)
     for start in range(0, len(cases), step):
-        stop = min(start + step, len(cases))
-        lists = recommender.recommend(
-            cases.histories.select(slice(start, stop)), longest, exclude_history=exclude_history
-        ).items.cpu()
+        some = cases[start : start + step]
+        found = recommender.recommend(some.histories, longest, exclude_history=exclude_history)
+        lists = found.items.cpu()
         for n in cutoffs:
             is_recommended[n][lists[:, :n]] = True
-        offsets = cases.offsets[start : stop + 1]
-        targets = cases.targets[int(offsets[0]) : int(offsets[-1])]
-        values = _accuracy(lists, targets, offsets - offsets[0], cutoffs)
+        values = _accuracy(lists, some, cutoffs)
         if categories is not None:
             for n in cutoffs:
                 ordered = categories[lists[:, :n]].sort(1).values  # category 0 does not count
@@ -105,15 +102,10 @@ def evaluate(
 
 
 def _accuracy(
-    lists: Int[Tensor, "cases n"],
-    targets: Int[Tensor, " targets"],
-    offsets: Int[Tensor, " cases_plus_one"],
-    cutoffs: Sequence[int],
+    lists: Int[Tensor, "cases n"], cases: Cases, cutoffs: Sequence[int]
 ) -> dict[str, Float[Tensor, " cases"]]:
     """Compute HitRate, Recall and NDCG of each case."""
-    sizes = offsets.diff()
-    rows = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
-    ranks = _ranks(lists, rows, targets)
+    rows, sizes, ranks = cases.rows, cases.offsets.diff(), _ranks(lists, cases)
     # Entry r is the gain of a hit at zero-based rank r; the last entry is the gain of a miss, 0.
     discount = 1 / torch.log2(torch.arange(2, lists.shape[1] + 2, dtype=torch.float64))
     discount = torch.cat([discount, discount.new_zeros(1)])
@@ -129,16 +121,14 @@ def _accuracy(
     return values
 
 
-def _ranks(
-    lists: Int[Tensor, "cases n"], rows: Int[Tensor, " targets"], targets: Int[Tensor, " targets"]
-) -> Int[Tensor, " targets"]:
+def _ranks(lists: Int[Tensor, "cases n"], cases: Cases) -> Int[Tensor, " targets"]:
     """Return the zero-based position of each target in the list of its case; n if it is absent."""
     n = lists.shape[1]
     step = max(1, MAX_LIST_ENTRIES // n)
     parts = []
-    for some_rows, some_targets in zip(rows.split(step), targets.split(step), strict=True):
+    for rows, targets in zip(cases.rows.split(step), cases.targets.split(step), strict=True):
         # A target is in a list at most once; the appended column matches if no other does.
-        matches = lists[some_rows] == some_targets[:, None]
+        matches = lists[rows] == targets[:, None]
         parts.append(torch.nn.functional.pad(matches.to(torch.int8), (0, 1), value=1).argmax(1))
     return torch.cat(parts)
 

@@ -127,7 +127,7 @@ def test_everything_but_the_name_and_the_trainings_own_seed_is_part_of_the_ident
 
 def test_other_data_seeds_and_schemas_are_other_runs(split, tmp_path, trainings, monkeypatch):
     run(split, DNN_TRIAL, tmp_path)
-    fewer = dataclasses.replace(split, test=split.test.head(20))
+    fewer = dataclasses.replace(split, test=split.test[:20])
     assert len(run(fewer, DNN_TRIAL, tmp_path).evaluation.values["Recall@10"]) == 20
     run(split, dataclasses.replace(DNN_TRIAL, seed=1), tmp_path)
     monkeypatch.setattr(trial, "SCHEMA", trial.SCHEMA + 1)

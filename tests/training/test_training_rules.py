@@ -109,7 +109,7 @@ def test_a_monitored_n_above_the_number_of_items_is_refused(split):
 
 @pytest.mark.parametrize("part", ["train", "validation"])
 def test_a_split_without_cases_is_refused(split, part):
-    no_validation = replace(split, validation=split.validation.head(0))
+    no_validation = replace(split, validation=split.validation[:0])
     empty = no_validation if part == "validation" else without_training(split)
     with pytest.raises(ValueError, match=f"has no {part}"):
         fit(youtube(split), empty, TrainingConfig(monitor="Recall@10"), progress=False)
@@ -128,7 +128,7 @@ def test_validation_never_sees_the_test_cases(split, monkeypatch):
 
     monkeypatch.setattr("mindlib.training.fitting.evaluate", evaluate)
     config = TrainingConfig(epochs=2, monitor="Recall@10", negatives=8)
-    blind = replace(split, test=split.test.head(0))
+    blind = replace(split, test=split.test[:0])
     fit(youtube(split), blind, config, device="cpu", progress=False)
     assert len(seen) == 2
     assert all(cases is split.validation for cases in seen)

@@ -110,11 +110,11 @@ BLOCKS = {
 
 ARROWS = (
     Arrow(("profile", "embedding"), _up(88, 63, 123), 93, r"$(f{,})$", (INK,), IDS),
-    Arrow(("behaviors", "embedding"), _up(310, 63, 123), 93, r"$(n, 3)$", (INK,) * 7, IDS),
+    Arrow(("behaviors", "embedding"), _up(310, 63, 123), 93, r"$(n, 3)$", (INK,) * 8, IDS),
     Arrow(("label", "embedding"), _up(570, 63, 123), 93, r"$(1 + m, 3)$", (INK,) * 4, IDS),
     Arrow(
         ("embedding", "routing"), _up(310, 185, 251), 218, r"$\vec e_1, …, \vec e_n$  $(n, d)$",
-        tuple(INTERESTS[k] for k in (0, 1, 0, 2, 1, 2, 0)),
+        tuple(INTERESTS[k] for k in (0, 1, 0, 2, 1, 2, 0, 1)),
     ),
     Arrow(
         ("embedding", "concatenation"), (((96, 185), (96, 396), (150, 396)),), 284,

@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from mindlib.data.option_types import check_option
 from mindlib.data.storage import atomic_file
 from mindlib.evaluation import Estimate
 
@@ -26,26 +27,18 @@ class Number:
     high: int | float
     whole: bool = False
 
-    def __str__(self) -> str:
-        return f"a {'whole ' if self.whole else ''}number from {self.low} to {self.high}"
-
-    def accepts(self, value: object) -> bool:
-        """Whether the value is of the kind and in the range."""
-        if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
-            return False
-        return self.low <= value <= self.high
+    def check(self, name: str, value: Any) -> None:
+        """Raise ValueError unless the value is of the kind and in the range."""
+        check_option(name, value, int if self.whole else float, (self.low, self.high))
 
 
-@dataclass(frozen=True)
 class Text:
     """A parameter that is a text, and not an empty one."""
 
-    def __str__(self) -> str:
-        return "a text"
-
-    def accepts(self, value: object) -> bool:
-        """Whether the value is a text with something in it."""
-        return isinstance(value, str) and bool(value.strip())
+    def check(self, name: str, value: Any) -> None:
+        """Raise ValueError unless the value is a text with something in it."""
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f"{name}={value!r}: expected a text")
 
 
 def check_parameters(namespace: Mapping[str, Any], rules: Mapping[str, Number | Text]) -> None:
@@ -65,8 +58,7 @@ def check_parameters(namespace: Mapping[str, Any], rules: Mapping[str, Number | 
         if name not in rules:
             raise NameError(f"{name!r} is no parameter of this notebook; it has {', '.join(rules)}")
     for name, rule in rules.items():
-        if not rule.accepts(namespace[name]):
-            raise ValueError(f"{name}={namespace[name]!r}: expected {rule}")
+        rule.check(name, namespace[name])
 
 
 def _injected(cells: Sequence[str]) -> list[str]:

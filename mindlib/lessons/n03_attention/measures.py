@@ -83,6 +83,5 @@ def _parts(
         users = slice(start, min(start + USERS_AT_ONCE, len(cases)))
         scores = (vectors[users] @ items.T).masked_fill_(~active[users][:, :, None], -torch.inf)
         scores[:, :, 0] = -torch.inf  # padding
-        first, last = cases.offsets[users.start], cases.offsets[users.stop]
-        rows, targets = cases.rows[first:last] - start, cases.targets[first:last]
-        yield users, cases.histories.select(users), scores, rows, targets
+        some = cases[users]
+        yield users, some.histories, scores, some.rows, some.targets

@@ -81,9 +81,8 @@ def gain_lines(panels: Mapping[str, Mapping[str, Groups]], label: str) -> Figure
                           yerr=points[:, 1:].T, fmt=marks, ms=4, lw=1.3, label=name,
                           color=GENRE_COLORS[names.index(name)])  # fmt: skip
         axis.set_xticks(range(len(groups)), groups)
-        axis.set_xlabel(title)
+        axis.set(xlabel=title, ylabel=label)
         axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=1 + len(series) // 5, fontsize=8)
-    axes[0][0].set_ylabel(label)
     return figure
 
 

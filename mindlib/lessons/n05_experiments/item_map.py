@@ -93,9 +93,10 @@ def draw_items(
     axis: Axes, points: np.ndarray, names: np.ndarray, colors: Mapping, size: int = 12
 ) -> None:
     """Draw a point for each item, in the color of its genre's name if that has one."""
-    axis.scatter(*points[~np.isin(names, [*colors])].T, s=0.6 * size, color=INK, alpha=0.3, lw=0)
     for name, color in colors.items():
         axis.scatter(*points[names == name].T, s=size, color=color, alpha=0.6, lw=0, label=name)
+    style: dict = {"color": INK, "alpha": 0.3, "lw": 0, "zorder": 0, "label": "other genres"}
+    axis.scatter(*points[~np.isin(names, [*colors])].T, s=0.6 * size, **style)
     axis.set(xticks=[], yticks=[], frame_on=False)
 
 
@@ -146,5 +147,5 @@ def small_maps(
         draw_items(axis, points, np.array(genres), dict(zip(named, MAP_COLORS, strict=False)))
         axis.set_xlabel(caption, fontsize=11)
     legend = figure.axes[0].get_legend_handles_labels()
-    figure.legend(*legend, loc="outside lower center", ncols=len(named), markerscale=2)
+    figure.legend(*legend, loc="outside lower center", ncols=len(named) + 1, markerscale=2)
     return figure

@@ -72,7 +72,7 @@ def learners_split(world: PlantedWorld, learners: int) -> Split:
     """Restrict training to the first users; the others are known by their histories only."""
     split = leave_last_out(world.log)
     train_events = split.train_events & (world.log.users <= learners)
-    return replace(split, train_events=train_events, validation=split.validation.head(VALIDATION))
+    return replace(split, train_events=train_events, validation=split.validation[:VALIDATION])
 
 
 def train_runs(split: Split, runs: int, seed: int) -> dict[str, Recommender]:

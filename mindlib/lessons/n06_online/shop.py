@@ -73,7 +73,7 @@ def open_shop(
     ranked = replace(
         split,
         train_events=split.train_events & (log.users % RANKED == 0),
-        validation=split.validation.head(VALIDATION),
+        validation=split.validation[:VALIDATION],
     )
     fit_ranker(din, ranked, model, replace(RANKING, seed=seed), progress=False)
     version = Bundle.write(
@@ -103,7 +103,7 @@ def compare_rankers(
     Returns:
         The quality of both, and the mean difference of AUC_u, DIN minus recall.
     """
-    lists = build_candidate_lists(split.test.head(users), model, CANDIDATES)
+    lists = build_candidate_lists(split.test[:users], model, CANDIDATES)
     scorers = {"recall (inner product)": TwoTower(model), "DIN": shop.din}
     qualities = {name: evaluate_ranker(scorer, lists) for name, scorer in scorers.items()}
     recalled, ranked = (quality.areas for quality in qualities.values())

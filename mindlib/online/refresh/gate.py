@@ -93,7 +93,7 @@ def check_version(
         )
     if not result.reasons:
         exported, indexed = version.model, IndexRecommender(version.model, version.index)
-        histories = cases.encode_for(actual).head(USERS_COMPARED).histories
+        histories = cases.encode_for(actual)[:USERS_COMPARED].histories
         for name, one, other, described, minimum in (
             ("export", exported, model, "of the trained model", config.export_agreement),
             ("index", indexed, exported, "by exact search", config.index_agreement),

@@ -221,7 +221,7 @@ def test_what_cannot_be_trained_is_refused():
     recall = Random(SPLIT.log.num_items, 0)
     with pytest.raises(ValueError, match="the model has 80 items and the log has 24"):
         fit_ranker(din(world(0).log), SPLIT, recall, QUICK)
-    empty = replace(SPLIT, validation=SPLIT.validation.head(0))
+    empty = replace(SPLIT, validation=SPLIT.validation[:0])
     with pytest.raises(ValueError, match="no validation case"):
         fit_ranker(din(SPLIT.log), empty, recall, QUICK)
     nothing = replace(SPLIT, train_events=np.zeros(len(SPLIT.log), dtype=bool))
