@@ -305,7 +305,7 @@ assert PAIRED_INTERVAL.check(paired_interval)
 # ### The answer depends on the data, on N and on the loss
 #
 # The tables and figure below show recorded results on five datasets, with at least three seeds (± standard deviation,
-# omitted if 0.0). For each tunable model, one of eight (in one case, four) hyperparameter settings was chosen on
+# omitted if 0.0). For each tunable model, one of eight hyperparameter settings was chosen on
 # validation cases. [docs/results.md](../docs/results.md) lists all metrics and settings; §5 defines *shrinkage* and
 # *recency*.
 
