@@ -157,9 +157,9 @@ print(
 # later than a test case.
 #
 # HitRate@N (Eq. 12) is the share of users with a target among the N best catalog items outside their history. The
-# exclusion (`exclude_history` of `evaluate`) should matter most for The Complete Journey, where users buy groceries
-# again. With one target per user, HitRate equals recall, the share of targets found; a user with several targets counts
-# once.
+# exclusion (`exclude_history` of `evaluate`) should matter most for groceries (The Complete Journey), which users buy
+# repeatedly. With one target per user, HitRate equals recall, the share of targets found; a user with several targets
+# counts once.
 
 
 # %%
@@ -304,7 +304,7 @@ assert PAIRED_INTERVAL.check(paired_interval)
 # %% [markdown]
 # ### The answer depends on the data, on N and on the loss
 #
-# The tables and figure below show recorded results on five datasets, with at least three seeds (± standard deviation,
+# The tables and figure show recorded results on five datasets, with at least three seeds (± standard deviation,
 # omitted if 0.0). For each tunable model, one of eight hyperparameter settings was chosen on
 # validation cases. [docs/results.md](../docs/results.md) lists all metrics and settings; §5 defines *shrinkage* and
 # *recency*.
@@ -479,8 +479,8 @@ for text, a, b, study, n in (
 # - **r.** **Measured here**: neither r = 1 nor r = 5 differs measurably from r = 3.
 # - **Dynamic K** (K'_u). **Paper**: online results match those of K = 7, at lower cost. **Measured here**: always using
 #   four interests instead of K'_u gains 0.33 [0.10, 0.56] points at N = 50 and 0.69 [0.40, 0.99] at N = 500.
-# - **σ.** **Paper**: 0.1, 1 and 5 give almost the same curve (Fig. 3). **Measured here**: 0.1 is 0.27 [0.08, 0.45]
-#   points below 1, and farthest-point initialization gains 0.57 [0.32, 0.81] over 1.
+# - **σ.** **Paper**: 0.1, 1 and 5 give almost the same curve (Fig. 3). **Measured here**: compared with σ = 1, 0.1
+#   costs 0.27 [0.08, 0.45] points, and farthest-point initialization gains 0.57 [0.32, 0.81].
 # - **p.** **Paper**: p = 0 is by far the worst and p = ∞ the best. **Measured here**: neither 0 nor 1 differs
 #   measurably from ∞.
 #
@@ -597,7 +597,7 @@ show_table(
 # users lose 0.31 [0.13, 0.48] in this case. On films, users lose 2.43 [0.56, 4.30] points if the target's category is
 # their most frequent.
 #
-# Without the items' categories as input, the gain on Taobao disappears (−0.06 [−0.19, 0.07]). However, after Holm's
+# Without item categories as input, the gain on Taobao disappears (−0.06 [−0.19, 0.07]). However, after Holm's
 # correction, the gain never depends measurably on the number of categories in the history.
 #
 # ### Shrinkage closes the gap on films
@@ -630,8 +630,8 @@ for name in ("MIND-1", "MIND-4", shrunk):
 # **Measured here**: with shrinkage, the HitRate of four interests is never measurably below that of one. At N = 50,
 # shrinkage adds 0.92 [0.21, 1.64] points to MIND-4 on films, 0.34 [0.01, 0.67] on Beauty's last items and 0.76 [0.44,
 # 1.09] on CDs, where four interests then exceed one by 0.66 [0.27, 1.06] (inconclusive in §8). At N = 500, it adds 2.72
-# [1.80, 3.65] on CDs and costs 1.04 [0.35, 1.73] on Beauty's random split. On films, validation chose the learning rate
-# 0.016 for one interest and for four with shrinkage, but 0.008 for four without; at 0.008, K makes no measurable
+# [1.80, 3.65] on CDs and costs 1.04 [0.35, 1.73] on Beauty's random split. Tuned learning rates may explain the gap on
+# films: 0.016 for one interest and for four with shrinkage, but 0.008 for four without; at 0.008, K makes no measurable
 # difference (Figure 5.4).
 #
 # ### The effect of order
@@ -724,7 +724,7 @@ show_table(
 # ### Two users in detail
 #
 # Figure 5.9 shows two users' routing weights in two training runs: the *broad* user is the notebooks' example user; the
-# *narrow* one has the lowest genre entropy among the test users with K interests and at most 25 films.
+# *narrow* one has the lowest genre entropy among test users with K interests and at most 25 films.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 codes, genre_names = maps.primary_genres(log, field)
@@ -793,8 +793,8 @@ print(f"mean normalized entropy of an interest's weights: {routing_spread:.2f}")
 # %% [markdown]
 # **Figure 5.9.** *One interest has most of the weight of the broad user's horror films; all four share the weight of
 # the narrow user's war films.* Each box holds the films of a user's most frequent genre (a film with several genres
-# counts under its rarest). Above the box is the largest share of its weight in one interest (25 % if equal).
-# Seed 1's interests are numbered for the best match.
+# counts under its rarest). Above it is the largest share of these films' weight in one interest (25 % if equal).
+# Seed 1's interests are numbered to best match seed 0's.
 #
 # **Paper** (Fig. 5, two users). User C's behaviors fall into four categories, each with its largest weights in a
 # different interest. User D's behaviors all involve clothes and yield three finer-grained interests.
@@ -803,9 +803,10 @@ print(f"mean normalized entropy of an interest's weights: {routing_spread:.2f}")
 # near 1/K. In *routing collapse* (Xie et al., 2023), each interest copies one item: the normalized entropy of its
 # weights over the behaviors is near 0.
 #
-# **Measured here** (500 users): the mean entropy of 0.81 shows no routing collapse. The mean cosine is high (0.71) but
-# shows no interest collapse. If behaviors are grouped by the interest of largest weight, two training runs agree only
-# partly: over 200 users, the mean adjusted Rand index of their groupings is 0.33 (chance: 0).
+# **Measured here** (500 users): on average, neither occurs: the mean entropy is 0.81, and the mean cosine is 0.71.
+# However, the broad user's interest 1 is nearly one film. If behaviors are grouped by the interest of largest weight,
+# two training runs agree only partly: over 200 users, their mean adjusted Rand index is 0.33 (chance:
+# 0).
 #
 # ### What each interest retrieves
 
@@ -848,7 +849,7 @@ print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are distinct")
 
 # %% [markdown]
 # **Figure 5.10.** *The broad user's interest 1 retrieves mostly films that no other vector retrieves; interests 2 and 4
-# mostly repeat YouTube DNN's list.* Each interest is named by the most distinctive genres of its behaviors.
+# mostly repeat YouTube DNN's list.* Each interest is named after the most distinctive genres of its behaviors.
 #
 # **Paper** (Fig. 6, user C): each vector (four of MIND, one of YouTube DNN) has an axis that shows its similarity to
 # the items that it retrieves. YouTube DNN's items are scattered over categories and less similar to its vector than
@@ -898,9 +899,9 @@ _ = save_figure(figure, "05_map.png")
 
 # %% [markdown]
 # **Figure 5.11.** *Films of one genre are often neighbors; the broad user's interests 1 and 3 lie among horror films.*
-# Points are the 2,000 most popular films and the user's; of the large genres, the six purest (Figure 5.12)
-# have colors. Lines join the user's films (circles) to the interest of largest weight, whose star marks the first film
-# that it retrieves. UMAP distorts group sizes and long distances.
+# Points are the 2,000 most popular films and the user's; of the large genres, the six purest (Figure 5.12) have colors.
+# A line joins each of the user's films (circles) to its interest of largest weight, whose star marks the first film it
+# retrieves. UMAP distorts group sizes and long distances.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 labels_shown = [log.label(int(item)) for item in shown]

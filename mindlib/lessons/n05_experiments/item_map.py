@@ -115,17 +115,17 @@ def map_figure(view: ItemMap, title: str = "") -> Figure:
         draw_items(axis, view.points, np.array(view.genres), shades, size)
         for k, star in enumerate(view.stars):
             for place in view.points[view.interest == k]:
-                axis.plot(*np.array([place, star]).T, color=COLORS[k], lw=0.7, alpha=0.6, zorder=4)
-                axis.scatter(*place, s=80, color=LABEL, edgecolor=COLORS[k], lw=1.5, zorder=5)
+                axis.plot(*np.array([place, star]).T, color=INK, lw=0.8, zorder=4)
+                axis.scatter(*place, s=80, color=LABEL, edgecolor=ON_LABEL, lw=1, zorder=5)
                 axis.text(*place, f"{k + 1}", size=8, zorder=5, **style)
         for k, star in enumerate(view.stars):
-            axis.scatter(*star, marker="*", s=480, color=COLORS[k], edgecolor=ON_LABEL, zorder=6)
-            axis.text(*star, f"{k + 1}", size=10, zorder=7, weight="bold", **style | {"color": "w"})
+            axis.scatter(*star, marker="*", s=700, color=ON_LABEL, edgecolor=LABEL, zorder=6)
+            axis.text(*star, f"{k + 1}", size=9, zorder=7, weight="bold", **style | {"color": "w"})
     near.set(frame_on=True, **view.nearest_stars())
     near.spines[:].set_visible(True)
     (x, right), (y, top) = near.get_xlim(), near.get_ylim()
     whole.add_patch(Rectangle((x, y), right - x, top - y, fill=False, color=INK))
-    marks = [("*", 15, COLORS[k], 1, f"{k + 1} {words}") for k, words in enumerate(view.words)]
+    marks = [("*", 15, ON_LABEL, 1, f"{k + 1} {words}") for k, words in enumerate(view.words)]
     marks += [("o", 9, LABEL, 1, "the user's films"), ("", 0, INK, 1, " ")]
     marks += [("o", 7, color, 0.6, name) for name, color in shades.items()]
     marks += [("o", 6, INK, 0.3, "other genres")]

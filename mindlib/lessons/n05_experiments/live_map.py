@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mindlib.lessons.common.style import COLORS, INK
+from mindlib.lessons.common.style import INK
 from mindlib.lessons.n05_experiments.item_map import LABEL, MAP_COLORS, ON_LABEL, ItemMap
 
 WIDTH, HEIGHT = 900, 720
@@ -19,7 +19,7 @@ PAGE = """\
 <div role="status" style="position:absolute;display:none;pointer-events:none;padding:2px 6px;
 border-radius:4px;background:LABEL;color:DARK"></div></div>
 <script>(() => {
-const {items, genres, colors, stars, own} = DATA;
+const {items, genres, colors, stars} = DATA;
 const root = document.getElementById("ID");
 const svg = root.querySelector("svg"), tip = root.querySelector("div"), dots = [];
 const bold = {"text-anchor": "middle", "font-weight": "bold"};
@@ -35,13 +35,14 @@ const size = n => items[n][3] ? 3.2 : 2;
 items.forEach(([x, y, g], n) =>
   dots.push(add("circle", {cx: x, cy: y, r: size(n), fill: colors[g] || "INK"})));
 for (const [x, y, g, title, k] of items) if (k >= 0) {
-  add("line", {x1: x, y1: y, x2: stars[k][0], y2: stars[k][1], stroke: own[k]});
-  add("circle", {cx: x, cy: y, r: 4.5, fill: own[k], stroke: "LABEL"});
+  add("line", {x1: x, y1: y, x2: stars[k][0], y2: stars[k][1], stroke: "INK"});
+  add("circle", {cx: x, cy: y, r: 7, fill: "LABEL", stroke: "DARK"});
+  add("text", {x, y: y + 4, fill: "DARK", "font-size": 11, "text-anchor": "middle"}, k + 1);
 }
 stars.forEach(([x, y, words], k) => {
-  add("circle", {cx: x, cy: y, r: 12, fill: own[k], stroke: "LABEL", "stroke-width": 2});
+  add("circle", {cx: x, cy: y, r: 12, fill: "DARK", stroke: "LABEL", "stroke-width": 2});
   add("text", {x, y: y + 5, fill: "#fff", "font-size": 14, ...bold}, k + 1);
-  legend(k, own[k], k + 1 + " " + words);
+  legend(k, "INK", k + 1 + " " + words);
 });
 colors.forEach((color, n) => legend(stars.length + 1 + n, color, "• " + genres[n]));
 legend(stars.length + 1 + colors.length, "INK", "• other genres");
@@ -95,7 +96,6 @@ def live_map(
     facts = {
         "genres": genres,
         "colors": MAP_COLORS[: len(view.named)],
-        "own": COLORS[: len(view.stars)],
         "items": [
             [x, y, genres.index(genre), title, k]
             for (x, y, genre), title, k in zip(

@@ -92,7 +92,7 @@ def test_the_live_map_has_the_titles_that_it_may_show_and_no_address():
     titles = ["</script>", *(f"film {i}" for i in range(1, 6))]
 
     def items(page):
-        start = page.index("own} = ") + len("own} = ")
+        start = page.index("stars} = ") + len("stars} = ")
         data = json.JSONDecoder().raw_decode(page[start:])[0]
         assert {data["genres"][item[2]] for item in data["items"]} == {"a", "b", "c"}
         return data["items"]
