@@ -427,7 +427,7 @@ for r in (1, 2, 3, 6):
 #
 # ## 4. Which K, σ and p?
 #
-# Each recorded study changes one hyperparameter of our MIND-4. Unlike in §2, K = 1 keeps MIND-4's other settings.
+# Each recorded study changes one hyperparameter of our MIND-4. K = 1 is not tuned separately, unlike in §2's tables.
 # Studies of σ use Gaussian initialization, because farthest-point initialization has no σ.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -534,7 +534,7 @@ show_table(
 
 # %% [markdown]
 # **Figure 5.6.** *Users with several planted interests gain; users with one do not gain measurably.* From d = 16 on,
-# more dimensions leave less to gain.
+# the gain shrinks as d grows.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 films, shop = list(recorded)[:2]
@@ -592,10 +592,10 @@ show_table(
 #
 # **Measured here**: users gain 5.95 [4.83, 7.07] points on Taobao and 3.82 [2.77, 4.87] on Beauty's last items if the
 # target's category is in their history but not the most frequent. This agrees with the paper's motivation: one vector
-# stays near the most frequent category, whereas several also represent others. This motivation does
-# not explain the gain of 1.41 [1.02, 1.81] points on Beauty's last items if the target's category is absent. On Taobao,
-# users lose 0.31 [0.13, 0.48] in this case. On films, users lose 2.43 [0.56, 4.30] points if the target's category is
-# their most frequent.
+# stays near the most frequent category, whereas several also represent others. This motivation does not explain
+# Beauty's gain of 1.41 [1.02, 1.81] points on last items whose category is absent. On Taobao, users
+# lose 0.31 [0.13, 0.48] in this case. On films, users lose 2.43 [0.56, 4.30] points if the target's category is their
+# most frequent.
 #
 # Without item categories as input, the gain on Taobao disappears (−0.06 [−0.19, 0.07]). However, after Holm's
 # correction, the gain never depends measurably on the number of categories in the history.
@@ -803,9 +803,9 @@ print(f"mean normalized entropy of an interest's weights: {routing_spread:.2f}")
 # near 1/K. In *routing collapse* (Xie et al., 2023), each interest copies one item: the normalized entropy of its
 # weights over the behaviors is near 0.
 #
-# **Measured here** (500 users): on average, neither occurs: the mean entropy is 0.81, and the mean cosine is 0.71.
-# However, the broad user's interest 1 is nearly one film. If behaviors are grouped by the interest of largest weight,
-# two training runs agree only partly: over 200 users, their mean adjusted Rand index is 0.33 (chance:
+# **Measured here** (500 users): on average, neither occurs: the mean entropy is 0.81, the mean cosine 0.71.
+# However, in seed 0, the broad user's interest 1 is nearly one film. If behaviors are grouped by the interest of
+# largest weight, two training runs agree only partly: over 200 users, their mean adjusted Rand index is 0.33 (chance:
 # 0).
 #
 # ### What each interest retrieves
