@@ -47,10 +47,18 @@ class Cases:
         return Cases(histories, self.targets.to(device), self.offsets.to(device), self.num_items)
 
     def __getitem__(self, rows: slice) -> Cases:
-        """Select consecutive cases."""
-        start, stop, _ = rows.indices(len(self))
-        offsets, histories = self.offsets[start : stop + 1], self.histories.select(rows)
+        """Select consecutive cases.
+
+        Raises:
+            ValueError: the slice has a step.
+        """
+        start, stop, step = rows.indices(len(self))
+        if step != 1:
+            raise ValueError(f"a slice with step {step}: expected consecutive cases")
+        stop = max(start, stop)
+        offsets = self.offsets[start : stop + 1]
         targets = self.targets[int(offsets[0]) : int(offsets[-1])]
+        histories = self.histories.select(slice(start, stop))
         return Cases(histories, targets, offsets - offsets[0], self.num_items)
 
 

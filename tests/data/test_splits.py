@@ -229,11 +229,13 @@ def test_rows_and_slices_agree_with_the_offsets():
     cases = leave_last_out(random_log(2)).test
     expected = [row for row, items in enumerate(targets_of(cases)) for _ in items]
     assert cases.rows.tolist() == expected
-    for rows in (slice(3), slice(2, 5), slice(4, None), slice(3, 3)):
+    for rows in (slice(3), slice(2, 5), slice(4, None), slice(3, 3), slice(5, 2)):
         some = cases[rows]
         assert targets_of(some) == targets_of(cases)[rows]
         assert histories_of(some.histories) == histories_of(cases.histories)[rows]
     assert len(cases[: 10**6]) == len(cases)
+    with pytest.raises(ValueError, match="step 2: expected consecutive cases"):
+        cases[::2]
 
 
 def log_of(steps: int, users: int) -> Interactions:
