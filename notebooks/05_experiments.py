@@ -506,7 +506,7 @@ _ = save_figure(figure, "05_ablation.svg")
 # **Figure 5.5.** *Mean pooling of the item fields costs most; next come the ReLU head, the random bilinear map and, at
 # N = 500, the lack of dropout.* Targets are last items on Beauty. *Full id scale* initializes id embeddings at
 # the scale of the other fields; *mean pooling* also has this scale, but no title words. *Soft attention* has p = 2;
-# with *gradient of the last iteration*, earlier ones are detached.
+# with *gradient of the last iteration*, earlier iterations are detached.
 #
 # ## 5. Why do several interests help?
 #
@@ -793,7 +793,7 @@ print(f"mean normalized entropy of an interest's weights: {routing_spread:.2f}")
 # %% [markdown]
 # **Figure 5.9.** *One interest has most of the weight of the broad user's horror films; all four share the weight of
 # the narrow user's war films.* Each box holds the films of a user's most frequent genre (a film with several genres
-# counts under its rarest). Above it is the largest share of these films' weight in one interest (25 % if equal).
+# counts under its rarest). Above it is the largest share of these films' weight in any interest (minimum: 25 %).
 # Seed 1's interests are numbered to best match seed 0's.
 #
 # **Paper** (Fig. 5, two users). User C's behaviors fall into four categories, each with its largest weights in a
