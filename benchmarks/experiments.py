@@ -2,6 +2,7 @@
 
     python benchmarks/experiments.py --data amazon-beauty=PATH --protocol held-out-users \\
         --cache DIR --out FILE.json [--models a,b:3] [--studies a,b [--base a]] [--only a,b]
+        [--known-users] [--next-item]
 
 Each model has as many candidates as every other, and the validation cases choose (with seed 0).
 The chosen candidate is trained with `--seeds` seeds (a row written as `b:3` with three) and
@@ -33,11 +34,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from mindlib.data import SPLITS, Cases, Interactions, PlantedConfig, Split, load, planted_interests
+from mindlib.data.cases import build_cases
 from mindlib.data.storage import atomic_file
 from mindlib.evaluation import compare_seeds, history_categories, trend
 from mindlib.experiments.cache import code_version, describe_config
@@ -269,6 +272,25 @@ def without_users(cases: Cases, users: Int[Tensor, " users"]) -> Cases:
     )
 
 
+def with_known_users(split: Split) -> Split:
+    """Let training use the test users' events before their targets."""
+    histories = split.test.histories
+    changes = np.zeros(len(split.log) + 1, dtype=np.int8)  # 1 where histories begin, -1 after them
+    changes[histories.starts.numpy()] = 1
+    changes[histories.ends.numpy()] = -1
+    train_events = split.train_events | (changes.cumsum(dtype=np.int8)[:-1] == 1)
+    return replace(split, name=f"{split.name}, known users", train_events=train_events)
+
+
+def with_next_items(split: Split) -> Split:
+    """Keep the test targets of the first step after each history only."""
+    histories, steps = split.test.histories, split.log.step_starts(np.arange(len(split.log)))
+    starts = histories.ends.numpy()
+    ends = np.searchsorted(steps, starts, side="right")
+    test = build_cases(split.log, histories.users.numpy(), starts, ends)
+    return replace(split, name=f"{split.name}, next item", test=test)
+
+
 def pairs_of(done: Sequence[Row]) -> list[tuple[Row, Row]]:
     """Return the pairs of rows to compare, a - b.
 
@@ -450,6 +472,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--list", action="store_true", help="print the names and stop")
     add("--data", help=f"NAME=PATH, NAME one of {', '.join(DATA)}")
     add("--protocol", choices=tuple(SPLITS), default="held-out-users")
+    add("--known-users", action="store_true", help="train on the test users' histories, too")
+    add("--next-item", action="store_true", help="only the first step after a history is a target")
     add("--models", default="all", help="rows in this order (all; none); a:3 has three seeds")
     add("--studies", default="none", help=f"some of {', '.join(STUDIES)} (none)")
     add("--base", default="MIND-4", help="the row that is studied (%(default)s)")
@@ -507,6 +531,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         given.rates = [float(rate) for rate in given.rates.split(",") if rate]
     except ValueError:
         parser.error(f"--rates {given.rates}: expected numbers, separated by commas")
+    if (given.known_users or given.next_item) and given.protocol != "held-out-users":
+        parser.error("--known-users, --next-item: expected with --protocol held-out-users only")
     if given.rates and not given.settings:
         parser.error("--rates: expected with --settings only")
     if not 0 < given.lowest_rate < 1:
@@ -533,6 +559,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     split = SPLITS[given.protocol](log, SPLIT_SEED)
     chosen_on, cases = tuned_users(given, log), len(split.test)
     split = replace(split, test=without_users(split.test, chosen_on))
+    if given.known_users:
+        split = with_known_users(split)
+    if given.next_item:
+        split = with_next_items(split)
     training = replace(
         TRAINING,
         epochs=given.epochs,

@@ -268,6 +268,46 @@ def test_users_who_chose_the_settings_on_another_protocol_are_no_test_cases(
     assert int(rest.offsets[-1]) == len(rest.targets)
 
 
+def test_known_users_are_trained_on_up_to_their_targets(script):
+    split = held_out_users(script.DATA["planted"].read(""), 0)
+    known = script.with_known_users(split)
+    added = np.flatnonzero(known.train_events & ~split.train_events)
+    histories = split.test.histories
+    assert set(split.log.users[added]) == set(histories.users.tolist())
+    spans = zip(histories.starts.tolist(), histories.ends.tolist(), strict=True)
+    assert added.tolist() == [event for start, end in spans for event in range(start, end)]
+    assert (known.train_events >= split.train_events).all()
+    assert known.test is split.test
+    assert known.digest != split.digest
+
+
+def test_the_results_say_that_users_are_known_and_targets_next(script, folder):
+    words = ["--known-users", "--next-item", "--only", "popularity"]
+    script.main(command(folder, "known.json", *words))
+    data = json.loads((folder / "known.json").read_text(encoding="utf-8"))["data"]
+    assert data["protocol"] == "held-out users 8:1:1, known users, next item"
+
+
+def test_the_next_item_is_that_of_the_first_step_after_the_history(script):
+    log = script.DATA["planted"].read("")
+    log = dataclasses.replace(
+        log, timestamps=log.timestamps // 180
+    )  # some steps have several items
+    split = held_out_users(log, 0)
+    following = script.with_next_items(split).test
+    assert following.histories.ends.tolist() == split.test.histories.ends.tolist()
+    sizes = set()
+    for case, (user, end) in enumerate(
+        zip(split.test.histories.users.tolist(), split.test.histories.ends.tolist(), strict=True)
+    ):
+        is_next = (log.users == user) & (log.timestamps == log.timestamps[end])
+        targets = following.targets[following.rows == case].tolist()
+        assert targets == sorted(set(log.items[is_next]))
+        sizes.add(len(targets))
+    assert len(sizes) > 1
+    assert len(following.targets) < len(split.test.targets)
+
+
 def test_of_recorded_settings_only_the_learning_rate_is_chosen_anew(script, folder, results):
     words = ["--settings", str(folder / "all.json"), "--rates", "0.1,0.2"]
     script.main(command(folder, "rates.json", *words))
@@ -329,6 +369,7 @@ def test_an_unknown_row_of_only_is_named(script, folder, results):
         (["--base", "wals"], "--base: no 'wals'; there is mind-1, mind-4"),
         (["--seeds", "0"], "--seeds 0: expected >= 1"),
         (["--rates", "0.1"], "--rates: expected with --settings only"),
+        (["--known-users", "--protocol=random"], "expected with --protocol held-out-users only"),
         (["--rates", "x"], "--rates x: expected numbers, separated by commas"),
         (["--lowest-rate", "0"], "--lowest-rate 0.0: expected more than 0 and less than 1"),
         (["--data", "books=."], "--data books: no such data; there is amazon-beauty"),
