@@ -2,7 +2,7 @@
 
     python benchmarks/experiments.py --data amazon-beauty=PATH --protocol held-out-users \\
         --cache DIR --out FILE.json [--models a,b:3] [--studies a,b [--base a]] [--only a,b]
-        [--known-users] [--next-item]
+        [--known-users] [--next-item] [--merges]
 
 Each model has as many candidates as every other, and the validation cases choose (with seed 0).
 The chosen candidate is trained with `--seeds` seeds (a row written as `b:3` with three) and
@@ -45,6 +45,8 @@ from mindlib.data.storage import atomic_file
 from mindlib.evaluation import compare_seeds, history_categories, trend
 from mindlib.experiments.cache import code_version, describe_config
 from mindlib.experiments.claims import CLAIMS
+from mindlib.experiments.execution import trained_model
+from mindlib.experiments.merges import count_hits
 from mindlib.experiments.search_space import (
     BUDGET,
     LOWEST_RATE,
@@ -55,6 +57,7 @@ from mindlib.experiments.search_space import (
 from mindlib.experiments.tables import Values, stack_seeds, summarize
 from mindlib.experiments.trial import Trial, TrialRun
 from mindlib.experiments.tuning import Tuning, run_seeds, tune_settings
+from mindlib.models.vector_model import VectorModel
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "bench"
 METRIC = "Recall@50"
@@ -228,7 +231,10 @@ def make_rows(
         except FloatingPointError as error:
             print_line(f"  {trial.name}: {error}")
             return Row(study, {"name": trial.name, "failed": str(error)}, None)
-        return Row(study, result_row(runs, tuning), stack_seeds(runs))
+        facts = result_row(runs, tuning)
+        if given.merges and trial.is_trained:
+            facts["merges"] = merges(split, runs, given.cache)
+        return Row(study, facts, stack_seeds(runs))
 
     def is_wanted(name: str) -> bool:
         return not given.only or slug(name) in given.only
@@ -243,6 +249,18 @@ def make_rows(
             print_line(f"study of {given.base}: {study}")
             for trial in [replace(base, name=f"{base.name} tuned"), *variants]:
                 yield row(trial, given.study_seeds, study=study)
+
+
+def merges(split: Split, runs: Sequence[TrialRun], cache: Path) -> dict[str, Any]:
+    """Compare ways to merge the interests' lists of 50 items with that of serving (Eq. 3)."""
+    models = (trained_model(split, run.trial, cache) for run in runs)
+    hits = [count_hits(model, split.test, 50) for model in models if isinstance(model, VectorModel)]
+    values = {way: torch.stack([getattr(hit, way) for hit in hits]) for way in hits[0]._fields}
+    return {
+        way: {"HitRate@50": float(found.mean())}
+        | ({} if way == "served" else asdict(compare_seeds(found, values["served"])))
+        for way, found in values.items()
+    }
 
 
 def tuned_users(given: argparse.Namespace, log: Interactions) -> Int[Tensor, " users"]:
@@ -474,6 +492,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--protocol", choices=tuple(SPLITS), default="held-out-users")
     add("--known-users", action="store_true", help="train on the test users' histories, too")
     add("--next-item", action="store_true", help="only the first step after a history is a target")
+    add("--merges", action="store_true", help="compare ways to merge the lists of the interests")
     add("--models", default="all", help="rows in this order (all; none); a:3 has three seeds")
     add("--studies", default="none", help=f"some of {', '.join(STUDIES)} (none)")
     add("--base", default="MIND-4", help="the row that is studied (%(default)s)")

@@ -34,6 +34,7 @@ from torch.nn import functional as F
 
 from mindlib.data import leave_last_out, load
 from mindlib.evaluation import compare, mean_estimate
+from mindlib.experiments.merges import count_hits
 from mindlib.layers import attention
 from mindlib.layers.routing import RoutingConfig
 from mindlib.lessons.common import films as cast
@@ -44,7 +45,7 @@ from mindlib.lessons.common.style import use_style
 from mindlib.lessons.common.widgets import frames
 from mindlib.lessons.n03_attention import exercises
 from mindlib.lessons.n03_attention import figures as plots
-from mindlib.lessons.n03_attention.measures import count_hits, label_losses
+from mindlib.lessons.n03_attention.measures import label_losses
 from mindlib.models import MINDConfig
 from mindlib.training import sampled_softmax
 

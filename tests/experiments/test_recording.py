@@ -104,6 +104,22 @@ def test_the_tuned_base_of_a_study_is_the_row_of_the_table(results):
     assert rows["MIND-4 adaptive=0"]["test"] != rows["MIND-4"]["test"]
 
 
+def test_ways_to_merge_the_interests_are_compared_with_that_of_serving(script, folder, results):
+    script.main(command(folder, "merges.json", "--merges", "--only", "mind-4,popularity"))
+    rows = json.loads((folder / "merges.json").read_text(encoding="utf-8"))["rows"]
+    rows = {row["name"]: row for row in rows}
+    assert "merges" not in rows["Popularity"]
+    found = rows["MIND-4"]["merges"]
+    assert list(found) == ["served", "in_turn", "standardized", "oracle"]
+    served = rows["MIND-4"]["test"]["HitRate@50"]["mean"]
+    assert found["served"] == {"HitRate@50": pytest.approx(served, abs=1e-5)}
+    for way in ("in_turn", "standardized", "oracle"):
+        difference = found[way]["HitRate@50"] - served
+        assert found[way]["value"] == pytest.approx(difference, abs=1e-5)
+        assert found[way]["low"] <= found[way]["value"] <= found[way]["high"]
+    assert found["oracle"]["value"] > 0
+
+
 def test_the_fields_of_the_items_can_be_left_out(script, folder, results):
     script.main(command(folder, "ids.json", "--ids-only", "--only", "mind-4"))
     found = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
