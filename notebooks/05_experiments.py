@@ -83,7 +83,12 @@ from sklearn.metrics import adjusted_rand_score
 
 from mindlib.data import leave_last_out, load
 from mindlib.evaluation import compare, evaluate, holm, interest_cosine, routing_entropy
-from mindlib.experiments.__main__ import BY_DIMENSION, RECORDED, gains_by_dimension
+from mindlib.experiments.__main__ import (
+    BY_DIMENSION,
+    HELD_OUT_USERS,
+    RECORDED,
+    recorded_gains,
+)
 from mindlib.experiments.claims import claim_verdicts
 from mindlib.experiments.execution import run_trial, trained_model
 from mindlib.experiments.results import (
@@ -189,12 +194,12 @@ for name, (dnn, one, several) in table_2.items():
     print(f"{name}: MIND-1 / YouTube DNN {one / dnn:.3f}, MIND-K / MIND-1 {several / one:.3f}")
 
 # %% [markdown]
-# The second factor, due to additional interests, is smaller on Books and larger on Tmall, whose users
-# the paper calls more diverse. The paper attributes the first factor to routing. However, with K = 1, every routing
-# weight is 1 (notebook 02), so the cause must be another difference, such as pooling or the head (block C).
+# The second factor, due to additional interests, is smaller on Books and larger on Tmall, whose users the paper calls
+# more diverse. The paper attributes the first factor to routing. However, with K = 1, every routing weight is 1
+# (notebook 02), so the cause must be another difference, such as pooling or the head (block C).
 #
-# The models below share the optimizer (Adam), batch size, negatives, embedding size, epochs and learning
-# rate; no vectors are L2-normalized.
+# The models below share the optimizer (Adam), batch size, negatives, embedding size, epochs and learning rate; no
+# vectors are L2-normalized.
 #
 # | row | user representation |
 # |---|---|
@@ -275,8 +280,8 @@ for a, b in pairs:
 show_table(["points [95 % interval]", *(f"HitRate@{n}" for n in cutoffs if n != 100)], rows)
 
 # %% [markdown]
-# **Measured here**: in our form, the HitRate@50 of four interests does not differ measurably from that of one. In the
-# paper's form, four trail one by two points (five in the recorded runs below), probably because of Eq. 10.
+# **Measured here**: in our form, four interests do not differ measurably from one in HitRate@50. In the paper's form,
+# four trail one by two points (five in the recorded runs below), probably because of Eq. 10.
 #
 # ### Exercise 1: a paired interval
 #
@@ -304,10 +309,9 @@ assert PAIRED_INTERVAL.check(paired_interval)
 # %% [markdown]
 # ### The answer depends on the data, on N and on the loss
 #
-# The tables and figure show recorded results on five datasets, with at least three seeds (± standard deviation,
-# omitted if 0.0). For each tunable model, one of eight hyperparameter settings was chosen on
-# validation cases. [docs/results.md](../docs/results.md) lists all metrics and settings; §5 defines *shrinkage* and
-# *recency*.
+# The tables and figure show recorded results on five datasets, with at least three seeds (± standard deviation, omitted
+# if 0.0). For each tunable model, one of eight hyperparameter settings was chosen on validation cases.
+# [docs/results.md](../docs/results.md) lists all metrics and settings; §5 defines *shrinkage* and *recency*.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 live = as_results(runs)
@@ -356,8 +360,6 @@ show_table(["MIND-4 − MIND-1, points", "relative, N = 50", *panels], rows)
 #
 # WALS, ItemCF (item-based collaborative filtering) and Popularity are ahead of MIND-4 on groceries. WALS and ItemCF use
 # the whole history but no item features; the neural models use the last 50 behaviors.
-#
-# The original MaxMF must be trained for every new user or click; ours computes vectors from behaviors.
 #
 # ### Exercise 2 (experiment): lists that are not merged
 #
@@ -504,9 +506,9 @@ _ = save_figure(figure, "05_ablation.svg")
 
 # %% [markdown]
 # **Figure 5.5.** *Mean pooling of the item fields costs most; next come the ReLU head, the random bilinear map and, at
-# N = 500, the lack of dropout.* Targets are last items on Beauty. *Full id scale* initializes id embeddings at
-# the scale of the other fields; *mean pooling* also has this scale, but no title words. *Soft attention* has p = 2;
-# with *gradient of the last iteration*, earlier iterations are detached.
+# N = 500, the lack of dropout.* Targets are last items on Beauty. *Full id scale* initializes id embeddings at the
+# scale of the other fields; *mean pooling* also has this scale, but no title words. *Soft attention* has p = 2; with
+# *gradient of the last iteration*, earlier iterations are detached.
 #
 # ## 5. Why do several interests help?
 #
@@ -538,7 +540,8 @@ show_table(
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 films, shop = list(recorded)[:2]
-dimensions = gains_by_dimension()
+dimensions = recorded_gains(BY_DIMENSION)
+held_out = recorded_gains(HELD_OUT_USERS)
 lengths = recorded_groups(recorded[shop], "MIND-4", "MIND-1", "length of the history")[:-1]
 places = ("absent", "one of several", "most frequent")
 of_target = {
@@ -549,6 +552,10 @@ of_target = {
 panels = {
     "the target's category in the history": dict(list(of_target.items())[:4]),
     "behaviors of a user (2 or 3: one interest)": {shop: lengths},
+    "is the user's history training data?": {
+        title: [("no", row["unseen users"]), ("yes", row["known users"])]
+        for title, row in held_out.items()
+    },
 }
 figure = gain_lines(panels, "HitRate@50 of MIND-4 − MIND-1, points")
 _ = save_figure(figure, "05_gains.svg")
@@ -572,6 +579,10 @@ show_table(
     ["MIND-4 − MIND-1 by the target's category", *places],
     [[title, *(e.points() for _, e in groups)] for title, groups in of_target.items()],
 )
+show_table(
+    ["MIND-4 − MIND-1, held-out users", "unseen users", "known users"],
+    [[title, *(e.points() for e in row.values())] for title, row in held_out.items()],
+)
 show_table([f"{shop}: behaviors", *(n for n, _ in lengths)],
            [["MIND-4 − MIND-1", *(e.points() for _, e in lengths)]])  # fmt: skip
 real = (films, shop, "Taobao favorites without categories")
@@ -586,19 +597,22 @@ show_table(
 
 # %% [markdown]
 # **Figure 5.7.** *On the last items of Taobao and Beauty, several interests help most if the target's category is one
-# of several in the history.* *One of several* means present but not *most frequent*. Right: users with two or three
-# behaviors have one interest (K'_u) and do not gain measurably. *Gains per doubling* (table) are slopes with respect to
-# log₂(1 + value); those for categories are adjusted for history length. Asterisks (table) mark Holm-corrected p < 0.05.
+# of several in the history.* *One of several* means present but not *most frequent*. Middle: users with two or three
+# behaviors have one interest (K'_u) and do not gain measurably. Right: held-out users, by target (the last fifth of
+# their behaviors or the next item). *Gains per doubling* (table) are slopes with respect to log₂(1 + value); those for
+# categories are adjusted for history length. Asterisks (table) mark Holm-corrected p < 0.05.
 #
 # **Measured here**: users gain 5.95 [4.83, 7.07] points on Taobao and 3.82 [2.77, 4.87] on Beauty's last items if the
 # target's category is in their history but not the most frequent. This agrees with the paper's motivation: one vector
-# stays near the most frequent category, whereas several also represent others. This motivation does not explain
-# Beauty's gain of 1.41 [1.02, 1.81] points on last items whose category is absent. On Taobao, users
-# lose 0.31 [0.13, 0.48] in this case. On films, users lose 2.43 [0.56, 4.30] points if the target's category is their
-# most frequent.
+# stays near the most frequent category, whereas several also represent others. The motivation does not explain Beauty's
+# gain of 1.41 [1.02, 1.81] points on last items whose category is absent; on Taobao, users then lose 0.31 [0.13, 0.48].
+# On films, users lose 2.43 [0.56, 4.30] points if the target's category is their most frequent.
 #
 # Without item categories as input, the gain on Taobao disappears (−0.06 [−0.19, 0.07]). However, after Holm's
 # correction, the gain never depends measurably on the number of categories in the history.
+#
+# Beauty's held-out users do not gain measurably, whether or not training includes their histories and whether their
+# targets are the last fifth or the next item (right).
 #
 # ### Shrinkage closes the gap on films
 #
@@ -709,8 +723,8 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 5.8.** *The last films count most: the tenth from the end has 0.3 times the weight of the last.* Each line
-# is a training run.
+# **Figure 5.8.** *The last films count most: the tenth from the end has 0.3 times the weight of the last.* Each line is
+# a training run.
 #
 # **Measured here**: for last items, recency weights add more to one vector than three additional interests do. At N =
 # 50, MIND-1 with these weights is 13.27 [12.25, 14.29] points above MIND-4 without them on films, 3.33 [2.94, 3.72] on
@@ -793,8 +807,8 @@ print(f"mean normalized entropy of an interest's weights: {routing_spread:.2f}")
 # %% [markdown]
 # **Figure 5.9.** *One interest has most of the weight of the broad user's horror films; all four share the weight of
 # the narrow user's war films.* Each box holds the films of a user's most frequent genre (a film with several genres
-# counts under its rarest). Above it is the largest share of these films' weight in any interest (minimum: 25 %).
-# Seed 1's interests are numbered to best match seed 0's.
+# counts under its rarest). Above it is the largest share of these films' weight in any interest (minimum: 25 %). Seed
+# 1's interests are numbered to best match seed 0's.
 #
 # **Paper** (Fig. 5, two users). User C's behaviors fall into four categories, each with its largest weights in a
 # different interest. User D's behaviors all involve clothes and yield three finer-grained interests.
@@ -803,10 +817,9 @@ print(f"mean normalized entropy of an interest's weights: {routing_spread:.2f}")
 # near 1/K. In *routing collapse* (Xie et al., 2023), each interest copies one item: the normalized entropy of its
 # weights over the behaviors is near 0.
 #
-# **Measured here** (500 users): on average, neither occurs: the mean entropy is 0.81, the mean cosine 0.71.
-# However, in seed 0, the broad user's interest 1 is nearly one film. If behaviors are grouped by the interest of
-# largest weight, two training runs agree only partly: over 200 users, their mean adjusted Rand index is 0.33 (chance:
-# 0).
+# **Measured here** (500 users): on average, neither occurs: the mean entropy is 0.81, the mean cosine 0.71. If
+# behaviors are grouped by the interest of largest weight, two training runs agree only partly: over 200 users, their
+# mean adjusted Rand index is 0.33 (chance: 0).
 #
 # ### What each interest retrieves
 
@@ -853,8 +866,7 @@ print(f"{distinct:.0%} of the {own_items.numel()} retrieved items are distinct")
 #
 # **Paper** (Fig. 6, user C): each vector (four of MIND, one of YouTube DNN) has an axis that shows its similarity to
 # the items that it retrieves. YouTube DNN's items are scattered over categories and less similar to its vector than
-# MIND's items are to MIND's vectors. However, cosines of different models are not comparable, and one user may be
-# atypical.
+# MIND's items are to MIND's vectors. However, cosines of different models are not comparable.
 #
 # ## 7. The map of the films
 #
@@ -868,7 +880,7 @@ interest[np.searchsorted(shown, items)] = couplings[0].argmax(0)
 genres = [genre_names[code] for code in codes[shown]]
 
 # %%
-space = item_vectors.numpy()[shown]  # e_i of 2,000 films
+space = item_vectors.numpy()[shown]  # e_i of the films on the map
 plane = maps.project(space, seed=0)
 stars = plane[np.searchsorted(shown, first)]  # the first film that each interest retrieves
 
@@ -962,9 +974,9 @@ for name, estimate in improved.items():
 # item's ten nearest neighbors that have its genre; *chance* means random neighbors. *Trustworthiness* is 1 if all
 # neighbors on the map are neighbors in the original space.
 #
-# The untrained model groups films by genre, because films of one genre share a random genre embedding: their
-# mean cosine is 0.48, against 0.22 across genres. **Measured here**: training raises the purity in the original space
-# from 0.63 to 0.71, by 8.0 [6.9, 9.1] points; shuffled histories lower it below 0.5.
+# The untrained model groups films by genre, because films of one genre share a random genre embedding: their mean
+# cosine is 0.48, against 0.22 across genres. **Measured here**: training raises the purity in the original space from
+# 0.63 to 0.71, by 8.0 [6.9, 9.1] points; shuffled histories lower it below 0.5.
 #
 # ## 8. The claims, one by one
 #

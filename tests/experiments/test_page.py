@@ -34,7 +34,30 @@ def test_the_page_has_every_claim_every_row_and_where_they_come_from():
 
 
 def test_the_gain_at_64_dimensions_is_that_of_the_table():
-    gains = page.gains_by_dimension()
+    gains = page.recorded_gains(page.BY_DIMENSION)
     for title in page.RECORDED.keys() & gains.keys():
         table = load_recorded(page.RECORDED[title])
         assert gains[title][64] == recorded_difference(table, "MIND-4", "MIND-1", "HitRate@50")
+
+
+def test_the_gain_for_unseen_users_is_that_of_the_table_and_all_cells_have_the_same_users():
+    gains = page.recorded_gains(page.HELD_OUT_USERS)
+    for data in ("Amazon Beauty", "MovieLens-1M"):
+        table = load_recorded(page.RECORDED[f"{data}, unseen users"])
+        expected = recorded_difference(table, "MIND-4", "MIND-1", "HitRate@50")
+        assert gains[f"{data}, last fifth"]["unseen users"] == expected
+        for target in ("last fifth", "next item"):
+            for users, name in page.HELD_OUT_USERS[f"{data}, {target}"].items():
+                results = load_recorded(name)
+                facts = results["data"]
+                assert facts["test_cases"] == table["data"]["test_cases"]
+                assert ("known users" in facts["protocol"]) == (users == "known users")
+                assert ("next item" in facts["protocol"]) == (target == "next item")
+                for model in ("MIND-1", "MIND-4"):
+                    row, same = (recorded_rows(r)[model] for r in (results, table))
+                    assert row["seeds"] == same["seeds"]
+                    for part, field in (
+                        ("training", "learning_rate"), ("training", "epochs"),
+                        ("config", "behavior_dropout"),
+                    ):  # fmt: skip
+                        assert row[part][field] == same[part][field]
