@@ -46,7 +46,7 @@ from mindlib.evaluation import compare_seeds, history_categories, trend
 from mindlib.experiments.cache import code_version, describe_config
 from mindlib.experiments.claims import CLAIMS
 from mindlib.experiments.execution import trained_model
-from mindlib.experiments.merges import count_hits
+from mindlib.experiments.merges import Hits, count_hits
 from mindlib.experiments.search_space import (
     BUDGET,
     LOWEST_RATE,
@@ -255,11 +255,12 @@ def merges(split: Split, runs: Sequence[TrialRun], cache: Path) -> dict[str, Any
     """Compare ways to merge the interests' lists of 50 items with that of serving (Eq. 3)."""
     models = (trained_model(split, run.trial, cache) for run in runs)
     hits = [count_hits(model, split.test, 50) for model in models if isinstance(model, VectorModel)]
-    values = {way: torch.stack([getattr(hit, way) for hit in hits]) for way in hits[0]._fields}
-    return {
-        way: {"HitRate@50": float(found.mean())}
-        | ({} if way == "served" else asdict(compare_seeds(found, values["served"])))
-        for way, found in values.items()
+    all_seeds = Hits(*(torch.stack(way) for way in zip(*hits, strict=True)))
+    served = all_seeds.served
+    others = {"in_turn": all_seeds.in_turn, "standardized": all_seeds.standardized}
+    return {"served": {"HitRate@50": float(served.mean())}} | {
+        way: {"HitRate@50": float(found.mean())} | asdict(compare_seeds(found, served))
+        for way, found in (others | {"oracle": all_seeds.oracle}).items()
     }
 
 

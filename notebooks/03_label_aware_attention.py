@@ -446,6 +446,9 @@ show_table(
 # %. This rate is not attainable with 50 films, because choosing this interest requires knowing the target, and showing
 # all four lists takes up to 200 films. MIND-1 retrieves more targets with one list of 200 (HitRate@200: 62.5 %).
 #
+# Two other merges do not close this gap: HitRate@50 does not rise measurably if the interests contribute their best
+# films in turn, or if each interest's scores are standardized ([docs/results.md](../docs/results.md), three seeds).
+#
 # **The low loss of the model trained with Eq. 10 is due to the hint.** The next table gives the mean loss of the test
 # targets, with the softmax over the full catalog. *Eq. 10 + hint* is the loss of the label-independent distribution
 # (section 4); *as served* uses the scores of Eq. 3. Columns are rounded separately.

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 from mindlib.experiments import __main__ as page
 from mindlib.experiments.claims import CLAIMS
 from mindlib.experiments.results import load_recorded, recorded_difference, recorded_rows
@@ -46,13 +48,13 @@ def test_the_gain_for_unseen_users_is_that_of_the_table_and_all_cells_have_the_s
         table = load_recorded(page.RECORDED[f"{data}, unseen users"])
         expected = recorded_difference(table, "MIND-4", "MIND-1", "HitRate@50")
         assert gains[f"{data}, last fifth"]["unseen users"] == expected
-        for target in ("last fifth", "next item"):
+        for target in ("last fifth", "next step"):
             for users, name in page.HELD_OUT_USERS[f"{data}, {target}"].items():
                 results = load_recorded(name)
                 facts = results["data"]
                 assert facts["test_cases"] == table["data"]["test_cases"]
                 assert ("known users" in facts["protocol"]) == (users == "known users")
-                assert ("next item" in facts["protocol"]) == (target == "next item")
+                assert ("next item" in facts["protocol"]) == (target == "next step")
                 for model in ("MIND-1", "MIND-4"):
                     row, same = (recorded_rows(r)[model] for r in (results, table))
                     assert row["seeds"] == same["seeds"]
@@ -61,3 +63,16 @@ def test_the_gain_for_unseen_users_is_that_of_the_table_and_all_cells_have_the_s
                         ("config", "behavior_dropout"),
                     ):  # fmt: skip
                         assert row[part][field] == same[part][field]
+
+
+def test_the_merges_are_of_the_models_of_the_tables():
+    text = PAGE.read_text(encoding="utf-8")
+    for title, name in page.MERGES.items():
+        table = recorded_rows(load_recorded(page.RECORDED[title]))
+        for model, row in recorded_rows(load_recorded(name)).items():
+            for part, field in (("training", "learning_rate"), ("config", "behavior_dropout")):
+                assert row[part][field] == table[model][part][field]
+            served = row["merges"]["served"]["HitRate@50"]
+            assert served == pytest.approx(row["test"]["HitRate@50"]["mean"], abs=1e-5)
+            assert f"| {title} | {model} | {100 * served:.2f} |" in text
+            assert row["merges"]["oracle"]["value"] > 0
