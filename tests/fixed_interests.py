@@ -7,6 +7,10 @@ import torch
 from mindlib.data import Cases, Histories
 from mindlib.retrieval import top_by_best_interest
 
+# Two vectors divide four films: 1 and 2 lie on the first axis, 3 and 4 on the second.
+ITEMS = torch.tensor([[9.0, 9.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+FIRST, BOTH = torch.tensor([True, False]), torch.tensor([True, True])
+
 
 @dataclass
 class Fixed:

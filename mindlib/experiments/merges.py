@@ -20,8 +20,10 @@ class Hits(NamedTuple):
 
     Attributes:
         served: by the best interest of every item (Eq. 3).
-        in_turn: the interests contribute their best remaining item in turn, N items in all.
-        standardized: as served, with the scores of each interest standardized over the catalog.
+        in_turn: the interests contribute their best items in turn, then their second best, and so
+            on; an item that is already in the list is skipped.
+        standardized: as served, with the scores of each interest standardized over the catalog
+            without the history.
         oracle: by the interest that ranks a target best. It knows the target, and its K lists have
             K N items: a bound, not a method.
     """

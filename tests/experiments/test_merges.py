@@ -4,11 +4,7 @@ import torch
 
 from mindlib.evaluation import evaluate
 from mindlib.experiments.merges import count_hits
-from tests.fixed_interests import Fixed, cases
-
-# Two vectors divide four films: 1 and 2 lie on the first axis, 3 and 4 on the second.
-ITEMS = torch.tensor([[9.0, 9.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-FIRST, BOTH = torch.tensor([True, False]), torch.tensor([True, True])
+from tests.fixed_interests import BOTH, FIRST, ITEMS, Fixed, cases
 
 
 def test_an_interest_of_its_own_ranks_each_target_best():
@@ -36,7 +32,7 @@ def test_the_served_hits_are_those_of_the_evaluation():
     assert found.oracle.sum() > found.served.sum()
 
 
-def test_in_turn_each_interest_contributes_its_best_item_that_is_not_yet_listed():
+def test_in_turn_the_interests_contribute_their_items_and_repeats_are_skipped():
     generator = torch.Generator().manual_seed(1)
     vectors, items = (torch.randn(n, 5, generator=generator) for n in (3, 41))
     vectors *= torch.tensor([[1.0], [1.0], [3.0]])  # the served list is that of the third alone
@@ -73,3 +69,9 @@ def test_with_one_interest_all_lists_are_the_same():
     found = count_hits(model, cases([[n] for n in range(1, 30)], [[30]] * 29, 30), 6)
     assert found.served.sum() == 6
     assert all(torch.equal(found.served, part) for part in found)
+
+
+def test_a_list_longer_than_the_catalog_has_all_items_outside_the_history():
+    model = Fixed(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), BOTH, ITEMS)
+    found = count_hits(model, cases([[1], [2], [3]], [[4]] * 3, 4), 9)
+    assert all(part.tolist() == [1, 1, 1] for part in found)

@@ -68,10 +68,16 @@ def test_the_gain_for_unseen_users_is_that_of_the_table_and_all_cells_have_the_s
 def test_the_merges_are_of_the_models_of_the_tables():
     text = PAGE.read_text(encoding="utf-8")
     for title, name in page.MERGES.items():
-        table = recorded_rows(load_recorded(page.RECORDED[title]))
-        for model, row in recorded_rows(load_recorded(name)).items():
-            for part, field in (("training", "learning_rate"), ("config", "behavior_dropout")):
-                assert row[part][field] == table[model][part][field]
+        recorded, merged = load_recorded(page.RECORDED[title]), load_recorded(name)
+        assert merged["data"]["test_cases"] == recorded["data"]["test_cases"]
+        for model, row in recorded_rows(merged).items():
+            same = recorded_rows(recorded)[model]
+            assert row["seeds"] == same["seeds"]
+            for part, field in (
+                ("training", "learning_rate"), ("training", "epochs"),
+                ("training", "pairs_per_user"), ("config", "behavior_dropout"),
+            ):  # fmt: skip
+                assert row[part][field] == same[part][field]
             served = row["merges"]["served"]["HitRate@50"]
             assert served == pytest.approx(row["test"]["HitRate@50"]["mean"], abs=1e-5)
             assert f"| {title} | {model} | {100 * served:.2f} |" in text

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import math
 import sys
+import types
 from collections import Counter
 from pathlib import Path
 
@@ -118,6 +119,23 @@ def test_ways_to_merge_the_interests_are_compared_with_that_of_serving(script, f
         assert found[way]["value"] == pytest.approx(difference, abs=1e-5)
         assert found[way]["low"] <= found[way]["value"] <= found[way]["high"]
     assert found["oracle"]["value"] > 0
+
+
+def test_a_merge_is_compared_with_serving_within_each_training_run(script, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    hits = [script.Hits(*torch.rand(4, 9, generator=generator)) for _ in range(3)]
+    model = object.__new__(script.VectorModel)
+    monkeypatch.setattr(script, "trained_model", lambda *_: model)
+    given = iter(hits)
+    monkeypatch.setattr(script, "count_hits", lambda *_: next(given))
+    split = types.SimpleNamespace(test=None)
+    found = script.merges(split, [types.SimpleNamespace(trial=None)] * 3, Path())
+    for way in ("in_turn", "standardized", "oracle"):
+        gain = torch.stack([getattr(hit, way) - hit.served for hit in hits])
+        expected = compare_seeds(gain, torch.zeros(1, 9))
+        rate = float(torch.stack([getattr(hit, way) for hit in hits]).mean())
+        facts = {"HitRate@50": pytest.approx(rate)} | dataclasses.asdict(expected)
+        assert found[way] == facts
 
 
 def test_the_fields_of_the_items_can_be_left_out(script, folder, results):
@@ -272,6 +290,12 @@ def test_users_who_chose_the_settings_on_another_protocol_are_no_test_cases(
     script.main(command(folder, "last.json", *words))
     last = json.loads((folder / "last.json").read_text(encoding="utf-8"))
     assert last["data"]["excluded_test_cases"] == len(chose) > 0
+    known = json.loads((folder / "all.json").read_text(encoding="utf-8"))
+    known["data"]["protocol"] += ", known users"
+    (folder / "known-users.json").write_text(json.dumps(known), encoding="utf-8")
+    words[-1] = str(folder / "known-users.json")
+    given = script.parse(command(folder, "last.json", *words))
+    assert torch.equal(script.tuned_users(given, whole.log).sort().values, chose.sort().values)
     assert last["data"]["test_cases"] == len(whole.test) - len(chose)
     assert results["data"]["excluded_test_cases"] == 0
     rest = script.without_users(whole.test, chose)
@@ -386,6 +410,7 @@ def test_an_unknown_row_of_only_is_named(script, folder, results):
         (["--seeds", "0"], "--seeds 0: expected >= 1"),
         (["--rates", "0.1"], "--rates: expected with --settings only"),
         (["--known-users", "--protocol=random"], "expected with --protocol held-out-users only"),
+        (["--next-item", "--protocol=random"], "expected with --protocol held-out-users only"),
         (["--rates", "x"], "--rates x: expected numbers, separated by commas"),
         (["--lowest-rate", "0"], "--lowest-rate 0.0: expected more than 0 and less than 1"),
         (["--data", "books=."], "--data books: no such data; there is amazon-beauty"),

@@ -6,11 +6,7 @@ import pytest
 import torch
 
 from mindlib.lessons.n03_attention.measures import label_losses
-from tests.fixed_interests import Fixed, cases
-
-# Two vectors divide four films: 1 and 2 lie on the first axis, 3 and 4 on the second.
-ITEMS = torch.tensor([[9.0, 9.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-FIRST, BOTH = torch.tensor([True, False]), torch.tensor([True, True])
+from tests.fixed_interests import BOTH, FIRST, ITEMS, Fixed, cases
 
 
 @pytest.mark.parametrize(("active", "hint"), [(BOTH, math.log(2)), (FIRST, 0.0)])
