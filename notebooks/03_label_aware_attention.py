@@ -68,19 +68,19 @@ show_architecture("attention")
 # product with a film vector in $\mathbb R^d$.
 #
 # **By hand.** The scores (dot products) of two interests with a label are 2 and 1. Their softmax gives the weights
-# $e^2/(e^2 + e^1) = 0.731$ and $0.269$, so the *user vector* of this label is
-# $\mathbf v_u = 0.731\,\mathbf v_u^1 + 0.269\,\mathbf v_u^2$. A factor $p$ on the scores controls how sharp the
-# weights are: with $p = 3$ the first weight becomes $0.953$.
+# $e^2/(e^2 + e^1) = 0.731$ and $0.269$, so the *user vector* of this label is $\mathbf v_u = 0.731\,\mathbf v_u^1 +
+# 0.269\,\mathbf v_u^2$. A factor $p$ on the scores controls how sharp the weights are: with $p = 3$ the first weight
+# becomes $0.953$.
 #
 # ### The equation
 #
 # $$ \mathbf v_u = \mathrm{Attention}(\mathbf e_i, \mathbf V_u, \mathbf V_u)
 #    = \mathbf V_u\, \mathrm{softmax}\big(\mathrm{pow}(\mathbf V_u^\top \mathbf e_i,\, p)\big) $$
 #
-# **The paper raises each score to the power $p$; this page multiplies it by $p$** (section 2). The label
-# $\mathbf e_i \in \mathbb R^d$ is the query; the interests $\mathbf V_u \in \mathbb R^{d \times K}$ are both keys and
-# values. The loss (Eq. 10) takes the dot product of the user vector $\mathbf v_u \in \mathbb R^d$ with the label and
-# with each *negative*, a film sampled at random.
+# **The paper raises each score to the power $p$; this page multiplies it by $p$** (section 2). The label $\mathbf e_i
+# \in \mathbb R^d$ is the query; the interests $\mathbf V_u \in \mathbb R^{d \times K}$ are both keys and values. The
+# loss (Eq. 10) takes the dot product of the user vector $\mathbf v_u \in \mathbb R^d$ with the label and with each
+# *negative*, a film sampled at random.
 
 
 # %%
@@ -214,11 +214,10 @@ show_table(
 # %% [markdown]
 # For the last pair, the power with $p = 2$ gives the lower score the weight $0.974$. **Paper**: as $p$ grows beyond 1,
 # the best interest gains weight, until it has all the weight at $p = \infty$. This always holds for the product; for
-# the power it may fail when the best score is at most 1 or another score is
-# negative.
+# the power it may fail when the best score is at most 1 or another score is negative.
 #
-# **MIND omits the factor $1/\sqrt d$** of the scaled dot-product attention on which it builds.
-# Besides $p$, the norms of the vectors control the sharpness.
+# **MIND omits the factor $1/\sqrt d$** of the scaled dot-product attention on which it builds. Besides $p$, the norms
+# of the vectors control the sharpness.
 #
 # ## 3. Interests without weight do not learn
 #
@@ -276,8 +275,8 @@ print(f"p = 0.5, best interest: weight {weight:.2f}, share of the gradient {shar
 #
 # $$ \Pr(i \mid u) = \frac{\exp(\mathbf v_u^\top \mathbf e_i)}{\sum_j \exp(\mathbf v_u^\top \mathbf e_j)} \tag{10} $$
 #
-# With hard attention, **a negative is scored by the label's best interest in training, and by its own best interest
-# at serving**. This mismatch follows from the definitions; it is not a coding error.
+# With hard attention, **a negative is scored by the label's best interest in training, and by its own best interest at
+# serving**. This mismatch follows from the definitions; it is not a coding error.
 #
 # **By hand.** A user has two interests $s \mathbf v^1$ and $s \mathbf v^2$ of norm $s$, one along each axis. Films A
 # and B lie on the first axis, C and D on the second, each at distance 1 from the origin. The label is A.
@@ -290,8 +289,8 @@ print(f"p = 0.5, best interest: weight {weight:.2f}, share of the gradient {shar
 # At serving, C and D tie with A. In training with the label A, the gradient does not lower their high scores under the
 # second interest, because only the first interest has weight.
 #
-# **Predict**: if every user has these two interests, how low can the loss of Eq. 10 become, averaged over
-# the four films as labels?
+# **Predict**: if every user has these two interests, how low can the loss of Eq. 10 become, averaged over the four
+# films as labels?
 
 
 # %%
@@ -394,8 +393,8 @@ for sizes in ([3, 1], [4, 4, 4]):
 # %% [markdown]
 # ## 5. The cost on real data
 #
-# MIND-1 and two MIND-4 models share all other settings ($p = \infty$), data, negatives, seed and
-# number of parameters, and serving uses Eq. 3. The MIND-4 models differ only in the scores that enter the loss:
+# MIND-1 and two MIND-4 models share all other settings ($p = \infty$), data, negatives, seed and number of parameters,
+# and serving uses Eq. 3. The MIND-4 models differ only in the scores that enter the loss:
 #
 # - *label attends* (`loss="label"`, Eq. 10): the label's $\mathbf v_u$ scores all *candidates* (the label and the
 #   negatives);
@@ -439,8 +438,8 @@ show_table(
 # ones. Bars show 95 % intervals.
 #
 # **Measured here**: trained with Eq. 10, MIND-4 is 5.3 points [4.2, 6.4] below MIND-1 in HitRate@50. If every candidate
-# attends, MIND-4 gains 5.3 points [4.2, 6.4] but does not beat MIND-1 (see notebook 05). These
-# results are from one seed; the intervals cover the sampling of test cases, not retraining.
+# attends, MIND-4 gains 5.3 points [4.2, 6.4] over Eq. 10 but does not beat MIND-1 (see notebook 05). These results are
+# from one seed; the intervals cover the sampling of test cases, not retraining.
 #
 # The *oracle interest* is the interest that ranks the target best. After training with Eq. 10, its HitRate@50 is 55.3
 # %. This rate is not attainable with 50 films, because choosing this interest requires knowing the target, and showing
@@ -516,8 +515,8 @@ print(
 # ## 6. The remedy: every candidate attends
 #
 # If every candidate is a query, hard attention scores each by its own best interest, so **the training scores are the
-# serving scores of Eq. 3**. MaxMF (Weston et al., 2013) is trained this way. The functions below return the
-# logits: $(B)$ for the labels and $(B, C)$ for $C$ negatives. `score` computes Eq. 3.
+# serving scores of Eq. 3**. MaxMF (Weston et al., 2013) is trained this way. The functions below return the logits:
+# $(B)$ for the labels and $(B, C)$ for $C$ negatives. `score` computes Eq. 3.
 
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]

@@ -48,13 +48,13 @@ def test_the_gain_for_unseen_users_is_that_of_the_table_and_all_cells_have_the_s
         table = load_recorded(page.RECORDED[f"{data}, unseen users"])
         expected = recorded_difference(table, "MIND-4", "MIND-1", "HitRate@50")
         assert gains[f"{data}, last fifth"]["unseen users"] == expected
-        for target in ("last fifth", "next step"):
+        for target in ("last fifth", "next timestamp"):
             for users, name in page.HELD_OUT_USERS[f"{data}, {target}"].items():
                 results = load_recorded(name)
                 facts = results["data"]
                 assert facts["test_cases"] == table["data"]["test_cases"]
                 assert ("known users" in facts["protocol"]) == (users == "known users")
-                assert ("next item" in facts["protocol"]) == (target == "next step")
+                assert ("next item" in facts["protocol"]) == (target == "next timestamp")
                 for model in ("MIND-1", "MIND-4"):
                     row, same = (recorded_rows(r)[model] for r in (results, table))
                     assert row["seeds"] == same["seeds"]
