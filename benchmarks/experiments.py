@@ -366,7 +366,7 @@ def target_category(
 ) -> Int[Tensor, " cases"]:
     """Return how frequent the category of the target is in the history of each case.
 
-    2: more frequent than any other; 1: one of several; 0: in no behavior, or unknown. Of several
+    2: more frequent than any other; 1: tied or rarer; 0: in no behavior, or unknown. Of several
     targets the one with the largest number counts.
     """
     rows, items = cases.histories.pairs()
