@@ -76,11 +76,12 @@ def test_300_stalled_requests_neither_stay_nor_stop_the_server(running, sent):
             client = stack.enter_context(socket.create_connection((server.HOST, port), 30))
             client.sendall(STALLED[sent])
             clients.append(client)
+        # Only then has the server accepted all of them, and none waits in the system's queue.
+        answers = Counter(map(answer, clients))
         wait(lambda: not http_server.server_state.connections)
         assert ask(port, "GET", f"/recommendations/{USER}?n=5") == 200
         click = {"user": USER, "item": LOG.item_ids[1]}
         assert ask(port, "POST", "/clicks", click) == 201
-        answers = Counter(map(answer, clients))
     assert answers.keys() <= {"408", "503", "closed"}
     assert answers["408"] >= 20
     wait(lambda: not http_server.server_state.tasks)
