@@ -31,7 +31,7 @@ from mindlib.retrieval.scores import (
     top_n,
 )
 
-multiply: Any = getattr(torch, "_int_mm", None)  # private, hence `has_fast_int8`
+multiply: Any = getattr(torch, "_int_mm", None)  # private, hence `has_exact_int8`
 
 LARGEST = 127
 BLOCK = 1 << 15  # items that are rounded together
@@ -140,22 +140,35 @@ def top_in_float32(
 def has_fast_int8() -> bool:
     """Whether torch multiplies int8 exactly on this processor, and faster than float32.
 
-    Without instructions for it, a product of int8 is slow or overflows; `torch._int_mm` is private
-    and may be missing. The times are those of the processor, which other programs hardly change.
+    The times are those of the processor, which other programs hardly change.
     """
-    items = torch.full((BLOCK, 64), LARGEST, dtype=torch.int8)
-    queries = torch.full((4, 64), LARGEST, dtype=torch.int8)
-    queries[1::2] *= -1
-    product = torch.empty((4, BLOCK), dtype=torch.int32)
+    if not has_exact_int8():
+        return False
+    queries, items, product = _largest_operands()
+    floats = queries.float(), items.float()
+    ours = _seconds(lambda: multiply(queries, items.T, out=product))
+    return ours < 0.7 * _seconds(lambda: floats[0] @ floats[1].T)
+
+
+def has_exact_int8() -> bool:
+    """Whether products of int8, for which some processors lack instructions, never overflow.
+
+    `torch._int_mm`, which multiplies them, is private and may be missing.
+    """
+    queries, items, product = _largest_operands()
     try:
         multiply(queries, items.T, out=product)
     except (TypeError, RuntimeError):  # missing, or refuses
         return False
-    if not torch.equal(product.double(), queries.double() @ items.double().T):
-        return False
-    floats = items.float(), queries.float()
-    ours = _seconds(lambda: multiply(queries, items.T, out=product))
-    return ours < 0.7 * _seconds(lambda: floats[1] @ floats[0].T)
+    return torch.equal(product.double(), queries.double() @ items.double().T)
+
+
+def _largest_operands() -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries and items with products as large as possible, and the memory for them."""
+    items = torch.full((BLOCK, 64), LARGEST, dtype=torch.int8)
+    queries = torch.full((4, 64), LARGEST, dtype=torch.int8)
+    queries[1::2] *= -1
+    return queries, items, torch.empty((4, BLOCK), dtype=torch.int32)
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -7,16 +7,22 @@ from hypothesis import strategies as st
 
 from mindlib.retrieval import ExactIndex, exact, int8, search
 from mindlib.retrieval.int8 import Int8Items, has_fast_int8
-from tests.retrieval.vectors import assert_same_lists, brute_force, problem
+from tests.retrieval.vectors import (
+    assert_same_lists,
+    brute_force,
+    multiply_slowly,
+    problem,
+    use_int8,
+)
 
 SEEDS = st.integers(0, 2**31)
-pytestmark = pytest.mark.skipif(not has_fast_int8(), reason="no fast products of int8 here")
 
 
 @pytest.fixture(autouse=True, scope="module")
 def small():
     """Small catalogues are searched in int8 too, in blocks of a few items."""
     with pytest.MonkeyPatch.context() as patch:
+        use_int8(patch)
         patch.setattr(exact, "MIN_INT8_ITEMS", 1)
         patch.setattr(int8, "BLOCK_SIZE", 1)
         patch.setattr(int8, "BLOCK", 16)
@@ -81,9 +87,9 @@ def overflowing(left, right, out):
     return out.copy_((left.int() @ right.int()).clamp(-(2**15), 2**15))
 
 
-@pytest.mark.parametrize("product", [None, refusing, overflowing, int8.multiply])
+@pytest.mark.parametrize("product", [None, refusing, overflowing, multiply_slowly])
 def test_float32_is_used_where_int8_is_missing_wrong_or_slow(product, monkeypatch):
-    seconds = iter([9.0, 1.0] if product is int8.multiply else [0.0, 1.0])
+    seconds = iter([9.0, 1.0] if product is multiply_slowly else [0.0, 1.0])
     monkeypatch.setattr(int8, "_seconds", lambda _: next(seconds))
     monkeypatch.setattr(int8, "multiply", product)
     monkeypatch.setattr(exact, "has_fast_int8", has_fast_int8.__wrapped__)

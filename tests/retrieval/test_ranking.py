@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 
 from mindlib.data import Histories
 from mindlib.retrieval import exact, int8, score_by_best_interest, top_by_best_interest, top_items
-from mindlib.retrieval.int8 import has_fast_int8
+from tests.retrieval.vectors import use_int8
 
 SEEDS = st.integers(0, 2**31)
-in_int8 = pytest.mark.skipif(not has_fast_int8(), reason="no fast products of int8 here")
 
 
 @pytest.fixture(autouse=True, scope="module")
 def small():
     """A few users are ranked in int8 too, in chunks of users and blocks of items."""
     with pytest.MonkeyPatch.context() as patch:
+        use_int8(patch)
         patch.setattr(exact, "MIN_USERS", 1)
         patch.setattr(exact, "USERS_AT_ONCE", 7)
         patch.setattr(exact, "MAX_SCORES", 600)
@@ -83,7 +83,6 @@ def test_ranking_equals_brute_force(
     assert_same(*pair, interests, active, items)
 
 
-@in_int8
 @pytest.mark.parametrize("scale", [1e-20, 1.0, 1e12])
 def test_one_item_that_is_a_thousand_times_as_long_hides_no_other(scale, monkeypatch):
     monkeypatch.setattr(int8, "MAX_SHARE", 1.0)
@@ -97,7 +96,6 @@ def test_one_item_that_is_a_thousand_times_as_long_hides_no_other(scale, monkeyp
     assert torch.equal(found.items, expected.items)
 
 
-@in_int8
 def test_few_items_are_scored_in_float32(monkeypatch):
     scored = []
     topk = torch.Tensor.topk

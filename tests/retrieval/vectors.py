@@ -2,12 +2,19 @@
 
 from typing import NamedTuple
 
+import pytest
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mindlib.data import Histories
-from mindlib.retrieval import Recommendations, score_by_best_interest, top_items
+from mindlib.retrieval import (
+    Recommendations,
+    exact,
+    int8,
+    score_by_best_interest,
+    top_items,
+)
 from mindlib.retrieval.faiss import FaissIndex
 
 
@@ -33,6 +40,17 @@ def problem(seed: int, *, ties: bool, num_items: int = 40, users: int = 5) -> Pr
     lengths = torch.randint(0, num_items, (users,), generator=generator).tolist()
     pasts = [torch.randint(1, 3 * num_items, (n,), generator=generator).tolist() for n in lengths]
     return Problem(items, ids, interests, active, Histories.from_lists(pasts))
+
+
+def use_int8(patch: pytest.MonkeyPatch) -> None:
+    """Score in int8 on every processor, however fast it is there."""
+    if not int8.has_exact_int8():
+        patch.setattr(int8, "multiply", multiply_slowly)
+    patch.setattr(exact, "has_fast_int8", lambda: True)
+
+
+def multiply_slowly(left: Tensor, right: Tensor, out: Tensor) -> Tensor:
+    return out.copy_(left.int() @ right.int())
 
 
 def brute_force(p: Problem, n: int, *, exclude_history: bool) -> Recommendations:
