@@ -397,13 +397,17 @@ def compare_values(
     gain = (a[GROUP_METRIC].mean(0) - b[GROUP_METRIC].mean(0)).numpy()
     found["groups"] = {}
     for name, (values, strata) in by.items():
+        try:
+            slope = trend(gain, (1 + values).log2().numpy(), strata.numpy())
+        except ValueError:  # all users are alike
+            continue
         levels = values.unique()
         if len(levels) > GROUPS:
             shares = torch.linspace(0, 1, GROUPS + 1, dtype=torch.float64)[1:-1]
             levels = values.double().quantile(shares).unique()
         number = torch.bucketize(values, levels, right=True)
         found["groups"][name] = {
-            "per_doubling": asdict(trend(gain, (1 + values).log2().numpy(), strata.numpy())),
+            "per_doubling": asdict(slope),
             "groups": [
                 {"least": int(values[inside].min()), "most": int(values[inside].max()),
                  "cases": int(inside.sum()), **difference(GROUP_METRIC, inside)}

@@ -84,8 +84,12 @@ class Histories:
         return replace(self, starts=self.starts[rows], ends=self.ends[rows], users=self.users[rows])
 
     def split(self, size: int) -> list[Histories]:
-        """Divide the histories into parts of `size`, of which the last may be smaller."""
-        return [self.select(slice(n, n + size)) for n in range(0, len(self), size)]
+        """Divide the histories into parts of `size`, of which the last may be smaller.
+
+        Without histories, there is one part, which is empty.
+        """
+        starts = range(0, max(len(self), 1), size)
+        return [self.select(slice(start, start + size)) for start in starts]
 
     def to(self, device: torch.device | str) -> Histories:
         """Copy the histories to another device."""

@@ -81,7 +81,8 @@ class PlantedWorld:
         share = interests / np.maximum(interests.sum(1, keepdims=True), 1)
         uniform = 1 / (self.probabilities.shape[1] - 1)
         known = (1 - self.config.noise) * (share @ self.probabilities)
-        return known + self.config.noise * uniform
+        known[:, 1:] += self.config.noise * uniform  # column 0 is padding
+        return known
 
 
 def planted_interests(config: PlantedConfig | None = None, *, seed: int = 0) -> PlantedWorld:

@@ -113,10 +113,16 @@ def trend(
 
     Least squares with an intercept for each stratum, and a standard error that allows for a
     variance that differs between users (White 1980).
+
+    Raises:
+        ValueError: in each stratum, all users have the same x.
     """
     sizes = np.bincount(strata)
+    total = float(x @ x)
     x, gain = (v - (np.bincount(strata, v) / sizes.clip(1))[strata] for v in (x, gain))
     square = float(x @ x)
+    if square <= 1e-20 * total:  # not 0 because of rounding
+        raise ValueError("x is the same for all users of each stratum: there is no trend")
     slope = float(x @ gain) / square
     error = float(np.linalg.norm(x * (gain - slope * x))) / square
     return _student(slope, error, math.inf)

@@ -24,9 +24,8 @@ def load_recorded(name: str) -> dict[str, Any]:
     known = {file.name.removesuffix(".json"): file for file in folder.iterdir()}
     if name not in known:
         raise FileNotFoundError(
-            f"no recorded result {name!r}; there is {', '.join(sorted(known))}. Run "
-            f"benchmarks/{name}.py, which measures it, and put its JSON into "
-            f"mindlib/experiments/recorded/"
+            f"no recorded result {name!r}; there is {', '.join(sorted(known))}. See "
+            f"benchmarks/README.md for how to record one"
         )
     return read_object(known[name], "; install mindlib again")
 

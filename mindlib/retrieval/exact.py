@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mindlib.data.histories import Histories
+from mindlib.data.histories import Histories, check_items
 from mindlib.data.tensor_file import TensorFile
-from mindlib.retrieval.index import VectorIndex, check_items, digest_items
+from mindlib.retrieval.index import VectorIndex, check_vectors, digest_items
 from mindlib.retrieval.int8 import Int8Items, has_fast_int8, top_in_float32
 from mindlib.retrieval.scores import (
     BLOCK_SIZE,
@@ -51,7 +51,7 @@ class ExactIndex(VectorIndex):
 
     @classmethod
     def build(cls, items: Float[Tensor, "items dim"], ids: Int[Tensor, " items"]) -> ExactIndex:
-        items, ids = check_items(items, ids)
+        items, ids = check_vectors(items, ids)
         # Copies, because the caller may change their tensors.
         return cls(ids.clone(), items.shape[1], digest_items(items, ids), items.clone())
 
@@ -100,7 +100,7 @@ def top_by_best_interest(
         items: e_i of the whole catalogue; row 0 is padding.
 
     Raises:
-        ValueError: n < 1 or n exceeds the catalogue.
+        ValueError: n < 1 or n exceeds the catalogue, or an excluded item is not in it.
     """
     is_int8 = items.device.type == "cpu" and len(histories) >= MIN_USERS and has_fast_int8()
     if not is_int8 or not 1 <= n <= len(items) // (2 * BLOCK_SIZE):
@@ -118,7 +118,9 @@ def top_by_best_interest(
             row = torch.arange(len(part))
             excluded = torch.stack([row, torch.zeros_like(row)])  # padding
             if exclude_history:
-                excluded = torch.cat([excluded, torch.stack(part.pairs())], dim=1)
+                rows, seen = part.pairs()
+                check_items(seen, len(items) - 1)
+                excluded = torch.cat([excluded, torch.stack([rows, seen])], dim=1)
             parts.append(index.top(block, n, excluded))
     return concatenate(parts)
 

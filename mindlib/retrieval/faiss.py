@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mindlib.data.option_types import AT_LEAST_1, ITEMS, Options
 from mindlib.data.tensor_file import TensorFile
-from mindlib.retrieval.index import VectorIndex, check_items, digest_items
+from mindlib.retrieval.index import VectorIndex, check_vectors, digest_items
 from mindlib.retrieval.scores import Recommendations
 
 faiss: Any = untyped_faiss  # the declared types of its wrapper are incomplete
@@ -82,7 +82,7 @@ class FaissIndex(VectorIndex):
             ValueError: as `VectorIndex.build`, a number exceeds the factory's half precision, or
                 Faiss cannot build what the factory describes from these items.
         """
-        items, ids = check_items(items, ids)
+        items, ids = check_vectors(items, ids)
         default = FaissConfig.for_size(len(items))
         config = config or default
         largest = torch.finfo(torch.float16).max

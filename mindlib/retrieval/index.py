@@ -226,7 +226,7 @@ class IndexRecommender:
         return search(self.index, interests, active, n, histories=excluded)
 
 
-def check_items(
+def check_vectors(
     items: Float[Tensor, "items dim"], ids: Int[Tensor, " ids"]
 ) -> tuple[Float[Tensor, "items dim"], Int[Tensor, " ids"]]:
     """Check the arguments of `VectorIndex.build`, and move them to the CPU (float32 and int64)."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mindlib.data.option_types import Options
 from mindlib.data.tensor_file import TensorFile
-from mindlib.retrieval.index import VectorIndex, check_items, digest_items
+from mindlib.retrieval.index import VectorIndex, check_vectors, digest_items
 from mindlib.retrieval.scores import Recommendations
 
 # Milvus refuses messages beyond some tens of MB, and more than 16,384 results.
@@ -93,14 +93,18 @@ class MilvusIndex(VectorIndex):
         cls,
         items: Float[Tensor, "items dim"],
         ids: Int[Tensor, " items"],
-        config: MilvusConfig = MilvusConfig("mindlib.db"),  # in the working directory
+        config: MilvusConfig | None = None,
     ) -> MilvusIndex:
         """See `VectorIndex.build`. If it fails, the collection is dropped again.
+
+        Args:
+            config: by default, a new collection in mindlib.db in the working directory.
 
         Raises:
             ValueError: as `VectorIndex.build`, or the collection exists.
         """
-        items, ids = check_items(items, ids)
+        items, ids = check_vectors(items, ids)
+        config = config or MilvusConfig("mindlib.db")
         index = cls(ids, items.shape[1], digest_items(items, ids), config)
         client, name = index.client, config.collection
         if client.has_collection(name):

@@ -163,7 +163,7 @@ def candidate_aware_loss(
         interests, active: the interest vectors V_u, and whether the user has each interest, at
             least one per user.
         targets, negatives, target_ids, negative_ids, log_expected: see `sampled_softmax_loss`.
-        power: the exponent p of the attention (§3.4), in its form "scaled".
+        power: p, by which the attention multiplies the scores (§3.4).
     """
     shift = torch.zeros_like(negatives[:, 0]) if log_expected is None else -log_expected
     return _SampledSoftmax.apply(

@@ -164,8 +164,13 @@ def training_step(
         loss = sampled_softmax_loss(model.readout(interests, targets), *items)
     if config.routing_penalty:
         for part, history in zip(encoded, windows, strict=True):
-            if part.coupling is not None:
-                share = config.routing_penalty * len(history.mask) / len(batch.targets)
-                loss = loss + share * routing_penalty(part.coupling, history.mask)
+            if part.coupling is None or not part.coupling.requires_grad:
+                raise ValueError(
+                    f"routing_penalty={config.routing_penalty}: no gradient passes through the "
+                    f"coupling of this {type(model).__name__}; use ComiRecSA, or MIND with "
+                    f"gradient='all', or set routing_penalty=0"
+                )
+            share = config.routing_penalty * len(history.mask) / len(batch.targets)
+            loss = loss + share * routing_penalty(part.coupling, history.mask)
     (loss * (len(batch.targets) / len(batch.global_targets))).backward()
     return loss

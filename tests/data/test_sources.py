@@ -336,6 +336,18 @@ def test_table_takes_features_from_a_second_file_or_the_log_not_both(tmp_path: P
         table(path, items=side, item_fields=["category"])
 
 
+def test_a_field_of_a_table_may_be_a_column_of_lists(tmp_path: Path):
+    path, side = write(tmp_path / "log.csv", CSV), tmp_path / "items.parquet"
+    lists = pl.Series([["Drama", " unknown", "War "], None])
+    for column in ("genre", "genres"):
+        pl.DataFrame({"id": [1, 2], column: lists}).write_parquet(side)
+        log = table(path, items=side)
+        assert features(log, "genre") == {1: "Drama", 2: "unknown"}
+        assert log.item_features is not None
+        assert log.item_features.fields == ("genre", "genre")
+        assert log.item_features.vocabularies[0] == ("unknown", "Drama", "War")
+
+
 def test_load_finds_a_table_and_its_usual_item_columns(tmp_path: Path):
     path = write(tmp_path / "shop" / "interactions.csv.gz", CSV)
     for dataset in (path, path.parent):

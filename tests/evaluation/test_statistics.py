@@ -147,6 +147,13 @@ def test_a_trend_between_strata_is_no_trend_within_them():
     assert trend(gain, x, np.zeros(4000, dtype=np.int64)).value > 0.4
 
 
+def test_without_a_difference_within_strata_there_is_no_trend():
+    strata = np.arange(60) % 3
+    for x in (np.log2(3.0 + strata), np.zeros(60)):
+        with pytest.raises(ValueError, match="x is the same for all users of each stratum"):
+            trend(RNG.normal(size=60), x, strata)
+
+
 def test_the_interval_covers_the_slope_when_the_variance_differs_between_users():
     covered = 0
     for _ in range(400):

@@ -175,11 +175,15 @@ def test_models_are_compared_over_users_and_within_groups_but_not_in_categories(
         {name: torch.rand(2, 11, generator=generator) for name in ("HitRate@50", "Categories@50")}
         for _ in range(2)
     )
-    by = {"x": script.Grouping(values, torch.zeros_like(values))}
+    by = {
+        "x": script.Grouping(values, torch.zeros_like(values)),
+        "alike": script.Grouping(torch.ones_like(values), torch.zeros_like(values)),
+    }
     found = script.compare_values(a, b, by)
     whole = compare_seeds(a["HitRate@50"], b["HitRate@50"])
     facts = {"low": whole.low, "high": whole.high, "p_value": whole.p_value}
     assert found["all"] == [{"metric": "HitRate@50", "difference": whole.value} | facts]
+    assert list(found["groups"]) == ["x"]
     groups = found["groups"]["x"]["groups"]
     assert [(g["least"], g["most"], g["cases"]) for g in groups] == [
         (0, 0, 1), (1, 2, 3), (3, 4, 2), (5, 6, 2), (8, 40, 3),

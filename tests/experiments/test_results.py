@@ -49,7 +49,7 @@ def test_a_recorded_result_is_read_from_the_package(tmp_path, monkeypatch):
     for name, text in (("b.json", '{"rows": [1]}'), ("a.json", "{}")):
         (tmp_path / "recorded" / name).write_text(text, encoding="utf-8")
     assert load_recorded("b") == {"rows": [1]}
-    with pytest.raises(FileNotFoundError, match=r"no recorded result 'c'; there is a, b\. Run"):
+    with pytest.raises(FileNotFoundError, match=r"no recorded result 'c'; there is a, b\. See"):
         load_recorded("c")
     for damaged in ('": [{"', '{"rows": [', ""):
         (tmp_path / "recorded" / "a.json").write_text(damaged, encoding="utf-8")

@@ -56,6 +56,16 @@ def test_every_recommender_returns_n_distinct_items_outside_the_history(world, s
             assert not any((user, item) in past for item in row), name
 
 
+def test_no_users_get_no_lists(world, split):
+    nobody = split.test.histories.select(slice(0, 0))
+    for name, model in recommenders(world, split):
+        lists, scores = model.recommend(nobody, 5)
+        assert lists.shape == scores.shape == (0, 5), name
+    for name, model in vector_models(world.log):
+        vectors, active = model.interests(nobody)
+        assert vectors.shape[:2] == active.shape == (0, active.shape[1]), name
+
+
 def test_batch_equals_single_for_every_recommender(world, split):
     few = split.test.histories.select(slice(0, 8))
     for name, model in recommenders(world, split):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mindlib.data import Histories
 from mindlib.retrieval import ExactIndex, exact, index, int8, search
 from mindlib.retrieval.faiss import FaissIndex
-from mindlib.retrieval.index import check_items
+from mindlib.retrieval.index import check_vectors
 from tests.retrieval.vectors import Counting, assert_same_lists, brute_force, problem
 
 SEEDS = st.integers(0, 2**31)
@@ -168,7 +168,7 @@ def test_wrong_ids_are_refused(kind):
 
 def test_each_vector_needs_an_id():
     with pytest.raises(ValueError, match="3 vectors and 2 ids: expected an id for each vector"):
-        check_items(torch.eye(3), ids([4, 5]))
+        check_vectors(torch.eye(3), ids([4, 5]))
 
 
 def test_pasts_of_other_users_are_refused():

@@ -35,6 +35,13 @@ def test_search_equals_brute_force_before_and_after_loading(uri, tmp_path, seed,
         assert_same_lists(found, expected, p)
 
 
+def test_each_index_has_a_collection_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = (MilvusIndex.build(torch.eye(3), torch.arange(n, n + 3)) for n in (1, 4))
+    found = [index.nearest(torch.eye(3), 1, torch.arange(3)).items for index in (first, second)]
+    assert torch.cat(found, dim=1).tolist() == [[1, 4], [2, 5], [3, 6]]
+
+
 def test_items_are_sent_in_batches(uri, monkeypatch):
     monkeypatch.setattr(module, "INSERT_BATCH", 7)
     p = problem(3, ties=False)

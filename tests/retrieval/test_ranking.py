@@ -83,6 +83,12 @@ def test_ranking_equals_brute_force(
     assert_same(*pair, interests, active, items)
 
 
+def test_an_unknown_item_of_a_history_is_refused():
+    histories = Histories.from_lists([[1], [99, 1, 2]])
+    with pytest.raises(ValueError, match="item 99: the model has the items 1 to 64"):
+        lists(torch.ones(2, 1, 2), torch.ones(2, 1).bool(), torch.ones(65, 2), histories, 1, True)
+
+
 @pytest.mark.parametrize("scale", [1e-20, 1.0, 1e12])
 def test_one_item_that_is_a_thousand_times_as_long_hides_no_other(scale, monkeypatch):
     monkeypatch.setattr(int8, "MAX_SHARE", 1.0)

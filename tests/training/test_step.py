@@ -122,27 +122,18 @@ def test_the_penalty_is_added_to_the_loss_and_learnt_from(split, build, loss):
     assert (after["items.weight"] - before["items.weight"]).norm() > 1e-6
 
 
-def test_where_there_is_no_coupling_the_penalty_is_nothing(split):
-    model = louder(MaxMF(split.log, MaxMFConfig(**SMALL), generator=seeded(0)))
-    plain, _, _, before, _ = one_step(model, split)
-    penal, _, _, after, _ = one_step(model, split, routing_penalty=50.0)
-    torch.testing.assert_close(penal, plain)
-    assert before.keys() == after.keys()
-    for name, gradient in before.items():
-        torch.testing.assert_close(after[name], gradient)
-
-
-def test_a_coupling_without_a_gradient_learns_nothing_from_the_penalty(split):
-    """As in the paper's form, where the coupling is a constant."""
-    model = MIND(
-        split.log,
-        MINDConfig.paper(dim=8, hidden=(8,), history_length=12),
-        generator=seeded(0),
-    )
-    _, _, _, before, _ = one_step(model, split)
-    _, _, _, after, _ = one_step(model, split, routing_penalty=50.0)
-    for name, gradient in before.items():
-        torch.testing.assert_close(after[name], gradient)
+@pytest.mark.parametrize(
+    ("model", "config"),
+    [
+        (MaxMF, MaxMFConfig(**SMALL)),
+        (MIND, MINDConfig.paper(**SMALL)),  # its coupling is a constant
+    ],
+)
+def test_a_penalty_that_nothing_learns_from_is_refused(split, model, config):
+    with pytest.raises(
+        ValueError, match=rf"routing_penalty=50.0: .* of this {model.__name__}; use"
+    ):
+        one_step(model(split.log, config, generator=seeded(0)), split, routing_penalty=50.0)
 
 
 def test_an_epoch_has_a_random_sample_of_the_cases_of_users_with_many(split):

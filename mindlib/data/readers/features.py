@@ -49,10 +49,11 @@ def read_features(items: str | Path | None, users: str | Path | None) -> dict[st
 def _read_items(path: Path) -> dict[str, Any]:
     table = _read(path, "item")
     fields = [name for name in CATEGORIES if name in table.columns]
-    table = table.with_columns(_known(pl.col(fields).cast(pl.String)))
+    table = table.with_columns(_known_values(table, name) for name in fields)
     if "genres" in table.columns and "genre" not in fields:
-        genres = pl.col("genres").str.split("|").list.eval(_known(pl.element().str.strip_chars()))
-        table = table.with_columns(genre=genres)
+        if table.schema["genres"] == pl.String:
+            table = table.with_columns(pl.col("genres").str.split("|"))
+        table = table.with_columns(genre=_known_values(table, "genres"))
         fields.append("genre")
     if "attributes" in table.columns:
         derived = [name for name in BRANDED if name not in fields]
@@ -66,6 +67,13 @@ def _read(path: Path, key: str) -> pl.DataFrame:
     """Read a table and rename its first column to `key`."""
     table = read_table(path, HEADERS.get(path.name))
     return rename_key(path, table, table.columns[0], key)
+
+
+def _known_values(table: pl.DataFrame, name: str) -> pl.Expr:
+    """The known texts of a column, or the known texts in the lists of a column of lists."""
+    if isinstance(table.schema[name], pl.List):
+        return pl.col(name).list.eval(_known(pl.element().cast(pl.String).str.strip_chars()))
+    return _known(pl.col(name).cast(pl.String))
 
 
 def _known(text: pl.Expr) -> pl.Expr:

@@ -179,7 +179,7 @@ class DIN(nn.Module):
     def score_lists(
         self, histories: Histories, items: Int[Tensor, "lists n"]
     ) -> Float[Tensor, "lists n"]:
-        """Return the logit of each candidate of each history.
+        """Return the logit of each candidate of each history, on the model's device.
 
         Raises:
             RuntimeError: the model is in training mode.
@@ -188,7 +188,7 @@ class DIN(nn.Module):
         if self.training:
             raise RuntimeError("in training mode scores depend on the batch; call eval() first")
         check_items(items, self.items.num_items)
-        length = self.config.history_length
+        items, length = items.to(self.items.weight.device), self.config.history_length
         rows = max(1, MAX_PAIRS // (length * max(1, items.shape[1])))
         scores = [items.new_empty((0, items.shape[1]), dtype=self.items.weight.dtype)]
         for start in range(0, len(histories), rows):

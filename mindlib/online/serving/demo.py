@@ -56,7 +56,7 @@ def _write_version(folder: Path, log: Interactions, index: str) -> None:
     epochs = f"MIND ({TRAINING.epochs} epochs) and DIN ({RANKING.epochs})"
     print(f"training {epochs} on {counts} ...")
     model = MIND(log, generator=generator)
-    fit(model, split, TRAINING)
+    fit(model, split, TRAINING, device="cpu")  # where it will serve
     din = DIN.from_log(log, generator=generator)
     fit_ranker(din, split, model, RANKING)
     print(f"writing the version into {folder} ...")

@@ -141,8 +141,8 @@ class Slate:
     """The items recommended to a user, best first, and how they were chosen.
 
     Attributes:
-        items: distinct original ids, none of them in the user's history. There are fewer than
-            requested only if the catalogue has no more.
+        items: distinct original ids, none of them among the behaviors that were read. There are
+            fewer than requested only if the catalogue has no more.
         scores: the scores that order the items before re-ranking.
         interests: for each item, the 0-based number of the user's interest that scores it best;
             None if the item comes from popularity.
