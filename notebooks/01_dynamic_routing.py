@@ -484,20 +484,6 @@ for route in (dynamic_routing, routing_over_behaviors):
 # half of Figure 1.6, *Saving Private Ryan* has the largest weight for both film noir and war, and the weights of
 # *Watership Down* sum to 0.00.
 #
-# ## 7. With one shared matrix, zero initialization fails
-#
-# **Paper**: MIND shares one matrix $S$ among all pairs, so that the layer accepts histories of any length and all
-# interests share one space. With a shared matrix and zero initial logits, all interests are equal:
-
-# %%
-shared = e.expand(3, -1, -1)  # S is the identity for every pair
-u, w = dynamic_routing(shared, 3)
-print("capsules", u, "weights of the first film", w[:, 0], sep="\n")
-
-# %% [markdown]
-# All interests receive the same votes with the same weights, so the interests and their logits stay equal.
-# Notebook 02 proves this and breaks the tie with random initial logits.
-#
 # ## Summary
 #
 # - An iteration consists of a softmax over the interests, a weighted sum, squash, and an update that **adds** the
@@ -505,8 +491,8 @@ print("capsules", u, "weights of the first film", w[:, 0], sep="\n")
 # - For planted votes of norm about 2, the directions of the capsules settle within three iterations in nearly all
 #   examples, while the weights can become sharper with every iteration.
 # - The softmax over the interests makes them compete; each column of the weight matrix sums to 1.
-# - Different matrices $S_{ij}$ make the interests differ; with a shared matrix and equal initial logits, they stay
-#   equal.
+# - Different matrices $S_{ij}$ make the interests differ. MIND shares one matrix, which requires different initial
+#   logits (notebook 02).
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 seconds = time.perf_counter() - started

@@ -15,9 +15,9 @@
 # changes, you turn notebook 01's dynamic-routing loop into behavior-to-interest (B2I) routing. You add the user profile
 # and ReLU layers, and see two ways interests can collapse.
 #
-# MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) retrieves items with several vectors per user. Section
-# and equation numbers are the paper's; we use MovieLens-1M and our library `mindlib`. We label statements as **Paper**
-# or **Measured here** (with 95 % intervals) and questions that the paper leaves open as **Open**.
+# MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) retrieves items with several vectors per user.
+# Section and equation numbers are the paper's. We label statements as **Paper** or **Measured here** (with 95 %
+# intervals) and questions that the paper leaves open as **Open**.
 
 # %% tags=["parameters"]
 draws: int = 300  # simulated users for each point of Figure 2.4, at least 100
@@ -159,8 +159,8 @@ def dynamic_routing(votes, r):
 # ## First change: one matrix for all pairs
 #
 # [Sabour et al. (2017)](https://arxiv.org/abs/1710.09829) use a matrix $\mathbf S_{ij}$ for every pair of capsules.
-# This suits images, where capsule $i$ always covers the same region. Behavior $i$, however, is just the user's $i$-th
-# film, so a matrix per position causes four problems:
+# This suits images, where capsule $i$ always covers the same region. For behaviors, a matrix per position causes four
+# problems:
 #
 # - **Size.** With 50 behaviors, 5 interests and $d = 64$ dimensions, separate matrices have
 #   $50 \cdot 5 \cdot 64^2 = 1{,}024{,}000$ parameters; one shared matrix has 4,096.
@@ -169,7 +169,7 @@ def dynamic_routing(votes, r):
 #   vectors.
 # - **Order.** The result depends on the order of the films, but the history $\mathcal I_u$ is a set (§3.1).
 #
-# **Predict**: after we shuffle the films, what is the cosine between the old and the new vector of each interest?
+# **Predict**: what is the cosine between each interest's vectors before and after we shuffle the films?
 
 # %%
 torch.manual_seed(0)
@@ -181,8 +181,8 @@ shuffled, _ = dynamic_routing(torch.einsum("kixy,iy->kix", S_pairs, e[order]), r
 print("cosines after shuffling:", [f"{c:.2f}" for c in F.cosine_similarity(u, shuffled)])
 
 # %% [markdown]
-# A function that ignores the order would give 1; here, the cosines are at most 0.34. Sharing one matrix among all pairs
-# (**Paper**) solves all four problems:
+# A function that ignores the order would give 1; here, the cosines are at most 0.34. Sharing one matrix among all
+# pairs solves all four problems; the **paper** gives length and space as reasons:
 #
 # $$b_{ij} = \vec u_j^{\,\mathsf T}\, \mathbf S\, \vec e_i, \qquad i \in \mathcal I_u,\; j \in \{1, \dots, K\} \tag{8}$$
 #
@@ -403,8 +403,9 @@ show_table(
 # $$w_{ij} = \frac{\exp b_{ij}}{\sum_k \exp b_{ik}} \tag{6}$$
 #
 # where $k$ runs over the interests. **Mask inactive interests before the softmax and padding after it.** Masked only
-# after the softmax, an inactive interest would already have taken weight from the active interests. If all its logits
-# are $-10^9$ before the softmax, padding gets equal weights, not 0; $-\infty$ gives NaN.
+# after the softmax, an inactive interest would already have taken weight from the active interests. If the logits of
+# a padding position are all $-10^9$ before the softmax, its weights are equal instead of 0; with $-\infty$, they are
+# NaN.
 #
 # **Exercise 2.2.** Write one iteration with both masks, stopping after squashing: compute the interests $\vec u_j$
 # (batch, interests, d) from the logits `b` (batch, interests, behaviors). Padding embeddings may be nonzero.
@@ -669,7 +670,7 @@ print(f"mean cosine at norm 0.5, σ = 20: {noise.cosine}; entropy {noise.entropy
 #   to correct this. At $\sigma = 20$, all clusters are recovered for only 3 % of the users. The entropy (0.65, near the
 #   star's) does not reveal this; the cosine (still 0.70) does.
 #
-# **Paper** (Fig. 3): after training, $\sigma = 0.1$, 1 and 5 give similar hit rates on one data set.
+# **Paper** (Fig. 3): after training, $\sigma = 0.1$, 1 and 5 give almost the same curve on one data set.
 #
 # **Predict**: can more iterations replace large norms?
 
@@ -695,9 +696,9 @@ show_table(
 )
 
 # %% [markdown]
-# **Figure 2.5.** Smaller norms need more iterations: in the toy example, each group has its own interest after ten
-# iterations at norm 3 and after a hundred at norm 1. At norm 0.5, even a hundred do not suffice: one interest (orange)
-# holds two groups, and another (green) has norm zero.
+# **Figure 2.5.** Smaller norms (rows, whose dots are drawn alike) need more iterations: in the toy example, each
+# group has its own interest after ten iterations at norm 3 and after a hundred at norm 1. At norm 0.5, even a hundred
+# do not suffice: one interest (orange) holds two groups, and another (green) has norm zero.
 #
 # **Measured here**, on simulated users: more iterations can replace large norms, though not fully at norm 0.5.
 # There, $r = 100$ recovers all clusters for 75 % of the users; at norm 16, $r = 3$ does so for 89 %.

@@ -398,11 +398,10 @@ for sizes in ([3, 1], [4, 4, 4]):
 #
 # - *label attends* (`loss="label"`, Eq. 10): the label's $\mathbf v_u$ scores all *candidates* (the label and the
 #   negatives);
-# - *every candidate attends* (`loss="candidate"`; section 1 shows this model's interests): each candidate is scored by
-#   its own best interest, as in Eq. 3.
+# - *every candidate attends* (`loss="candidate"`): each candidate is scored by its own best interest, as in Eq. 3.
 #
-# **Predict** the order of the three models by HitRate@50, the share of test cases whose target is among the 50 films
-# retrieved.
+# **Predict** the order of the three models by HitRate@50, the share of test cases with a film of the user's last
+# timestamp (a *target*) among the 50 retrieved.
 
 # %%
 one_vector = MINDConfig(routing=RoutingConfig(max_interests=1))
@@ -434,19 +433,22 @@ show_table(
 
 # %% [markdown]
 # **Figure 3.5.** Trained with Eq. 10, MIND-4 retrieves the target less often at serving than MIND-1 (dotted line); if
-# every candidate attends, the two are level. The gray values cover up to 200 films and are not comparable with the red
-# ones. Bars show 95 % intervals.
+# every candidate attends, the two are level. The gray values (up to 200 films) are not comparable with the red ones.
+# Bars show 95 % intervals.
 #
-# **Measured here**: trained with Eq. 10, MIND-4 is 5.3 points [4.2, 6.4] below MIND-1 in HitRate@50. If every candidate
-# attends, MIND-4 gains 5.3 points [4.2, 6.4] over Eq. 10 but does not beat MIND-1 (see notebook 05). These results are
-# from one seed; the intervals cover the sampling of test cases, not retraining.
+# **Measured here**: trained with Eq. 10, MIND-4 is 5.3 points [4.2, 6.4] below MIND-1 in HitRate@50. If every
+# candidate attends, MIND-4 gains 5.3 points [4.2, 6.4] over Eq. 10 but does not beat MIND-1 (see notebook 05). These
+# results are from one seed; the intervals cover the sampling of test cases, not retraining. On the last items of
+# Taobao and Amazon Beauty, four interests gain about as much with either loss
+# ([docs/results.md](../docs/results.md)).
 #
-# The *oracle interest* is the interest that ranks the target best. After training with Eq. 10, its HitRate@50 is 55.3
-# %. This rate is not attainable with 50 films, because choosing this interest requires knowing the target, and showing
-# all four lists takes up to 200 films. MIND-1 retrieves more targets with one list of 200 (HitRate@200: 62.5 %).
+# The *oracle interest* is the interest that ranks a target best. After training with Eq. 10, its HitRate@50 is 55.3
+# %. This rate is not attainable with 50 films, because choosing this interest requires knowing the target, and
+# showing all four lists takes up to 200 films. MIND-1 retrieves more targets with one list of 200 (HitRate@200: 62.5
+# %).
 #
-# Two other merges do not close this gap: HitRate@50 does not rise measurably if the interests contribute their best
-# films in turn, or if each interest's scores are standardized ([docs/results.md](../docs/results.md), three seeds).
+# HitRate@50 does not rise measurably if the interests contribute their best films in turn, or if each interest's
+# scores are standardized (the same page, three seeds).
 #
 # **The low loss of the model trained with Eq. 10 is due to the hint.** The next table gives the mean loss of the test
 # targets, with the softmax over the full catalog. *Eq. 10 + hint* is the loss of the label-independent distribution
@@ -563,9 +565,9 @@ torch.testing.assert_close(ours, sampled_softmax.candidate_aware_loss(*inputs))
 # \infty$.
 #
 # **Elsewhere.** Xiong and Yu ([2403.05122](https://arxiv.org/abs/2403.05122)) describe the mismatch. The authors of
-# BACH ([2607.08107](https://arxiv.org/abs/2607.08107)) report that, on MovieLens-20M, Taobao and Netflix, training that
-# scores every candidate by its best vector outperforms training with the label's best vector. Our library mindlib
-# defaults to `loss="candidate"`; `TrainingConfig.paper()` restores Eq. 10.
+# BACH ([2607.08107](https://arxiv.org/abs/2607.08107)) report that, on MovieLens-20M, Taobao and Netflix, training
+# that scores every candidate by its best vector outperforms training with the label's best vector. mindlib defaults
+# to `loss="candidate"`; `TrainingConfig.paper()` restores Eq. 10.
 #
 # ### Exercise 3: candidates with a finite p
 #

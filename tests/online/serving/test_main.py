@@ -123,9 +123,11 @@ def test_a_demonstration_that_was_interrupted_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "load", lambda data: LOG)
     SqliteStore(tmp_path / "store.sqlite").close()  # made, but not filled
     monkeypatch.setattr(Bundle, "write", lambda folder, **_: folder.mkdir())
-    monkeypatch.setattr(demo, "fit", lambda *_: None)
+    devices = []
+    monkeypatch.setattr(demo, "fit", lambda *_, device: devices.append(device))
     monkeypatch.setattr(demo, "fit_ranker", lambda *_: None)
     _, store = demo.build_demo("planted", tmp_path)
+    assert devices == ["cpu"]  # even where there is a GPU, because a bundle serves on the CPU
     with closing(SqliteStore(store)) as behaviors:
         assert behaviors.users(1)
 
