@@ -10,10 +10,11 @@ from jaxtyping import Int
 
 # A word begins with a letter, because sizes and model numbers are rarely shared between items.
 WORD = r"[\p{L}][\p{L}\p{N}'&-]*"
+MAX_WORDS = 24  # of a title; the first ones are kept
 MIN_TITLES = 2  # that a word must occur in: a word of a single item would be a second id of it
 
 
-def split_titles(titles: Sequence[str], *, max_words: int = 24) -> pl.DataFrame:
+def split_titles(titles: Sequence[str]) -> pl.DataFrame:
     """Split titles into words: the columns row, position in the title, word and code.
 
     Codes are 1, 2, ... in alphabetical order. Words are in lower case and normalized Unicode
@@ -21,7 +22,6 @@ def split_titles(titles: Sequence[str], *, max_words: int = 24) -> pl.DataFrame:
 
     Args:
         titles: entry 0 is the padding's.
-        max_words: the largest number of words of a title; the first ones are kept.
     """
     frame = pl.DataFrame({"row": np.arange(len(titles)), "title": list(titles)})
     # A combining accent or a typographic apostrophe would split a word.
@@ -36,7 +36,7 @@ def split_titles(titles: Sequence[str], *, max_words: int = 24) -> pl.DataFrame:
             code=pl.col("word").rank("dense").cast(pl.Int64),
             position=pl.int_range(pl.len()).over("row"),
         )
-        .filter(pl.col("position") < max_words)
+        .filter(pl.col("position") < MAX_WORDS)
     )
 
 

@@ -17,6 +17,7 @@ from mindlib.evaluation import Estimate, Verdict, holm, verdict
 from mindlib.experiments.results import Results, recorded_difference
 from mindlib.experiments.tables import markdown_table
 
+METRIC = "HitRate@50"
 # "A equals B" holds if the interval lies within this share of the difference between the rows of
 # the first claim, MIND-K - MIND-1, on the same data.
 EQUAL = 0.1
@@ -94,27 +95,27 @@ CLAIMS = (
 )
 
 
-def claims_table(recorded: Mapping[str, Results], metric: str = "HitRate@50") -> str:
+def claims_table(recorded: Mapping[str, Results]) -> str:
     """Render a row for each tested claim, and below it the verdict on each data set.
 
     Raises:
         ValueError: none of the results has a comparison for any claim.
     """
-    verdicts = claim_verdicts(recorded, metric)
+    verdicts = claim_verdicts(recorded)
     if not verdicts:
-        raise ValueError(f"no recorded comparison in {metric} tests any of the claims")
+        raise ValueError(f"no recorded comparison in {METRIC} tests any of the claims")
     rows: list[list[str]] = []
     for claim, group in groupby(verdicts, key=itemgetter(0)):
         rows.append([f"**{claim.text}** (paper: {claim.paper})", "", ""])
         for _, title in group:
             found, word = verdicts[claim, title]
             rows.append([title, found.points(), word])
-    header = ["claim and data", f"{metric} here, points", "verdict"]
+    header = ["claim and data", f"{METRIC} here, points", "verdict"]
     return markdown_table(header, rows, text_columns=len(header))
 
 
 def claim_verdicts(
-    recorded: Mapping[str, Results], metric: str = "HitRate@50"
+    recorded: Mapping[str, Results],
 ) -> dict[tuple[Claim, str], tuple[Estimate, Verdict]]:
     """Return the difference and the verdict for each claim and each set of results with both rows.
 
@@ -123,7 +124,7 @@ def claim_verdicts(
     """
     found: dict[tuple[Claim, str], Estimate] = {}
     for claim, (title, results) in product(CLAIMS, recorded.items()):
-        estimate = recorded_difference(results, claim.a, claim.b, metric, claim.study)
+        estimate = recorded_difference(results, claim.a, claim.b, METRIC, claim.study)
         if estimate:
             found[claim, title] = estimate
     better = [key for key in found if not key[0].equal]

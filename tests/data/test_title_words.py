@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mindlib.data import title_words
 from mindlib.data.title_words import encode_titles, split_titles
 from tests.reliability import behaves
 
@@ -66,9 +67,11 @@ def test_titles_that_are_ids_have_no_words():
     assert codes.dtype == np.int64
 
 
-def test_long_titles_keep_their_first_shared_words():
+def test_long_titles_keep_their_first_shared_words(monkeypatch):
     """A word that no other title has takes no position."""
-    words = split_titles(["", "x d c b a", "a b c d"], max_words=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(title_words, "MAX_WORDS", 2)
+        words = split_titles(["", "x d c b a", "a b c d"])
     assert words["word"].to_list() == ["d", "c", "a", "b"]
     assert words["position"].to_list() == [0, 1, 0, 1]
     long = " ".join(f"w{n:02d}" for n in range(30))

@@ -24,17 +24,17 @@ def films_in_plane(
     return films[order.numpy()], plane[order], [int(order.argsort()[first]) for first in firsts]
 
 
-def films_by_taste(split: Split, count: int = 4) -> tuple[Int[np.ndarray, " films"], list[int]]:
+def films_by_taste(split: Split) -> tuple[Int[np.ndarray, " films"], list[int]]:
     """Return films of the example user, and the position of the first film of each taste.
 
-    They are the first `count` films of each taste, and after these the films of several tastes.
+    They are the first four films of each taste, and after these the films of several tastes.
     """
     history = split.test.histories.select(torch.tensor([example_case(split)])).window(50)
     items = history.items[history.mask].numpy()
     has, names = genre_matrix(split.log)
     chosen = has[items][:, [names.index(taste) for taste in TASTES]]
     is_pure = chosen & (chosen.sum(1, keepdims=True) == 1)
-    parts = [items[column][:count] for column in is_pure.T]
+    parts = [items[column][:4] for column in is_pure.T]
     firsts = np.cumsum([0, *map(len, parts)])[:-1].tolist()
     return np.concatenate([*parts, items[chosen.sum(1) > 1]]), firsts
 

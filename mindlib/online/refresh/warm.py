@@ -52,7 +52,7 @@ class WarmState(NamedTuple):
                 for row, code in zip(codes[:, slot].tolist(), own.tolist(), strict=True):
                     names[row] = (f"field {field}", values[code])
         if log.titles and num_words:
-            words = split_titles(log.titles, max_words=num_words)
+            words = split_titles(log.titles)
             for item, word, position in words.select("row", "word", "position").iter_rows():
                 names[int(codes[item, position - num_words])] = ("title word", word)
         names.pop(0, None)  # padding, and values that the model leaves out
