@@ -16,8 +16,8 @@
 # and ReLU layers, and see two ways interests can collapse.
 #
 # MIND ([Li et al., CIKM 2019](https://arxiv.org/abs/1904.08030)) retrieves items with several vectors per user.
-# Section and equation numbers are the paper's. We label statements as **Paper** or **Measured here** (with 95 %
-# intervals) and questions that the paper leaves open as **Open**.
+# Section and equation numbers are the paper's; the films are those of MovieLens-1M. We label statements as **Paper**
+# or **Measured here** (with 95 % intervals) and questions that the paper leaves open as **Open**.
 
 # %% tags=["parameters"]
 draws: int = 300  # simulated users for each point of Figure 2.4, at least 100
@@ -169,7 +169,7 @@ def dynamic_routing(votes, r):
 #   vectors.
 # - **Order.** The result depends on the order of the films, but the history $\mathcal I_u$ is a set (§3.1).
 #
-# **Predict**: what is the cosine between each interest's vectors before and after we shuffle the films?
+# **Predict**: what is the cosine between each interest's vectors before and after shuffling the films?
 
 # %%
 torch.manual_seed(0)
@@ -182,7 +182,7 @@ print("cosines after shuffling:", [f"{c:.2f}" for c in F.cosine_similarity(u, sh
 
 # %% [markdown]
 # A function that ignores the order would give 1; here, the cosines are at most 0.34. Sharing one matrix among all
-# pairs solves all four problems; the **paper** gives length and space as reasons:
+# pairs solves all four problems (**Paper**: length and space):
 #
 # $$b_{ij} = \vec u_j^{\,\mathsf T}\, \mathbf S\, \vec e_i, \qquad i \in \mathcal I_u,\; j \in \{1, \dots, K\} \tag{8}$$
 #

@@ -448,7 +448,7 @@ show_table(
 # %).
 #
 # HitRate@50 does not rise measurably if the interests contribute their best films in turn, or if each interest's
-# scores are standardized (the same page, three seeds).
+# scores are standardized ([docs/results.md](../docs/results.md), three seeds).
 #
 # **The low loss of the model trained with Eq. 10 is due to the hint.** The next table gives the mean loss of the test
 # targets, with the softmax over the full catalog. *Eq. 10 + hint* is the loss of the label-independent distribution

@@ -826,7 +826,7 @@ print(f"mindlib, model and export: vectors differ by at most {skew:.0e} of their
 # %% [markdown]
 # In serving, mindlib's initial logits are the same in every call: *MIND (ours)* uses deterministic farthest-point
 # initialization (notebook 02), and `MINDConfig.paper()` derives each logit from item, interest and seed. The effect
-# on the hit rate is not measured.
+# of redrawn logits on the hit rate is not measured.
 #
 # ## 5. One more click
 #

@@ -38,7 +38,7 @@ show_architecture(A="embedding", B="routing", C="head", D="attention", E="softma
 # | **A** Embedding and pooling | mean of the fields | sum, with title words and dropout | Figure 5.5 |
 # | **B** B2I dynamic routing (notebook 02) | Gaussian initial logits (`sigma` of `RoutingConfig`, σ), inner products, squashing, random bilinear map $S$ | farthest-point initialization, cosines, means, $S$ initialized to the identity | Figure 5.5; K, r (iterations) and σ: §2–§4 |
 # | **C** ReLU layers | ReLU | residual | Figure 5.5 |
-# | **D** Label-aware attention | exponent p not stated, here 2 | p = ∞ (`power` of `MINDConfig`) | p: Figures 5.4, 5.5 |
+# | **D** Label-aware attention | factor p not stated, here 2 | p = ∞ (`power` of `MINDConfig`) | p: Figures 5.4, 5.5 |
 # | **E** Sampled softmax loss | the label's interest scores the negatives (Eq. 10) | each item is scored by its best interest | §2 |
 
 # %% tags=["parameters"]
@@ -613,8 +613,8 @@ show_table(
 # Without item categories as input, the gain on Taobao disappears (−0.06 [−0.19, 0.07]). However, after Holm's
 # correction, no slope for the number of categories in the history differs from zero.
 #
-# Beauty's test users (right) do not gain measurably, whether or not their histories are trained on, too, and
-# whichever their targets are. The cause is open.
+# Beauty's test users (right) do not gain measurably, whether or not their histories are training data, with either
+# choice of targets. Why is open.
 #
 # ### Shrinkage closes the gap on films
 #
@@ -728,11 +728,12 @@ show_table(
 # **Figure 5.8.** *The last films count most: the tenth from the end has 0.3 times the weight of the last.* Two training
 # runs.
 #
-# **Measured here**: at N = 50, recency weights add more to one vector than three additional interests do, for last
-# items; at N = 500, four interests without them are 0.92 [0.54, 1.30] points ahead on Beauty. At N = 50, MIND-1 with
-# these weights is 13.27 [12.25, 14.29] points above MIND-4 without them on films, 3.33 [2.94, 3.72] on CDs, 0.99
-# [0.73, 1.25] on Taobao and 0.91 [0.40, 1.42] on Beauty. If both models have the weights, four interests are
-# measurably below one on films (−1.20) and CDs (−1.85) and above it only on Taobao (0.30 [0.11, 0.50]).
+# **Measured here**: for last items on films, CDs, Taobao and Beauty, recency weights add more to one vector at N = 50
+# than three additional interests; at N = 500, four interests without them are 0.92 [0.54, 1.30] points ahead on
+# Beauty. At N = 50, MIND-1 with these weights is 13.27 [12.25, 14.29] points above MIND-4 without them on films, 3.33
+# [2.94, 3.72] on CDs, 0.99 [0.73, 1.25] on Taobao and 0.91 [0.40, 1.42] on Beauty. If both models have the weights,
+# four interests are measurably below one on films (−1.20) and CDs (−1.85) and above it only on Taobao (0.30 [0.11,
+# 0.50]).
 #
 # On MovieLens, the order of ratings is partly an artifact of what the site showed (Fan et al., 2024).
 #

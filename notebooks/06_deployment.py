@@ -18,8 +18,8 @@
 # Section 1 recommends films from MovieLens-1M to the example user of the earlier notebooks; a Deep Interest Network
 # (DIN) ranks them. Sections 2 to 6 mostly use a simulated shop, because the paper's Tmall traffic is not public.
 # **The ranker of the simulated shop is not trained**: it scores an item by the share of its true cluster (section 2)
-# in the user's history and by its true popularity there, with noise. A trained ranker could favor the method whose
-# candidates it was trained on.
+# in the user's history, multiplied by its true popularity within the cluster, with noise. A trained ranker could
+# favor the method whose candidates it was trained on.
 #
 # Reading takes 25 minutes, running two.
 
@@ -229,9 +229,10 @@ print(f"DIN minus recall, mean over users: {lead.value:+.3f} ({lead.low:+.3f} to
 #
 # ### Under load
 #
-# In a recorded benchmark, four clients request lists of 100 from The Complete Journey (17,141 items, 1,000 candidates)
-# over HTTP for a minute and report one click for every four lists. `total` is the time of all stages, and `request` the
-# time that a client waits. A stage that exceeds its deadline is replaced.
+# In a recorded benchmark, four clients request lists of 100 from The Complete Journey (17,141 items, 1,000
+# candidates) over HTTP for a minute and click on an item of every fifth list. `total` is the time of all stages, and
+# `request` the time that a client waits. A stage that exceeds its deadline is replaced by its fallback. Before the
+# start, the load average of the machine was 2.1, so the times are upper bounds.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 load_test = load_recorded("load")
@@ -337,9 +338,9 @@ assert IN_TIME.check(in_time)
 # seen CTRs of several methods in the first simulation, and the CTR of MIND with $K = 5$ in the new one.
 #
 # The methods are item-based collaborative filtering (CF), YouTube DNN, and MIND with $K = 1, 3, 5, 7$ and with
-# dynamic $K$ (Eq. 9). They are trained in mindlib's tuned form, *MIND (ours)*, and all vectors have 8 dimensions. In
-# the week before the test (`before` in the code; the test week is `during`), every user gets YouTube DNN, the
-# *control*.
+# dynamic $K$ (Eq. 9). MIND and YouTube DNN have mindlib's default form (*ours*) and 8 dimensions; a fixed $K$
+# switches Eq. 9 off. In the week before the test (`before` in the code; the test week is `during`), every user gets
+# YouTube DNN, the *control*.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 world, before, during = market.make_world(visitors, seed)

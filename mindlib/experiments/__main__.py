@@ -117,8 +117,8 @@ and are reversed here if it lies entirely outside. Claims about shrinkage are ou
 ## Gain by embedding dimension d
 
 In planted worlds (generated data with known interests), four interests gain most at d = 8 and less
-in larger dimensions; on Taobao, they gain more up to d = 64, and on films in no dimension. Each
-cell is HitRate@50 of MIND-4 − MIND-1 in percentage points. Models were tuned for each d in planted
+in larger dimensions; on Taobao, the gain grows up to d = 64, and on films there is none. Each cell
+is HitRate@50 of MIND-4 − MIND-1 in percentage points. Models were tuned for each d in planted
 worlds, and for d = 64 on films and Taobao. The commands are those of the tables with `--dim`,
 `--models mind-1,mind-4` and `--settings` with the result for d = 64; the row without categories
 adds `--ids-only`. For planted worlds, use `--data planted-crowded` or `planted-crowded-no-noise`,

@@ -22,7 +22,7 @@ def attention_weights(
     Args:
         scores: V_u' e_i, the inner product of the label with each interest.
         active: whether the user has this interest; at least one per row.
-        power: the exponent p; 0 weights all interests equally, inf selects the best one.
+        power: the factor p; 0 weights all interests equally, inf selects the best one.
     """
     if power == math.inf:
         best = scores.masked_fill(~active, -torch.inf).argmax(1)

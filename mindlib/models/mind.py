@@ -28,7 +28,7 @@ class MINDConfig(VectorConfig):
 
     Attributes:
         routing: K, r and the other options of §3.3.2.
-        power: the exponent p of label-aware attention (§3.4).
+        power: the factor p of label-aware attention (§3.4; in the paper, an exponent).
         evaluation_seed: seed of the Gaussian initial logits in evaluation.
         recency: whether the capsules also weight a behavior by its position from the end of the
             history, with one learned weight for each position (not in the paper).

@@ -37,7 +37,7 @@ class TrainingConfig(Options):
         hardness: beta of REMI's interest-aware hard negatives (`hard_negative_loss`); 0 disables
             them. Requires loss="label".
         routing_penalty: lambda of REMI's routing regularization (`losses.routing_penalty`), for
-            models with coupling coefficients; 0 disables it.
+            models whose coupling passes a gradient (others raise ValueError); 0 disables it.
         learning_rate: the learning rate of Adam.
         schedule: "constant" keeps the learning rate, "cosine" lowers it to 0 until the end of
             `epochs`.

@@ -88,7 +88,7 @@ def planted(norm, shared, groups=3, members=4, d=8, noise=0.3):
 
 
 # %% [markdown]
-# ## B.1 No iteration lowers the agreement
+# ## B.1 With added logits, no iteration lowers the objective
 #
 # Routing resembles K-means, which lowers an objective in every step. Routing has an objective, too:
 #
@@ -147,8 +147,8 @@ for axis, which in zip(axes, ("G", "F"), strict=True):
 _ = save_figure(figure, "B_objectives.svg")
 
 # %% [markdown]
-# **Figure B.1.** Added logits raise the agreement $G$ and give up entropy for it; replaced logits stop at a compromise.
-# (The vertical axes do not start at 0.)
+# **Figure B.1.** Added logits raise the objective $G$ and give up entropy for it; replaced logits stop at a
+# compromise. (The vertical axes do not start at 0.)
 #
 # The objective explains squash, the agreement, and why weights harden: nothing in $G$ rewards an even distribution.
 # It does not explain three iterations, which stop the ascent early. The limit depends on the initialization and need
@@ -260,10 +260,10 @@ show_table(
 # | alibaba/EasyRec `bd230cb` | $K'_u$ from the natural logarithm; logits replaced by 20 times the cosine | 149 instead of 32 behaviors for five interests |
 # | alibaba/TorchEasyRec `54cac31` | an option for zero logits | all interests are equal |
 #
-# Some are deliberate choices (EasyRec's factor of 20 resembles our inverse temperature). They are found by
-# **properties** that need no reference value: padding, the other users of the batch, the order of the history and a
-# repeated call must not change the interests of a user, and the interests must differ from each other. mindlib's
-# tests check all five.
+# Some are deliberate choices (EasyRec's factor of 20 resembles our inverse temperature). Most of the variants are
+# found by **properties** that need no reference value: padding, the other users of the batch, the order of the
+# history and a repeated call must not change the interests of a user, and the interests must differ from each other.
+# mindlib's tests check all five.
 #
 # **Summary.** Routing with added logits is an ascent on a convex agreement, stopped early. For long votes that differ
 # by interest, three iterations settle the capsules but not the weights; with shared votes, more iterations recover

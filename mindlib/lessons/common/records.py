@@ -1,4 +1,4 @@
-"""Where the results come from that a notebook shows without measuring them."""
+"""The source of recorded results that a notebook shows."""
 
 from __future__ import annotations
 
