@@ -3,10 +3,10 @@
     python benchmarks/load.py [--seconds 60] [--clients 4] [--write FILE]
     python benchmarks/load.py --bundle FOLDER --store FILE
 
-Each client keeps a connection and sends its next request after the answer to the last one: it
-asks for a user's recommendations and, after one slate in five, reports a click on an item of it.
-Therefore the latency is measured at the throughput that these clients reach, not at a fixed rate:
-a slow answer delays the requests behind it. The times of the stages are those in the answers;
+Each client keeps a connection and sends its next request after the answer to the last one: it asks
+for a user's recommendations and, after one slate in five, reports a click on an item of it.
+Therefore the latency is measured at the throughput that these clients reach, not at a fixed rate: a
+slow answer delays the requests behind it. The times of the stages are those in the answers;
 "request" and "click" are the times that a client waits.
 
 The server is a process of its own, started as anybody starts it, with one thread for each stage of

@@ -231,8 +231,8 @@ print(f"DIN minus recall, mean over users: {lead.value:+.3f} ({lead.low:+.3f} to
 #
 # In a recorded benchmark, four clients request lists of 100 from The Complete Journey (17,141 items, 1,000
 # candidates) over HTTP for a minute and click on an item of every fifth list. `total` is the time of all stages, and
-# `request` the time that a client waits. A stage that exceeds its deadline is replaced by its fallback. Before the
-# start, the load average of the machine was 2.1, so the times are upper bounds.
+# `request` the time that a client waits. A stage that exceeds its deadline is replaced by its fallback. Other
+# programs may have been running, so the times are upper bounds.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 load_test = load_recorded("load")
