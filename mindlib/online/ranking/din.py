@@ -179,7 +179,7 @@ class DIN(nn.Module):
     def score_lists(
         self, histories: Histories, items: Int[Tensor, "lists n"]
     ) -> Float[Tensor, "lists n"]:
-        """Return the logit of each candidate of each history, on the model's device.
+        """Return the logit of each candidate of each history, on the device of `items`.
 
         Raises:
             RuntimeError: the model is in training mode.
@@ -188,15 +188,15 @@ class DIN(nn.Module):
         if self.training:
             raise RuntimeError("in training mode scores depend on the batch; call eval() first")
         check_items(items, self.items.num_items)
-        items, length = items.to(self.items.weight.device), self.config.history_length
+        device, length = self.items.weight.device, self.config.history_length
         rows = max(1, MAX_PAIRS // (length * max(1, items.shape[1])))
-        scores = [items.new_empty((0, items.shape[1]), dtype=self.items.weight.dtype)]
+        scores = [self.items.weight.new_empty((0, items.shape[1]))]
         for start in range(0, len(histories), rows):
             part = slice(start, start + rows)
-            history = histories.select(part).to(items.device).window(length)
+            history = histories.select(part).to(device).window(length)
             check_items(history.items, self.items.num_items)
-            scores.append(self(history, items[part]))
-        return torch.cat(scores)
+            scores.append(self(history, items[part].to(device)))
+        return torch.cat(scores).to(items.device)
 
 
 def _linear(
